@@ -1,0 +1,33 @@
+"""GenPAS: choose, see and search the distribution that the training pairs of a sequential recommender come from.
+
+    SequenceStore   every user's interactions, memory-mapped      SequenceStore.open(path)
+    SamplingPolicy  a distribution over (sequence, target, start) SamplingPolicy(alpha=1, beta=0, gamma=0)
+    pair_stream     an endless, addressable stream of pairs       pair_stream(view, policy, seed=7)
+    gather_padded   addresses → (history, target) arrays          gather_padded(store.values, store.offsets, pairs, 50)
+"""
+
+from genpas_plugins.configuration import GenPASConfig
+from genpas_plugins.enumeration import PairEnumeration
+from genpas_plugins.errors import InputError
+from genpas_plugins.gather import gather_jagged, gather_padded
+from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampler import PairSampler
+from genpas_plugins.sequences import Pairs, SequenceStore, SequenceView
+from genpas_plugins.stream import PairStream, pair_stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GenPASConfig",
+    "InputError",
+    "PairEnumeration",
+    "PairSampler",
+    "PairStream",
+    "Pairs",
+    "SamplingPolicy",
+    "SequenceStore",
+    "SequenceView",
+    "gather_jagged",
+    "gather_padded",
+    "pair_stream",
+]

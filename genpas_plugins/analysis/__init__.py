@@ -1,0 +1,1 @@
+"""What a policy trains on, in closed form: nothing here samples."""

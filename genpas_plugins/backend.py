@@ -1,0 +1,45 @@
+"""Which implementation computes: plain numpy, or its twin compiled by numba with the same results bit for bit."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import ParamSpec, TypeVar
+
+from genpas_plugins.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BACKENDS = ("numpy", "numba")
+VARIABLE = "GENPAS_BACKEND"
+
+
+def choose_backend(backend: str | None = None) -> str:
+    """Return the backend to use: the one asked for, else that of $GENPAS_BACKEND, else numba where it is installed.
+
+    Raises InputError for an unknown name, and for numba where it is not installed.
+    """
+    chosen = backend or os.environ.get(VARIABLE) or ("numba" if _numba_installed() else "numpy")
+    if chosen not in BACKENDS:
+        raise InputError(f"No backend is called {chosen!r} (argument or ${VARIABLE}); there are {', '.join(BACKENDS)}.")
+    if chosen == "numba" and not _numba_installed():
+        raise InputError("The numba backend was asked for but numba is not installed: pip install numba.")
+    return chosen
+
+
+def implementation(function: Callable[P, R], backend: str) -> Callable[P, R]:
+    """Return `function` itself for numpy, or its namesake in `genpas_plugins.compiled` for numba."""
+    if backend == "numpy":
+        return function
+    # Imported on first use: numba takes longer to import than a numpy batch takes to compute.
+    compiled: Callable[P, R] = getattr(importlib.import_module("genpas_plugins.compiled"), function.__name__)
+    return compiled
+
+
+@cache
+def _numba_installed() -> bool:
+    return find_spec("numba") is not None

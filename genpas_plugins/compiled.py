@@ -1,0 +1,227 @@
+"""The numba twins of the numpy functions: same names, same arguments, same results bit for bit.
+
+Each twin is one loop over pairs; see the numpy function for what is computed and why. `nogil` lets a prefetching
+thread draw while the model computes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, uint32, uint64
+from numpy.typing import NDArray
+
+from genpas_plugins.enumeration import PairNumbering
+from genpas_plugins.permutation import ROUNDS as PERMUTATION_ROUNDS
+from genpas_plugins.permutation import halves
+from genpas_plugins.random_stream import MULTIPLIERS, ROUNDS, WEYL, UInt32
+from genpas_plugins.sampler import DrawTables
+from genpas_plugins.sequences import Pairs
+
+Int64 = NDArray[np.int64]
+Column = NDArray[Any]
+
+_M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+_W0, _W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
+_UNIT = 2.0**-53
+_STRATEGY_NUMBER = {"last_target": 0, "multi_target": 1, "slide_window": 2}
+
+_compiled = njit(cache=True, nogil=True, boundscheck=False)
+_inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
+
+
+def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
+    """Twin of `genpas_plugins.sampler.draw_pairs`."""
+    pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
+    _draw(
+        tables.group_cumulative,
+        tables.group_length,
+        tables.group_first,
+        tables.group_count,
+        tables.order,
+        tables.target,
+        tables.start,
+        tables.target_last,
+        tables.start_last,
+        np.uint64(seed),
+        np.uint32(epoch),
+        np.ascontiguousarray(indices),
+        *pairs,
+    )
+    return pairs
+
+
+def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> Pairs:
+    """Twin of `genpas_plugins.enumeration.enumerate_pairs`."""
+    pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
+    _enumerate(
+        _STRATEGY_NUMBER[numbering.strategy],
+        numbering.ends,
+        numbering.per_sequence,
+        numbering.group_length,
+        numbering.group_first,
+        numbering.order,
+        *halves(numbering.total),
+        keys,
+        np.ascontiguousarray(indices),
+        *pairs,
+    )
+    return pairs
+
+
+def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Column:
+    """Twin of `genpas_plugins.gather.fill_padded` for one-dimensional columns."""
+    history = np.empty((len(stop), width), column.dtype)
+    _fill_padded(column, stop, length, history)
+    return history
+
+
+def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
+    """Twin of `genpas_plugins.gather.fill_jagged` for one-dimensional columns."""
+    values = np.empty(bounds[-1], column.dtype)
+    _fill_jagged(column, stop, bounds, values)
+    return values
+
+
+@_inlined
+def _philox(index: Any, epoch: Any, block: Any, key0: Any, key1: Any) -> Any:
+    c0, c1 = uint32(index), uint32(index >> uint64(32))
+    c2, c3 = uint32(epoch), uint32(block)
+    for _ in range(ROUNDS):
+        p0, p1 = _M0 * uint64(c0), _M1 * uint64(c2)
+        c0, c1 = uint32(uint32(p1 >> uint64(32)) ^ c1 ^ key0), uint32(p1)
+        c2, c3 = uint32(uint32(p0 >> uint64(32)) ^ c3 ^ key1), uint32(p0)
+        key0, key1 = uint32(key0 + _W0), uint32(key1 + _W1)
+    return c0, c1, c2, c3
+
+
+@_inlined
+def _uniform(high: Any, low: Any) -> Any:
+    return float(((uint64(high) << uint64(32)) | uint64(low)) >> uint64(11)) * _UNIT
+
+
+@_inlined
+def _above(table: Any, value: Any, low: Any, high: Any) -> Any:
+    """First place in table[low:high] with an entry above `value`; `high` if there is none."""
+    while low < high:
+        middle = (low + high) >> 1
+        if table[middle] > value:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@_compiled
+def _draw(
+    group_cumulative: Any,
+    group_length: Any,
+    group_first: Any,
+    group_count: Any,
+    order: Any,
+    target_table: Any,
+    start_table: Any,
+    target_last: Any,
+    start_last: Any,
+    seed: Any,
+    epoch: Any,
+    indices: Any,
+    sequence: Any,
+    start: Any,
+    target: Any,
+) -> None:
+    key0, key1 = uint32(seed), uint32(seed >> uint64(32))
+    for i in range(len(indices)):
+        index = uint64(indices[i])
+        a0, a1, a2, a3 = _philox(index, epoch, uint32(0), key0, key1)
+        b0, b1, b2, b3 = _philox(index, epoch, uint32(1), key0, key1)
+        group = _above(group_cumulative, _uniform(a0, a1), 0, len(group_cumulative))
+        rank = np.int64(_uniform(a2, a3) * group_count[group])
+        sequence[i] = order[group_first[group] + rank]
+        size = group_length[group] - 1
+        t = size if target_last else _above(target_table, _uniform(b0, b1) * target_table[size], 0, size)
+        target[i] = t
+        start[i] = (t if start_last else _above(start_table, _uniform(b2, b3) * start_table[t], 0, t)) - 1
+
+
+@_inlined
+def _scaled_hash(x: Any, key: Any, size: Any) -> Any:
+    h = uint32(uint32(x) ^ key)
+    h = uint32(h ^ (h >> uint32(16)))
+    h = uint32(h * uint32(0x85EBCA6B))
+    h = uint32(h ^ (h >> uint32(13)))
+    h = uint32(h * uint32(0xC2B2AE35))
+    h = uint32(h ^ (h >> uint32(16)))
+    return np.int64((uint64(h) * uint64(size)) >> uint64(32))
+
+
+@_inlined
+def _permute(x: Any, n: Any, a: Any, b: Any, keys: Any) -> Any:
+    while True:
+        left, right = x // b, x % b
+        for number in range(PERMUTATION_ROUNDS):
+            if number % 2 == 0:
+                left += _scaled_hash(right, keys[number], a)
+                left -= a if left >= a else 0
+            else:
+                right += _scaled_hash(left, keys[number], b)
+                right -= b if right >= b else 0
+        x = left * b + right
+        if x < n:
+            return x
+
+
+@_compiled
+def _enumerate(
+    strategy: Any,
+    ends: Any,
+    per_sequence: Any,
+    group_length: Any,
+    group_first: Any,
+    order: Any,
+    a: Any,
+    b: Any,
+    keys: Any,
+    indices: Any,
+    sequence: Any,
+    start: Any,
+    target: Any,
+) -> None:
+    for i in range(len(indices)):
+        number = _permute(indices[i], ends[-1], a, b, keys)
+        group = _above(ends, number, 0, len(ends))
+        if group > 0:
+            number -= ends[group - 1]
+        rank = number // per_sequence[group]
+        place = number - rank * per_sequence[group]
+        sequence[i] = order[group_first[group] + rank]
+        if strategy == 0:
+            start[i], target[i] = 0, group_length[group] - 1
+        elif strategy == 1:
+            start[i], target[i] = 0, place + 1
+        else:
+            t = np.int64((1 + np.sqrt(1 + 8 * float(place))) / 2)
+            if t * (t - 1) // 2 > place:
+                t -= 1
+            if t * (t + 1) // 2 <= place:
+                t += 1
+            start[i], target[i] = place - t * (t - 1) // 2, t
+
+
+@_compiled
+def _fill_padded(column: Any, stop: Any, length: Any, history: Any) -> None:
+    for i in range(len(stop)):
+        n, first = length[i], stop[i] - length[i]
+        for j in range(n):
+            history[i, j] = column[first + j]
+        for j in range(n, history.shape[1]):
+            history[i, j] = 0
+
+
+@_compiled
+def _fill_jagged(column: Any, stop: Any, bounds: Any, values: Any) -> None:
+    for i in range(len(stop)):
+        shift = stop[i] - bounds[i + 1]
+        for j in range(bounds[i], bounds[i + 1]):
+            values[j] = column[j + shift]

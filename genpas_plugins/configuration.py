@@ -1,0 +1,136 @@
+"""The `genpas:` section, the same words in RecBole's YAML, TorchRec's, the command line and Python.
+
+    genpas:
+      strategy: multi_target     # last_target | multi_target | slide_window (enumerated) | sampled
+      alpha: 1.0                 # with strategy: sampled; .inf and -.inf are legal
+      beta: 0.0
+      gamma: 0.0
+      pairs_per_epoch: null      # null: one pass of an enumerated strategy; as many as multi_target has when sampled
+      augment: null
+      targets: single
+      time_order: exact          # exact: full-precision timestamps | stock: RecBole's float32 order, for comparisons
+
+RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `genpas_alpha`, … mean the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
+from genpas_plugins.sampler import check_pairs_per_epoch
+
+SECTION = "genpas"
+PREFIX = "genpas_"
+
+
+@dataclass(frozen=True)
+class GenPASConfig:
+    """A checked `genpas:` section.
+
+    strategy        : last_target, multi_target, slide_window or sampled
+    alpha, beta, gamma : exponents, with strategy sampled; None otherwise
+    pairs_per_epoch : length of an epoch, None for the strategy's own
+    augment         : input-level augmentation, None for none
+    targets         : "single", one target a history
+    time_order      : "exact" or "stock"
+    """
+
+    strategy: str
+    alpha: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    pairs_per_epoch: int | None = None
+    augment: None = None
+    targets: str = "single"
+    time_order: str = "exact"
+
+    def __post_init__(self) -> None:
+        """Check every value, and that they go together."""
+        _check_choice("strategy", self.strategy, STRATEGIES)
+        exponents = {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
+        given = [name for name, value in exponents.items() if value is not None]
+        if self.strategy == SAMPLED and len(given) < len(exponents):
+            missing = ", ".join(name for name in exponents if name not in given)
+            raise InputError(f"strategy sampled needs alpha, beta and gamma; {missing} is missing.")
+        if self.strategy != SAMPLED and given:
+            raise InputError(
+                f"strategy {self.strategy} has exponents of its own, {EXPONENTS[self.strategy]}; "
+                f"remove {', '.join(given)} or set strategy: sampled."
+            )
+        if self.pairs_per_epoch is not None:
+            check_pairs_per_epoch(self.pairs_per_epoch)
+        if self.augment is not None:
+            raise InputError(f"augment is {self.augment!r}; only null is possible in this version.")
+        _check_choice("targets", self.targets, ("single",))
+        _check_choice("time_order", self.time_order, ("exact", "stock"))
+        _ = self.policy
+
+    @property
+    def policy(self) -> SamplingPolicy:
+        """The distribution that the section names. Raises InputError for an exponent that is NaN or no number."""
+        if self.strategy != SAMPLED:
+            return SamplingPolicy.named(self.strategy)
+        return SamplingPolicy(self.alpha, self.beta, self.gamma)  # type: ignore[arg-type]  # None was refused above
+
+    @classmethod
+    def from_mapping(cls, section: Any, where: str = "the configuration") -> GenPASConfig:
+        """Check a `genpas:` section, a mapping or just a strategy's name.
+
+        Raises InputError naming `where`, the key, its value and what would be valid.
+
+        >>> GenPASConfig.from_mapping({"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}).policy
+        SamplingPolicy(alpha=1, beta=0, gamma=0)
+        """
+        if isinstance(section, str):
+            section = {"strategy": section}
+        if not isinstance(section, Mapping):
+            raise InputError(f"{where}: {SECTION} must hold keys such as 'strategy: multi_target', not {section!r}.")
+        known = [f.name for f in fields(cls)]
+        for key in section:
+            if key not in known:
+                raise InputError(f"{where}: {SECTION} has no key {key!r}.{_nearest(key, known)}")
+        if "strategy" not in section:
+            raise InputError(f"{where}: {SECTION} needs a strategy: one of {', '.join(STRATEGIES)}.")
+        try:
+            return cls(**section)
+        except InputError as error:
+            raise InputError(f"{where}: {SECTION}: {error}") from None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], where: str = "the configuration") -> GenPASConfig | None:
+        """Read the `genpas:` section and its flat synonyms out of a whole configuration; None if neither is there.
+
+        Raises InputError as `from_mapping` does, and where section and synonym differ.
+        """
+        section = config.get(SECTION)
+        flat = {key: value for key, value in config.items() if isinstance(key, str) and key.startswith(PREFIX)}
+        if section is None and not flat:
+            return None
+        section = {"strategy": section} if isinstance(section, str) else section
+        if section is not None and not isinstance(section, Mapping):
+            return cls.from_mapping(section, where)
+        merged = dict(section or {})
+        for key, value in flat.items():
+            name = key.removeprefix(PREFIX)
+            if name in merged and merged[name] != value:
+                raise InputError(
+                    f"{where}: {SECTION}: {name} is {merged[name]!r} but {key} is {value!r}; keep one of the two."
+                )
+            merged[name] = value
+        return cls.from_mapping(merged, where)
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}.{_nearest(value, list(choices))}")
+
+
+def _nearest(word: Any, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    question = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{question} Valid: {', '.join(known)}."

@@ -1,0 +1,138 @@
+"""The exact strategies: every last, multi-target or window pair once an epoch, in an order computed per index.
+
+The n pairs are numbered by length group, sequence and place inside the sequence, so a number is turned into an address
+by a search in a table as long as the number of distinct lengths. A keyed permutation of the numbers shuffles the
+epoch; neither pairs nor order are ever stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genpas_plugins import permutation
+from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.errors import InputError
+from genpas_plugins.policy import EXPONENTS
+from genpas_plugins.random_stream import UInt32, check_epoch, check_seed
+from genpas_plugins.sampler import check_indices, check_pairs_per_epoch
+from genpas_plugins.sequences import Pairs, SequenceView
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PairNumbering:
+    """What turns a pair number into an address, for a view of d distinct lengths.
+
+    strategy : "last_target", "multi_target" or "slide_window"
+    ends     : int64 [d], how many pairs stand in the length groups up to and including each
+    per_sequence : int64 [d], pairs of one sequence of the group
+    group_length, group_first : int64 [d], see `LengthGroups`
+    order    : int [n_sequences], rows of the sequences by length
+    """
+
+    strategy: str
+    ends: Int64
+    per_sequence: Int64
+    group_length: Int64
+    group_first: Int64
+    order: NDArray[np.integer[Any]]
+
+    @classmethod
+    def of(cls, view: SequenceView, strategy: str) -> PairNumbering:
+        """Number the pairs of `strategy` over `view`. Raises InputError beyond 2⁶¹ pairs."""
+        groups = view.groups
+        length = groups.length
+        per_sequence = {
+            "last_target": np.ones_like(length),
+            "multi_target": length - 1,
+            "slide_window": length * (length - 1) // 2,
+        }[strategy]
+        total = sum(int(m) * int(c) for m, c in zip(per_sequence, groups.count, strict=True))
+        if total > permutation.LARGEST:
+            raise InputError(f"{strategy} has {total} pairs on this data; an enumerated epoch holds at most 2**61.")
+        ends = np.cumsum(per_sequence * groups.count)
+        return cls(strategy, ends, per_sequence, length, groups.first, view.index.order)
+
+    @property
+    def total(self) -> int:
+        """Number of pairs."""
+        return int(self.ends[-1])
+
+
+class PairEnumeration:
+    """An addressable stream in which every pair of a named strategy comes exactly once a pass.
+
+    view            : the sequences
+    strategy        : "last_target", "multi_target" or "slide_window"
+    seed            : int in [0, 2⁶⁴), keys the order
+    pairs_per_epoch : length of an epoch; None: one pass, `n_pairs`. Otherwise the epochs cut the endless row of passes
+                      into pieces of that many pairs, so that each pass is still complete.
+    backend         : "numpy" or "numba"; None: see `choose_backend`
+
+    Raises InputError if no sequence has two items, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        view: SequenceView,
+        strategy: str,
+        seed: int,
+        pairs_per_epoch: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        if strategy not in EXPONENTS:
+            raise InputError(f"No enumerated strategy is called {strategy!r}; there are {', '.join(EXPONENTS)}.")
+        view.require_pairs()
+        self.view = view
+        self.strategy = strategy
+        self.seed = check_seed(seed)
+        self.numbering = PairNumbering.of(view, strategy)
+        self.pairs_per_epoch = self.n_pairs if pairs_per_epoch is None else check_pairs_per_epoch(pairs_per_epoch)
+        self.backend = choose_backend(backend)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs of the strategy: the length of a pass."""
+        return self.numbering.total
+
+    def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
+        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        index = check_indices(indices, self.pairs_per_epoch)
+        enumerate_ = implementation(enumerate_pairs, self.backend)
+        passes_before, skipped = divmod(check_epoch(epoch) * self.pairs_per_epoch, self.n_pairs)
+        place = index + skipped
+        if not len(place) or place.max() < self.n_pairs:
+            return enumerate_(self.numbering, permutation.round_keys(self.seed, check_epoch(passes_before)), place)
+        passes, place = np.divmod(place, self.n_pairs)
+        pairs = Pairs(*(np.empty(len(place), np.int64) for _ in range(3)))
+        for number in np.unique(passes):
+            keys = permutation.round_keys(self.seed, check_epoch(passes_before + int(number)))
+            of_pass = np.flatnonzero(passes == number)
+            for whole, part in zip(pairs, enumerate_(self.numbering, keys, place[of_pass]), strict=True):
+                whole[of_pass] = part
+        return pairs
+
+
+def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> Pairs:
+    """Return the pairs at these places of the pass with these keys, int64 [n], each in [0, numbering.total)."""
+    number = permutation.permute(indices, numbering.total, keys)
+    group = np.searchsorted(numbering.ends, number, side="right")
+    size = numbering.per_sequence[group]
+    before = np.where(group > 0, numbering.ends[group - 1], 0)
+    rank, place = np.divmod(number - before, size)
+    sequence = numbering.order[numbering.group_first[group] + rank].astype(np.int64)
+    if numbering.strategy == "last_target":
+        return Pairs(sequence, np.zeros_like(place), numbering.group_length[group] - 1)
+    if numbering.strategy == "multi_target":
+        return Pairs(sequence, np.zeros_like(place), place + 1)
+    # Windows are numbered by target, then start: target t has the places t (t - 1) / 2 … t (t + 1) / 2 - 1.
+    target = ((1 + np.sqrt(1 + 8 * place.astype(np.float64))) / 2).astype(np.int64)
+    # The square root is exact to half a unit, so the floor is off by one at most.
+    target -= target * (target - 1) // 2 > place
+    target += target * (target + 1) // 2 <= place
+    return Pairs(sequence, place - target * (target - 1) // 2, target)

@@ -1,0 +1,104 @@
+"""From addresses to arrays: the items (or any other column) of each history, padded or jagged.
+
+Shapes: n pairs, L the padded length, N interactions in the store.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.errors import InputError
+from genpas_plugins.sequences import Pairs
+
+Int64 = NDArray[np.int64]
+Column = NDArray[Any]
+
+
+class PaddedBatch(NamedTuple):
+    """Histories as one rectangle: history [n, L, …] filled with 0 on the right, length int64 [n], target [n, …]."""
+
+    history: Column
+    length: Int64
+    target: Column
+
+
+class JaggedBatch(NamedTuple):
+    """Histories one after another: values [Σ length, …], offsets int64 [n + 1], target [n, …]."""
+
+    values: Column
+    offsets: Int64
+    target: Column
+
+
+def gather_padded(
+    column: Column,
+    offsets: Int64,
+    pairs: Pairs,
+    max_length: int,
+    *,
+    trim: bool = False,
+    backend: str | None = None,
+) -> PaddedBatch:
+    """Gather histories, padded on the right with 0; a longer history keeps its last `max_length` items.
+
+    column     : [N, …], `store.values` or one of `store.columns`
+    offsets    : `store.offsets`
+    max_length : L, the padded length; with `trim`, L is the longest history of the batch instead
+
+    >>> import numpy as np
+    >>> from genpas_plugins import Pairs
+    >>> pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([2, 1]))
+    >>> gather_padded(np.array([1, 2, 3, 8, 9]), np.array([0, 3, 5]), pairs, max_length=3).history
+    array([[1, 2, 0],
+           [8, 0, 0]])
+    """
+    stop, length = _windows(offsets, pairs, max_length)
+    width = int(length.max(initial=1)) if trim else max_length
+    fill = implementation(fill_padded, _backend_for(column, backend))
+    return PaddedBatch(fill(column, stop, length, width), length, column[stop])
+
+
+def gather_jagged(
+    column: Column,
+    offsets: Int64,
+    pairs: Pairs,
+    max_length: int,
+    *,
+    backend: str | None = None,
+) -> JaggedBatch:
+    """Gather histories one after another; arguments as for `gather_padded`."""
+    stop, length = _windows(offsets, pairs, max_length)
+    bounds = np.concatenate([[0], np.cumsum(length)])
+    fill = implementation(fill_jagged, _backend_for(column, backend))
+    return JaggedBatch(fill(column, stop, bounds), bounds, column[stop])
+
+
+def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Column:
+    """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], 0 behind them."""
+    place = np.arange(width)
+    inside = place < length[:, None]
+    history = column[np.where(inside, (stop - length)[:, None] + place, 0)]
+    history[~inside] = 0
+    return history
+
+
+def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
+    """Copy rows [stop - length, stop) of `column` to [bounds[i], bounds[i + 1]) of one array."""
+    length = np.diff(bounds)
+    return column[np.arange(bounds[-1]) + np.repeat(stop - bounds[1:], length)]
+
+
+def _windows(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:
+    """Return the store's row of each target and the length of each history, int64 [n] each."""
+    if max_length < 1:
+        raise InputError(f"max_length must be at least 1, not {max_length}.")
+    return offsets[pairs.sequence] + pairs.target, np.minimum(pairs.target - pairs.start, max_length)
+
+
+def _backend_for(column: Column, backend: str | None) -> str:
+    # Columns of vectors copy whole rows, which numpy does as fast as compiled code.
+    return choose_backend(backend) if column.ndim == 1 else "numpy"

@@ -1,0 +1,63 @@
+"""A keyed pseudo-random order of n things, computed per index and never stored.
+
+A Feistel network over Z_a x Z_b with a * b just above n (Black & Rogaway, "Ciphers with arbitrary finite domains",
+CT-RSA 2002): each round adds a keyed function of one half to the other half, which is a bijection whatever the
+function is; the few results that fall on n or beyond are sent through again until they fall below it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.random_stream import PERMUTATION, UInt32, philox
+
+Int64 = NDArray[np.int64]
+
+ROUNDS = 6
+LARGEST = 1 << 61
+
+
+def round_keys(seed: int, epoch: int) -> UInt32:
+    """Return the keys of the order of epoch `epoch`, uint32 [ROUNDS]."""
+    return philox(seed, epoch, PERMUTATION, np.arange(2)).T.reshape(-1)[:ROUNDS]
+
+
+def halves(n: int) -> tuple[int, int]:
+    """Return the sides (a, b) of the smallest near-square with a * b ≥ n ≥ 1."""
+    a = math.isqrt(n - 1) + 1
+    return a, -(-n // a)
+
+
+def permute(indices: Int64, n: int, keys: UInt32) -> Int64:
+    """Send each index in [0, n) to its place in the keyed order of 0 … n - 1; int64 [m], n ≤ 2⁶¹."""
+    a, b = halves(n)
+    places = _network(indices, a, b, keys)
+    outside = np.flatnonzero(places >= n)
+    while len(outside):
+        places[outside] = _network(places[outside], a, b, keys)
+        outside = outside[places[outside] >= n]
+    return places
+
+
+def _network(x: Int64, a: int, b: int, keys: UInt32) -> Int64:
+    left, right = x // b, x % b
+    for number, key in enumerate(keys):
+        if number % 2 == 0:
+            left = (left + _scaled_hash(right, key, a)) % a
+        else:
+            right = (right + _scaled_hash(left, key, b)) % b
+    return left * b + right
+
+
+def _scaled_hash(x: Int64, key: np.uint32, size: int) -> Int64:
+    """Hash x with the finalizer of MurmurHash3 and scale it to [0, size)."""
+    h = x.astype(np.uint32) ^ key
+    h ^= h >> np.uint32(16)
+    h *= np.uint32(0x85EBCA6B)
+    h ^= h >> np.uint32(13)
+    h *= np.uint32(0xC2B2AE35)
+    h ^= h >> np.uint32(16)
+    return ((h.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)).astype(np.int64)

@@ -1,0 +1,208 @@
+"""The distribution a training pair comes from: three exponents, or one of the three strategies everybody uses.
+
+GenPAS (arXiv 2509.13648, section 4) draws a pair in three steps. With |s| the length of the training sequence,
+
+    sequence   p(s)       ∝ (|s| - 1)^α                     α > 0 favours long sequences
+    target     p(k | s)   ∝ (k - 1)^β,  k ∈ {2 … |s|}       β > 0 favours recent targets
+    start      p(j | k)   ∝ j^γ,        j ∈ {1 … k - 1}     γ > 0 favours short histories
+
+and an exponent of ±∞ puts all mass on the largest (smallest) choice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.sequences import Pairs, SequenceView
+
+Float64 = NDArray[np.float64]
+
+EXPONENTS: dict[str, tuple[float, float, float]] = {
+    "last_target": (0.0, math.inf, -math.inf),
+    "multi_target": (1.0, 0.0, -math.inf),
+    "slide_window": (2.0, 1.0, 0.0),
+}
+"""The enumerated strategies and the exponents nearest to them.
+
+`last_target` and `multi_target` are their exponents exactly. The windows that `slide_window` enumerates give a sequence
+the mass |s| (|s| - 1) / 2, not (|s| - 1)²; target and start are those of its exponents.
+"""
+SAMPLED = "sampled"
+STRATEGIES = (*EXPONENTS, SAMPLED)
+
+
+@dataclass(frozen=True, repr=False)
+class SamplingPolicy:
+    """A probability distribution over (sequence, target, start).
+
+    alpha, beta, gamma : the exponents, any numbers including ±inf; NaN raises InputError
+    strategy           : "sampled", or the enumerated strategy that `SamplingPolicy.named` stands for
+
+    >>> SamplingPolicy(alpha=1, beta=0, gamma=-math.inf)
+    SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    strategy: str = SAMPLED
+
+    def __post_init__(self) -> None:
+        """Check the exponents and the strategy."""
+        for name in ("alpha", "beta", "gamma"):
+            object.__setattr__(self, name, check_exponent(name, getattr(self, name)))
+        if self.strategy != SAMPLED and EXPONENTS.get(self.strategy) != (self.alpha, self.beta, self.gamma):
+            raise InputError(f"Make an enumerated strategy with SamplingPolicy.named({self.strategy!r}).")
+
+    @classmethod
+    def named(cls, strategy: str) -> SamplingPolicy:
+        """Return the enumerated strategy of that name: each of its pairs exactly once an epoch.
+
+        >>> SamplingPolicy.named("slide_window")
+        SamplingPolicy.named('slide_window')
+        """
+        if strategy not in EXPONENTS:
+            raise InputError(f"No enumerated strategy is called {strategy!r}; there are {', '.join(EXPONENTS)}.")
+        return cls(*EXPONENTS[strategy], strategy=strategy)
+
+    def __repr__(self) -> str:
+        """Show the call that makes the policy, and the named strategy that it equals."""
+        if self.strategy != SAMPLED:
+            return f"SamplingPolicy.named({self.strategy!r})"
+        exponents = (self.alpha, self.beta, self.gamma)
+        equal = [name for name, point in EXPONENTS.items() if point == exponents and name != "slide_window"]
+        comment = f"  # {equal[0]}" if equal else ""
+        return "SamplingPolicy(alpha={:g}, beta={:g}, gamma={:g})".format(*exponents) + comment
+
+    @property
+    def label(self) -> str:
+        """The strategy's name, or the exponents as "1,0,0": how tables and reports call the policy."""
+        if self.strategy != SAMPLED:
+            return self.strategy
+        return f"{self.alpha:g},{self.beta:g},{self.gamma:g}"
+
+    def log_sequence_weight(self, length: NDArray[np.int64]) -> Float64:
+        """Unnormalised ln p(s) of sequences of these lengths ≥ 2 (step 1); finite exponents only give finite values."""
+        if self.strategy == "slide_window":
+            return np.log(length) + np.log(length - 1) - math.log(2)
+        return log_power(length - 1, self.alpha)
+
+    def sequence_mass(self, view: SequenceView) -> Float64:
+        """Probability that the draw falls on the sequences of each length group, float64 [len(view.groups.length)]."""
+        groups = view.groups
+        log_mass = self.log_sequence_weight(groups.length) + np.log(groups.count)
+        mass = np.exp(log_mass - log_mass.max())
+        return mass / mass.sum()
+
+    def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
+        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that the policy never draws.
+
+        Raises InputError for an address outside the view.
+        """
+        length = view.lengths(pairs.sequence)
+        if np.any((pairs.start < 0) | (pairs.start >= pairs.target) | (pairs.target >= length)):
+            raise InputError("Every pair needs 0 ≤ start < target < the length of its sequence in the view.")
+        groups = view.groups
+        log_weight = self.log_sequence_weight(groups.length)
+        total = np.logaddexp.reduce(log_weight + np.log(groups.count))
+        log_sequence = (log_weight - total)[np.searchsorted(groups.length, length)]
+        log_target = log_choice(pairs.target, length - 1, self.beta)
+        log_start = log_choice(pairs.start + 1, pairs.target, self.gamma)
+        return log_sequence + log_target + log_start
+
+    def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
+        """Return the mean number of items in a drawn history, exactly; histories are cut to `max_length` if given."""
+        view.require_pairs()
+        longest = view.max_length
+        by_target = mean_history_length(longest - 1, self.gamma, max_length)
+        targets = PowerTable.of(self.beta, longest - 1)
+        by_length = targets.mean_of_first(by_target)
+        return float(self.sequence_mass(view) @ by_length[view.groups.length - 1])
+
+
+@dataclass(frozen=True)
+class PowerTable:
+    """Cumulative powers of 1 … n, one table for choices of every size m ≤ n.
+
+    exponent   : the exponent e
+    cumulative : float64 [n + 1], Σ_{i ≤ m} i^e at index m; for e = +inf, which has no such table, the counts 0 … n
+    """
+
+    exponent: float
+    cumulative: Float64
+
+    @classmethod
+    def of(cls, exponent: float, n: int) -> PowerTable:
+        """Tabulate 1^e … n^e. Raises InputError if a finite exponent is so large that the sum overflows."""
+        numbers = np.arange(1, n + 1, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            powers = numbers**exponent if exponent < math.inf else np.ones(n)
+            cumulative = np.concatenate([[0.0], np.cumsum(powers)])
+        if not np.isfinite(cumulative[-1]):
+            raise InputError(
+                f"The exponent {exponent:g} overflows for sequences of {n + 1} items; "
+                "use .inf (all mass on the last choice) or a smaller one."
+            )
+        return cls(exponent, cumulative)
+
+    @cached_property
+    def powers(self) -> Float64:
+        """i^e for i = 1 … n, float64 [n]."""
+        numbers = np.arange(1, len(self.cumulative), dtype=np.float64)
+        return numbers**self.exponent if self.exponent < math.inf else np.ones_like(numbers)
+
+    def mean_of_first(self, values: Float64) -> Float64:
+        """Return Σ_{i ≤ m} i^e v_i / Σ_{i ≤ m} i^e for every m = 0 … n (0 at m = 0), float64 [n + 1]."""
+        if self.exponent == math.inf:
+            return np.concatenate([[0.0], values])
+        sums = np.cumsum(self.powers * values)
+        return np.concatenate([[0.0], sums / self.cumulative[1:]])
+
+
+def check_exponent(name: str, value: object) -> float:
+    """Return the exponent as a float. Raises InputError for NaN and for anything that is no number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputError(f"{name} must be a number, .inf or -.inf, not {value!r}.")
+    number = float(value)
+    if math.isnan(number):
+        raise InputError(f"{name} is NaN; it must be a number, .inf or -.inf.")
+    return number
+
+
+def log_power(base: NDArray[np.int64], exponent: float) -> Float64:
+    """Return ln(base^exponent) up to a constant; for ±inf, 0 at the largest (smallest) base and -inf elsewhere."""
+    if math.isinf(exponent):
+        chosen = base.max(initial=1) if exponent > 0 else base.min(initial=np.iinfo(np.int64).max)
+        return np.where(base == chosen, 0.0, -np.inf)
+    return exponent * np.log(base)
+
+
+def log_choice(number: NDArray[np.int64], size: NDArray[np.int64], exponent: float) -> Float64:
+    """Return ln p(i) of choosing `number` i from {1 … size} with p(i) ∝ i^exponent, elementwise (steps 2 and 3)."""
+    if math.isinf(exponent):
+        return np.where(number == (size if exponent > 0 else 1), 0.0, -np.inf)
+    table = PowerTable.of(exponent, int(size.max(initial=1)))
+    return exponent * np.log(number) - np.log(table.cumulative[size])
+
+
+def mean_history_length(n_targets: int, gamma: float, max_length: int | None = None) -> Float64:
+    """Mean history length of every target position 1 … n (that many items stand before it), float64 [n]."""
+    before = np.arange(1, n_targets + 1)
+    limit = n_targets if max_length is None else max_length
+    if gamma == math.inf:
+        return np.ones(n_targets)
+    if gamma == -math.inf:
+        return np.minimum(before, limit).astype(np.float64)
+    # A history from start j = 1 … m has m + 1 - j items, the first m - limit starts are cut to `limit`.
+    table = PowerTable.of(gamma, n_targets)
+    weighted = np.concatenate([[0.0], np.cumsum(table.powers * before)])
+    cut = np.maximum(before - limit, 0)
+    whole = (before + 1) * (table.cumulative[before] - table.cumulative[cut]) - (weighted[before] - weighted[cut])
+    return (limit * table.cumulative[cut] + whole) / table.cumulative[before]

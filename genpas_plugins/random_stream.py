@@ -1,0 +1,75 @@
+"""Counter-based random numbers: any word of the stream is reached in O(1), by any process, in any order.
+
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11). The key is the seed; the counter is
+
+    word 0, 1   index of the pair in its epoch (low, high)
+    word 2      epoch
+    word 3      block: 0 and 1 are the pair's own eight words, later ones are free for augmentations, and PERMUTATION
+                keys the order of an enumerated epoch
+
+so a pair's words depend on (seed, epoch, index) alone. Only integer operations and single correctly rounded
+floating-point ones are used: every backend gives the same bits.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genpas_plugins.errors import InputError
+
+UInt32 = NDArray[np.uint32]
+
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+PERMUTATION = 0xFFFFFFFF
+_MASK = 0xFFFFFFFF
+
+
+def check_seed(seed: Any) -> int:
+    """Return `seed` as an int in [0, 2⁶⁴). Raises InputError for anything else."""
+    return _check_range("seed", seed, 64)
+
+
+def check_epoch(epoch: Any) -> int:
+    """Return `epoch` as an int in [0, 2³²). Raises InputError for anything else."""
+    return _check_range("epoch", epoch, 32)
+
+
+def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
+    """Return the four random words of block `block` for every pair index, uint32 [4, n].
+
+    seed < 2⁶⁴, epoch and block < 2³²; indices are int64 [n], not negative.
+    """
+    index = np.asarray(indices).astype(np.uint64)
+    c0, c1 = index & _MASK, index >> np.uint64(32)
+    c2, c3 = np.full_like(index, epoch), np.full_like(index, block)
+    k0, k1 = seed & _MASK, seed >> 32
+    m0, m1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+    for _ in range(ROUNDS):
+        # All words are below 2³², so the products fit into uint64: the high half mixes, the low half is kept.
+        p0, p1 = c0 * m0, c2 * m1
+        c0, c1 = (p1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0), p1 & _MASK
+        c2, c3 = (p0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1), p0 & _MASK
+        k0, k1 = (k0 + WEYL[0]) & _MASK, (k1 + WEYL[1]) & _MASK
+    return np.stack([c0, c1, c2, c3]).astype(np.uint32)
+
+
+def uniform(high: UInt32, low: UInt32) -> NDArray[np.float64]:
+    """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
+    word = (high.astype(np.uint64) << np.uint64(32)) | low
+    return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _check_range(name: str, value: Any, bits: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be an integer, not {value!r}.") from None
+    if isinstance(value, bool) or not 0 <= number < 1 << bits:
+        raise InputError(f"{name} must be an integer from 0 to 2**{bits} - 1, not {value!r}.")
+    return number

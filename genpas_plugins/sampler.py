@@ -1,0 +1,137 @@
+"""The stochastic stream: pair i of epoch e is one draw from the policy, made from the pair's own random words.
+
+Sequences of one length are equally likely, so step 1 draws a length and then a sequence of that length; steps 2 and 3
+search one cumulative table each, shared by all sequences. Tables are as long as the longest sequence, whatever the
+number of sequences.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.errors import InputError
+from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.random_stream import check_epoch, check_seed, philox, uniform
+from genpas_plugins.sequences import Pairs, SequenceView
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DrawTables:
+    """What a draw reads, for a view of d distinct lengths up to n + 1.
+
+    group_cumulative : float64 [d], cumulative probability of the length groups
+    group_length, group_first, group_count : int64 [d], see `LengthGroups`
+    order            : int [n_sequences], rows of the sequences by length
+    target, start    : float64 [n + 1], cumulative powers i^β and i^γ
+    target_last, start_last : the exponent is +inf: take the last choice instead of searching
+    """
+
+    group_cumulative: Float64
+    group_length: Int64
+    group_first: Int64
+    group_count: Int64
+    order: NDArray[np.integer[Any]]
+    target: Float64
+    start: Float64
+    target_last: bool
+    start_last: bool
+
+    @classmethod
+    def of(cls, view: SequenceView, policy: SamplingPolicy) -> DrawTables:
+        """Tabulate `policy` for `view`."""
+        groups = view.groups
+        cumulative = np.cumsum(policy.sequence_mass(view))
+        # Rounding may leave the sum a bit off 1: the last group that has mass must catch every number below 1.
+        cumulative[cumulative == cumulative[-1]] = 1.0
+        longest = view.max_length
+        return cls(
+            cumulative,
+            groups.length,
+            groups.first,
+            groups.count,
+            view.index.order,
+            PowerTable.of(policy.beta, longest - 1).cumulative,
+            PowerTable.of(policy.gamma, longest - 1).cumulative,
+            policy.beta == math.inf,
+            policy.gamma == math.inf,
+        )
+
+
+class PairSampler:
+    """An endless, addressable stream of pairs drawn from a policy.
+
+    view            : the sequences to draw from
+    policy          : the distribution
+    seed            : int in [0, 2⁶⁴)
+    pairs_per_epoch : length of an epoch; None: as many as multi-target has, `view.n_pairs`
+    backend         : "numpy" or "numba"; None: see `choose_backend`
+
+    Raises InputError if no sequence has two items, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        view: SequenceView,
+        policy: SamplingPolicy,
+        seed: int,
+        pairs_per_epoch: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        view.require_pairs()
+        if policy.strategy == "slide_window":
+            raise InputError("PairSampler draws from exponents; use PairEnumeration for the enumerated slide_window.")
+        self.view = view
+        self.policy = policy
+        self.seed = check_seed(seed)
+        self.pairs_per_epoch = view.n_pairs if pairs_per_epoch is None else check_pairs_per_epoch(pairs_per_epoch)
+        self.backend = choose_backend(backend)
+        self.tables = DrawTables.of(view, policy)
+
+    def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
+        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        index = check_indices(indices, self.pairs_per_epoch)
+        draw = implementation(draw_pairs, self.backend)
+        return draw(self.tables, self.seed, check_epoch(epoch), index)
+
+
+def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
+    """Draw the pairs with these indices (steps 1 to 3 of the paper), int64 [n]."""
+    first, second = philox(seed, epoch, 0, indices), philox(seed, epoch, 1, indices)
+    group = np.searchsorted(tables.group_cumulative, uniform(first[0], first[1]), side="right")
+    rank = (uniform(first[2], first[3]) * tables.group_count[group]).astype(np.int64)
+    sequence = tables.order[tables.group_first[group] + rank].astype(np.int64)
+    target = _choose(tables.target, tables.target_last, tables.group_length[group] - 1, uniform(second[0], second[1]))
+    start = _choose(tables.start, tables.start_last, target, uniform(second[2], second[3])) - 1
+    return Pairs(sequence, start, target)
+
+
+def check_indices(indices: ArrayLike, pairs_per_epoch: int) -> Int64:
+    """Return pair indices as int64 [n]. Raises InputError if one lies outside [0, pairs_per_epoch)."""
+    index = np.asarray(indices, dtype=np.int64)
+    if index.size and (index.min() < 0 or index.max() >= pairs_per_epoch):
+        raise InputError(f"Pair indices run from 0 to {pairs_per_epoch - 1}, the epoch's last pair.")
+    return index
+
+
+def check_pairs_per_epoch(value: Any) -> int:
+    """Return `pairs_per_epoch` as an int. Raises InputError unless it is a whole number from 1 to 2⁶¹."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 1 << 61:
+        raise InputError(f"pairs_per_epoch must be a whole number of at least 1, or null; not {value!r}.")
+    return int(value)
+
+
+def _choose(cumulative: Float64, last: bool, size: Int64, u: Float64) -> Int64:
+    """Choose from {1 … size} with the cumulative weights, by inversion of u in [0, 1)."""
+    if last:
+        return size
+    # u * total is below total because u ≤ 1 - 2⁻⁵³, so the search ends at or before `size`.
+    return np.searchsorted(cumulative, u * cumulative[size], side="right").astype(np.int64)

@@ -1,0 +1,282 @@
+"""Every user's interactions in time order as two arrays, and views that cut off the held-out end without copying.
+
+    values   [s₁ s₂ s₃ | t₁ t₂ | …]      item numbers from 1; 0 is padding and never stored
+    offsets  [0, 3, 5, …]                sequence s is values[offsets[s] : offsets[s + 1]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
+
+from genpas_plugins.errors import InputError
+
+Int64 = NDArray[np.int64]
+
+
+class Pairs(NamedTuple):
+    """Addresses of training pairs: the history is positions [start, target) of the sequence, the target stands at `target`.
+
+    All three are int64 [n]; positions count from 0 inside the sequence (the paper's j - 1 and k - 1).
+    """
+
+    sequence: Int64
+    start: Int64
+    target: Int64
+
+
+class LeaveLastOut(NamedTuple):
+    """The three leave-last-out views of one store: held-out items 2, 1 and 0.
+
+    Train on any pair of `train`; the validation (test) pair of a user is the last pair of `validation` (`test`).
+    """
+
+    train: SequenceView
+    validation: SequenceView
+    test: SequenceView
+
+
+@dataclass(frozen=True)
+class LengthIndex:
+    """Sequences ordered by length, so that those of one length stand together: what the two-level draw reads.
+
+    lengths : int64 [d], the distinct lengths, ascending
+    counts  : int64 [d], how many sequences have that length
+    order   : int32 or int64 [n], the sequences' rows, shortest sequence first
+    """
+
+    lengths: Int64
+    counts: Int64
+    order: NDArray[np.integer[Any]]
+
+    @classmethod
+    def of(cls, lengths: Int64) -> LengthIndex:
+        """Index sequences of the given lengths, int64 [n]; sequences of one length keep their order."""
+        distinct, counts = np.unique(lengths, return_counts=True)
+        order = np.argsort(lengths, kind="stable")
+        return cls(distinct.astype(np.int64), counts.astype(np.int64), order.astype(smallest_index_type(len(lengths))))
+
+
+class LengthGroups(NamedTuple):
+    """The sequences of a view that have a training pair, grouped by length; int64 [d] each.
+
+    Group g holds the sequences `order[first[g] : first[g] + count[g]]`, all of `length[g]` ≥ 2 items.
+    """
+
+    length: Int64
+    first: Int64
+    count: Int64
+
+
+@dataclass(frozen=True)
+class SequenceView:
+    """Every sequence of a store cut to its first items; nothing is copied.
+
+    Either the last `held_out` items of each sequence are cut off, or `cut_lengths`, int64 [n_sequences], says how many
+    are kept. Make one with `SequenceStore.view`.
+    """
+
+    store: SequenceStore
+    held_out: int
+    cut_lengths: Int64 | None
+    index: LengthIndex
+
+    def lengths(self, rows: ArrayLike | slice = slice(None)) -> Int64:
+        """Length of each sequence in the view, int64; of the given rows only, if any are given."""
+        if self.cut_lengths is not None:
+            return np.asarray(self.cut_lengths[rows])
+        offsets = self.store.offsets
+        return np.maximum(offsets[1:][rows] - offsets[:-1][rows] - self.held_out, 0)
+
+    @cached_property
+    def groups(self) -> LengthGroups:
+        """The sequences of at least two items, grouped by length."""
+        lengths = self.index.lengths - self.held_out
+        first = np.cumsum(self.index.counts) - self.index.counts
+        kept = lengths >= 2
+        return LengthGroups(lengths[kept], first[kept], self.index.counts[kept])
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of (sequence, target) choices: what multi-target enumerates, Σ (|s| - 1)."""
+        return sum(int(c) * (int(n) - 1) for n, _, c in zip(*self.groups, strict=True))
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest sequence that has a pair; 0 if none has."""
+        return int(self.groups.length[-1]) if len(self.groups.length) else 0
+
+    def last_pairs(self) -> Pairs:
+        """The last pair of every sequence of at least two items: its whole prefix and its last item, by row."""
+        lengths = self.lengths()
+        rows = np.flatnonzero(lengths >= 2)
+        return Pairs(rows, np.zeros(len(rows), np.int64), lengths[rows] - 1)
+
+    def require_pairs(self) -> None:
+        """Raise InputError if no sequence of the view has two items."""
+        if not len(self.groups.length):
+            longest = int(self.store.lengths().max(initial=0))
+            raise InputError(
+                f"No training pair: a pair needs two training items, and after the split every one of the "
+                f"{self.store.n_sequences} users has fewer (the longest whole sequence has {longest} items). "
+                "Use data with longer sequences, or hold out less."
+            )
+
+
+@dataclass(frozen=True)
+class SequenceStore:
+    """All sequences of a data set in two arrays, with ids and optional columns beside them.
+
+    values   : int32 (int64 where needed) [n_interactions], item numbers 1 … n_items
+    offsets  : int64 [n_sequences + 1], from 0 to n_interactions
+    n_items  : number of items in the catalogue
+    user_ids : the sequences' ids, any Arrow type [n_sequences]; None: the row number is the id
+    item_ids : the items' ids [n_items], number k has id item_ids[k - 1]; None: the number is the id
+    columns  : further per-interaction arrays [n_interactions, …] by name, "timestamp" say
+    """
+
+    values: NDArray[np.integer[Any]]
+    offsets: Int64
+    n_items: int
+    user_ids: pa.Array | None = None
+    item_ids: pa.Array | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    path: Path | None = None
+    length_index: LengthIndex | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        values: ArrayLike,
+        offsets: ArrayLike,
+        *,
+        n_items: int | None = None,
+        user_ids: ArrayLike | pa.Array | None = None,
+        item_ids: ArrayLike | pa.Array | None = None,
+        columns: Mapping[str, NDArray[Any]] | None = None,
+    ) -> SequenceStore:
+        """Check arrays and make a store of them; `values` become int32 where all item numbers fit.
+
+        Raises InputError where the arrays do not describe sequences of items 1 … n_items.
+
+        >>> store = SequenceStore.from_arrays([1, 2, 3, 2, 1], [0, 3, 5])
+        >>> store.lengths()
+        array([3, 2])
+        """
+        values, offsets = np.asarray(values), np.asarray(offsets)
+        for name, array in (("values", values), ("offsets", offsets)):
+            if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.size == 0):
+                raise InputError(f"{name} must be one row of integers; got dtype {array.dtype}, shape {array.shape}.")
+        offsets = offsets.astype(np.int64, copy=False)
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values) or np.any(np.diff(offsets) < 0):
+            raise InputError(
+                f"offsets must rise from 0 to the number of values, {len(values)}: "
+                "sequence s is values[offsets[s] : offsets[s + 1]]."
+            )
+        highest = int(values.max(initial=0))
+        n_items = highest if n_items is None else n_items
+        if len(values) and (values.min() < 1 or highest > n_items):
+            row = int(np.argmax((values < 1) | (values > n_items)))
+            raise InputError(
+                f"values[{row}] is {values[row]}, but item numbers run from 1 to n_items={n_items}; 0 is padding."
+            )
+        columns = {name: np.asanyarray(column) for name, column in (columns or {}).items()}
+        for name, column in columns.items():
+            if len(column) != len(values):
+                raise InputError(f"Column {name!r} has {len(column)} rows for {len(values)} interactions.")
+        ids: dict[str, pa.Array | None] = {}
+        for name, given, count in (("user_ids", user_ids, len(offsets) - 1), ("item_ids", item_ids, n_items)):
+            ids[name] = None if given is None else given if isinstance(given, pa.Array) else pa.array(given)
+            if given is not None and len(ids[name]) != count:
+                raise InputError(f"{name} has {len(ids[name])} entries; {count} are needed.")
+        values = values.astype(smallest_index_type(n_items), copy=False)
+        return cls(values, offsets, int(n_items), columns=columns, **ids)
+
+    @classmethod
+    def open(cls, path: str | Path) -> SequenceStore:
+        """Open a saved store by memory map: constant time, no data read. Raises InputError if it is none of ours."""
+        from genpas_plugins.storage import open_store  # noqa: PLC0415 – storage builds on this module
+
+        return open_store(Path(path))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the store as one directory, atomically. Raises InputError if `path` exists and `overwrite` is off."""
+        from genpas_plugins.storage import save_store  # noqa: PLC0415 – storage builds on this module
+
+        save_store(self, Path(path), overwrite=overwrite)
+
+    def __reduce__(self) -> Any:
+        """Pickle a saved store as its path, so that a worker process opens the same file pages."""
+        if self.path is not None:
+            return SequenceStore.open, (self.path,)
+        state = (self.values, self.offsets, self.n_items, self.user_ids, self.item_ids, dict(self.columns))
+        return SequenceStore, state
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of sequences (users)."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_interactions(self) -> int:
+        """Number of interactions of all users together."""
+        return len(self.values)
+
+    def lengths(self) -> Int64:
+        """Length of every sequence, int64 [n_sequences]."""
+        return np.diff(self.offsets)
+
+    def view(self, *, held_out: int = 0, lengths: ArrayLike | None = None) -> SequenceView:
+        """View every sequence without its last `held_out` items, or cut to the given `lengths`, int64 [n_sequences]."""
+        if lengths is None:
+            index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
+            return SequenceView(self, held_out, None, index)
+        cut = np.asarray(lengths, dtype=np.int64)
+        if held_out or cut.shape != (self.n_sequences,) or np.any(cut < 0) or np.any(cut > self.lengths()):
+            raise InputError("lengths must hold, for every sequence, a number of items between 0 and its length.")
+        return SequenceView(self, 0, cut, LengthIndex.of(cut))
+
+    def leave_last_out(self) -> LeaveLastOut:
+        """Split as the papers do: the last item of a user tests, the one before validates, the rest trains."""
+        index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
+        return LeaveLastOut(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
+
+    def user_rows(self, ids: ArrayLike | pa.Array) -> Int64:
+        """Rows of the users with these ids, int64. Raises InputError for an id that the store does not hold."""
+        return _numbers(ids, self.user_ids, self.n_sequences, first=0, kind="user")
+
+    def item_numbers(self, ids: ArrayLike | pa.Array) -> Int64:
+        """Numbers of the items with these ids, int64. Raises InputError for an id that the store does not hold."""
+        return _numbers(ids, self.item_ids, self.n_items, first=1, kind="item")
+
+
+def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
+    """Return int32 where `largest` fits into it, else int64."""
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+
+
+def _numbers(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, first: int, kind: str) -> Int64:
+    """Turn ids into numbers `first` … `first + count - 1`."""
+    wanted = ids if isinstance(ids, pa.Array) else pa.array(ids)
+    if known is None:
+        numbers = wanted.to_numpy(zero_copy_only=False)
+        unknown = (numbers < first) | (numbers >= first + count)
+    else:
+        try:
+            found = pc.index_in(wanted.cast(known.type), value_set=known)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"These {kind} ids are of type {wanted.type}, the store's of {known.type}.") from error
+        unknown = found.is_null().to_numpy(zero_copy_only=False)
+        numbers = found.fill_null(0).to_numpy(zero_copy_only=False) + first
+    if np.any(unknown):
+        example = wanted[int(np.argmax(unknown))].as_py()
+        raise InputError(f"{int(unknown.sum())} {kind} ids are not in the store, {example!r} the first of them.")
+    return numbers.astype(np.int64)

@@ -1,0 +1,200 @@
+"""A store on disk: one directory of .npy and Arrow files beside a header that names and measures them.
+
+`header.json` carries magic, format version, counts and, for every file, its size and CRC-32. Opening reads the header
+and maps the files, so it costs the same for a thousand interactions and for a billion; `verify_store` reads every byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.sequences import LengthIndex, SequenceStore
+
+MAGIC = "genpas-sequence-store"
+VERSION = 1
+HEADER = "header.json"
+_CHUNK = 1 << 22
+
+
+def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> None:
+    """Write `store` as the directory `path`: complete under its final name, or not there at all.
+
+    Raises InputError if `path` exists and is not a store, or is one and `overwrite` is off.
+    """
+    if path.exists():
+        if not (path / HEADER).is_file():
+            raise InputError(f"{path} exists and is not a sequence store; choose another output directory.")
+        if not overwrite:
+            raise InputError(f"{path} exists already; choose another output directory or ask to overwrite it.")
+    with replaced_directory(path) as directory:
+        index = store.length_index if store.length_index is not None else LengthIndex.of(store.lengths())
+        arrays: dict[str, NDArray[Any]] = {
+            "values": store.values,
+            "offsets": store.offsets,
+            "by_length": index.order,
+            "lengths": np.stack([index.lengths, index.counts]),
+        }
+        arrays |= {_column_file(name): column for name, column in store.columns.items()}
+        for name, array in arrays.items():
+            np.save(directory / f"{name}.npy", array, allow_pickle=False)
+        for name, ids in (("user_ids", store.user_ids), ("item_ids", store.item_ids)):
+            if ids is not None:
+                _write_ids(directory / f"{name}.arrow", ids)
+        header = {
+            "magic": MAGIC,
+            "version": VERSION,
+            "n_sequences": store.n_sequences,
+            "n_items": store.n_items,
+            "n_interactions": store.n_interactions,
+            "columns": list(store.columns),
+            "files": {file.name: [file.stat().st_size, _crc32(file)] for file in sorted(directory.iterdir())},
+        }
+        header["checksum"] = _header_checksum(header)
+        (directory / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def open_store(path: Path) -> SequenceStore:
+    """Open the store in directory `path` by memory map, reading the header only.
+
+    Raises InputError if the directory is missing, holds no store, one of another version, or a damaged one.
+    """
+    header = _read_header(path)
+    for name, (size, _) in header["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise InputError(f"{file} is missing: the store is incomplete. Build it again with `genpas prepare`.")
+        if file.stat().st_size != size:
+            raise InputError(
+                f"{file} has {file.stat().st_size} bytes where {HEADER} says {size}: the store was truncated or "
+                "changed. Build it again with `genpas prepare`."
+            )
+
+    def mapped(name: str) -> NDArray[Any]:
+        # A plain ndarray over the map: indexing np.memmap itself costs a Python-level __array_finalize__ every time.
+        return np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+
+    lengths = mapped("lengths")
+    return SequenceStore(
+        values=mapped("values"),
+        offsets=mapped("offsets"),
+        n_items=header["n_items"],
+        user_ids=_read_ids(path / "user_ids.arrow"),
+        item_ids=_read_ids(path / "item_ids.arrow"),
+        columns={name: mapped(_column_file(name)) for name in header["columns"]},
+        path=path.resolve(),
+        length_index=LengthIndex(np.array(lengths[0]), np.array(lengths[1]), mapped("by_length")),
+    )
+
+
+def verify_store(path: Path) -> None:
+    """Read every byte of the store and compare its checksums. Raises InputError naming the first damaged file."""
+    for name, (_, checksum) in _read_header(path)["files"].items():
+        if _crc32(path / name) != checksum:
+            raise InputError(
+                f"{path / name} does not have the checksum that {HEADER} names: its content was changed. "
+                "Build the store again with `genpas prepare`."
+            )
+
+
+@contextmanager
+def replaced_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory that becomes `path` when the block succeeds and vanishes when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            path.rename(old / path.name)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary file name that becomes `path` when the block succeeds and vanishes when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    temporary.chmod(0o644)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    file = path / HEADER
+    if not file.is_file():
+        raise InputError(f"{path} holds no sequence store: {HEADER} is missing. Make one with `genpas prepare`.")
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+        magic, version = header["magic"], header["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is not the header of a sequence store. Make one with `genpas prepare`.") from error
+    if magic != MAGIC:
+        raise InputError(f"{file} says it is {magic!r}, not {MAGIC!r}. Make a store with `genpas prepare`.")
+    if version != VERSION:
+        raise InputError(
+            f"{file} has format version {version}; this release reads version {VERSION}. "
+            "Build the store again with `genpas prepare`."
+        )
+    if header.get("checksum") != _header_checksum(header):
+        raise InputError(f"{file} does not match its own checksum: it was edited or damaged. Build the store again.")
+    return dict(header)
+
+
+def _header_checksum(header: dict[str, Any]) -> str:
+    content = {key: value for key, value in header.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _column_file(name: str) -> str:
+    # Any name a data set uses must be a safe file name, so everything but plain characters is written as its code.
+    return "column." + "".join(c if c.isalnum() and c.isascii() or c in "_-" else f"%{ord(c):x}" for c in name)
+
+
+
+def _write_ids(file: Path, ids: pa.Array) -> None:
+    table = pa.table({"id": ids})
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        # One batch: reading it back gives one contiguous array without a copy.
+        writer.write_table(table.combine_chunks(), max_chunksize=max(1, len(ids)))
+
+
+def _read_ids(file: Path) -> pa.Array | None:
+    if not file.is_file():
+        return None
+    column = pa.ipc.open_file(pa.memory_map(str(file))).read_all().column("id")
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _crc32(file: Path) -> int:
+    checksum = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
