@@ -241,7 +241,9 @@ def _failed_import(module: str) -> Callable[[Facts], Problem | None]:
             for name in ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
             if facts.version(name) is not None
         )
-        mend = "Install torch again." if module == "torch" else f"Mend the errors above first; {PAIRING_RULE}."
+        mend = "Install torch again."
+        if module != "torch":
+            mend = f"Mend any error above first; where there is none, install {module} again. {PAIRING_RULE}."
         return Problem("error", f"{module} cannot be imported ({found}): {tried.detail}", mend)
 
     return rule

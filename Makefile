@@ -1,0 +1,63 @@
+# make venv | test | lint | demo | bench-data | clean
+#
+# Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
+# environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
+# wants a CPU build points pip at one, e.g. PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS.
+#
+#   make venv PYTHON=/path/to/python3.11     another interpreter
+#   make venv VARIANT=cuda                   the lock for GPU machines
+#   make test ARGS="-k store -x"             arguments for pytest; WORKERS=0 runs them in one process
+
+PYTHON  ?= python3.11
+VENV    ?= .venv
+VARIANT ?= cpu
+WORKERS ?= 2
+ARGS    ?=
+
+PY      := $(VENV)/bin/python
+PIP     := $(PY) -m pip install --no-input --disable-pip-version-check
+# Written when a step has finished, so a killed install leaves none and is done again. Tells our own environment from a
+# foreign one, which is never overwritten.
+OURS    := $(VENV)/.made-by-make
+LOCKED  := $(VENV)/.lock-installed-$(VARIANT)
+READY   := $(VENV)/.project-installed
+
+.PHONY: venv test lint demo bench-data clean
+.DELETE_ON_ERROR:
+
+venv: $(READY)
+
+# A changed lock rebuilds the environment from nothing: a package dropped from the lock must not linger.
+$(LOCKED): requirements/common.txt requirements/$(VARIANT).txt requirements/no-deps.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH. Install Python 3.11, or say which to use: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test ! -e $(VENV) || test -e $(OURS) || { echo "make: $(VENV) exists and was not made by this Makefile. Remove it, or choose another place: make venv VENV=.venv-genpas" >&2; exit 1; }
+	rm -rf $(VENV) && mkdir -p $(VENV) && touch $(OURS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements/$(VARIANT).txt
+	$(PIP) --no-deps -r requirements/no-deps.txt
+	@touch $@
+
+# --no-build-isolation: the pinned setuptools builds the project, nothing more is downloaded.
+$(READY): $(LOCKED) pyproject.toml
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# One thread a process: two test processes with a thread pool each would fight over two cores.
+test: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+demo: $(READY)
+	$(PY) -m recbole_ext.demo
+
+bench-data: $(READY)
+	$(PY) -m benchmarks.bench_data
+
+clean:
+	@test ! -e $(VENV) || test -e $(OURS) || { echo "make: $(VENV) was not made by this Makefile; remove it yourself." >&2; exit 1; }
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

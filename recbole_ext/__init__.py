@@ -1,0 +1,22 @@
+"""GenPAS in RecBole: import this before `recbole.quick_start`, then switch it on with a `genpas:` key.
+
+    import recbole_ext
+    from recbole.quick_start import run_recbole
+
+    run_recbole(model="SASRec", dataset="ml-100k", config_file_list=["genpas.yaml"])
+
+Without the key RecBole trains as stock. With it, training pairs are drawn as the key says and nothing else changes:
+models, negative sampling, evaluation, trainers and the command line are RecBole's own.
+"""
+
+from recbole_ext import compatibility
+
+compatibility.repair()
+
+from recbole_ext import checkpoints, configuration, dataloader, dataset, report  # noqa: E402 – RecBole must import first
+
+checkpoints.register()
+configuration.register()
+dataset.register()
+dataloader.register()
+report.register()

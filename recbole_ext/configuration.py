@@ -1,0 +1,86 @@
+"""The `genpas:` key in RecBole's configuration: checked when the Config is made, before any data is read."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import recbole.data.dataset
+import yaml
+from recbole.config import Config
+from recbole.utils import ModelType
+from recbole.utils.argument_list import dataset_arguments
+
+from genpas_plugins import GenPASConfig, InputError
+from genpas_plugins.configuration import PREFIX, SECTION
+
+REPORT = "trained_on"
+"""The Config key under which a run keeps what it trained on."""
+
+NEEDS_ALL_PREFIXES = ("FEARec",)
+"""Models that read the materialised prefixes (`inter_feat['item_id_list']`) themselves."""
+
+
+def register() -> None:
+    """Check the section whenever a RecBole Config is made, and let saved datasets and loaders depend on it."""
+    original = Config.__init__
+
+    @functools.wraps(original)
+    def init(
+        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
+    ) -> None:
+        original(self, model, dataset, config_file_list, config_dict)
+        check(self, config_file_list or ())
+
+    Config.__init__ = init
+    dataset_arguments.append(SECTION)
+
+
+def genpas_config(config: Config) -> GenPASConfig | None:
+    """Return the checked section of a RecBole Config, None where GenPAS is off."""
+    section = config[SECTION]
+    return None if section is None else GenPASConfig.from_mapping(section)
+
+
+def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
+    """Check the section and store it in full under `config['genpas']`; do nothing where GenPAS is off.
+
+    Raises InputError for a wrong section, a model that cannot be trained on drawn pairs, and pre-split data.
+    """
+    final = config.final_config_dict
+    where = _where(config_files, final)
+    for key in final:
+        if not key.startswith(PREFIX) and key != SECTION and difflib.get_close_matches(key, [SECTION], cutoff=0.8):
+            raise InputError(f"{where}: there is no key {key!r}. Did you mean {SECTION!r}?")
+    section = GenPASConfig.from_config(final, where)
+    if section is None:
+        return
+    model = config.model
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise InputError(f"{where}: {SECTION} draws pairs for sequential models; {model} is not one. Remove the key.")
+    if hasattr(recbole.data.dataset, f"{model}Dataset") or model in NEEDS_ALL_PREFIXES:
+        raise InputError(
+            f"{where}: {model} builds its own data set out of all prefixes and cannot train on drawn pairs. "
+            f"Remove the {SECTION} key or choose another model."
+        )
+    if config["benchmark_filename"] is not None:
+        raise InputError(
+            f"{where}: {SECTION} draws pairs from whole sequences, but benchmark_filename names data that are cut into "
+            f"pairs already. Give the interactions as one .inter file or remove the {SECTION} key."
+        )
+    final[SECTION] = asdict(section)
+
+
+def _where(config_files: Sequence[str | Path], final: dict[str, Any]) -> str:
+    """Name the file and line of the section, as far as they are known."""
+    keys = [key for key in final if key == SECTION or key.startswith(PREFIX)]
+    for file in reversed(config_files):
+        root = yaml.compose(Path(file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        for key, _ in getattr(root, "value", []):
+            if key.value in keys:
+                return f"{file}, line {key.start_mark.line + 1}"
+    return "the configuration"

@@ -1,0 +1,136 @@
+"""RecBole's TrainDataLoader over the addressable stream: a batch is a step number until the moment it is needed."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import recbole.data.utils
+import torch
+import torch.utils.data
+from recbole.data.dataloader import TrainDataLoader
+from recbole.data.interaction import Interaction
+from recbole.data.transform import construct_transform
+from recbole.trainer import Trainer
+from recbole.utils import ModelType
+
+from genpas_plugins import PairStream, pair_stream
+from recbole_ext.configuration import genpas_config
+from recbole_ext.dataset import WindowDataset
+
+
+class Step(NamedTuple):
+    """The address of one batch: which step of which epoch."""
+
+    epoch: int
+    step: int
+
+
+class Steps(torch.utils.data.Sampler[Step]):
+    """The steps of an epoch in order; a new iterator starts the next epoch unless `set_epoch` names another."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iterator run through this epoch: what a resumed run calls, and DistributedSampler's users."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Step]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return (Step(epoch, step) for step in range(self.count))
+
+    def __len__(self) -> int:
+        return self.count
+
+
+class Addresses:
+    """The data set that torch's DataLoader sees: what it looks up is the address itself."""
+
+    def __getitem__(self, address: Step) -> Step:
+        return address
+
+
+class PairDataLoader(TrainDataLoader):
+    """RecBole's training loader with pairs drawn from the policy of the `genpas` key.
+
+    Step t of an epoch is pairs [t G, (t + 1) G) of the stream, G the batch of all processes together; a process takes
+    its contiguous part. Neither the number of workers nor resuming changes a batch.
+    """
+
+    stream: PairStream
+
+    def __init__(self, config: Any, dataset: WindowDataset, sampler: Any, shuffle: bool = False) -> None:
+        # Stands in for the __init__ of TrainDataLoader and AbstractDataLoader, which list every index of the epoch.
+        self.logger = dataset.logger
+        self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
+        section = genpas_config(config)
+        assert section is not None  # noqa: S101
+        self.stream = pair_stream(
+            dataset.training_view(), section.policy, seed=config["seed"], pairs_per_epoch=section.pairs_per_epoch
+        )
+        self.sample_size = self.stream.pairs_per_epoch
+        self.shuffle = shuffle
+        self.config = config
+        self._dataset = dataset
+        self._sampler = sampler
+        self.model = None
+        self._init_batch_size_and_step()
+        self.generator = torch.Generator()
+        self.generator.manual_seed(config["seed"])
+        self.transform = construct_transform(config)
+        self.is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        self.rank, self.world_size = 0, 1
+        if not config["single_spec"]:
+            self.rank, self.world_size = torch.distributed.get_rank(), config["world_size"]
+            self.step = max(1, self.step // self.world_size)
+        steps = Steps(math.ceil(self.sample_size / (self.step * self.world_size)))
+        torch.utils.data.DataLoader.__init__(
+            self,
+            dataset=Addresses(),
+            batch_size=None,
+            sampler=steps,
+            collate_fn=self.collate_fn,
+            num_workers=config["worker"],
+            generator=self.generator,
+        )
+
+    def indices(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the stream indices of this process's part of a step, int64 [up to the batch size]."""
+        first = step * self.step * self.world_size
+        total = min(self.step * self.world_size, self.sample_size - first)
+        # Every process needs a part of the same size: the last batch wraps around, as in DistributedSampler.
+        share = math.ceil(total / self.world_size)
+        return (first + self.rank * share + np.arange(share)) % self.sample_size
+
+    def collate_fn(self, address: Step) -> Interaction:
+        """Draw, gather, join, transform and sample negatives: the batch at this address."""
+        pairs = self.stream.pairs(address.epoch, self.indices(address.step))
+        data = self._dataset.join(self._dataset.windows(pairs))
+        return self._neg_sampling(self.transform(self._dataset, data))
+
+
+def register() -> None:
+    """Let `data_preparation` use a `PairDataLoader` for training, and trainers tell it their epoch."""
+    original_loader = recbole.data.utils.get_dataloader
+
+    @functools.wraps(original_loader)
+    def get_dataloader(config: Any, phase: str) -> Any:
+        chosen = phase == "train" and genpas_config(config) is not None
+        return PairDataLoader if chosen else original_loader(config, phase)
+
+    recbole.data.utils.get_dataloader = get_dataloader
+
+    original_epoch = Trainer._train_epoch
+
+    @functools.wraps(original_epoch)
+    def train_epoch(self: Trainer, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(train_data, PairDataLoader):
+            train_data.sampler.set_epoch(epoch_idx)
+        return original_epoch(self, train_data, epoch_idx, *args, **kwargs)
+
+    Trainer._train_epoch = train_epoch

@@ -1,0 +1,164 @@
+"""RecBole's SequentialDataset without the materialised prefixes: raw rows in a SequenceStore, windows on demand."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+
+from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
+from genpas_plugins.storage import replaced_file
+from recbole_ext.configuration import genpas_config
+
+Int64 = NDArray[np.int64]
+
+ROW = "_store_row"
+"""Column of a data set's rows that says where in the store the row's target stands; models never see it."""
+
+
+def register() -> None:
+    """Let `SequentialDataset(config)` make a `WindowDataset` where the configuration has the `genpas` key."""
+
+    def new(cls: type, config: Any = None, *_: Any) -> Any:
+        # pickle and copy call __new__ without a config, subclasses of other models bring their own.
+        chosen = cls is SequentialDataset and config is not None and genpas_config(config) is not None
+        return object.__new__(WindowDataset if chosen else cls)
+
+    SequentialDataset.__new__ = staticmethod(new)
+
+
+class WindowDataset(SequentialDataset):
+    """A SequentialDataset whose histories are gathered when they are asked for.
+
+    `inter_feat` holds one light row a target (its scalar fields and ROW) and goes through RecBole's own splitting; the
+    `<field>_list` fields are cut out of `store` in `__getitem__`. Sequence s of the store is the user with token id s.
+    """
+
+    store: SequenceStore
+
+    def _fill_nan(self) -> None:
+        """Refuse missing times, which RecBole would fill with the mean time; fill all else as RecBole does."""
+        if self.time_field not in self.inter_feat:
+            raise InputError(
+                f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among those that load_col "
+                f"loads: {', '.join(self.inter_feat.columns)}. Set TIME_FIELD to the column that orders interactions."
+            )
+        missing = np.flatnonzero(self.inter_feat[self.time_field].isna())
+        if len(missing):
+            raise InputError(
+                f"{self._inter_file}: {len(missing)} interactions have no {self.time_field} (the first is the "
+                f"{missing[0] + 1}th that the filters left), so their place in the sequence is unknown. Remove them, "
+                "or set TIME_FIELD to a column that orders all interactions."
+            )
+        super()._fill_nan()
+
+    @property
+    def _inter_file(self) -> Path:
+        return Path(self.dataset_path) / f"{self.dataset_name}.inter"
+
+    def _change_feat_format(self) -> None:
+        """Sort by the full-precision time before RecBole casts it to float32, then convert; ties keep file order."""
+        if genpas_config(self.config).time_order == "exact":  # type: ignore[union-attr]  # the key made this class
+            self.inter_feat = self.inter_feat.sort_values(self.time_field, kind="stable", ignore_index=True)
+        super()._change_feat_format()
+
+    def data_augmentation(self) -> None:
+        """Keep the raw columns as a store, and one row a target; replaces the materialising of every prefix."""
+        self._aug_presets()
+        self._check_field("uid_field", "time_field")
+        users = self.inter_feat[self.uid_field].numpy()
+        # Two stable sorts, as RecBole's own sort by user and time.
+        order = np.argsort(self.inter_feat[self.time_field].numpy(), kind="stable")
+        order = order[np.argsort(users[order], kind="stable")]
+        columns = {field: self.inter_feat[field].numpy()[order] for field in self.inter_feat}
+        users = columns.pop(self.uid_field)
+        offsets = np.searchsorted(users, np.arange(self.user_num + 1))
+        self.store = SequenceStore.from_arrays(
+            columns[self.iid_field], offsets, n_items=self.item_num - 1, columns=columns
+        )
+        rows = np.flatnonzero(np.arange(len(users)) > offsets[users])
+        self.inter_feat = Interaction(
+            {
+                self.uid_field: torch.from_numpy(users[rows]),
+                **{field: torch.from_numpy(column[rows]) for field, column in columns.items()},
+                self.item_list_length_field: torch.from_numpy(
+                    np.minimum(rows - offsets[users[rows]], self.max_item_list_len)
+                ),
+                ROW: torch.from_numpy(rows),
+            }
+        )
+        self._list_fields = {field: getattr(self, f"{field}_list_field") for field in columns}
+
+    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
+        """Return the rows at `index` with their whole histories: what stock keeps in memory for all rows at once."""
+        rows = self.inter_feat[index]
+        users = np.atleast_1d(rows[self.uid_field].numpy())
+        target = np.atleast_1d(rows[ROW].numpy()) - self.store.offsets[users]
+        windows = self.windows(Pairs(users, np.zeros_like(target), target))
+        if isinstance(index, int):
+            windows = windows[0]
+        return self.join(windows) if join else windows
+
+    def windows(self, pairs: Pairs) -> Interaction:
+        """Return the batch of these pairs: scalar fields at the target, `<field>_list` right-padded, `item_length`."""
+        limit = self.max_item_list_len
+        rows = self.store.offsets[pairs.sequence] + pairs.target
+        batch = {
+            self.uid_field: torch.from_numpy(pairs.sequence),
+            **{
+                field: torch.from_numpy(column[rows])
+                for field, column in self.store.columns.items()
+                if field in self.inter_feat  # unless unused_col dropped it
+            },
+            self.item_list_length_field: torch.from_numpy(np.minimum(pairs.target - pairs.start, limit)),
+        }
+        for field, list_field in self._list_fields.items():
+            gathered = gather_padded(self.store.columns[field], self.store.offsets, pairs, limit)
+            batch[list_field] = torch.from_numpy(gathered.history)
+        return Interaction(batch)
+
+    def training_view(self) -> SequenceView:
+        """View of the store that holds this split's targets and what stands before them, and nothing later.
+
+        Raises InputError if the split takes a target out of the middle of a user's sequence.
+        """
+        users, rows = self.inter_feat[self.uid_field].numpy(), self.inter_feat[ROW].numpy()
+        counts = np.bincount(users, minlength=self.user_num)
+        last = np.zeros(self.user_num, np.int64)
+        np.maximum.at(last, users, rows - self.store.offsets[users])
+        if np.any(last != counts):
+            raise InputError(
+                "This split does not train on the beginning of every user's sequence, so drawn histories would hold "
+                "held-out items. Use eval_args with order: TO and split: LS, RS or TS."
+            )
+        return self.store.view(lengths=np.where(counts > 0, counts + 1, 0))
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
+        """Return the (user, item) matrix of this split's targets and of the first item of each of its users."""
+        first = np.flatnonzero(self.inter_feat[self.item_list_length_field].numpy() == 1)
+        starts = self.__getitem__(first, join=False)
+        rows = {self.uid_field: torch.cat([self.inter_feat[self.uid_field], starts[self.uid_field]])}
+        for field in filter(None, (self.iid_field, value_field)):
+            rows[field] = torch.cat([self.inter_feat[field], starts[self._list_fields[field]][:, 0]])
+        return self._create_sparse_matrix(Interaction(rows), self.uid_field, self.iid_field, form, value_field)
+
+    def _drop_unused_col(self) -> None:
+        """Drop the columns of `unused_col`, histories (`<field>_list`) included."""
+        unused = (self.config["unused_col"] or {}).get("inter", ())
+        for list_field in set(unused) & set(self._list_fields.values()):
+            self.inter_feat[list_field] = self.inter_feat[ROW]  # so that RecBole finds a column to drop
+        super()._drop_unused_col()
+        self._list_fields = {field: name for field, name in self._list_fields.items() if name in self.field2type}
+
+    def save(self) -> None:
+        """Save under the name that RecBole looks for, complete or not at all."""
+        file = Path(self.config["checkpoint_dir"]) / f"{self.config['dataset']}-{SequentialDataset.__name__}.pth"
+        self.logger.info(f"Saving filtered dataset into [{file}]")
+        with replaced_file(file) as temporary, temporary.open("wb") as stream:
+            pickle.dump(self, stream)

@@ -1,0 +1,72 @@
+"""What a run trained on, logged before training and kept beside its metrics."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import recbole.quick_start
+from recbole.trainer import Trainer
+
+from genpas_plugins import __version__
+from genpas_plugins.analysis.divergence import kl_divergence
+from genpas_plugins.analysis.target_distribution import target_distribution
+from recbole_ext.configuration import REPORT, genpas_config
+from recbole_ext.dataloader import PairDataLoader
+
+_last_report: dict[str, Any] = {}
+
+
+def register() -> None:
+    """Report at the start of `Trainer.fit`, and in the result of `run_recbole` under "trained_on"."""
+    original_fit = Trainer.fit
+
+    @functools.wraps(original_fit)
+    def fit(self: Trainer, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> Any:
+        _last_report.clear()
+        if isinstance(train_data, PairDataLoader):
+            _last_report.update(trained_on(train_data, valid_data))
+            self.config[REPORT] = dict(_last_report)
+            self.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in _last_report.items()))
+        return original_fit(self, train_data, valid_data, *args, **kwargs)
+
+    Trainer.fit = fit
+
+    original_run = recbole.quick_start.run_recbole
+
+    @functools.wraps(original_run)
+    def run_recbole(*args: Any, **kwargs: Any) -> Any:
+        result = original_run(*args, **kwargs)
+        if _last_report:
+            result[REPORT] = dict(_last_report)
+        return result
+
+    recbole.quick_start.run_recbole = run_recbole
+    recbole.quick_start.quick_start.run_recbole = run_recbole
+
+
+def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
+    """Return what a loader's run trains on: strategy, exponents, pairs an epoch, KL to the validation targets, …"""
+    config, stream = train_data.config, train_data.stream
+    section = genpas_config(config)
+    assert section is not None  # noqa: S101
+    policy = section.policy
+    report: dict[str, Any] = {
+        "strategy": section.strategy,
+        "alpha": policy.alpha,
+        "beta": policy.beta,
+        "gamma": policy.gamma,
+        "pairs_per_epoch": stream.pairs_per_epoch,
+        "seed": stream.seed,
+        "max_length": config["MAX_ITEM_LIST_LENGTH"],
+        "loss": config["loss_type"],
+        "time_order": section.time_order,
+        "expected_history_length": policy.expected_history_length(stream.view, config["MAX_ITEM_LIST_LENGTH"]),
+        "genpas_version": __version__,
+    }
+    if valid_data is not None and len(valid_data._dataset):
+        targets = valid_data._dataset.inter_feat[valid_data._dataset.iid_field].numpy()
+        validation = np.bincount(targets, minlength=stream.view.store.n_items + 1) / len(targets)
+        report["kl_validation"] = kl_divergence(validation, target_distribution(stream.view, policy))
+    return report
