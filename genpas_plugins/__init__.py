@@ -1,9 +1,9 @@
 """GenPAS: choose, see and search the distribution that the training pairs of a sequential recommender come from.
 
-    SequenceStore   every user's interactions, memory-mapped      SequenceStore.open(path)
-    SamplingPolicy  a distribution over (sequence, target, start) SamplingPolicy(alpha=1, beta=0, gamma=0)
-    pair_stream     an endless, addressable stream of pairs       pair_stream(view, policy, seed=7)
-    gather_padded   addresses → (history, target) arrays          gather_padded(store.values, store.offsets, pairs, 50)
+SequenceStore   every user's interactions, memory-mapped      SequenceStore.open(path)
+SamplingPolicy  a distribution over (sequence, target, start) SamplingPolicy(alpha=1, beta=0, gamma=0)
+pair_stream     an endless, addressable stream of pairs       pair_stream(view, policy, seed=7)
+gather_padded   addresses → (history, target) arrays          gather_padded(store.values, store.offsets, pairs, 50)
 """
 
 from genpas_plugins.configuration import GenPASConfig

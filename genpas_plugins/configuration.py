@@ -16,6 +16,7 @@ RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `gen
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -26,6 +27,9 @@ from genpas_plugins.sampler import check_pairs_per_epoch
 
 SECTION = "genpas"
 PREFIX = "genpas_"
+
+_INFINITIES = {"inf": math.inf, ".inf": math.inf, "-inf": -math.inf, "-.inf": -math.inf}
+"""What RecBole's command line hands over as text, because its evaluation knows no such name."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class GenPASConfig:
         """
         if isinstance(section, str):
             section = {"strategy": section}
+        section = _with_infinities(section) if isinstance(section, Mapping) else section
         if not isinstance(section, Mapping):
             raise InputError(f"{where}: {SECTION} must hold keys such as 'strategy: multi_target', not {section!r}.")
         known = [f.name for f in fields(cls)]
@@ -108,14 +113,14 @@ class GenPASConfig:
         Raises InputError as `from_mapping` does, and where section and synonym differ.
         """
         section = config.get(SECTION)
-        flat = {key: value for key, value in config.items() if isinstance(key, str) and key.startswith(PREFIX)}
+        flat = {key: value for key, value in config.items() if str(key).startswith(PREFIX)}
         if section is None and not flat:
             return None
         section = {"strategy": section} if isinstance(section, str) else section
         if section is not None and not isinstance(section, Mapping):
             return cls.from_mapping(section, where)
-        merged = dict(section or {})
-        for key, value in flat.items():
+        merged = _with_infinities(section or {})
+        for key, value in _with_infinities(flat).items():
             name = key.removeprefix(PREFIX)
             if name in merged and merged[name] != value:
                 raise InputError(
@@ -123,6 +128,15 @@ class GenPASConfig:
                 )
             merged[name] = value
         return cls.from_mapping(merged, where)
+
+
+def _with_infinities(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which the exponents' spellings of infinity are numbers; keys may be nested or flat ones."""
+    exponents = {prefix + name for prefix in ("", PREFIX) for name in ("alpha", "beta", "gamma")}
+    return {
+        key: _INFINITIES.get(value, value) if key in exponents and isinstance(value, str) else value
+        for key, value in section.items()
+    }
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

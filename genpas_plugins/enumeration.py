@@ -44,7 +44,7 @@ class PairNumbering:
 
     @classmethod
     def of(cls, view: SequenceView, strategy: str) -> PairNumbering:
-        """Number the pairs of `strategy` over `view`. Raises InputError beyond 2⁶¹ pairs."""
+        """Return the numbering of the pairs of `strategy` over `view`. Raises InputError beyond 2⁶¹ pairs."""
         groups = view.groups
         length = groups.length
         per_sequence = {
@@ -52,10 +52,10 @@ class PairNumbering:
             "multi_target": length - 1,
             "slide_window": length * (length - 1) // 2,
         }[strategy]
-        total = sum(int(m) * int(c) for m, c in zip(per_sequence, groups.count, strict=True))
+        total = sum(int(m) * int(c) for m, c in zip(per_sequence, groups.size, strict=True))
         if total > permutation.LARGEST:
             raise InputError(f"{strategy} has {total} pairs on this data; an enumerated epoch holds at most 2**61.")
-        ends = np.cumsum(per_sequence * groups.count)
+        ends = np.cumsum(per_sequence * groups.size)
         return cls(strategy, ends, per_sequence, length, groups.first, view.index.order)
 
     @property

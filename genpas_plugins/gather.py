@@ -81,7 +81,7 @@ def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Colum
     """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], 0 behind them."""
     place = np.arange(width)
     inside = place < length[:, None]
-    history = column[np.where(inside, (stop - length)[:, None] + place, 0)]
+    history: Column = column[np.where(inside, (stop - length)[:, None] + place, 0)]
     history[~inside] = 0
     return history
 
@@ -89,7 +89,7 @@ def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Colum
 def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
     """Copy rows [stop - length, stop) of `column` to [bounds[i], bounds[i + 1]) of one array."""
     length = np.diff(bounds)
-    return column[np.arange(bounds[-1]) + np.repeat(stop - bounds[1:], length)]
+    return np.asarray(column[np.arange(bounds[-1]) + np.repeat(stop - bounds[1:], length)])
 
 
 def _windows(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:

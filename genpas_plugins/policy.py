@@ -97,9 +97,9 @@ class SamplingPolicy:
     def sequence_mass(self, view: SequenceView) -> Float64:
         """Probability that the draw falls on the sequences of each length group, float64 [len(view.groups.length)]."""
         groups = view.groups
-        log_mass = self.log_sequence_weight(groups.length) + np.log(groups.count)
-        mass = np.exp(log_mass - log_mass.max())
-        return mass / mass.sum()
+        log_mass = self.log_sequence_weight(groups.length) + np.log(groups.size)
+        mass: Float64 = np.exp(log_mass - log_mass.max())
+        return np.asarray(mass / mass.sum())
 
     def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
         """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that the policy never draws.
@@ -111,11 +111,11 @@ class SamplingPolicy:
             raise InputError("Every pair needs 0 ≤ start < target < the length of its sequence in the view.")
         groups = view.groups
         log_weight = self.log_sequence_weight(groups.length)
-        total = np.logaddexp.reduce(log_weight + np.log(groups.count))
+        total = np.logaddexp.reduce(log_weight + np.log(groups.size))
         log_sequence = (log_weight - total)[np.searchsorted(groups.length, length)]
         log_target = log_choice(pairs.target, length - 1, self.beta)
         log_start = log_choice(pairs.start + 1, pairs.target, self.gamma)
-        return log_sequence + log_target + log_start
+        return np.asarray(log_sequence + log_target + log_start)
 
     def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
         """Return the mean number of items in a drawn history, exactly; histories are cut to `max_length` if given."""
@@ -205,4 +205,4 @@ def mean_history_length(n_targets: int, gamma: float, max_length: int | None = N
     weighted = np.concatenate([[0.0], np.cumsum(table.powers * before)])
     cut = np.maximum(before - limit, 0)
     whole = (before + 1) * (table.cumulative[before] - table.cumulative[cut]) - (weighted[before] - weighted[cut])
-    return (limit * table.cumulative[cut] + whole) / table.cumulative[before]
+    return np.asarray((limit * table.cumulative[cut] + whole) / table.cumulative[before])

@@ -46,15 +46,16 @@ def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
     seed < 2⁶⁴, epoch and block < 2³²; indices are int64 [n], not negative.
     """
     index = np.asarray(indices).astype(np.uint64)
-    c0, c1 = index & _MASK, index >> np.uint64(32)
+    half, mask = np.uint64(32), np.uint64(_MASK)
+    c0, c1 = index & mask, index >> half
     c2, c3 = np.full_like(index, epoch), np.full_like(index, block)
     k0, k1 = seed & _MASK, seed >> 32
     m0, m1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
     for _ in range(ROUNDS):
         # All words are below 2³², so the products fit into uint64: the high half mixes, the low half is kept.
         p0, p1 = c0 * m0, c2 * m1
-        c0, c1 = (p1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0), p1 & _MASK
-        c2, c3 = (p0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1), p0 & _MASK
+        c0, c1 = (p1 >> half) ^ c1 ^ np.uint64(k0), p1 & mask
+        c2, c3 = (p0 >> half) ^ c3 ^ np.uint64(k1), p0 & mask
         k0, k1 = (k0 + WEYL[0]) & _MASK, (k1 + WEYL[1]) & _MASK
     return np.stack([c0, c1, c2, c3]).astype(np.uint32)
 

@@ -57,7 +57,7 @@ class DrawTables:
             cumulative,
             groups.length,
             groups.first,
-            groups.count,
+            groups.size,
             view.index.order,
             PowerTable.of(policy.beta, longest - 1).cumulative,
             PowerTable.of(policy.gamma, longest - 1).cumulative,

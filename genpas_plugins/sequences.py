@@ -1,7 +1,7 @@
 """Every user's interactions in time order as two arrays, and views that cut off the held-out end without copying.
 
-    values   [s₁ s₂ s₃ | t₁ t₂ | …]      item numbers from 1; 0 is padding and never stored
-    offsets  [0, 3, 5, …]                sequence s is values[offsets[s] : offsets[s + 1]]
+values   [s₁ s₂ s₃ | t₁ t₂ | …]      item numbers from 1; 0 is padding and never stored
+offsets  [0, 3, 5, …]                sequence s is values[offsets[s] : offsets[s + 1]]
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from genpas_plugins.errors import InputError
 
 Int64 = NDArray[np.int64]
 
+PAIR_ITEMS = 2
+"""A training pair needs a history item and a target, so shorter sequences have none."""
+
 
 class Pairs(NamedTuple):
-    """Addresses of training pairs: the history is positions [start, target) of the sequence, the target stands at `target`.
+    """Addresses of training pairs: history [start, target) of the sequence, and the position of the target.
 
     All three are int64 [n]; positions count from 0 inside the sequence (the paper's j - 1 and k - 1).
     """
@@ -68,12 +71,12 @@ class LengthIndex:
 class LengthGroups(NamedTuple):
     """The sequences of a view that have a training pair, grouped by length; int64 [d] each.
 
-    Group g holds the sequences `order[first[g] : first[g] + count[g]]`, all of `length[g]` ≥ 2 items.
+    Group g holds the sequences `order[first[g] : first[g] + size[g]]`, all of `length[g]` ≥ 2 items.
     """
 
     length: Int64
     first: Int64
-    count: Int64
+    size: Int64
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,20 @@ class SequenceView:
     cut_lengths: Int64 | None
     index: LengthIndex
 
-    def lengths(self, rows: ArrayLike | slice = slice(None)) -> Int64:
+    def lengths(self, rows: Int64 | slice = slice(None)) -> Int64:
         """Length of each sequence in the view, int64; of the given rows only, if any are given."""
         if self.cut_lengths is not None:
-            return np.asarray(self.cut_lengths[rows])
+            return np.array(self.cut_lengths[rows])  # a copy: the caller may change it
         offsets = self.store.offsets
-        return np.maximum(offsets[1:][rows] - offsets[:-1][rows] - self.held_out, 0)
+        whole: Int64 = offsets[1:][rows] - offsets[:-1][rows]
+        return np.maximum(whole - self.held_out, 0)
 
     @cached_property
     def groups(self) -> LengthGroups:
         """The sequences of at least two items, grouped by length."""
         lengths = self.index.lengths - self.held_out
         first = np.cumsum(self.index.counts) - self.index.counts
-        kept = lengths >= 2
+        kept = lengths >= PAIR_ITEMS
         return LengthGroups(lengths[kept], first[kept], self.index.counts[kept])
 
     @property
@@ -115,9 +119,9 @@ class SequenceView:
         return int(self.groups.length[-1]) if len(self.groups.length) else 0
 
     def last_pairs(self) -> Pairs:
-        """The last pair of every sequence of at least two items: its whole prefix and its last item, by row."""
+        """Return the last pair of every sequence of at least two items, by row: its last item and all before it."""
         lengths = self.lengths()
-        rows = np.flatnonzero(lengths >= 2)
+        rows = np.flatnonzero(lengths >= PAIR_ITEMS)
         return Pairs(rows, np.zeros(len(rows), np.int64), lengths[rows] - 1)
 
     def require_pairs(self) -> None:
@@ -192,24 +196,24 @@ class SequenceStore:
         for name, column in columns.items():
             if len(column) != len(values):
                 raise InputError(f"Column {name!r} has {len(column)} rows for {len(values)} interactions.")
-        ids: dict[str, pa.Array | None] = {}
+        ids: dict[str, Any] = {}
         for name, given, count in (("user_ids", user_ids, len(offsets) - 1), ("item_ids", item_ids, n_items)):
-            ids[name] = None if given is None else given if isinstance(given, pa.Array) else pa.array(given)
-            if given is not None and len(ids[name]) != count:
-                raise InputError(f"{name} has {len(ids[name])} entries; {count} are needed.")
+            ids[name] = known = None if given is None else given if isinstance(given, pa.Array) else pa.array(given)
+            if known is not None and len(known) != count:
+                raise InputError(f"{name} has {len(known)} entries; {count} are needed.")
         values = values.astype(smallest_index_type(n_items), copy=False)
         return cls(values, offsets, int(n_items), columns=columns, **ids)
 
     @classmethod
     def open(cls, path: str | Path) -> SequenceStore:
         """Open a saved store by memory map: constant time, no data read. Raises InputError if it is none of ours."""
-        from genpas_plugins.storage import open_store  # noqa: PLC0415 – storage builds on this module
+        from genpas_plugins.storage import open_store
 
         return open_store(Path(path))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the store as one directory, atomically. Raises InputError if `path` exists and `overwrite` is off."""
-        from genpas_plugins.storage import save_store  # noqa: PLC0415 – storage builds on this module
+        from genpas_plugins.storage import save_store
 
         save_store(self, Path(path), overwrite=overwrite)
 
@@ -239,7 +243,7 @@ class SequenceStore:
         if lengths is None:
             index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
             return SequenceView(self, held_out, None, index)
-        cut = np.asarray(lengths, dtype=np.int64)
+        cut = np.array(lengths, dtype=np.int64)
         if held_out or cut.shape != (self.n_sequences,) or np.any(cut < 0) or np.any(cut > self.lengths()):
             raise InputError("lengths must hold, for every sequence, a number of items between 0 and its length.")
         return SequenceView(self, 0, cut, LengthIndex.of(cut))
@@ -279,4 +283,4 @@ def _numbers(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, f
     if np.any(unknown):
         example = wanted[int(np.argmax(unknown))].as_py()
         raise InputError(f"{int(unknown.sum())} {kind} ids are not in the store, {example!r} the first of them.")
-    return numbers.astype(np.int64)
+    return np.asarray(numbers, dtype=np.int64)

@@ -85,7 +85,7 @@ def open_store(path: Path) -> SequenceStore:
 
     def mapped(name: str) -> NDArray[Any]:
         # A plain ndarray over the map: indexing np.memmap itself costs a Python-level __array_finalize__ every time.
-        return np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        return np.asarray(np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
     lengths = mapped("lengths")
     return SequenceStore(
@@ -115,8 +115,8 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory that becomes `path` when the block succeeds and vanishes when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    temporary.chmod(0o755)
     try:
+        temporary.chmod(0o755)
         yield temporary
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
@@ -135,10 +135,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file name that becomes `path` when the block succeeds and vanishes when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
-    temporary.chmod(0o644)
     try:
+        os.close(handle)
+        temporary.chmod(0o644)
         yield temporary
         temporary.replace(path)
     except BaseException:
@@ -174,8 +174,7 @@ def _header_checksum(header: dict[str, Any]) -> str:
 
 def _column_file(name: str) -> str:
     # Any name a data set uses must be a safe file name, so everything but plain characters is written as its code.
-    return "column." + "".join(c if c.isalnum() and c.isascii() or c in "_-" else f"%{ord(c):x}" for c in name)
-
+    return "column." + "".join(c if (c.isalnum() and c.isascii()) or c in "_-" else f"%{ord(c):06x}" for c in name)
 
 
 def _write_ids(file: Path, ids: pa.Array) -> None:

@@ -85,7 +85,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
     return config, model, dataset, *loaders
 
 
-def plain(value: Any, where: str) -> Any:
+def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type is the clearest dispatch
     """Turn a value into tensors and plain values that `restored` turns back. Raises InputError where that fails."""
     if isinstance(value, np.generic):  # np.float64 is a float, but pickled as numpy's own class
         return value.item()
@@ -111,7 +111,7 @@ def plain(value: Any, where: str) -> Any:
     )
 
 
-def restored(value: Any) -> Any:
+def restored(value: Any) -> Any:  # noqa: PLR0911 – as in `plain`
     """Turn what `plain` made back into what it was."""
     if isinstance(value, list | tuple):
         return type(value)(restored(entry) for entry in value)

@@ -1,9 +1,9 @@
-"""RecBole 1.2.1 on today's numpy, torch and without its capped ray, by changing what RecBole's own modules see.
+"""RecBole 1.2.1 with today's numpy and torch and without its capped ray, by changing what its own modules see.
 
 RecBole was written for numpy 1 and ray ≤ 2.6.3. Each repair below replaces a name inside one of its modules; numpy,
 torch and ray themselves stay as they are for everybody else.
 
-    recbole.quick_start.quick_start   imports ray on import            a stand-in for that moment; the real one when used
+    recbole.quick_start.quick_start   imports ray on import            a stand-in for that moment, the real one in use
     recbole.config.configurator       sets np.float_ and friends       leaves numpy alone
     evaluator, interaction, dataset   use np.float                     see a numpy that has it
     recbole.trainer.hyper_tuning      np.str, RandomState              see a numpy that has them
@@ -44,7 +44,7 @@ class RayTune:
 
 def repair() -> None:
     """Make RecBole importable and usable; call before anything else imports `recbole.quick_start`."""
-    import recbole.config.configurator as configurator
+    from recbole.config import configurator
 
     configurator.Config.compatibility_settings = lambda self: None
     for name in ("recbole.data.interaction", "recbole.data.dataset.dataset", "recbole.evaluator.metrics"):
@@ -53,7 +53,7 @@ def repair() -> None:
     _import_quick_start()
 
 
-def _see_numpy(module_name: str, *, RandomState: Any = None, **replaced: Any) -> None:  # noqa: N803 – numpy's name
+def _see_numpy(module_name: str, *, RandomState: Any = None, **replaced: Any) -> None:
     module = importlib.import_module(module_name)
     if RandomState is not None:
         replaced["random"] = ModuleView(np.random, RandomState=RandomState)

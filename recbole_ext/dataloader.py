@@ -48,7 +48,7 @@ class Steps(torch.utils.data.Sampler[Step]):
         return self.count
 
 
-class Addresses:
+class Addresses(torch.utils.data.Dataset[Step]):
     """The data set that torch's DataLoader sees: what it looks up is the address itself."""
 
     def __getitem__(self, address: Step) -> Step:
@@ -63,13 +63,14 @@ class PairDataLoader(TrainDataLoader):
     """
 
     stream: PairStream
+    step: int
 
     def __init__(self, config: Any, dataset: WindowDataset, sampler: Any, shuffle: bool = False) -> None:
         # Stands in for the __init__ of TrainDataLoader and AbstractDataLoader, which list every index of the epoch.
         self.logger = dataset.logger
         self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         section = genpas_config(config)
-        assert section is not None  # noqa: S101
+        assert section is not None
         self.stream = pair_stream(
             dataset.training_view(), section.policy, seed=config["seed"], pairs_per_epoch=section.pairs_per_epoch
         )
@@ -94,7 +95,7 @@ class PairDataLoader(TrainDataLoader):
             dataset=Addresses(),
             batch_size=None,
             sampler=steps,
-            collate_fn=self.collate_fn,
+            collate_fn=self.collate_fn,  # type: ignore[arg-type]  # without batch_size it takes one address
             num_workers=config["worker"],
             generator=self.generator,
         )
@@ -105,7 +106,7 @@ class PairDataLoader(TrainDataLoader):
         total = min(self.step * self.world_size, self.sample_size - first)
         # Every process needs a part of the same size: the last batch wraps around, as in DistributedSampler.
         share = math.ceil(total / self.world_size)
-        return (first + self.rank * share + np.arange(share)) % self.sample_size
+        return np.asarray((first + self.rank * share + np.arange(share)) % self.sample_size)
 
     def collate_fn(self, address: Step) -> Interaction:
         """Draw, gather, join, transform and sample negatives: the batch at this address."""

@@ -33,6 +33,17 @@ def register() -> None:
     SequentialDataset.__new__ = staticmethod(new)
 
 
+class Rows(Interaction):
+    """An Interaction that takes arrays of row numbers as they are: RecBole makes slow Python lists of them."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self.interaction[index]
+        if not isinstance(index, slice | int):
+            index = torch.as_tensor(np.asarray(index))
+        return Rows({field: column[index] for field, column in self.interaction.items()})
+
+
 class WindowDataset(SequentialDataset):
     """A SequentialDataset whose histories are gathered when they are asked for.
 
@@ -41,6 +52,7 @@ class WindowDataset(SequentialDataset):
     """
 
     store: SequenceStore
+    inter_feat: Any
 
     def _fill_nan(self) -> None:
         """Refuse missing times, which RecBole would fill with the mean time; fill all else as RecBole does."""
@@ -83,7 +95,7 @@ class WindowDataset(SequentialDataset):
             columns[self.iid_field], offsets, n_items=self.item_num - 1, columns=columns
         )
         rows = np.flatnonzero(np.arange(len(users)) > offsets[users])
-        self.inter_feat = Interaction(
+        self.inter_feat = Rows(
             {
                 self.uid_field: torch.from_numpy(users[rows]),
                 **{field: torch.from_numpy(column[rows]) for field, column in columns.items()},
@@ -97,13 +109,15 @@ class WindowDataset(SequentialDataset):
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         """Return the rows at `index` with their whole histories: what stock keeps in memory for all rows at once."""
+        windows = self._windows_of(index)
+        return self.join(windows) if join else windows
+
+    def _windows_of(self, index: Any) -> Interaction:
         rows = self.inter_feat[index]
         users = np.atleast_1d(rows[self.uid_field].numpy())
         target = np.atleast_1d(rows[ROW].numpy()) - self.store.offsets[users]
         windows = self.windows(Pairs(users, np.zeros_like(target), target))
-        if isinstance(index, int):
-            windows = windows[0]
-        return self.join(windows) if join else windows
+        return windows[0] if isinstance(index, int) else windows
 
     def windows(self, pairs: Pairs) -> Interaction:
         """Return the batch of these pairs: scalar fields at the target, `<field>_list` right-padded, `item_length`."""
@@ -122,6 +136,13 @@ class WindowDataset(SequentialDataset):
             gathered = gather_padded(self.store.columns[field], self.store.offsets, pairs, limit)
             batch[list_field] = torch.from_numpy(gathered.history)
         return Interaction(batch)
+
+    def _grouped_index(self, group_by_list: Any) -> list[Int64]:
+        """Return the row numbers of every group, groups by first appearance: RecBole's function without its loop."""
+        keys = np.asarray(group_by_list)
+        order = np.argsort(keys, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+        return sorted(groups, key=lambda rows: int(rows[0])) if len(keys) else []
 
     def training_view(self) -> SequenceView:
         """View of the store that holds this split's targets and what stands before them, and nothing later.
@@ -142,7 +163,7 @@ class WindowDataset(SequentialDataset):
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """Return the (user, item) matrix of this split's targets and of the first item of each of its users."""
         first = np.flatnonzero(self.inter_feat[self.item_list_length_field].numpy() == 1)
-        starts = self.__getitem__(first, join=False)
+        starts = self._windows_of(first)
         rows = {self.uid_field: torch.cat([self.inter_feat[self.uid_field], starts[self.uid_field]])}
         for field in filter(None, (self.iid_field, value_field)):
             rows[field] = torch.cat([self.inter_feat[field], starts[self._list_fields[field]][:, 0]])

@@ -47,10 +47,10 @@ def register() -> None:
 
 
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
-    """Return what a loader's run trains on: strategy, exponents, pairs an epoch, KL to the validation targets, …"""
+    """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets."""
     config, stream = train_data.config, train_data.stream
     section = genpas_config(config)
-    assert section is not None  # noqa: S101
+    assert section is not None
     policy = section.policy
     report: dict[str, Any] = {
         "strategy": section.strategy,

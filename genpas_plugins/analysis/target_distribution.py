@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.policy import PowerTable, SamplingPolicy
-from genpas_plugins.sequences import SequenceView
+from genpas_plugins.sequences import PAIR_ITEMS, SequenceView
 
 Float64 = NDArray[np.float64]
 
@@ -23,14 +25,14 @@ def target_distribution(view: SequenceView, policy: SamplingPolicy) -> Float64:
     targets = PowerTable.of(policy.beta, view.max_length - 1)
     # Weight of target t in a sequence of length n: scale(n) * t^β.
     scale = np.zeros(view.max_length + 1)
-    per_sequence = policy.sequence_mass(view) / groups.count
+    per_sequence = policy.sequence_mass(view) / groups.size
     last_only = policy.beta == np.inf
     scale[groups.length] = per_sequence if last_only else per_sequence / targets.cumulative[groups.length - 1]
     powers = np.concatenate([[0.0], targets.powers])
     mass = np.zeros(view.store.n_items + 1)
     for rows in _row_chunks(view):
         lengths = view.lengths(rows)
-        lengths[lengths < 2] = 0
+        lengths[lengths < PAIR_ITEMS] = 0
         if last_only:
             kept = lengths > 0
             items = view.store.values[view.store.offsets[:-1][rows][kept] + lengths[kept] - 1]
@@ -57,4 +59,4 @@ def _row_chunks(view: SequenceView) -> list[slice]:
     offsets = view.store.offsets
     bounds = np.searchsorted(offsets, np.arange(0, view.store.n_interactions, _CHUNK))
     rows = np.unique(np.append(bounds, view.store.n_sequences))
-    return [slice(int(a), int(b)) for a, b in zip(rows[:-1], rows[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(rows)]

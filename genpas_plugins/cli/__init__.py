@@ -1,0 +1,82 @@
+"""The command `genpas`: one command a file, what it does in the module it calls.
+
+Figures go to stdout, progress and errors to stderr. Bad input is one sentence and exit status 2.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from genpas_plugins import __version__
+from genpas_plugins.cli import doctor, export_recbole, inspect, prepare, sample, train
+from genpas_plugins.errors import InputError
+
+__all__ = ["app", "main"]
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class SentenceErrors(TyperGroup):
+    """A group of commands whose bad input ends in one sentence instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; turn errors that are the user's to mend into a sentence and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _say(str(error))
+            raise typer.Exit(BAD_INPUT) from error
+        except OSError as error:
+            # A path that cannot be used and a full disk are the user's to mend; anything else keeps its traceback.
+            if error.filename is None and error.errno != errno.ENOSPC:
+                raise
+            _say(
+                f"{error.filename or 'output'}: {error.strerror}; check the path, its permissions and the disk's space."
+            )
+            raise typer.Exit(BAD_INPUT) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=SentenceErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its traceback prints local variables, whole arrays among them
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("doctor")(doctor.command)
+app.command("prepare")(prepare.command)
+app.command("inspect")(inspect.command)
+app.command("sample")(sample.command)
+app.command("export-recbole")(export_recbole.command)
+# What is no option of ours is a setting of RecBole's: --learning_rate=0.01
+app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"genpas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def genpas(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Choose and see the distribution that the training pairs of a sequential recommender come from."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    app(prog_name="genpas")
+
+
+def _say(message: str) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)

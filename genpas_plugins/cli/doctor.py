@@ -1,0 +1,33 @@
+"""`genpas doctor`: versions, backends, broken pairs and their mend."""
+
+from __future__ import annotations
+
+import typer
+
+from genpas_plugins.cli.output import JSON, print_json, print_lines
+
+_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.CYAN}
+
+
+def command(*, as_json: JSON = False) -> None:
+    """Print versions, backends and anything broken, with its mend; exit status 1 if something is broken."""
+    from genpas_plugins.doctor import diagnose
+
+    report = diagnose()
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        rows: list[tuple[str, object]] = [("Python", report.python), ("platform", report.platform)]
+        rows += [(name, version or "-") for name, version in report.versions.items()]
+        rows += [(f"import {module}", outcome) for module, outcome in report.imports.items()]
+        rows += [("fbgemm build", report.fbgemm["variant"] or "-"), ("sampler backend", report.backend)]
+        devices = ", ".join(report.torch.get("devices", []))
+        rows += [("CUDA", f"yes: {devices}" if report.torch.get("cuda_available") else "no")]
+        print_lines(rows)
+        typer.echo()
+        for problem in report.problems:
+            typer.secho(f"{problem.level}: ", fg=_COLOURS[problem.level], bold=True, nl=False)
+            typer.echo(f"{problem.what}\n  mend: {problem.mend}")
+        typer.echo("All in order." if report.healthy else "Something is broken: see the errors above.")
+    if not report.healthy:
+        raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""`genpas export-recbole`: a store as the file that RecBole reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, progress_bar
+
+
+def command(
+    store: StorePath,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Directory for RecBole's data sets: its data_path.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set. Default: the name of the store's directory.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: JSON = False,
+) -> None:
+    """Write DIR/NAME/NAME.inter, which RecBole reads back in the same order.
+
+    RecBole rounds its time field to float32, so timestamp holds the position inside the user's sequence; the store's
+    own timestamp column becomes the field time, and every other numeric column a field of its name.
+    """
+    from genpas_plugins.recbole_export import TIME, export_recbole
+    from genpas_plugins.sequences import SequenceStore
+
+    opened = SequenceStore.open(store)
+    name = store.resolve().name if name is None else name
+    with progress_bar() as tell:
+        written = export_recbole(
+            opened,
+            out,
+            name,
+            overwrite=overwrite,
+            progress=lambda done: tell("writing interactions", done, opened.n_interactions),
+        )
+    # RecBole loads user and item alone unless it is told to; the time it must be told.
+    settings = {
+        "data_path": str(out.resolve()),
+        "dataset": name,
+        "load_col": {"inter": ["user_id", "item_id", TIME]},
+    }
+    if as_json:
+        print_json(
+            {
+                "file": str(written.file),
+                "fields": written.fields,
+                "left_out": written.left_out,
+                "interactions": opened.n_interactions,
+                "config": settings,
+            }
+        )
+        return
+    typer.echo(f"{written.file}: {opened.n_interactions:,} interactions, fields {', '.join(written.fields)}.")
+    if written.left_out:
+        typer.echo(f"Left out, as RecBole has no type for them: {', '.join(written.left_out)}.")
+    typer.echo("In RecBole's configuration:\n")
+    for key, value in settings.items():
+        typer.echo(f"{key}: {_yaml(value)}")
+
+
+def _yaml(value: object) -> str:
+    """Return a value as one line of YAML: plain words as they are, everything else in JSON, which is YAML too."""
+    if isinstance(value, str) and value.replace("/", "").replace("_", "").replace("-", "").isalpha():
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,48 @@
+"""`genpas inspect`: what a store holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from genpas_plugins.cli.output import JSON, StorePath, print_json, print_lines
+
+
+def command(
+    store: StorePath,
+    *,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every byte and compare checksums.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Print counts, lengths, training pairs, columns and size of a store."""
+    from genpas_plugins.storage import verify_store
+    from genpas_plugins.store_summary import summarize_store
+
+    summary = summarize_store(store)
+    if verify:
+        verify_store(store)
+    if as_json:
+        print_json({**summary, "verified": verify})
+        return
+    lengths = summary["lengths"]
+    columns = [
+        f"{name} ({column['dtype']}{''.join(f' x {size}' for size in column['shape'])})"
+        for name, column in summary["columns"].items()
+    ]
+    rows: list[tuple[str, object]] = [(name, summary[name]) for name in ("users", "items", "interactions")]
+    if lengths is not None:
+        shown = f"min {lengths['min']}, median {lengths['median']:g}, mean {lengths['mean']:.2f}, max {lengths['max']}"
+        rows.append(("lengths", shown))
+    rows.append(("users with a training pair", summary["users_with_training_pair"]))
+    rows += [(f"training pairs, {strategy}", pairs) for strategy, pairs in summary["training_pairs"].items()]
+    rows += [
+        ("user ids", summary["user_id_type"]),
+        ("item ids", summary["item_id_type"]),
+        ("columns", ", ".join(columns) or "-"),
+        ("bytes on disk", summary["bytes"]),
+        ("format version", summary["format_version"]),
+    ]
+    if verify:
+        rows.append(("checksums", "as written"))
+    print_lines(rows)

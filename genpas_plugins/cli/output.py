@@ -1,0 +1,82 @@
+"""What all commands print with: one JSON object, aligned lines, or a progress bar on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Directory that `genpas prepare` made.")]
+
+Tell = Callable[[str, int, int | None], None]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one JSON object; infinities become "inf" and "-inf", NaN null, as JSON has neither."""
+    typer.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with every part a type that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def print_lines(rows: Iterable[tuple[str, object]]) -> None:
+    """Print names and values in two columns; whole numbers with thousands separators."""
+    rows = [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows]
+    width = max((len(name) for name, _ in rows), default=0) + 2
+    for name, value in rows:
+        typer.echo(f"{name:<{width}}{value}".rstrip())
+
+
+@contextmanager
+def progress_bar() -> Iterator[Tell]:
+    """Yield tell(step, done, total), which moves a bar on stderr; nothing is drawn where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda step, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(step: str, done: int, total: int | None) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done, total=total)
+
+        yield tell

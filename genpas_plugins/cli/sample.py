@@ -1,0 +1,106 @@
+"""`genpas sample`: pairs of the stream as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+
+_EXPONENT = "with strategy sampled; any number, inf or -inf"
+
+
+def exponent(text: str | None) -> float | str | None:
+    """Return an exponent as a number; text that is none stays as it is, for the configuration to refuse."""
+    if text is None:
+        return None
+    try:
+        # YAML writes an infinity with a dot.
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    except ValueError:
+        return text
+
+
+def command(
+    store: StorePath,
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write, .parquet or .jsonl.")],
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="last_target, multi_target, slide_window or sampled; required.", show_default=False),
+    ] = None,
+    alpha: Annotated[str | None, typer.Option(help=f"Exponent of the sequence's length, {_EXPONENT}.")] = None,
+    beta: Annotated[str | None, typer.Option(help=f"Exponent of the target's position, {_EXPONENT}.")] = None,
+    gamma: Annotated[str | None, typer.Option(help=f"Exponent of the start's position, {_EXPONENT}.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the stream.")] = 0,
+    epoch: Annotated[int, typer.Option(min=0, help="Epoch, from 0.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="First pair of the epoch to write, from 0.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many pairs to write.")] = 1000,
+    max_length: Annotated[
+        int | None, typer.Option(min=1, help="Keep only the last items of longer histories; start stays as drawn.")
+    ] = None,
+    pairs_per_epoch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Length of an epoch. Default: all pairs of the strategy; sampled: as many as multi_target has."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: JSON = False,
+) -> None:
+    """Write training pairs of a strategy: pair, user, start, target_position, history, target.
+
+    Drawn from the leave-last-out training part. Pair i of an epoch depends on the seed, the epoch and i alone, so files
+    written with other --first and --count are slices of one stream. Positions count from 0.
+    """
+    from genpas_plugins.configuration import GenPASConfig
+    from genpas_plugins.pairs_table import write_pairs
+    from genpas_plugins.sequences import SequenceStore
+    from genpas_plugins.stream import pair_stream
+
+    given: dict[str, Any] = {
+        "strategy": strategy,
+        "alpha": exponent(alpha),
+        "beta": exponent(beta),
+        "gamma": exponent(gamma),
+        "pairs_per_epoch": pairs_per_epoch,
+    }
+    section = {key: value for key, value in given.items() if value is not None}
+    config = GenPASConfig.from_mapping(section, "command line")
+    train = SequenceStore.open(store).leave_last_out().train
+    stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=config.pairs_per_epoch)
+    with progress_bar() as tell:
+        write_pairs(
+            stream,
+            out,
+            epoch=epoch,
+            first=first,
+            count=count,
+            max_length=max_length,
+            overwrite=overwrite,
+            progress=lambda done: tell("writing pairs", done, count),
+        )
+    written: dict[str, Any] = {
+        "out": str(out),
+        "pairs": count,
+        "first": first,
+        "epoch": epoch,
+        "seed": seed,
+        "strategy": config.strategy,
+        "exponents": {"alpha": config.policy.alpha, "beta": config.policy.beta, "gamma": config.policy.gamma},
+        "pairs_per_epoch": stream.pairs_per_epoch,
+        "max_length": max_length,
+    }
+    if as_json:
+        print_json(written)
+        return
+    print_lines(
+        [
+            ("file", out),
+            ("pairs", f"{first:,} to {first + count - 1:,} of the {stream.pairs_per_epoch:,} of epoch {epoch}"),
+            ("policy", config.policy),
+            ("seed", str(seed)),
+        ]
+    )

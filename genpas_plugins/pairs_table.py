@@ -1,0 +1,139 @@
+"""Training pairs as a table with the source's own ids, written to a file piece by piece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.gather import gather_jagged
+from genpas_plugins.sequences import Pairs
+from genpas_plugins.storage import replaced_file
+from genpas_plugins.stream import PairStream
+
+Int64 = NDArray[np.int64]
+
+SUFFIXES = (".parquet", ".jsonl")
+# What stands in memory at a time: this many addresses, and the histories of as many of them as have this many items.
+_ADDRESSES = 1 << 16
+_ITEMS = 1 << 20
+
+
+def pair_table(stream: PairStream, index: Int64, pairs: Pairs, max_length: int | None = None) -> pa.Table:
+    """Return pairs as a table with the source's ids.
+
+    Parameters
+    ----------
+    stream : where the pairs come from
+    index : int64 [n], the pairs' places in the epoch
+    pairs : the addresses that `stream.pairs` gives for `index`
+    max_length : keep the last items of longer histories only; None keeps all. `start` stays what was drawn.
+
+    Returns
+    -------
+    Columns pair, start, target_position: int64; user and target: ids as the source has them; history: list of item ids.
+    Where the store has no ids, a user is its row from 0 and an item its number from 1.
+    """
+    store = stream.view.store
+    longest = max(1, stream.view.max_length)
+    batch = gather_jagged(store.values, store.offsets, pairs, longest if max_length is None else max_length)
+    history = pa.ListArray.from_arrays(pa.array(batch.offsets, pa.int32()), _ids(store.item_ids, batch.values, 1))
+    return pa.table(
+        {
+            "pair": index,
+            "user": _ids(store.user_ids, pairs.sequence, 0),
+            "start": pairs.start,
+            "target_position": pairs.target,
+            "history": history,
+            "target": _ids(store.item_ids, batch.target, 1),
+        }
+    )
+
+
+def pair_tables(
+    stream: PairStream, *, epoch: int, first: int, count: int, max_length: int | None = None
+) -> Iterator[pa.Table]:
+    """Yield the pairs `first` … `first + count - 1` of an epoch as tables of bounded size; see `pair_table`.
+
+    Raises InputError if the epoch has fewer pairs, or `max_length` is below 1.
+    """
+    _check_range(stream, first, count)
+    for start in range(first, first + count, _ADDRESSES):
+        index = np.arange(start, min(start + _ADDRESSES, first + count), dtype=np.int64)
+        pairs = stream.pairs(epoch, index)
+        length = pairs.target - pairs.start
+        ends = np.cumsum(length if max_length is None else np.minimum(length, max_length))
+        cuts = np.flatnonzero(np.diff((ends - 1) // _ITEMS)) + 1
+        for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(index)], strict=True):
+            yield pair_table(stream, index[a:b], Pairs(*(part[a:b] for part in pairs)), max_length)
+
+
+def write_pairs(
+    stream: PairStream,
+    path: Path,
+    *,
+    epoch: int,
+    first: int,
+    count: int,
+    max_length: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the pairs `first` … `first + count - 1` of an epoch to a `.parquet` or `.jsonl` file, whole or not at all.
+
+    `progress` is called with the number of pairs written so far. Raises InputError for another suffix, for a file that
+    exists while `overwrite` is off, and as `pair_tables` does.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} must end with {' or '.join(SUFFIXES)}: the suffix says which format to write.")
+    if path.exists() and not (overwrite and path.is_file()):
+        raise InputError(f"{path} exists already; choose another output file or ask to overwrite it.")
+    _check_range(stream, first, count)
+    tables = pair_tables(stream, epoch=epoch, first=first, count=count, max_length=max_length)
+    with replaced_file(path) as temporary:
+        write = _write_parquet if path.suffix == ".parquet" else _write_json_lines
+        none = np.empty(0, np.int64)
+        done = 0
+        for size in write(temporary, pair_table(stream, none, Pairs(none, none, none)).schema, tables):
+            done += size
+            if progress is not None:
+                progress(done)
+
+
+def _write_parquet(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> Iterator[int]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(file, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+            yield table.num_rows
+
+
+def _write_json_lines(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> Iterator[int]:
+    del schema  # JSON lines carry none
+    with file.open("w", encoding="utf-8") as stream:
+        for table in tables:
+            # Ids of a type that JSON lacks (dates, bytes) are written as text.
+            stream.writelines(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in table.to_pylist())
+            yield table.num_rows
+
+
+def _check_range(stream: PairStream, first: int, count: int) -> None:
+    total = stream.pairs_per_epoch
+    if first < 0 or count < 0 or first + count > total:
+        raise InputError(
+            f"The epoch has {total} pairs, 0 to {total - 1}; first {first} and count {count} reach outside it. "
+            "Lower the count, set pairs_per_epoch, or go on in the next epoch."
+        )
+
+
+def _ids(ids: pa.Array | None, numbers: NDArray[np.integer], first: int) -> pa.Array:
+    """Turn numbers, counted from `first`, into ids; the numbers themselves, int64, where there are none."""
+    if ids is None:
+        return pa.array(numbers, pa.int64())
+    return ids.take(pa.array(numbers - first))

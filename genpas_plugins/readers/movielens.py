@@ -1,0 +1,65 @@
+"""MovieLens ratings: `ratings.dat` (fields separated by `::`), `u.data` (tabs) and `ratings.csv` (with a header)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.readers.csv import open_text, scan_delimited
+from genpas_plugins.readers.source import ROW, Source, files_of, place_of
+
+SUFFIXES = (".dat", ".data", "ratings.csv")
+RATINGS = ("ratings.dat", "ratings.csv", "u.data")
+COLUMNS = ("userId", "movieId", "rating", "timestamp")
+
+
+def scan(source: str | Path) -> Source:
+    """Scan a ratings file, or the one in a MovieLens directory; columns are userId, movieId, rating and timestamp.
+
+    Raises InputError if a directory has no ratings file.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = next((path / name for name in RATINGS if (path / name).is_file()), path)
+        if path.is_dir():
+            raise InputError(f"Directory {source} holds none of {', '.join(RATINGS)}; name the ratings file.")
+    files = files_of(path, SUFFIXES)
+    if path.suffix == ".csv":
+        return scan_delimited(str(path), files, ",")
+    if path.suffix == ".data":
+        return scan_delimited(str(path), files, "\t", names=COLUMNS)
+    fields = pl.col("line").str.split("::")
+    columns = [fields.list.get(index, null_on_oob=True).alias(name) for index, name in enumerate(COLUMNS)]
+    return Source(
+        name=str(path),
+        frame=pl.scan_lines(files, glob=False, row_index_name=ROW).select(ROW, *columns),
+        columns=COLUMNS,
+        is_text=True,
+        place=place_of(files, lambda file: sum(1 for _ in _lines(file)), lambda _, row: f"line {row + 1}"),
+        check=lambda: _check_fields(files),
+        diagnose=lambda: _check_fields(files),
+    )
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with open_text(file) as stream:
+        yield from stream
+
+
+def _check_fields(files: list[Path]) -> None:
+    wrong = pl.col("line").str.count_matches("::", literal=True) != len(COLUMNS) - 1
+    for file in files:
+        lines = pl.scan_lines(file, glob=False, row_index_name=ROW)
+        try:
+            bad = lines.filter(wrong).head(1).collect(engine="streaming")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{file} is not UTF-8 text ({error}); convert the file to UTF-8.") from error
+        if len(bad):
+            row, line = bad.row(0)
+            raise InputError(
+                f"{file}, line {row + 1}: {len(line.split('::'))} fields where {len(COLUMNS)} are needed "
+                f"({'::'.join(COLUMNS)}); mend the line."
+            )

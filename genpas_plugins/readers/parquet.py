@@ -1,0 +1,65 @@
+"""Parquet: one file, a directory of part files, or a glob pattern."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.readers.source import ROW, Source, files_of, place_of
+
+SUFFIXES = (".parquet", ".pq")
+
+
+def scan(source: str | Path) -> Source:
+    """Scan parquet files with equal columns; rows are counted from 1 in messages.
+
+    Raises InputError naming the first file that is not parquet, has no rows or other columns than the first.
+    """
+    files = files_of(source, SUFFIXES)
+    footers = {file: _footer(file) for file in files}
+    names = footers[files[0]].schema.to_arrow_schema().names
+    for file, footer in footers.items():
+        if (other := footer.schema.to_arrow_schema().names) != names:
+            raise InputError(
+                f"{file} has the columns {', '.join(other)} where {files[0]} has {', '.join(names)}; "
+                "write all part files with the same columns, or name one file."
+            )
+    frame = pl.scan_parquet(files, glob=False, hive_partitioning=False, row_index_name=ROW)
+    return Source(
+        name=str(source),
+        frame=frame,
+        columns=tuple(names),
+        is_text=False,
+        place=place_of(files, lambda file: footers[file].num_rows, lambda _, row: f"row {row + 1}"),
+        diagnose=lambda: _read_everything(files),
+    )
+
+
+def _footer(file: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{file} is not a whole parquet file ({_first_line(error)}); write or copy it again."
+        ) from error
+
+
+def _read_everything(files: list[Path]) -> None:
+    for file in files:
+        row = 0
+        try:
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches():
+                    row += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{file} is damaged after row {row} ({_first_line(error)}); write or copy it again."
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")

@@ -1,0 +1,38 @@
+"""RecBole's atomic files: tab-separated `.inter` whose header fields are `name:type`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.readers.csv import scan_delimited
+from genpas_plugins.readers.source import Source, files_of
+
+SUFFIXES = (".inter",)
+TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+def scan(source: str | Path) -> Source:
+    """Scan an atomic file, or the one in a directory; columns are named without their types.
+
+    Raises InputError naming file and field where the header is not of the form `name:type`.
+    """
+    files = files_of(source, SUFFIXES)
+    if len(files) > 1 and Path(source).is_dir():
+        raise InputError(
+            f"Directory {source} holds several .inter files ({', '.join(f.name for f in files)}); name one."
+        )
+    return scan_delimited(str(source), files, "\t", rename=_field_names)
+
+
+def _field_names(file: Path, header: list[str]) -> list[str]:
+    names = []
+    for field in header:
+        name, colon, kind = field.rpartition(":")
+        if not colon or not name or kind not in TYPES:
+            raise InputError(
+                f"{file}, line 1: header field {field!r} is not of the form name:type "
+                f"with a type out of {', '.join(TYPES)}; fields are separated by tabs."
+            )
+        names.append(name)
+    return names

@@ -1,0 +1,39 @@
+"""A column on disk, written and read in pieces: what grouping sorts in instead of in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class ScratchColumn:
+    """An array [n] of one dtype in a file, of which only the pieces in use are in memory."""
+
+    def __init__(self, path: Path, dtype: DTypeLike) -> None:
+        self.path = path
+        self.dtype = np.dtype(dtype)
+        self._file = path.open("w+b", buffering=0)
+
+    def write(self, first: int, values: NDArray[Any]) -> None:
+        """Write `values` at the places from `first` on."""
+        self._file.seek(first * self.dtype.itemsize)
+        data = memoryview(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
+        while data:  # an unbuffered file may take part of it at a time
+            data = data[self._file.write(data) :]
+
+    def read(self, first: int, stop: int) -> NDArray[Any]:
+        """Read the places `first` … `stop - 1`."""
+        return np.fromfile(self.path, self.dtype, count=stop - first, offset=first * self.dtype.itemsize)
+
+    def mapped(self, count: int) -> NDArray[Any]:
+        """Map the first `count` places, to be read only."""
+        if count == 0:
+            return np.empty(0, self.dtype)
+        return np.memmap(self.path, self.dtype, mode="r", shape=(count,)).view(np.ndarray)
+
+    def close(self) -> None:
+        """Close the file; it stays on disk."""
+        self._file.close()

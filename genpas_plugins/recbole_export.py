@@ -1,0 +1,145 @@
+"""A store as RecBole's atomic file `NAME/NAME.inter`, in an order that survives RecBole's float32 time field.
+
+RecBole sorts each user's interactions by `timestamp` after casting it to float32, which swaps those less than about two
+minutes apart. So `timestamp` is the position inside the sequence (exact below 2²⁴), and the store's own time becomes
+another field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.sequences import SequenceStore
+from genpas_plugins.storage import replaced_file
+
+TIME = "timestamp"
+_FIELDS = ("user_id", "item_id", TIME)
+_RENAMED = {TIME: "time"}
+_EXACT_IN_FLOAT32 = 1 << 24
+_ROWS = 1 << 20
+# What pandas, with which RecBole reads, takes for a missing value, and RecBole's own padding token.
+_RESERVED = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null", "[PAD]",
+)  # fmt: skip
+
+
+class RecBoleFile(NamedTuple):
+    """What was written: the file, its fields as in the header, and the columns that RecBole has no type for."""
+
+    file: Path
+    fields: list[str]
+    left_out: list[str]
+
+
+def export_recbole(
+    store: SequenceStore,
+    directory: Path,
+    name: str,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> RecBoleFile:
+    """Write `directory/name/name.inter`, whole or not at all.
+
+    Its fields are user_id:token, item_id:token, timestamp:float (the position inside the sequence, from 0), and one
+    `<column>:float` for every numeric column of the store, where a column `timestamp` is called `time`.
+    `progress` is called with the number of interactions written so far.
+
+    Raises InputError if the file exists while `overwrite` is off, and for ids or names that RecBole cannot read back.
+    """
+    if not name or name in (".", "..") or set(name) & set('/\\:"') or name == "ml-100k":
+        why = "RecBole reads its own copy under that name" if name == "ml-100k" else "it must be a plain file name"
+        raise InputError(f"{name!r} cannot name the data set, {why}; choose another name.")
+    file = directory / name / f"{name}.inter"
+    if file.exists() and not (overwrite and file.is_file()):
+        raise InputError(f"{file} exists already; choose another directory or name, or ask to overwrite it.")
+    longest = int(store.lengths().max(initial=0))
+    if longest > _EXACT_IN_FLOAT32:
+        raise InputError(f"A sequence has {longest} items; RecBole's float32 time keeps the order of at most 2**24.")
+    users, items = _tokens(store.user_ids, "user"), _tokens(store.item_ids, "item")
+    columns = field_names(store)
+    fields = [*(f"{field}:{'float' if field == TIME else 'token'}" for field in _FIELDS)]
+    fields += [f"{field}:float" for field in columns.values()]
+
+    from pyarrow import csv
+
+    with replaced_file(file) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+        sink.write(("\t".join(fields) + "\n").encode())
+        # Ids were checked to need no quotes, and RecBole takes a quoted header field for a part of its name.
+        options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+        for first, table in _tables(store, users, items, columns):
+            csv.write_csv(table, sink, options)
+            if progress is not None:
+                progress(first + table.num_rows)
+    return RecBoleFile(file, fields, [column for column in store.columns if column not in columns])
+
+
+def field_names(store: SequenceStore) -> dict[str, str]:
+    """Return the field that each numeric column of the store becomes, none of them one of RecBole's three."""
+    names: dict[str, str] = {}
+    for column, values in store.columns.items():
+        if values.ndim != 1 or values.dtype.kind not in "biuf":
+            continue
+        if not column or set(column) & set(':\t\n\r"'):
+            raise InputError(f"Column {column!r} cannot be the name of a RecBole field; rename it in the source.")
+        field = _RENAMED.get(column, column)
+        while field in _FIELDS or field in names.values() or (field != column and field in store.columns):
+            field += "_"
+        names[column] = field
+    return names
+
+
+def _tables(
+    store: SequenceStore, users: pa.Array | None, items: pa.Array | None, columns: dict[str, str]
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the first interaction of each piece and the piece."""
+    offsets = store.offsets
+    for first in range(0, store.n_interactions, _ROWS):
+        stop = min(first + _ROWS, store.n_interactions)
+        row, last = np.searchsorted(offsets, [first, stop - 1], side="right") - 1
+        bounds = np.clip(offsets[row : last + 2], first, stop)
+        rows = np.repeat(np.arange(row, last + 1), bounds[1:] - bounds[:-1])
+        table = {
+            "user_id": _chosen(users, rows, 0),
+            "item_id": _chosen(items, store.values[first:stop], 1),
+            TIME: np.arange(first, stop) - offsets[rows],
+        }
+        for column, field in columns.items():
+            values = store.columns[column][first:stop]
+            table[field] = values.astype(np.int8) if values.dtype == np.bool_ else values
+        yield first, pa.table(table)
+
+
+def _tokens(ids: pa.Array | None, kind: str) -> pa.Array | None:
+    """Return ids as text that RecBole reads back unchanged; None where the numbers themselves are the ids."""
+    if ids is None:
+        return None
+    try:
+        tokens = ids.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(
+            f"The {kind} ids are of type {ids.type}, which has no text form; convert them in the source."
+        ) from error
+    unreadable = pc.or_(
+        pc.match_substring_regex(tokens, '[\t\r\n"]'), pc.is_in(tokens, value_set=pa.array(_RESERVED))
+    ).fill_null(True)
+    if pc.any(unreadable).as_py():
+        token = tokens.filter(unreadable)[0].as_py()
+        raise InputError(
+            f"RecBole cannot read the {kind} id {token!r}: ids hold no tab, line break or double quote and are none "
+            "of the words for a missing value. Rename it in the source."
+        )
+    return tokens
+
+
+def _chosen(tokens: pa.Array | None, numbers: NDArray[Any], first: int) -> pa.Array:
+    return pa.array(numbers) if tokens is None else tokens.take(pa.array(numbers - first))

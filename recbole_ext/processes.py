@@ -1,0 +1,26 @@
+"""RecBole's multi-process run with GenPAS in every process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import recbole.quick_start
+
+
+def register() -> None:
+    """Let the processes that RecBole spawns start in `run_recboles` below, and so import this package first."""
+    recbole.quick_start.run_recboles = run_recboles
+    recbole.quick_start.quick_start.run_recboles = run_recboles
+
+
+def run_recboles(rank: int, *arguments: Any) -> None:
+    """Run RecBole as process `rank`; arguments are (model, dataset, config files, keyword arguments with a queue).
+
+    The first process puts the result, with what it trained on, into the queue.
+    """
+    keywords = dict(arguments[-1])
+    queue = keywords.pop("queue", None)
+    keywords["config_dict"] = {**(keywords.get("config_dict") or {}), "local_rank": rank}
+    result = recbole.quick_start.run_recbole(*arguments[:3], **keywords)
+    if rank == 0 and queue is not None:
+        queue.put(result)

@@ -1,0 +1,143 @@
+import math
+
+import pytest
+
+from genpas_plugins import GenPASConfig, InputError, SamplingPolicy
+
+SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0.5, "gamma": -math.inf}
+
+
+@pytest.mark.parametrize("strategy", ["last_target", "multi_target", "slide_window"])
+def test_a_named_strategy_is_enough(strategy):
+    config = GenPASConfig.from_mapping({"strategy": strategy})
+    assert config == GenPASConfig(strategy)
+    assert config == GenPASConfig.from_mapping(strategy)
+    assert config.policy == SamplingPolicy.named(strategy)
+    assert (config.pairs_per_epoch, config.augment) == (None, None)
+    assert (config.targets, config.time_order) == ("single", "exact")
+
+
+def test_sampled_takes_three_exponents():
+    assert GenPASConfig.from_mapping(SAMPLED).policy == SamplingPolicy(1, 0.5, -math.inf)
+
+
+def test_every_key_is_read():
+    section = {**SAMPLED, "pairs_per_epoch": 1000, "augment": None, "targets": "single", "time_order": "stock"}
+    config = GenPASConfig.from_mapping(section)
+    assert config.pairs_per_epoch == 1000
+    assert config.time_order == "stock"
+
+
+@pytest.mark.parametrize(
+    ("section", "messages"),
+    [
+        # misspelt: the nearest valid word
+        ({"stategy": "multi_target"}, ["no key 'stategy'", "Did you mean 'strategy'?", "pairs_per_epoch"]),
+        ({**SAMPLED, "aplha": 1}, ["no key 'aplha'", "Did you mean 'alpha'?"]),
+        ({**SAMPLED, "pairs_per_epochs": 1}, ["no key 'pairs_per_epochs'", "Did you mean 'pairs_per_epoch'?"]),
+        ({**SAMPLED, 3: 1}, ["no key 3"]),
+        ({"strategy": "multitarget"}, ["strategy is 'multitarget'", "Did you mean 'multi_target'?", "slide_window"]),
+        ({"strategy": "xyz"}, ["strategy is 'xyz'.", "Valid: last_target, multi_target, slide_window, sampled"]),
+        ("lasttarget", ["strategy is 'lasttarget'", "Did you mean 'last_target'?"]),
+        ({**SAMPLED, "time_order": "exactly"}, ["time_order is 'exactly'", "Did you mean 'exact'?", "stock"]),
+        ({**SAMPLED, "targets": "parallel"}, ["targets is 'parallel'", "Valid: single"]),
+        ({**SAMPLED, "augment": {"operator": "insert"}}, ["augment is {'operator': 'insert'}", "only null"]),
+        # wrong types
+        ({"strategy": None}, ["strategy is None", "Valid: last_target"]),
+        ({"strategy": 1}, ["strategy is 1"]),
+        ({"strategy": ["multi_target"]}, ["strategy is ['multi_target']"]),
+        ({**SAMPLED, "alpha": "1.0"}, ["alpha must be a number, .inf or -.inf, not '1.0'"]),
+        ({**SAMPLED, "beta": True}, ["beta must be a number", "True"]),
+        ({**SAMPLED, "gamma": [1]}, ["gamma must be a number", "[1]"]),
+        ({**SAMPLED, "alpha": math.nan}, ["alpha is NaN; it must be a number, .inf or -.inf"]),
+        ({**SAMPLED, "pairs_per_epoch": 0}, ["pairs_per_epoch must be a whole number of at least 1, or null; not 0"]),
+        ({**SAMPLED, "pairs_per_epoch": 1.0}, ["pairs_per_epoch must be a whole number", "1.0"]),
+        ({**SAMPLED, "pairs_per_epoch": "10"}, ["pairs_per_epoch must be a whole number", "'10'"]),
+        ({**SAMPLED, "pairs_per_epoch": True}, ["pairs_per_epoch must be a whole number", "True"]),
+        # impossible combinations
+        ("sampled", ["strategy sampled needs alpha, beta and gamma", "alpha, beta, gamma is missing"]),
+        ({"strategy": "sampled", "alpha": 1, "gamma": 0}, ["strategy sampled needs", "beta is missing"]),
+        ({**SAMPLED, "beta": None}, ["beta is missing"]),
+        (
+            {**SAMPLED, "strategy": "multi_target"},
+            ["multi_target has exponents of its own", "remove alpha, beta, gamma"],
+        ),
+        ({"strategy": "last_target", "gamma": 0}, ["remove gamma or set strategy: sampled"]),
+        ({}, ["needs a strategy: one of last_target, multi_target, slide_window, sampled"]),
+        ({"alpha": 1, "beta": 0, "gamma": 0}, ["needs a strategy"]),
+        # no section at all
+        (None, ["must hold keys such as 'strategy: multi_target', not None"]),
+        (True, ["must hold keys", "not True"]),
+        (["multi_target"], ["must hold keys", "['multi_target']"]),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused_and_says_where(section, messages):
+    with pytest.raises(InputError) as caught:
+        GenPASConfig.from_mapping(section, where="genpas.yaml")
+    for message in ["genpas.yaml: genpas", *messages]:
+        assert message in str(caught.value)
+
+
+def test_without_the_key_nothing_is_configured():
+    assert GenPASConfig.from_config({}) is None
+    assert GenPASConfig.from_config({"model": "SASRec", "genpas": None}) is None
+    assert GenPASConfig.from_config({"genpassing": 1, 3: 4}) is None
+
+
+FLAT = {"genpas_strategy": "sampled", "genpas_alpha": 1, "genpas_beta": 0.5, "genpas_gamma": -math.inf}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"genpas": SAMPLED},
+        FLAT,
+        {"genpas": {"strategy": "sampled"}, **{key: value for key, value in FLAT.items() if key != "genpas_strategy"}},
+        {"genpas": SAMPLED, **FLAT},
+        {"genpas": {**SAMPLED, "alpha": 1.0}, "genpas_alpha": 1},
+        {"genpas": "sampled", **FLAT},
+        {"genpas": None, "train_batch_size": 2048, **FLAT},
+    ],
+    ids=str,
+)
+def test_flat_keys_mean_the_same_as_nested_ones(config):
+    assert GenPASConfig.from_config(config) == GenPASConfig.from_mapping(SAMPLED)
+
+
+def test_a_whole_configuration_is_not_changed():
+    config = {"genpas": {"strategy": "sampled"}, "genpas_alpha": 1, "genpas_beta": 0, "genpas_gamma": 0}
+    GenPASConfig.from_config(config)
+    assert config["genpas"] == {"strategy": "sampled"}
+
+
+@pytest.mark.parametrize(
+    ("config", "messages"),
+    [
+        ({"genpas": SAMPLED, "genpas_alpha": 2}, ["alpha is 1 but genpas_alpha is 2; keep one of the two"]),
+        (
+            {"genpas": "multi_target", "genpas_strategy": "last_target"},
+            ["strategy is 'multi_target' but genpas_strategy is 'last_target'"],
+        ),
+        ({"genpas_alhpa": 1}, ["no key 'alhpa'", "Did you mean 'alpha'?"]),
+        ({"genpas_alpha": 1, "genpas_beta": 1, "genpas_gamma": 1}, ["needs a strategy"]),
+        ({"genpas": "multi_target", "genpas_alpha": 1}, ["multi_target has exponents of its own"]),
+        ({"genpas": True}, ["must hold keys"]),
+        ({"genpas": False}, ["must hold keys"]),
+        ({"genpas": 3, **FLAT}, ["must hold keys", "not 3"]),
+        ({"genpas": {}}, ["needs a strategy"]),
+    ],
+    ids=str,
+)
+def test_a_whole_configuration_that_cannot_be_meant_is_refused(config, messages):
+    with pytest.raises(InputError) as caught:
+        GenPASConfig.from_config(config, where="the command line")
+    for message in ["the command line: genpas", *messages]:
+        assert message in str(caught.value)
+
+
+def test_a_configuration_built_in_python_is_checked_the_same():
+    with pytest.raises(InputError, match="beta, gamma is missing"):
+        GenPASConfig("sampled", alpha=1)
+    with pytest.raises(InputError, match="alpha is NaN"):
+        GenPASConfig("sampled", math.nan, 0, 0)
