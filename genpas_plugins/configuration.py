@@ -25,6 +25,7 @@ from genpas_plugins.errors import InputError
 from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampler import check_pairs_per_epoch
 
+EXPONENT_NAMES = ("alpha", "beta", "gamma")
 SECTION = "genpas"
 PREFIX = "genpas_"
 
@@ -56,7 +57,7 @@ class GenPASConfig:
     def __post_init__(self) -> None:
         """Check every value, and that they go together."""
         _check_choice("strategy", self.strategy, STRATEGIES)
-        exponents = {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
+        exponents = {name: getattr(self, name) for name in EXPONENT_NAMES}
         given = [name for name, value in exponents.items() if value is not None]
         if self.strategy == SAMPLED and len(given) < len(exponents):
             missing = ", ".join(name for name in exponents if name not in given)
@@ -90,11 +91,7 @@ class GenPASConfig:
         >>> GenPASConfig.from_mapping({"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}).policy
         SamplingPolicy(alpha=1, beta=0, gamma=0)
         """
-        if isinstance(section, str):
-            section = {"strategy": section}
-        section = _with_infinities(section) if isinstance(section, Mapping) else section
-        if not isinstance(section, Mapping):
-            raise InputError(f"{where}: {SECTION} must hold keys such as 'strategy: multi_target', not {section!r}.")
+        section = _as_mapping(section, where)
         known = [f.name for f in fields(cls)]
         for key in section:
             if key not in known:
@@ -113,28 +110,27 @@ class GenPASConfig:
         Raises InputError as `from_mapping` does, and where section and synonym differ.
         """
         section = config.get(SECTION)
-        flat = {key: value for key, value in config.items() if str(key).startswith(PREFIX)}
+        flat = {key.removeprefix(PREFIX): value for key, value in config.items() if str(key).startswith(PREFIX)}
         if section is None and not flat:
             return None
-        section = {"strategy": section} if isinstance(section, str) else section
-        if section is not None and not isinstance(section, Mapping):
-            return cls.from_mapping(section, where)
-        merged = _with_infinities(section or {})
-        for key, value in _with_infinities(flat).items():
-            name = key.removeprefix(PREFIX)
+        merged = {} if section is None else _as_mapping(section, where)
+        for name, value in _as_mapping(flat, where).items():
             if name in merged and merged[name] != value:
                 raise InputError(
-                    f"{where}: {SECTION}: {name} is {merged[name]!r} but {key} is {value!r}; keep one of the two."
+                    f"{where}: {SECTION}: {name} is {merged[name]!r} but {PREFIX}{name} is {value!r}; keep one of them."
                 )
             merged[name] = value
         return cls.from_mapping(merged, where)
 
 
-def _with_infinities(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy in which the exponents' spellings of infinity are numbers; keys may be nested or flat ones."""
-    exponents = {prefix + name for prefix in ("", PREFIX) for name in ("alpha", "beta", "gamma")}
+def _as_mapping(section: Any, where: str) -> dict[str, Any]:
+    """Return a copy of the section: a strategy's name stands for its key, an exponent's spelling of infinity for it."""
+    if isinstance(section, str):
+        return {"strategy": section}
+    if not isinstance(section, Mapping):
+        raise InputError(f"{where}: {SECTION} must hold keys such as 'strategy: multi_target', not {section!r}.")
     return {
-        key: _INFINITIES.get(value, value) if key in exponents and isinstance(value, str) else value
+        key: _INFINITIES.get(value, value) if key in EXPONENT_NAMES and isinstance(value, str) else value
         for key, value in section.items()
     }
 

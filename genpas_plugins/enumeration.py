@@ -24,7 +24,7 @@ from genpas_plugins.sequences import Pairs, SequenceView
 Int64 = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairNumbering:
     """What turns a pair number into an address, for a view of d distinct lengths.
 
@@ -47,16 +47,17 @@ class PairNumbering:
         """Return the numbering of the pairs of `strategy` over `view`. Raises InputError beyond 2⁶¹ pairs."""
         groups = view.groups
         length = groups.length
-        per_sequence = {
-            "last_target": np.ones_like(length),
-            "multi_target": length - 1,
-            "slide_window": length * (length - 1) // 2,
-        }[strategy]
-        total = sum(int(m) * int(c) for m, c in zip(per_sequence, groups.size, strict=True))
+        # In Python's integers: the number of windows of a long sequence may not fit into 64 bits.
+        per_sequence = [
+            {"last_target": 1, "multi_target": n - 1, "slide_window": n * (n - 1) // 2}[strategy]
+            for n in length.tolist()
+        ]
+        total = sum(m * count for m, count in zip(per_sequence, groups.size.tolist(), strict=True))
         if total > permutation.LARGEST:
             raise InputError(f"{strategy} has {total} pairs on this data; an enumerated epoch holds at most 2**61.")
-        ends = np.cumsum(per_sequence * groups.size)
-        return cls(strategy, ends, per_sequence, length, groups.first, view.index.order)
+        counts = np.array(per_sequence, np.int64)
+        ends = np.cumsum(counts * groups.size)
+        return cls(strategy, ends, counts, length, groups.first, view.index.order)
 
     @property
     def total(self) -> int:
@@ -95,6 +96,10 @@ class PairEnumeration:
         self.pairs_per_epoch = self.n_pairs if pairs_per_epoch is None else check_pairs_per_epoch(pairs_per_epoch)
         self.backend = choose_backend(backend)
 
+    def __reduce__(self) -> Any:
+        """Pickle the arguments: the numbering is made again where the stream is opened."""
+        return PairEnumeration, (self.view, self.strategy, self.seed, self.pairs_per_epoch, self.backend)
+
     @property
     def n_pairs(self) -> int:
         """Number of pairs of the strategy: the length of a pass."""
@@ -107,11 +112,11 @@ class PairEnumeration:
         passes_before, skipped = divmod(check_epoch(epoch) * self.pairs_per_epoch, self.n_pairs)
         place = index + skipped
         if not len(place) or place.max() < self.n_pairs:
-            return enumerate_(self.numbering, permutation.round_keys(self.seed, check_epoch(passes_before)), place)
+            return enumerate_(self.numbering, permutation.round_keys(self.seed, passes_before), place)
         passes, place = np.divmod(place, self.n_pairs)
         pairs = Pairs(*(np.empty(len(place), np.int64) for _ in range(3)))
         for number in np.unique(passes):
-            keys = permutation.round_keys(self.seed, check_epoch(passes_before + int(number)))
+            keys = permutation.round_keys(self.seed, passes_before + int(number))
             of_pass = np.flatnonzero(passes == number)
             for whole, part in zip(pairs, enumerate_(self.numbering, keys, place[of_pass]), strict=True):
                 whole[of_pass] = part

@@ -1,5 +1,22 @@
-"""The one error that bad input raises."""
+"""The one error that bad input raises, and the check that most of it fails."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
 
 
 class InputError(ValueError):
     """Input that cannot be used: the message says what is wrong, where it stands and what to do about it."""
+
+
+def whole_number(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
+    """Return `value` as an int. Raises InputError unless it is a whole number from `lowest` to `highest`."""
+    limits = f"from {lowest} on" if highest is None else f"from {lowest} to {highest}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number {limits}, not {value!r}.") from None
+    if isinstance(value, bool) or number < lowest or (highest is not None and number > highest):
+        raise InputError(f"{name} must be a whole number {limits}, not {value!r}.")
+    return number

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.backend import choose_backend, implementation
-from genpas_plugins.errors import InputError
+from genpas_plugins.errors import whole_number
 from genpas_plugins.sequences import Pairs
 
 Int64 = NDArray[np.int64]
@@ -94,11 +94,11 @@ def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
 
 def _windows(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:
     """Return the store's row of each target and the length of each history, int64 [n] each."""
-    if max_length < 1:
-        raise InputError(f"max_length must be at least 1, not {max_length}.")
+    max_length = whole_number("max_length", max_length, 1)
     return offsets[pairs.sequence] + pairs.target, np.minimum(pairs.target - pairs.start, max_length)
 
 
 def _backend_for(column: Column, backend: str | None) -> str:
-    # Columns of vectors copy whole rows, which numpy does as fast as compiled code.
-    return choose_backend(backend) if column.ndim == 1 else "numpy"
+    # Columns of vectors copy whole rows, which numpy does as fast as compiled code; numba knows plain numbers only.
+    plain = column.ndim == 1 and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
+    return choose_backend(backend) if plain else "numpy"

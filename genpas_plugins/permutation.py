@@ -20,9 +20,9 @@ ROUNDS = 6
 LARGEST = 1 << 61
 
 
-def round_keys(seed: int, epoch: int) -> UInt32:
-    """Return the keys of the order of epoch `epoch`, uint32 [ROUNDS]."""
-    return philox(seed, epoch, PERMUTATION, np.arange(2)).T.reshape(-1)[:ROUNDS]
+def round_keys(seed: int, number: int) -> UInt32:
+    """Return the keys of order `number` < 2⁶², uint32 [ROUNDS]."""
+    return philox(seed, 0, PERMUTATION, 2 * number + np.arange(2)).T.reshape(-1)[:ROUNDS]
 
 
 def halves(n: int) -> tuple[int, int]:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.errors import InputError, whole_number
 from genpas_plugins.sequences import Pairs, SequenceView
 
 Float64 = NDArray[np.float64]
@@ -79,14 +78,14 @@ class SamplingPolicy:
         exponents = (self.alpha, self.beta, self.gamma)
         equal = [name for name, point in EXPONENTS.items() if point == exponents and name != "slide_window"]
         comment = f"  # {equal[0]}" if equal else ""
-        return "SamplingPolicy(alpha={:g}, beta={:g}, gamma={:g})".format(*exponents) + comment
+        return "SamplingPolicy(alpha={}, beta={}, gamma={})".format(*map(shortest, exponents)) + comment
 
     @property
     def label(self) -> str:
         """The strategy's name, or the exponents as "1,0,0": how tables and reports call the policy."""
         if self.strategy != SAMPLED:
             return self.strategy
-        return f"{self.alpha:g},{self.beta:g},{self.gamma:g}"
+        return ",".join(map(shortest, (self.alpha, self.beta, self.gamma)))
 
     def log_sequence_weight(self, length: NDArray[np.int64]) -> Float64:
         """Unnormalised ln p(s) of sequences of these lengths ≥ 2 (step 1); finite exponents only give finite values."""
@@ -106,7 +105,12 @@ class SamplingPolicy:
 
         Raises InputError for an address outside the view.
         """
-        length = view.lengths(pairs.sequence)
+        sequence = np.asarray(pairs.sequence)
+        if np.any((sequence < 0) | (sequence >= view.store.n_sequences)):
+            raise InputError(
+                f"Every pair needs a sequence from 0 to {view.store.n_sequences - 1}, the store's last row."
+            )
+        length = view.lengths(sequence)
         if np.any((pairs.start < 0) | (pairs.start >= pairs.target) | (pairs.target >= length)):
             raise InputError("Every pair needs 0 ≤ start < target < the length of its sequence in the view.")
         groups = view.groups
@@ -120,6 +124,8 @@ class SamplingPolicy:
     def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
         """Return the mean number of items in a drawn history, exactly; histories are cut to `max_length` if given."""
         view.require_pairs()
+        if max_length is not None:
+            whole_number("max_length", max_length, 1)
         longest = view.max_length
         by_target = mean_history_length(longest - 1, self.gamma, max_length)
         targets = PowerTable.of(self.beta, longest - 1)
@@ -127,15 +133,17 @@ class SamplingPolicy:
         return float(self.sequence_mass(view) @ by_length[view.groups.length - 1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PowerTable:
-    """Cumulative powers of 1 … n, one table for choices of every size m ≤ n.
+    """Powers of 1 … n and their cumulative sums, one table for choices of every size m ≤ n.
 
-    exponent   : the exponent e
-    cumulative : float64 [n + 1], Σ_{i ≤ m} i^e at index m; for e = +inf, which has no such table, the counts 0 … n
+    exponent   : the exponent e; for +inf, which no table can hold, every power is 1 and the callers look at `last`
+    powers     : float64 [n], i^e
+    cumulative : float64 [n + 1], Σ_{i ≤ m} i^e at index m
     """
 
     exponent: float
+    powers: Float64
     cumulative: Float64
 
     @classmethod
@@ -150,27 +158,32 @@ class PowerTable:
                 f"The exponent {exponent:g} overflows for sequences of {n + 1} items; "
                 "use .inf (all mass on the last choice) or a smaller one."
             )
-        return cls(exponent, cumulative)
+        return cls(exponent, powers, cumulative)
 
-    @cached_property
-    def powers(self) -> Float64:
-        """i^e for i = 1 … n, float64 [n]."""
-        numbers = np.arange(1, len(self.cumulative), dtype=np.float64)
-        return numbers**self.exponent if self.exponent < math.inf else np.ones_like(numbers)
+    @property
+    def last(self) -> bool:
+        """Whether all mass is on the last choice, m itself."""
+        return self.exponent == math.inf
 
     def mean_of_first(self, values: Float64) -> Float64:
         """Return Σ_{i ≤ m} i^e v_i / Σ_{i ≤ m} i^e for every m = 0 … n (0 at m = 0), float64 [n + 1]."""
-        if self.exponent == math.inf:
-            return np.concatenate([[0.0], values])
-        sums = np.cumsum(self.powers * values)
-        return np.concatenate([[0.0], sums / self.cumulative[1:]])
+        means = values if self.last else np.cumsum(self.powers * values) / self.cumulative[1:]
+        return np.concatenate([[0.0], means])
+
+
+def shortest(number: float) -> str:
+    """Write a number in as few digits as read back the same, whole numbers without a point."""
+    return repr(number).removesuffix(".0")
 
 
 def check_exponent(name: str, value: object) -> float:
     """Return the exponent as a float. Raises InputError for NaN and for anything that is no number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(f"{name} must be a number, .inf or -.inf, not {value!r}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise InputError(f"{name} is too large for a floating-point number; use .inf or -.inf.") from None
     if math.isnan(number):
         raise InputError(f"{name} is NaN; it must be a number, .inf or -.inf.")
     return number
@@ -181,7 +194,11 @@ def log_power(base: NDArray[np.int64], exponent: float) -> Float64:
     if math.isinf(exponent):
         chosen = base.max(initial=1) if exponent > 0 else base.min(initial=np.iinfo(np.int64).max)
         return np.where(base == chosen, 0.0, -np.inf)
-    return exponent * np.log(base)
+    with np.errstate(over="ignore"):
+        log = exponent * np.log(base)
+    if not np.all(np.isfinite(log)):
+        raise InputError(f"The exponent {exponent:g} overflows; use .inf or -.inf (all mass on one choice).")
+    return log
 
 
 def log_choice(number: NDArray[np.int64], size: NDArray[np.int64], exponent: float) -> Float64:

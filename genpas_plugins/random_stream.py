@@ -13,13 +13,12 @@ floating-point ones are used: every backend gives the same bits.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.errors import whole_number
 
 UInt32 = NDArray[np.uint32]
 
@@ -32,12 +31,12 @@ _MASK = 0xFFFFFFFF
 
 def check_seed(seed: Any) -> int:
     """Return `seed` as an int in [0, 2⁶⁴). Raises InputError for anything else."""
-    return _check_range("seed", seed, 64)
+    return whole_number("seed", seed, 0, 2**64 - 1)
 
 
 def check_epoch(epoch: Any) -> int:
     """Return `epoch` as an int in [0, 2³²). Raises InputError for anything else."""
-    return _check_range("epoch", epoch, 32)
+    return whole_number("epoch", epoch, 0, 2**32 - 1)
 
 
 def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
@@ -64,13 +63,3 @@ def uniform(high: UInt32, low: UInt32) -> NDArray[np.float64]:
     """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
     word = (high.astype(np.uint64) << np.uint64(32)) | low
     return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _check_range(name: str, value: Any, bits: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} must be an integer, not {value!r}.") from None
-    if isinstance(value, bool) or not 0 <= number < 1 << bits:
-        raise InputError(f"{name} must be an integer from 0 to 2**{bits} - 1, not {value!r}.")
-    return number

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from genpas_plugins.atomic import replaced_file
 from genpas_plugins.errors import InputError
 from genpas_plugins.sequences import SequenceStore
-from genpas_plugins.storage import replaced_file
 
 TIME = "timestamp"
 _FIELDS = ("user_id", "item_id", TIME)

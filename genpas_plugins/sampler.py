@@ -7,7 +7,6 @@ number of sequences.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from genpas_plugins.backend import choose_backend, implementation
-from genpas_plugins.errors import InputError
+from genpas_plugins.errors import InputError, whole_number
 from genpas_plugins.policy import PowerTable, SamplingPolicy
 from genpas_plugins.random_stream import check_epoch, check_seed, philox, uniform
 from genpas_plugins.sequences import Pairs, SequenceView
@@ -24,7 +23,7 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DrawTables:
     """What a draw reads, for a view of d distinct lengths up to n + 1.
 
@@ -52,17 +51,17 @@ class DrawTables:
         cumulative = np.cumsum(policy.sequence_mass(view))
         # Rounding may leave the sum a bit off 1: the last group that has mass must catch every number below 1.
         cumulative[cumulative == cumulative[-1]] = 1.0
-        longest = view.max_length
+        target, start = (PowerTable.of(exponent, view.max_length - 1) for exponent in (policy.beta, policy.gamma))
         return cls(
             cumulative,
             groups.length,
             groups.first,
             groups.size,
             view.index.order,
-            PowerTable.of(policy.beta, longest - 1).cumulative,
-            PowerTable.of(policy.gamma, longest - 1).cumulative,
-            policy.beta == math.inf,
-            policy.gamma == math.inf,
+            target.cumulative,
+            start.cumulative,
+            target.last,
+            start.last,
         )
 
 
@@ -96,6 +95,10 @@ class PairSampler:
         self.backend = choose_backend(backend)
         self.tables = DrawTables.of(view, policy)
 
+    def __reduce__(self) -> Any:
+        """Pickle the arguments: the tables are made again where the stream is opened."""
+        return PairSampler, (self.view, self.policy, self.seed, self.pairs_per_epoch, self.backend)
+
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
         index = check_indices(indices, self.pairs_per_epoch)
@@ -116,17 +119,18 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
 
 def check_indices(indices: ArrayLike, pairs_per_epoch: int) -> Int64:
     """Return pair indices as int64 [n]. Raises InputError if one lies outside [0, pairs_per_epoch)."""
-    index = np.asarray(indices, dtype=np.int64)
+    index = np.asarray(indices)
+    if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
+        raise InputError(f"Pair indices must be one row of whole numbers; got {index.dtype} of shape {index.shape}.")
+    index = index.astype(np.int64, copy=False)
     if index.size and (index.min() < 0 or index.max() >= pairs_per_epoch):
         raise InputError(f"Pair indices run from 0 to {pairs_per_epoch - 1}, the epoch's last pair.")
     return index
 
 
 def check_pairs_per_epoch(value: Any) -> int:
-    """Return `pairs_per_epoch` as an int. Raises InputError unless it is a whole number from 1 to 2⁶¹."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 1 << 61:
-        raise InputError(f"pairs_per_epoch must be a whole number of at least 1, or null; not {value!r}.")
-    return int(value)
+    """Return `pairs_per_epoch` as an int from 1 to 2⁶¹. Raises InputError for anything else."""
+    return whole_number("pairs_per_epoch", value, 1, 2**61)
 
 
 def _choose(cumulative: Float64, last: bool, size: Int64, u: Float64) -> Int64:

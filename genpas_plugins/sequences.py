@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.errors import InputError, whole_number
 
 Int64 = NDArray[np.int64]
 
@@ -47,7 +47,7 @@ class LeaveLastOut(NamedTuple):
     test: SequenceView
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LengthIndex:
     """Sequences ordered by length, so that those of one length stand together: what the two-level draw reads.
 
@@ -79,7 +79,7 @@ class LengthGroups(NamedTuple):
     size: Int64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SequenceView:
     """Every sequence of a store cut to its first items; nothing is copied.
 
@@ -91,6 +91,10 @@ class SequenceView:
     held_out: int
     cut_lengths: Int64 | None
     index: LengthIndex
+
+    def __reduce__(self) -> Any:
+        """Pickle what the view is made of, so that a view of a saved store stays as small as its path."""
+        return _view, (self.store, self.held_out, self.cut_lengths)
 
     def lengths(self, rows: Int64 | slice = slice(None)) -> Int64:
         """Length of each sequence in the view, int64; of the given rows only, if any are given."""
@@ -135,7 +139,7 @@ class SequenceView:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SequenceStore:
     """All sequences of a data set in two arrays, with ids and optional columns beside them.
 
@@ -186,7 +190,7 @@ class SequenceStore:
                 "sequence s is values[offsets[s] : offsets[s + 1]]."
             )
         highest = int(values.max(initial=0))
-        n_items = highest if n_items is None else n_items
+        n_items = highest if n_items is None else whole_number("n_items", n_items, 0)
         if len(values) and (values.min() < 1 or highest > n_items):
             row = int(np.argmax((values < 1) | (values > n_items)))
             raise InputError(
@@ -194,15 +198,17 @@ class SequenceStore:
             )
         columns = {name: np.asanyarray(column) for name, column in (columns or {}).items()}
         for name, column in columns.items():
-            if len(column) != len(values):
-                raise InputError(f"Column {name!r} has {len(column)} rows for {len(values)} interactions.")
+            if column.ndim == 0 or len(column) != len(values):
+                raise InputError(f"Column {name!r} has shape {column.shape} for {len(values)} interactions.")
+            if column.dtype.hasobject:
+                raise InputError(f"Column {name!r} holds Python objects; make it numbers, or text of a fixed width.")
         ids: dict[str, Any] = {}
         for name, given, count in (("user_ids", user_ids, len(offsets) - 1), ("item_ids", item_ids, n_items)):
-            ids[name] = known = None if given is None else given if isinstance(given, pa.Array) else pa.array(given)
+            ids[name] = known = None if given is None else as_ids(given, name)
             if known is not None and len(known) != count:
                 raise InputError(f"{name} has {len(known)} entries; {count} are needed.")
         values = values.astype(smallest_index_type(n_items), copy=False)
-        return cls(values, offsets, int(n_items), columns=columns, **ids)
+        return cls(values, offsets, n_items, columns=columns, **ids)
 
     @classmethod
     def open(cls, path: str | Path) -> SequenceStore:
@@ -240,11 +246,17 @@ class SequenceStore:
 
     def view(self, *, held_out: int = 0, lengths: ArrayLike | None = None) -> SequenceView:
         """View every sequence without its last `held_out` items, or cut to the given `lengths`, int64 [n_sequences]."""
+        held_out = whole_number("held_out", held_out, 0)
         if lengths is None:
             index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
             return SequenceView(self, held_out, None, index)
-        cut = np.array(lengths, dtype=np.int64)
-        if held_out or cut.shape != (self.n_sequences,) or np.any(cut < 0) or np.any(cut > self.lengths()):
+        if held_out:
+            raise InputError("Give held_out or lengths, not both.")
+        cut = np.array(lengths)
+        if cut.size and not np.issubdtype(cut.dtype, np.integer):
+            raise InputError(f"lengths must be whole numbers, not {cut.dtype}.")
+        cut = cut.astype(np.int64)
+        if cut.shape != (self.n_sequences,) or np.any(cut < 0) or np.any(cut > self.lengths()):
             raise InputError("lengths must hold, for every sequence, a number of items between 0 and its length.")
         return SequenceView(self, 0, cut, LengthIndex.of(cut))
 
@@ -262,6 +274,10 @@ class SequenceStore:
         return _numbers(ids, self.item_ids, self.n_items, first=1, kind="item")
 
 
+def _view(store: SequenceStore, held_out: int, cut_lengths: Int64 | None) -> SequenceView:
+    return store.view(held_out=held_out, lengths=cut_lengths)
+
+
 def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
     """Return int32 where `largest` fits into it, else int64."""
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
@@ -269,18 +285,24 @@ def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
 
 def _numbers(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, first: int, kind: str) -> Int64:
     """Turn ids into numbers `first` … `first + count - 1`."""
-    wanted = ids if isinstance(ids, pa.Array) else pa.array(ids)
+    wanted = as_ids(ids, f"{kind} ids")
     if known is None:
-        numbers = wanted.to_numpy(zero_copy_only=False)
-        unknown = (numbers < first) | (numbers >= first + count)
-    else:
-        try:
-            found = pc.index_in(wanted.cast(known.type), value_set=known)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"These {kind} ids are of type {wanted.type}, the store's of {known.type}.") from error
-        unknown = found.is_null().to_numpy(zero_copy_only=False)
-        numbers = found.fill_null(0).to_numpy(zero_copy_only=False) + first
+        known = pa.array(np.arange(first, first + count))
+    try:
+        found = pc.index_in(wanted.cast(known.type), value_set=known)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise InputError(f"These {kind} ids are of type {wanted.type}, the store's of {known.type}.") from error
+    unknown = found.is_null().to_numpy(zero_copy_only=False)
     if np.any(unknown):
         example = wanted[int(np.argmax(unknown))].as_py()
         raise InputError(f"{int(unknown.sum())} {kind} ids are not in the store, {example!r} the first of them.")
-    return np.asarray(numbers, dtype=np.int64)
+    return np.asarray(found.to_numpy(zero_copy_only=False) + first, dtype=np.int64)
+
+
+def as_ids(ids: ArrayLike | pa.Array, name: str) -> pa.Array:
+    """Return ids as one Arrow array of plain values. Raises InputError where they are of several types."""
+    try:
+        array = ids if isinstance(ids, pa.Array) else pa.array(ids)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise InputError(f"{name} must be one row of values of one type: {error}") from error
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

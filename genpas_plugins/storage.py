@@ -8,12 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from genpas_plugins.atomic import replaced_directory
 from genpas_plugins.errors import InputError
 from genpas_plugins.sequences import LengthIndex, SequenceStore
 
@@ -48,7 +44,7 @@ def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> 
             "by_length": index.order,
             "lengths": np.stack([index.lengths, index.counts]),
         }
-        arrays |= {_column_file(name): column for name, column in store.columns.items()}
+        arrays |= {f"column.{number}": column for number, column in enumerate(store.columns.values())}
         for name, array in arrays.items():
             np.save(directory / f"{name}.npy", array, allow_pickle=False)
         for name, ids in (("user_ids", store.user_ids), ("item_ids", store.item_ids)):
@@ -73,15 +69,6 @@ def open_store(path: Path) -> SequenceStore:
     Raises InputError if the directory is missing, holds no store, one of another version, or a damaged one.
     """
     header = _read_header(path)
-    for name, (size, _) in header["files"].items():
-        file = path / name
-        if not file.is_file():
-            raise InputError(f"{file} is missing: the store is incomplete. Build it again with `genpas prepare`.")
-        if file.stat().st_size != size:
-            raise InputError(
-                f"{file} has {file.stat().st_size} bytes where {HEADER} says {size}: the store was truncated or "
-                "changed. Build it again with `genpas prepare`."
-            )
 
     def mapped(name: str) -> NDArray[Any]:
         # A plain ndarray over the map: indexing np.memmap itself costs a Python-level __array_finalize__ every time.
@@ -94,7 +81,7 @@ def open_store(path: Path) -> SequenceStore:
         n_items=header["n_items"],
         user_ids=_read_ids(path / "user_ids.arrow"),
         item_ids=_read_ids(path / "item_ids.arrow"),
-        columns={name: mapped(_column_file(name)) for name in header["columns"]},
+        columns={name: mapped(f"column.{number}") for number, name in enumerate(header["columns"])},
         path=path.resolve(),
         length_index=LengthIndex(np.array(lengths[0]), np.array(lengths[1]), mapped("by_length")),
     )
@@ -110,43 +97,8 @@ def verify_store(path: Path) -> None:
             )
 
 
-@contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory that becomes `path` when the block succeeds and vanishes when it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.rename(old / path.name)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name that becomes `path` when the block succeeds and vanishes when it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        os.close(handle)
-        temporary.chmod(0o644)
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _read_header(path: Path) -> dict[str, Any]:
+    """Read the header and compare the files' sizes with it."""
     file = path / HEADER
     if not file.is_file():
         raise InputError(f"{path} holds no sequence store: {HEADER} is missing. Make one with `genpas prepare`.")
@@ -164,17 +116,21 @@ def _read_header(path: Path) -> dict[str, Any]:
         )
     if header.get("checksum") != _header_checksum(header):
         raise InputError(f"{file} does not match its own checksum: it was edited or damaged. Build the store again.")
+    for name, (size, _) in header["files"].items():
+        part = path / name
+        if not part.is_file():
+            raise InputError(f"{part} is missing: the store is incomplete. Build it again with `genpas prepare`.")
+        if part.stat().st_size != size:
+            raise InputError(
+                f"{part} has {part.stat().st_size} bytes where {HEADER} says {size}: the store was truncated or "
+                "changed. Build it again with `genpas prepare`."
+            )
     return dict(header)
 
 
 def _header_checksum(header: dict[str, Any]) -> str:
     content = {key: value for key, value in header.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _column_file(name: str) -> str:
-    # Any name a data set uses must be a safe file name, so everything but plain characters is written as its code.
-    return "column." + "".join(c if (c.isalnum() and c.isascii()) or c in "_-" else f"%{ord(c):06x}" for c in name)
 
 
 def _write_ids(file: Path, ids: pa.Array) -> None:

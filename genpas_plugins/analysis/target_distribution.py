@@ -26,14 +26,13 @@ def target_distribution(view: SequenceView, policy: SamplingPolicy) -> Float64:
     # Weight of target t in a sequence of length n: scale(n) * t^β.
     scale = np.zeros(view.max_length + 1)
     per_sequence = policy.sequence_mass(view) / groups.size
-    last_only = policy.beta == np.inf
-    scale[groups.length] = per_sequence if last_only else per_sequence / targets.cumulative[groups.length - 1]
+    scale[groups.length] = per_sequence if targets.last else per_sequence / targets.cumulative[groups.length - 1]
     powers = np.concatenate([[0.0], targets.powers])
     mass = np.zeros(view.store.n_items + 1)
     for rows in _row_chunks(view):
         lengths = view.lengths(rows)
         lengths[lengths < PAIR_ITEMS] = 0
-        if last_only:
+        if targets.last:
             kept = lengths > 0
             items = view.store.values[view.store.offsets[:-1][rows][kept] + lengths[kept] - 1]
             weights = scale[lengths[kept]]

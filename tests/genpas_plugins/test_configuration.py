@@ -50,7 +50,7 @@ def test_every_key_is_read():
         ({**SAMPLED, "beta": True}, ["beta must be a number", "True"]),
         ({**SAMPLED, "gamma": [1]}, ["gamma must be a number", "[1]"]),
         ({**SAMPLED, "alpha": math.nan}, ["alpha is NaN; it must be a number, .inf or -.inf"]),
-        ({**SAMPLED, "pairs_per_epoch": 0}, ["pairs_per_epoch must be a whole number of at least 1, or null; not 0"]),
+        ({**SAMPLED, "pairs_per_epoch": 0}, ["pairs_per_epoch must be a whole number from 1 to"]),
         ({**SAMPLED, "pairs_per_epoch": 1.0}, ["pairs_per_epoch must be a whole number", "1.0"]),
         ({**SAMPLED, "pairs_per_epoch": "10"}, ["pairs_per_epoch must be a whole number", "'10'"]),
         ({**SAMPLED, "pairs_per_epoch": True}, ["pairs_per_epoch must be a whole number", "True"]),
@@ -114,7 +114,7 @@ def test_a_whole_configuration_is_not_changed():
 @pytest.mark.parametrize(
     ("config", "messages"),
     [
-        ({"genpas": SAMPLED, "genpas_alpha": 2}, ["alpha is 1 but genpas_alpha is 2; keep one of the two"]),
+        ({"genpas": SAMPLED, "genpas_alpha": 2}, ["alpha is 1 but genpas_alpha is 2; keep one of them"]),
         (
             {"genpas": "multi_target", "genpas_strategy": "last_target"},
             ["strategy is 'multi_target' but genpas_strategy is 'last_target'"],

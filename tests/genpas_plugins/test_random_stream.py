@@ -82,11 +82,11 @@ def test_seeds_of_64_bits_are_taken(seed: int):
 
 @pytest.mark.parametrize("value", [-1, 2**64, 1.0, "7", None, True])
 def test_other_seeds_are_refused(value: object):
-    with pytest.raises(InputError, match="seed must be an integer"):
+    with pytest.raises(InputError, match="seed must be a whole number"):
         check_seed(value)
 
 
 @pytest.mark.parametrize("value", [-1, 2**32, 0.5, "0", None, False])
 def test_other_epochs_are_refused(value: object):
-    with pytest.raises(InputError, match="epoch must be an integer"):
+    with pytest.raises(InputError, match="epoch must be a whole number"):
         check_epoch(value)

@@ -47,7 +47,7 @@ def test_a_store_may_be_empty():
         ([1, 0, 2], [0, 3], {}, r"values\[1\] is 0, but item numbers run from 1 .*0 is padding"),
         ([1, 2, -5], [0, 3], {}, r"values\[2\] is -5"),
         ([1, 2, 9], [0, 3], {"n_items": 8}, r"values\[2\] is 9, .*n_items=8"),
-        ([1, 2], [0, 2], {"columns": {"price": np.zeros(3)}}, r"Column 'price' has 3 rows for 2 interactions"),
+        ([1, 2], [0, 2], {"columns": {"price": np.zeros(3)}}, r"Column 'price' has shape \(3,\) for 2 interactions"),
         ([1, 2], [0, 2], {"user_ids": ["a", "b"]}, r"user_ids has 2 entries; 1 are needed"),
         ([1, 2], [0, 2], {"item_ids": ["a"]}, r"item_ids has 1 entries; 2 are needed"),
         ([1, 2], [0, 2], {"n_items": 3, "item_ids": ["a", "b"]}, r"item_ids has 2 entries; 3 are needed"),
@@ -121,7 +121,7 @@ def test_last_pairs_are_the_evaluation_pairs(store: SequenceStore):
 
 @pytest.mark.parametrize("lengths", [[1, 2], [6, 0, 0, 0, 0], [-1, 0, 0, 0, 0], [[3, 0, 0, 5, 2]], [1.5, 0, 0, 0, 0]])
 def test_lengths_that_do_not_fit_are_refused(store: SequenceStore, lengths):
-    with pytest.raises(InputError, match="lengths must hold, for every sequence"):
+    with pytest.raises(InputError, match="lengths must"):
         store.view(lengths=lengths)
 
 

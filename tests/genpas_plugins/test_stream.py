@@ -142,12 +142,12 @@ class TestContract:
 
     @pytest.mark.parametrize("epoch", [-1, 2**32, 1.0, "0"])
     def test_epochs_that_are_none_are_refused(self, view, policy, backend, epoch):
-        with pytest.raises(InputError, match="epoch must be an integer"):
+        with pytest.raises(InputError, match="epoch must be a whole number"):
             self.stream(view, policy, backend).pairs(epoch, [0])
 
     @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "7", None])
     def test_seeds_that_are_none_are_refused(self, view, policy, backend, seed):
-        with pytest.raises(InputError, match="seed must be an integer"):
+        with pytest.raises(InputError, match="seed must be a whole number"):
             self.stream(view, policy, backend, seed=seed)
 
     def test_a_view_without_a_pair_is_refused(self, medium, policy, backend):
