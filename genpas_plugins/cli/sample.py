@@ -44,7 +44,7 @@ def command(
     pairs_per_epoch: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Length of an epoch. Default: all pairs of the strategy; sampled: as many as multi_target has."
+            min=1, help="Length of an epoch. Default: all pairs of the strategy; sampled: as many as multi_target has, or as are asked for."
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -57,6 +57,7 @@ def command(
     """
     from genpas_plugins.configuration import GenPASConfig
     from genpas_plugins.pairs_table import write_pairs
+    from genpas_plugins.policy import SAMPLED
     from genpas_plugins.sequences import SequenceStore
     from genpas_plugins.stream import pair_stream
 
@@ -70,7 +71,11 @@ def command(
     section = {key: value for key, value in given.items() if value is not None}
     config = GenPASConfig.from_mapping(section, "command line")
     train = SequenceStore.open(store).leave_last_out().train
-    stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=config.pairs_per_epoch)
+    length = config.pairs_per_epoch
+    if length is None and config.strategy == SAMPLED:
+        # A drawn stream is endless, and its pairs are the same whatever the length of the epoch.
+        length = max(1, train.n_pairs, first + count)
+    stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=length)
     with progress_bar() as tell:
         write_pairs(
             stream,

@@ -336,8 +336,8 @@ def test_sample_takes_infinite_exponents(genpas: Run, saved: Path, tmp_path: Pat
         (("--strategy", "sampled", "--alpha", "one", "--beta", "0", "--gamma", "0"), ("alpha", "'one'")),
         (("--strategy", "sampled", "--alpha", "1"), ("beta, gamma is missing",)),
         (("--strategy", "last_target", "--beta", "1"), ("remove beta",)),
-        ((*SAMPLED, "--count", "9"), ("8 pairs", "count 9")),
-        ((*SAMPLED, "--first", "8", "--count", "1"), ("first 8",)),
+        (("--strategy", "multi_target", "--count", "9"), ("8 pairs", "count 9")),
+        ((*SAMPLED, "--pairs-per-epoch", "8", "--first", "8", "--count", "1"), ("first 8",)),
         ((*SAMPLED, "--seed", str(2**64)), ("seed",)),
     ],
 )
@@ -345,6 +345,15 @@ def test_sample_refuses(genpas: Run, saved: Path, tmp_path: Path, arguments: tup
     message = refusal(genpas("sample", saved, "--count", 1, *arguments, "--out", tmp_path / "pairs.parquet"))
     assert all(word in message for word in named)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_drawn_stream_has_no_end_and_the_same_pairs_whatever_is_asked_for(genpas: Run, saved: Path, tmp_path: Path):
+    for count in (5, 5000):
+        assert (
+            genpas("sample", saved, *SAMPLED, "--count", count, "--out", tmp_path / f"{count}.parquet").exit_code == 0
+        )
+    few, many = (pq.read_table(tmp_path / f"{count}.parquet") for count in (5, 5000))
+    assert many.slice(0, 5).equals(few)
 
 
 def test_sample_says_of_strategies_what_the_configuration_says(genpas: Run, saved: Path, tmp_path: Path):
