@@ -22,6 +22,9 @@ OURS    := $(VENV)/.made-by-make
 LOCKED  := $(VENV)/.lock-installed-$(VARIANT)
 READY   := $(VENV)/.project-installed
 
+# Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
+export OMP_WAIT_POLICY ?= passive
+
 .PHONY: venv test lint demo bench-data clean
 .DELETE_ON_ERROR:
 

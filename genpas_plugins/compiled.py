@@ -25,6 +25,7 @@ Column = NDArray[Any]
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 _W0, _W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
 _UNIT = 2.0**-53
+_ROWS, _LINE = 32, 16  # histories whose cache lines are loaded ahead together; int32 items in a line
 _STRATEGY_NUMBER = {"last_target": 0, "multi_target": 1, "slide_window": 2}
 
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
@@ -39,11 +40,14 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
         tables.group_length,
         tables.group_first,
         tables.group_count,
+        tables.group_guide,
         tables.order,
-        tables.target,
-        tables.start,
-        tables.target_last,
-        tables.start_last,
+        tables.target.cumulative,
+        tables.start.cumulative,
+        tables.target.last,
+        tables.start.last,
+        tables.target.even,
+        tables.start.even,
         np.uint64(seed),
         np.uint32(epoch),
         np.ascontiguousarray(indices),
@@ -113,17 +117,29 @@ def _above(table: Any, value: Any, low: Any, high: Any) -> Any:
     return low
 
 
+@_inlined
+def _choose(table: Any, last: Any, even: Any, size: Any, u: Any) -> Any:
+    if last:
+        return size
+    if even:
+        return np.int64(u * size) + 1
+    return _above(table, u * table[size], 0, size)
+
+
 @_compiled
 def _draw(
     group_cumulative: Any,
     group_length: Any,
     group_first: Any,
     group_count: Any,
+    group_guide: Any,
     order: Any,
     target_table: Any,
     start_table: Any,
     target_last: Any,
     start_last: Any,
+    target_even: Any,
+    start_even: Any,
     seed: Any,
     epoch: Any,
     indices: Any,
@@ -136,13 +152,16 @@ def _draw(
         index = uint64(indices[i])
         a0, a1, a2, a3 = _philox(index, epoch, uint32(0), key0, key1)
         b0, b1, b2, b3 = _philox(index, epoch, uint32(1), key0, key1)
-        group = _above(group_cumulative, _uniform(a0, a1), 0, len(group_cumulative))
+        u = _uniform(a0, a1)
+        group = group_guide[np.int64(u * len(group_guide))]
+        while group_cumulative[group] <= u:
+            group += 1
         rank = np.int64(_uniform(a2, a3) * group_count[group])
         sequence[i] = order[group_first[group] + rank]
         size = group_length[group] - 1
-        t = size if target_last else _above(target_table, _uniform(b0, b1) * target_table[size], 0, size)
+        t = _choose(target_table, target_last, target_even, size, _uniform(b0, b1))
         target[i] = t
-        start[i] = (t if start_last else _above(start_table, _uniform(b2, b3) * start_table[t], 0, t)) - 1
+        start[i] = _choose(start_table, start_last, start_even, t, _uniform(b2, b3)) - 1
 
 
 @_inlined
@@ -209,19 +228,41 @@ def _enumerate(
             start[i], target[i] = place - t * (t - 1) // 2, t
 
 
-@_compiled
-def _fill_padded(column: Any, stop: Any, length: Any, history: Any) -> None:
-    for i in range(len(stop)):
-        n, first = length[i], stop[i] - length[i]
-        for j in range(n):
-            history[i, j] = column[first + j]
-        for j in range(n, history.shape[1]):
-            history[i, j] = 0
+@_inlined
+def _touch(column: Any, stop: Any, length: Any) -> Any:
+    """Load each cache line of [stop - length, stop) once; the result only keeps the loads from being optimised away."""
+    touched = 0
+    for place in range(stop - length, stop, _LINE):
+        touched += column[place] != 0
+    return touched
 
 
 @_compiled
-def _fill_jagged(column: Any, stop: Any, bounds: Any, values: Any) -> None:
-    for i in range(len(stop)):
-        shift = stop[i] - bounds[i + 1]
-        for j in range(bounds[i], bounds[i + 1]):
-            values[j] = column[j + shift]
+def _fill_padded(column: Any, stop: Any, length: Any, history: Any) -> Any:
+    touched = 0
+    for block in range(0, len(stop), _ROWS):
+        end = min(block + _ROWS, len(stop))
+        # No load here waits for another; copying row by row, each would wait for the row before it.
+        for i in range(block, end):
+            touched += _touch(column, stop[i], length[i])
+        for i in range(block, end):
+            n, first = length[i], stop[i] - length[i]
+            for j in range(n):
+                history[i, j] = column[first + j]
+            for j in range(n, history.shape[1]):
+                history[i, j] = 0
+    return touched
+
+
+@_compiled
+def _fill_jagged(column: Any, stop: Any, bounds: Any, values: Any) -> Any:
+    touched = 0
+    for block in range(0, len(stop), _ROWS):
+        end = min(block + _ROWS, len(stop))
+        for i in range(block, end):
+            touched += _touch(column, stop[i], bounds[i + 1] - bounds[i])
+        for i in range(block, end):
+            shift = stop[i] - bounds[i + 1]
+            for j in range(bounds[i], bounds[i + 1]):
+                values[j] = column[j + shift]
+    return touched

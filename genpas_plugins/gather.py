@@ -17,6 +17,8 @@ from genpas_plugins.sequences import Pairs
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]
 
+_ROWS = 256
+
 
 class PaddedBatch(NamedTuple):
     """Histories as one rectangle: history [n, L, …] filled with 0 on the right, length int64 [n], target [n, …]."""
@@ -58,8 +60,10 @@ def gather_padded(
     """
     stop, length = _windows(offsets, pairs, max_length)
     width = int(length.max(initial=1)) if trim else max_length
+    # Targets first: their cache misses overlap, and histories end beside them.
+    target = column[stop]
     fill = implementation(fill_padded, _backend_for(column, backend))
-    return PaddedBatch(fill(column, stop, length, width), length, column[stop])
+    return PaddedBatch(fill(column, stop, length, width), length, target)
 
 
 def gather_jagged(
@@ -73,12 +77,32 @@ def gather_jagged(
     """Gather histories one after another; arguments as for `gather_padded`."""
     stop, length = _windows(offsets, pairs, max_length)
     bounds = np.concatenate([[0], np.cumsum(length)])
+    target = column[stop]
     fill = implementation(fill_jagged, _backend_for(column, backend))
-    return JaggedBatch(fill(column, stop, bounds), bounds, column[stop])
+    return JaggedBatch(fill(column, stop, bounds), bounds, target)
 
 
 def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Column:
     """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], 0 behind them."""
+    if column.ndim > 1 or column.itemsize not in (1, 2, 4, 8) or len(column) < width:
+        return _fill_by_element(column, stop, length, width)
+    # Whole rows of `width` items are copied, then what lies behind a history is cleared by its bits. In blocks, whose
+    # temporary arrays stay in the cache and in the heap.
+    windows = np.lib.stride_tricks.sliding_window_view(column, width)
+    keep = -np.tri(width + 1, width, -1, dtype=f"i{column.itemsize}")
+    first, last = stop - length, len(column) - width
+    history = np.empty((len(stop), width), column.dtype)
+    for block in range(0, len(stop), _ROWS):
+        rows = slice(block, block + _ROWS)
+        copied = windows[np.minimum(first[rows], last)].view(keep.dtype)
+        np.bitwise_and(copied, keep[length[rows]], out=history[rows].view(keep.dtype))
+    late = np.flatnonzero(first > last)
+    if len(late):
+        history[late] = _fill_by_element(column, stop[late], length[late], width)
+    return history
+
+
+def _fill_by_element(column: Column, stop: Int64, length: Int64, width: int) -> Column:
     place = np.arange(width)
     inside = place < length[:, None]
     history: Column = column[np.where(inside, (stop - length)[:, None] + place, 0)]

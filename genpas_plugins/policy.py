@@ -165,6 +165,11 @@ class PowerTable:
         """Whether all mass is on the last choice, m itself."""
         return self.exponent == math.inf
 
+    @property
+    def even(self) -> bool:
+        """Whether all choices are equally likely."""
+        return self.exponent == 0
+
     def mean_of_first(self, values: Float64) -> Float64:
         """Return Σ_{i ≤ m} i^e v_i / Σ_{i ≤ m} i^e for every m = 0 … n (0 at m = 0), float64 [n + 1]."""
         means = values if self.last else np.cumsum(self.powers * values) / self.cumulative[1:]

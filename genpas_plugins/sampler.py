@@ -22,6 +22,8 @@ from genpas_plugins.sequences import Pairs, SequenceView
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
+GUIDE = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class DrawTables:
@@ -30,8 +32,9 @@ class DrawTables:
     group_cumulative : float64 [d], cumulative probability of the length groups
     group_length, group_first, group_count : int64 [d], see `LengthGroups`
     order            : int [n_sequences], rows of the sequences by length
-    target, start    : float64 [n + 1], cumulative powers i^β and i^γ
-    target_last, start_last : the exponent is +inf: take the last choice instead of searching
+    group_guide      : int64 [GUIDE], the first group whose cumulative probability is above i / GUIDE: where a search
+        for u in [i, i + 1) / GUIDE begins (Chen & Asau 1974); the compiled twin uses it
+    target, start    : powers i^β and i^γ of 1 … n
     """
 
     group_cumulative: Float64
@@ -39,10 +42,9 @@ class DrawTables:
     group_first: Int64
     group_count: Int64
     order: NDArray[np.integer[Any]]
-    target: Float64
-    start: Float64
-    target_last: bool
-    start_last: bool
+    group_guide: Int64
+    target: PowerTable
+    start: PowerTable
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> DrawTables:
@@ -51,17 +53,15 @@ class DrawTables:
         cumulative = np.cumsum(policy.sequence_mass(view))
         # Rounding may leave the sum a bit off 1: the last group that has mass must catch every number below 1.
         cumulative[cumulative == cumulative[-1]] = 1.0
-        target, start = (PowerTable.of(exponent, view.max_length - 1) for exponent in (policy.beta, policy.gamma))
         return cls(
             cumulative,
             groups.length,
             groups.first,
             groups.size,
             view.index.order,
-            target.cumulative,
-            start.cumulative,
-            target.last,
-            start.last,
+            np.searchsorted(cumulative, np.arange(GUIDE) / GUIDE, side="right").astype(np.int64),
+            PowerTable.of(policy.beta, view.max_length - 1),
+            PowerTable.of(policy.gamma, view.max_length - 1),
         )
 
 
@@ -112,8 +112,9 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
     group = np.searchsorted(tables.group_cumulative, uniform(first[0], first[1]), side="right")
     rank = (uniform(first[2], first[3]) * tables.group_count[group]).astype(np.int64)
     sequence = tables.order[tables.group_first[group] + rank].astype(np.int64)
-    target = _choose(tables.target, tables.target_last, tables.group_length[group] - 1, uniform(second[0], second[1]))
-    start = _choose(tables.start, tables.start_last, target, uniform(second[2], second[3])) - 1
+    size = tables.group_length[group] - 1
+    target = _choose(tables.target, size, uniform(second[0], second[1]))
+    start = _choose(tables.start, target, uniform(second[2], second[3])) - 1
     return Pairs(sequence, start, target)
 
 
@@ -133,9 +134,12 @@ def check_pairs_per_epoch(value: Any) -> int:
     return whole_number("pairs_per_epoch", value, 1, 2**61)
 
 
-def _choose(cumulative: Float64, last: bool, size: Int64, u: Float64) -> Int64:
-    """Choose from {1 … size} with the cumulative weights, by inversion of u in [0, 1)."""
-    if last:
+def _choose(table: PowerTable, size: Int64, u: Float64) -> Int64:
+    """Choose from {1 … size} with the table's weights, by inversion of u in [0, 1)."""
+    if table.last:
         return size
+    if table.even:
+        # The cumulative weights are 0 … n, so the search is a rounding down.
+        return (u * size).astype(np.int64) + 1
     # u * total is below total because u ≤ 1 - 2⁻⁵³, so the search ends at or before `size`.
-    return np.searchsorted(cumulative, u * cumulative[size], side="right").astype(np.int64)
+    return np.searchsorted(table.cumulative, u * table.cumulative[size], side="right").astype(np.int64)

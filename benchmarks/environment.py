@@ -1,0 +1,81 @@
+"""What a measurement ran on: hardware, versions, commit; and the variables that keep every library to one thread."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",  # torch and pyarrow read it too
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "POLARS_MAX_THREADS",
+    ),
+    "1",
+)
+"""Environment of every measuring process."""
+
+DISTRIBUTIONS = ("genpas-plugins", "numpy", "numba", "pyarrow", "polars", "pandas", "torch", "recbole")
+
+
+def describe() -> dict[str, Any]:
+    """Return date, commit, hardware and versions as plain JSON types; neither the machine's name nor any path."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Return cpu model, usable cores, memory in GiB, and how busy the machine was (load average of one minute)."""
+    return {
+        "cpu": _cpu_model(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of what is measured; None for what is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """Return the git commit of the tree and whether the tree differs from it (results left out); None without git."""
+    try:
+        revision = _git("rev-parse", "HEAD").strip()
+        changes = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    except (OSError, subprocess.CalledProcessError):
+        return {"hash": None, "dirty": None}
+    return {"hash": revision, "dirty": bool(changes.strip())}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()

@@ -1,0 +1,84 @@
+"""One measurement is one process: fresh memory, one thread, and a result that comes back as JSON.
+
+    python -m benchmarks.jobs MODULE FUNCTION ARGUMENTS RESULT
+
+calls benchmarks.MODULE.FUNCTION(**arguments) and writes what it returns to the file RESULT.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import ONE_THREAD, ROOT
+
+_SHOWN = 4000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function to call in a process of its own.
+
+    section   : which measurement it belongs to
+    label     : recorded with the result: what sets this job apart, {"loader": "stock", "repeat": 0}
+    module, function : benchmarks.<module>.<function>, which returns a dict of plain JSON types
+    arguments : its keyword arguments, plain JSON types or dataclasses of them; not recorded, as they hold paths
+    recorded  : off for a job that only makes data, whose result nobody needs
+    """
+
+    section: str
+    label: Mapping[str, str | int]
+    module: str
+    function: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    recorded: bool = True
+
+    @property
+    def title(self) -> str:
+        """The label in one line, for the progress bar."""
+        return f"{self.section}: " + ", ".join(str(value) for value in self.label.values())
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Run a job in a process of its own and return its result. Raises RuntimeError with its last words if it fails."""
+    with tempfile.TemporaryDirectory(prefix="genpas-bench-") as folder:
+        result = Path(folder) / "result.json"
+        arguments = json.dumps({name: _plain(value) for name, value in job.arguments.items()})
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.jobs", job.module, job.function, arguments, str(result)],
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode or not result.is_file():
+            raise RuntimeError(f"{job.title} failed (exit status {done.returncode}):\n{done.stderr[-_SHOWN:]}")
+        content: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return content
+
+
+def main() -> None:
+    """Do what the command line says, in this process."""
+    module, function, arguments, result = sys.argv[1:]
+    del sys.argv[1:]  # RecBole's Config reads the command line
+    content = getattr(importlib.import_module(f"benchmarks.{module}"), function)(**json.loads(arguments))
+    Path(result).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The results as tables: on the terminal, and as the Markdown file beside the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks import iteration, large_store, preparation, sampler
+from benchmarks.goals import Goal
+
+SECTIONS = {module.SECTION: module for module in (preparation, iteration, sampler, large_store)}
+GOAL_HEAD = ["measurement", "goal", "bound", "measured", "verdict"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: title, head, rows of text."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def goals_of(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
+    """Return the goals of every section that was measured."""
+    return [goal for name, records in sections.items() for goal in SECTIONS[name].goals(records)]
+
+
+def grids(sections: dict[str, list[dict[str, Any]]], goals: Sequence[Goal]) -> list[Grid]:
+    """Return a table for each section that was measured, and the one of the goals."""
+    found = [Grid(SECTIONS[name].TITLE, *SECTIONS[name].table(records)) for name, records in sections.items()]
+    rows = [[goal.section, goal.what, goal.bound_text, goal.measured_text, goal.verdict] for goal in goals]
+    return [*found, Grid("Goals", GOAL_HEAD, rows)]
+
+
+def show(console: Console, results: dict[str, Any], tables: Sequence[Grid]) -> None:
+    """Print the tables, missed goals in red."""
+    for grid in tables:
+        table = Table(title=grid.title, title_justify="left")
+        for column in grid.head:
+            table.add_column(column)
+        for row in grid.rows:
+            styles = {"met": "green", "missed": "bold red"}
+            table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
+        console.print(table)
+    for message in results["skipped"]:
+        console.print(Text(message, style="yellow"))
+
+
+def markdown(results: dict[str, Any], tables: Sequence[Grid]) -> str:
+    """Return the Markdown file: what it ran on, then goals and tables."""
+    hardware, commit = results["hardware"], results["commit"]
+    revision = f"`{commit['hash']}`" if commit["hash"] else "unknown"
+    facts = [
+        ("command", f"`{results['command']}`"),
+        *([("size", "smoke test: the figures mean nothing")] if results["quick"] else []),
+        ("date", f"{results['date']}, {results['seconds'] / 60:.1f} minutes"),
+        ("commit", revision + (", and changes that were not committed" if commit["dirty"] else "")),
+        ("cpu", f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, {hardware['machine']}"),
+        ("load before the start", str(hardware["load_at_start"])),
+        ("threads", "1 in every measuring process"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
+        *((f"data: {name}", shape) for name, shape in results["data"].items()),
+    ]
+    parts = [
+        "<!-- Written by `python -m benchmarks.bench_data`; do not edit. -->",
+        "# Data path: what it costs",
+        _rows_to_markdown(["", ""], [list(fact) for fact in facts]),
+        "Spreads are median (lowest–highest).",
+        *(f"Skipped: {message}" for message in results["skipped"]),
+        *(f"## {grid.title}\n\n{_rows_to_markdown(grid.head, grid.rows)}" for grid in [tables[-1], *tables[:-1]]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows_to_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
