@@ -6,7 +6,9 @@ configuration is stored as plain values and rebuilt on loading, so `torch.load(�
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+from collections import OrderedDict
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import enum_type, get_model, init_logger, init_seed
 
 from genpas_plugins import InputError
-from genpas_plugins.storage import replaced_file
+from genpas_plugins.atomic import replaced_file
 from recbole_ext.compatibility import ModuleView
 
 _KIND = "__kind__"
+
+# What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
+_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
 
 
 def register() -> None:
@@ -39,6 +44,7 @@ def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
 
     Raises InputError if the state holds an object that cannot be stored as tensors and plain values.
     """
+    state = {**state, "other_parameter": _without_modules(state.get("other_parameter") or {})}
     content = {
         key: _plain_config(value) if isinstance(value, Config) else plain(value, key) for key, value in state.items()
     }
@@ -54,14 +60,15 @@ def load(file: str | Path, map_location: Any = None, **_: Any) -> dict[str, Any]
     path = Path(file)
     if not path.is_file():
         raise InputError(f"{path} does not exist: no checkpoint to load.")
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(
-            f"{path} is no checkpoint that loads safely: it is truncated, or holds pickled objects, as RecBole's own "
-            "checkpoints do. Train again with recbole_ext imported to get one that loads."
-        ) from error
-    state: dict[str, Any] = {key: restored(value) for key, value in content.items()}
+    with path.open("rb") as stream:
+        try:
+            content = torch.load(stream, map_location=map_location, weights_only=True)
+            state: dict[str, Any] = {key: restored(value) for key, value in content.items()}
+        except _BROKEN as error:
+            raise InputError(
+                f"{path} is no checkpoint that loads safely: it is truncated, or holds pickled objects, as RecBole's "
+                "own checkpoints do. Train again with recbole_ext imported to get one that loads."
+            ) from error
     if "config" in state:
         state["config"] = _config(state["config"])
     return state
@@ -91,20 +98,23 @@ def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type
         return value.item()
     if value is None or isinstance(value, bool | int | float | str | torch.Tensor | torch.device):
         return value
+    if scipy.sparse.issparse(value):  # before dict, which a dok_matrix is
+        matrix = value.tocsr()
+        parts = [plain(part, where) for part in (matrix.data, matrix.indices, matrix.indptr)]
+        is_array = isinstance(value, scipy.sparse.sparray)
+        return {_KIND: "sparse", "value": [*parts, list(matrix.shape), value.format, is_array]}
     if isinstance(value, dict):
-        return type(value)((key, plain(entry, f"{where}.{key}")) for key, entry in value.items())
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((plain(key, where), plain(entry, f"{where}.{key}")) for key, entry in value.items())
     if isinstance(value, list | tuple):
-        return type(value)(plain(entry, where) for entry in value)
+        sequence = [plain(entry, where) for entry in value]
+        return sequence if isinstance(value, list) else tuple(sequence)
     if isinstance(value, set):
         return {_KIND: "set", "value": [plain(entry, where) for entry in value]}
     if isinstance(value, Enum) and hasattr(enum_type, type(value).__name__):
         return {_KIND: "enum", "value": [type(value).__name__, value.name]}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return {_KIND: "array", "value": torch.from_numpy(value.copy())}
-    if scipy.sparse.issparse(value):
-        matrix = value.tocsr()
-        parts = [plain(part, where) for part in (matrix.data, matrix.indices, matrix.indptr)]
-        return {_KIND: "sparse", "value": [*parts, list(matrix.shape), value.format]}
+        return {_KIND: "array", "value": torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))}
     raise InputError(
         f"The checkpoint's entry {where} is a {type(value).__name__}, which cannot be stored as tensors and plain "
         "values. Train with saved=False, or leave it out of the model's other_parameter_name."
@@ -122,13 +132,19 @@ def restored(value: Any) -> Any:  # noqa: PLR0911 – as in `plain`
         return type(value)((key, restored(entry)) for key, entry in value.items())
     content = value["value"]
     if kind == "set":
-        return set(content)
+        return set(restored(content))
     if kind == "enum":
         return getattr(enum_type, content[0])[content[1]]
     if kind == "array":
         return content.cpu().numpy()
-    data, indices, indptr, shape, layout = (restored(part) for part in content)
-    return scipy.sparse.csr_matrix((data, indices, indptr), shape=tuple(shape)).asformat(layout)
+    data, indices, indptr, shape, layout, is_array = (restored(part) for part in content)
+    compressed = scipy.sparse.csr_array if is_array else scipy.sparse.csr_matrix
+    return compressed((data, indices, indptr), shape=tuple(shape)).asformat(layout)
+
+
+def _without_modules(parameters: dict[str, Any]) -> dict[str, Any]:
+    # SASRecF and others name a submodule here: it is made with the model, and its weights are in the state_dict.
+    return {name: value for name, value in parameters.items() if not isinstance(value, torch.nn.Module)}
 
 
 def _plain_config(config: Config) -> Any:
@@ -144,6 +160,7 @@ def _config(content: dict[str, Any]) -> Config:
     config.external_config_dict = config.internal_config_dict = {}
     config.final_config_dict = content["final"]
     config.model = content["final"]["model"]
-    config.model_class = get_model(config.model)
+    with contextlib.suppress(ValueError, ImportError):  # a model of the user's own: RecBole does not find it by name
+        config.model_class = get_model(config.model)
     config.dataset = content["final"]["dataset"]
     return config

@@ -8,6 +8,8 @@ torch and ray themselves stay as they are for everybody else.
     evaluator, interaction, dataset   use np.float                     see a numpy that has it
     recbole.trainer.hyper_tuning      np.str, RandomState              see a numpy that has them
     recbole.trainer.trainer           unpickles whole checkpoints      `recbole_ext.checkpoints`
+    recbole.data.dataloader           pickles a torch Generator        leaves it out: torch cannot hand it to a spawned
+                                      with its loaders                 worker, which does not use it
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def repair() -> None:
     for name in ("recbole.data.interaction", "recbole.data.dataset.dataset", "recbole.evaluator.metrics"):
         _see_numpy(name, float=float)
     _see_numpy("recbole.trainer.hyper_tuning", str=str, RandomState=np.random.default_rng)
+    _leave_generators_behind()
     _import_quick_start()
 
 
@@ -58,6 +61,15 @@ def _see_numpy(module_name: str, *, RandomState: Any = None, **replaced: Any) ->
     if RandomState is not None:
         replaced["random"] = ModuleView(np.random, RandomState=RandomState)
     module.np = ModuleView(np, **replaced)  # type: ignore[attr-defined]  # RecBole's modules all say `np`
+
+
+def _leave_generators_behind() -> None:
+    from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+
+    def state(self: Any) -> dict[str, Any]:
+        return {**self.__dict__, "generator": None}
+
+    AbstractDataLoader.__getstate__ = state
 
 
 def _import_quick_start() -> None:

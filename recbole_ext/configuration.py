@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,12 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
     Raises InputError for a wrong section, a model that cannot be trained on drawn pairs, and pre-split data.
     """
     final = config.final_config_dict
-    where = _where(config_files, final)
     for key in final:
-        if not key.startswith(PREFIX) and key != SECTION and difflib.get_close_matches(key, [SECTION], cutoff=0.8):
-            raise InputError(f"{where}: there is no key {key!r}. Did you mean {SECTION!r}?")
+        if _is_misspelt(str(key)):
+            raise InputError(
+                f"{_where(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
+            )
+    where = _where(config, config_files, [key for key in final if _is_ours(str(key))])
     section = GenPASConfig.from_config(final, where)
     if section is None:
         return
@@ -75,12 +78,23 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
     final[SECTION] = asdict(section)
 
 
-def _where(config_files: Sequence[str | Path], final: dict[str, Any]) -> str:
-    """Name the file and line of the section, as far as they are known."""
-    keys = [key for key in final if key == SECTION or key.startswith(PREFIX)]
-    for file in reversed(config_files):
+def _is_ours(key: str) -> bool:
+    return key == SECTION or key.startswith(PREFIX)
+
+
+def _is_misspelt(key: str) -> bool:
+    """Tell whether a key was meant for us: as a whole (genpass) or by its first word (GenPAS_alpha, genpas-alpha)."""
+    words = {key.lower(), re.split("[^a-z]", key.lower())[0]}
+    return not _is_ours(key) and any(difflib.get_close_matches(word, [SECTION], cutoff=0.82) for word in words)
+
+
+def _where(config: Config, config_files: Sequence[str | Path], keys: Collection[Any]) -> str:
+    """Name every place that these keys stand in, the file and line where it is a file."""
+    places = []
+    for file in config_files:
         root = yaml.compose(Path(file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        for key, _ in getattr(root, "value", []):
-            if key.value in keys:
-                return f"{file}, line {key.start_mark.line + 1}"
-    return "the configuration"
+        lines = [key.start_mark.line + 1 for key, _ in getattr(root, "value", []) if key.value in map(str, keys)]
+        places += [f"{file}, line {lines[0]}"] if lines else []
+    given = {"config_dict": config.variable_config_dict, "the command line": config.cmd_config_dict}
+    places += [name for name, values in given.items() if any(key in values for key in keys)]
+    return " and ".join(places) or "the configuration"

@@ -41,8 +41,10 @@ class Steps(torch.utils.data.Sampler[Step]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Step]:
+        # A generator, so that an epoch begins with its first step: with workers, torch makes one iterator too many.
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return (Step(epoch, step) for step in range(self.count))
+        for step in range(self.count):
+            yield Step(epoch, step)
 
     def __len__(self) -> int:
         return self.count
@@ -59,7 +61,8 @@ class PairDataLoader(TrainDataLoader):
     """RecBole's training loader with pairs drawn from the policy of the `genpas` key.
 
     Step t of an epoch is pairs [t G, (t + 1) G) of the stream, G the batch of all processes together; a process takes
-    its contiguous part. Neither the number of workers nor resuming changes a batch.
+    its contiguous part. Neither the number of workers nor resuming changes a pair; negatives and random transforms are
+    drawn by RecBole from global random states, as ever.
     """
 
     stream: PairStream
@@ -80,25 +83,36 @@ class PairDataLoader(TrainDataLoader):
         self._dataset = dataset
         self._sampler = sampler
         self.model = None
+        self.rank, self.world_size = 0, 1
+        if not config["single_spec"]:
+            self.rank, self.world_size = torch.distributed.get_rank(), config["world_size"]
         self._init_batch_size_and_step()
         self.generator = torch.Generator()
         self.generator.manual_seed(config["seed"])
         self.transform = construct_transform(config)
         self.is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        self.rank, self.world_size = 0, 1
-        if not config["single_spec"]:
-            self.rank, self.world_size = torch.distributed.get_rank(), config["world_size"]
-            self.step = max(1, self.step // self.world_size)
-        steps = Steps(math.ceil(self.sample_size / (self.step * self.world_size)))
         torch.utils.data.DataLoader.__init__(
             self,
             dataset=Addresses(),
             batch_size=None,
-            sampler=steps,
+            sampler=Steps(self._n_steps()),
             collate_fn=self.collate_fn,  # type: ignore[arg-type]  # without batch_size it takes one address
             num_workers=config["worker"],
             generator=self.generator,
         )
+
+    def _init_batch_size_and_step(self) -> None:
+        """Let a process's step be its part of the batch."""
+        super()._init_batch_size_and_step()
+        self.step = max(1, self.step // self.world_size)
+
+    def _n_steps(self) -> int:
+        return math.ceil(self.sample_size / (self.step * self.world_size))
+
+    def update_config(self, config: Any) -> None:
+        """Take the batch size of another configuration: what RecBole calls on a loader that was saved."""
+        super().update_config(config)
+        self.sampler.count = self._n_steps()
 
     def indices(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return the stream indices of this process's part of a step, int64 [up to the batch size]."""

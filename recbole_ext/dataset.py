@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType
 
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
-from genpas_plugins.storage import replaced_file
+from genpas_plugins.atomic import replaced_file
 from recbole_ext.configuration import genpas_config
 
 Int64 = NDArray[np.int64]
@@ -41,6 +42,7 @@ class Rows(Interaction):
             return self.interaction[index]
         if not isinstance(index, slice | int):
             index = torch.as_tensor(np.asarray(index))
+            index = index if index.numel() else index.long()  # an empty list has no type, and becomes float
         return Rows({field: column[index] for field, column in self.interaction.items()})
 
 
@@ -60,6 +62,11 @@ class WindowDataset(SequentialDataset):
             raise InputError(
                 f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among those that load_col "
                 f"loads: {', '.join(self.inter_feat.columns)}. Set TIME_FIELD to the column that orders interactions."
+            )
+        if self.field2type[self.time_field] != FeatureType.FLOAT:
+            raise InputError(
+                f"{self._inter_file}: the column {self.time_field!r} (TIME_FIELD) is of type "
+                f"{self.field2type[self.time_field].value}, which has no order. Write it as {self.time_field}:float."
             )
         missing = np.flatnonzero(self.inter_feat[self.time_field].isna())
         if len(missing):
