@@ -36,25 +36,15 @@ def register() -> None:
     original_run = recbole.quick_start.run_recbole
 
     @functools.wraps(original_run)
-    def run_recbole(*args: Any, queue: Any = None, **kwargs: Any) -> Any:
+    def run_recbole(*args: Any, **kwargs: Any) -> Any:
         _last_report.clear()
         result = original_run(*args, **kwargs)
         if _last_report:
             result[REPORT] = dict(_last_report)
-        if queue is not None and (kwargs.get("config_dict") or {}).get("local_rank", 0) == 0:
-            queue.put(result)
         return result
 
     recbole.quick_start.run_recbole = run_recbole
     recbole.quick_start.quick_start.run_recbole = run_recbole
-    recbole.quick_start.quick_start.run_recboles = run_recboles
-
-
-def run_recboles(rank: int, *args: Any) -> None:
-    """Train as process `rank`: RecBole's function, from a module whose import brings recbole_ext into the process."""
-    *given, keywords = args
-    config_dict = {**keywords.get("config_dict", {}), "local_rank": rank}
-    recbole.quick_start.run_recbole(*given[:3], **{**keywords, "config_dict": config_dict})
 
 
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:

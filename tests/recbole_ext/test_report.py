@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from recbole.model.sequential_recommender import SASRec
 from recbole.quick_start import run_recbole
 from recbole.trainer import Trainer
+
+from recbole_ext.processes import run_recboles
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
 
@@ -101,10 +104,17 @@ def test_a_stock_run_reports_nothing_whatever_ran_before(before: str | None, set
     assert "trained_on" not in run_recbole("S3Rec", "tiny", config_dict=pretraining)
 
 
-def test_the_report_reaches_the_queue_of_a_run_of_many_processes(settings: dict[str, Any]):
-    class Queue(list[Any]):
-        put = list.append
+def test_the_report_reaches_the_queue_of_a_run_of_many_processes(monkeypatch):
+    calls = []
 
-    queue = Queue()
-    result = run_recbole("SASRec", "tiny", config_dict={**settings, "genpas": SAMPLED}, queue=queue)
-    assert queue == [result] and "trained_on" in queue[0]
+    def run_recbole(*given: Any, **keywords: Any) -> dict[str, Any]:
+        calls.append((given, keywords))
+        return {"test_result": 1, "trained_on": {"strategy": "sampled"}}
+
+    monkeypatch.setattr("recbole.quick_start.run_recbole", run_recbole)
+    queue = SimpleQueue()
+    for rank in (0, 1):
+        run_recboles(rank, "SASRec", "tiny", None, {"config_dict": {"nproc": 2}, "queue": queue})
+    assert calls == [(("SASRec", "tiny", None), {"config_dict": {"nproc": 2, "local_rank": rank}}) for rank in (0, 1)]
+    assert queue.get() == {"test_result": 1, "trained_on": {"strategy": "sampled"}}
+    assert queue.empty()
