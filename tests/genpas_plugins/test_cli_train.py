@@ -20,6 +20,8 @@ from genpas_plugins.cli import app, train
 from genpas_plugins.cli.train import parse_settings, read_scalar, sealed
 from genpas_plugins.recbole_export import export_recbole
 
+pytest.importorskip("yaml", reason="genpas train needs RecBole and with it PyYAML")
+
 RESULT = {
     "best_valid_result": {"ndcg@10": np.float64(0.5)},
     "test_result": {"ndcg@10": 0.25, "hit@10": float("nan")},
