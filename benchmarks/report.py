@@ -52,7 +52,13 @@ def show(console: Console, results: dict[str, Any], tables: Sequence[Grid]) -> N
         console.print(Text(message, style="yellow"))
 
 
-def markdown(results: dict[str, Any], tables: Sequence[Grid]) -> str:
+def markdown(
+    results: dict[str, Any],
+    tables: Sequence[Grid],
+    *,
+    module: str = "benchmarks.bench_data",
+    title: str = "Data path: what it costs",
+) -> str:
     """Return the Markdown file: what it ran on, then goals and tables."""
     hardware, commit = results["hardware"], results["commit"]
     revision = f"`{commit['hash']}`" if commit["hash"] else "unknown"
@@ -63,13 +69,13 @@ def markdown(results: dict[str, Any], tables: Sequence[Grid]) -> str:
         ("commit", revision + (", and changes that were not committed" if commit["dirty"] else "")),
         ("cpu", f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, {hardware['machine']}"),
         ("load before the start", str(hardware["load_at_start"])),
-        ("threads", "1 in every measuring process"),
+        ("threads", f"{results['threads']} in every measuring process"),
         ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
         *((f"data: {name}", shape) for name, shape in results["data"].items()),
     ]
     parts = [
-        "<!-- Written by `python -m benchmarks.bench_data`; do not edit. -->",
-        "# Data path: what it costs",
+        f"<!-- Written by `python -m {module}`; do not edit. -->",
+        f"# {title}",
         _rows_to_markdown(["", ""], [list(fact) for fact in facts]),
         "Spreads are median (lowest–highest).",
         *(f"Skipped: {message}" for message in results["skipped"]),

@@ -31,12 +31,12 @@ def choose_backend(backend: str | None = None) -> str:
     return chosen
 
 
-def implementation(function: Callable[P, R], backend: str) -> Callable[P, R]:
-    """Return `function` itself for numpy, or its namesake in `genpas_plugins.compiled` for numba."""
+def implementation(function: Callable[P, R], backend: str, module: str = "genpas_plugins.compiled") -> Callable[P, R]:
+    """Return `function` itself for numpy, or its namesake in the compiled `module` for numba."""
     if backend == "numpy":
         return function
     # Imported on first use: numba takes longer to import than a numpy batch takes to compute.
-    compiled: Callable[P, R] = getattr(importlib.import_module("genpas_plugins.compiled"), function.__name__)
+    compiled: Callable[P, R] = getattr(importlib.import_module(module), function.__name__)
     return compiled
 
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_model, get_trainer, init_logger, init_seed
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 from genpas_plugins.atomic import replaced_file
-from recbole_ext.configuration import REPORT
+from recbole_ext.trial import train
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "last_target": {"strategy": "last_target"},
@@ -30,6 +27,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 PAIRS_PER_EPOCH = 30_000
 EPOCHS = 8
+
+SAVED = ("trained_on", "pairs_seen", "seconds", "curve", "test")
 
 SETTINGS: dict[str, Any] = {
     "epochs": EPOCHS,
@@ -74,8 +73,14 @@ def main(arguments: list[str] | None = None) -> None:
             progress.start_task(tasks[name])
             genpas = {**section, "pairs_per_epoch": options.pairs_per_epoch}
             settings = {"genpas": genpas, "epochs": options.epochs, "checkpoint_dir": str(options.out / "checkpoints")}
-            result = train({**SETTINGS, **settings}, on_epoch=lambda name=name: progress.advance(tasks[name]))
-            results.append({"name": name, **result})
+            result = train(
+                {**SETTINGS, **settings},
+                model="SASRec",
+                dataset="ml-100k",
+                on_epoch=partial(_advance, progress, tasks[name]),
+                test=True,
+            )
+            results.append({"name": name, **{part: result[part] for part in SAVED}})
     with replaced_file(options.out / "results.json") as file:
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plot(results, options.out / "validation_ndcg.png")
@@ -86,37 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(f"Saved {options.out / 'results.json'} and {options.out / 'validation_ndcg.png'}.")
 
 
-def train(settings: dict[str, Any], on_epoch: Any) -> dict[str, Any]:
-    """Train SASRec on ml-100k through RecBole's own objects; return what it trained on, its curve and its test result.
-
-    The test set is looked at once, with the weights of the best validation epoch.
-    """
-    config = Config(model="SASRec", dataset="ml-100k", config_dict=settings)
-    init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
-    dataset = create_dataset(config)
-    train_data, valid_data, test_data = data_preparation(config, dataset)
-    init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    curve: list[dict[str, float]] = []
-    started = time.perf_counter()
-
-    def record(epoch: int, score: float) -> None:
-        pairs = (epoch + 1) * train_data.stream.pairs_per_epoch
-        curve.append({"pairs": pairs, "seconds": time.perf_counter() - started, "validation_ndcg@10": float(score)})
-        on_epoch()
-
-    trainer.fit(train_data, valid_data, verbose=False, callback_fn=record)
-    seconds = time.perf_counter() - started
-    test = trainer.evaluate(test_data)
-    return {
-        "trained_on": config[REPORT],
-        "pairs_seen": curve[-1]["pairs"],
-        "seconds": seconds,
-        "curve": curve,
-        "test": {metric: float(value) for metric, value in test.items()},
-    }
+def _advance(progress: Progress, task: TaskID, epoch: int, score: float) -> None:
+    progress.advance(task)
 
 
 def table(results: list[dict[str, Any]]) -> Table:

@@ -34,7 +34,7 @@ def name(file: Path) -> str:
 
 
 def test_importing_the_core_loads_no_framework_and_no_optional_package():
-    names = ("torch", "recbole", "torchrec", "fbgemm_gpu", "polars", "numba", "pandas", "scipy", "matplotlib")
+    names = ("torch", "recbole", "torchrec", "fbgemm_gpu", "polars", "numba", "pandas", "scipy", "matplotlib", "optuna")
     code = f"import sys, genpas_plugins; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.policy import PowerTable, SamplingPolicy
-from genpas_plugins.sequences import PAIR_ITEMS, SequenceView
+from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_chunks, sum_over_rows
+from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sequences import SequenceView
 
 Float64 = NDArray[np.float64]
 
-_CHUNK = 1 << 22
+_COMPILED = "genpas_plugins.analysis.compiled"
 
 
-def target_distribution(view: SequenceView, policy: SamplingPolicy) -> Float64:
+def target_distribution(
+    view: SequenceView, policy: SamplingPolicy, *, threads: int | None = None, backend: str | None = None
+) -> Float64:
     """Return p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) of every item, float64 [n_items + 1] by item number.
 
-    Takes one streaming pass over the interactions. Raises InputError if no sequence has two items.
+    threads : None: as many as there are cores, fewer for little data; the result is the same to rounding
+    backend : "numpy" or "numba"; None: see `choose_backend`
+
+    Takes one streaming pass over the interactions; memory is the result and one chunk a thread. Raises InputError if no
+    sequence has two items.
     """
-    view.require_pairs()
-    groups = view.groups
-    targets = PowerTable.of(policy.beta, view.max_length - 1)
-    # Weight of target t in a sequence of length n: scale(n) * t^β.
-    scale = np.zeros(view.max_length + 1)
-    per_sequence = policy.sequence_mass(view) / groups.size
-    scale[groups.length] = per_sequence if targets.last else per_sequence / targets.cumulative[groups.length - 1]
-    powers = np.concatenate([[0.0], targets.powers])
-    mass = np.zeros(view.store.n_items + 1)
-    for rows in _row_chunks(view):
-        lengths = view.lengths(rows)
-        lengths[lengths < PAIR_ITEMS] = 0
-        if targets.last:
-            kept = lengths > 0
-            items = view.store.values[view.store.offsets[:-1][rows][kept] + lengths[kept] - 1]
-            weights = scale[lengths[kept]]
-        else:
-            ends = np.cumsum(lengths)
-            position = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-            items = view.store.values[position + np.repeat(view.store.offsets[:-1][rows], lengths)]
-            weights = np.repeat(scale[lengths], lengths) * powers[position]
-        mass += np.bincount(items, weights, minlength=len(mass))
-    return mass
+    return target_mass(view, policy, threads=threads, backend=backend)
+
+
+def target_mass(
+    view: SequenceView,
+    policy: SamplingPolicy,
+    rows: slice = slice(None),
+    *,
+    threads: int | None = None,
+    backend: str | None = None,
+) -> Float64:
+    """Return the part of `target_distribution` that these rows of the store bring, float64 [n_items + 1].
+
+    Probabilities are those on the whole view, so the parts of slices that cover all rows, each from a process of its
+    own if you like, add up to the target distribution.
+    """
+    return sum_by_target(view, TargetWeights.of(view, policy), rows, threads=threads, backend=backend)
+
+
+def sum_by_target(
+    view: SequenceView,
+    weights: TargetWeights,
+    rows: slice = slice(None),
+    *,
+    threads: int | None = None,
+    backend: str | None = None,
+) -> Float64:
+    """Return Σ scale[n] · power[t] over the targets of the rows, by item, float64 [n_items + 1].
+
+    With a policy's weights that is its target mass; with other tables, a derivative of it.
+    """
+    add = implementation(add_weights, choose_backend(backend), _COMPILED)
+
+    def part(rows: slice) -> Float64:
+        mass = np.zeros(view.store.n_items + 1)
+        for chunk in row_chunks(view, rows):
+            add(view, weights, chunk, mass)
+        return mass
+
+    return sum_over_rows(view, part, rows, threads)
+
+
+def add_weights(view: SequenceView, weights: TargetWeights, rows: slice, mass: Float64) -> None:
+    """Add scale[n] · power[t] of every target of the rows to its item's entry of `mass`, float64 [n_items + 1]."""
+    found = occurrences(view, rows, last=weights.last)
+    weight = weights.scale[found.length] * weights.power[found.position]
+    mass += np.bincount(view.store.values[found.place], weight, minlength=len(mass))
 
 
 def last_target_distribution(view: SequenceView) -> Float64:
@@ -51,11 +81,3 @@ def last_target_distribution(view: SequenceView) -> Float64:
     float64 [n_items + 1] by item number; sequences of fewer than two items have no history and do not count.
     """
     return target_distribution(view, SamplingPolicy.named("last_target"))
-
-
-def _row_chunks(view: SequenceView) -> list[slice]:
-    """Cut the rows so that each piece holds about _CHUNK interactions."""
-    offsets = view.store.offsets
-    bounds = np.searchsorted(offsets, np.arange(0, view.store.n_interactions, _CHUNK))
-    rows = np.unique(np.append(bounds, view.store.n_sequences))
-    return [slice(int(a), int(b)) for a, b in itertools.pairwise(rows)]

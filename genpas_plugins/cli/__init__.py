@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from genpas_plugins import __version__
-from genpas_plugins.cli import doctor, export_recbole, inspect, prepare, sample, train
+from genpas_plugins.cli import analyze, doctor, export_recbole, inspect, prepare, sample, search, train
 from genpas_plugins.errors import InputError
 
 __all__ = ["app", "main"]
@@ -53,6 +53,8 @@ app.command("doctor")(doctor.command)
 app.command("prepare")(prepare.command)
 app.command("inspect")(inspect.command)
 app.command("sample")(sample.command)
+app.command("analyze", cls=analyze.SeveralWords)(analyze.command)
+app.command("search")(search.command)
 app.command("export-recbole")(export_recbole.command)
 # What is no option of ours is a setting of RecBole's: --learning_rate=0.01
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.command)

@@ -52,8 +52,8 @@ def command(
     for file in config or ():
         if not file.is_file():
             raise InputError(f"{file} does not exist; check the path after --config.")
-    with _own_arguments_hidden(), _stdout_to_stderr() if as_json else nullcontext():
-        run = _recbole_run(model)
+    with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext():
+        run = recbole_run(model)
         try:
             result = run(
                 model=model,
@@ -130,7 +130,7 @@ def sealed(value: Any) -> Any:
     return repr(value) if isinstance(value, str) else value
 
 
-def _recbole_run(model: str) -> Any:
+def recbole_run(model: str) -> Any:
     """Import RecBole with GenPAS in it and return its `run`. Raises InputError without RecBole or such a model."""
     if importlib.util.find_spec("recbole") is None:
         raise InputError(
@@ -152,7 +152,7 @@ def _recbole_run(model: str) -> Any:
 
 
 @contextmanager
-def _own_arguments_hidden() -> Iterator[None]:
+def own_arguments_hidden() -> Iterator[None]:
     """Empty sys.argv: RecBole reads every --key=value in it as a setting, also in the processes it starts."""
     saved = sys.argv
     sys.argv = saved[:1]
@@ -163,7 +163,7 @@ def _own_arguments_hidden() -> Iterator[None]:
 
 
 @contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """Send what is printed meanwhile to stderr, by processes started meanwhile too: stdout is for the JSON object."""
     sys.stdout.flush()
     saved = os.dup(1)

@@ -93,7 +93,9 @@ def test_version(genpas: Run):
     assert result.stdout == f"genpas {genpas_plugins.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["doctor", "prepare", "inspect", "sample", "export-recbole", "train"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "prepare", "inspect", "sample", "export-recbole", "train", "analyze", "search"]
+)
 def test_every_command_has_a_help(genpas: Run, command: str):
     result = genpas(command, "--help")
     assert result.exit_code == 0

@@ -39,7 +39,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         print("RecBole prints this")
         return RESULT
 
-    monkeypatch.setattr(train, "_recbole_run", lambda model: run)
+    monkeypatch.setattr(train, "recbole_run", lambda model: run)
     return calls
 
 
@@ -154,7 +154,7 @@ def test_bad_input_in_a_process_that_recbole_started_is_one_sentence(monkeypatch
     def run(**given: Any) -> None:
         raise RuntimeError("-- Process 1 terminated:\nTraceback\ngenpas_plugins.errors.InputError: alpha is NaN.\n")
 
-    monkeypatch.setattr(train, "_recbole_run", lambda model: run)
+    monkeypatch.setattr(train, "recbole_run", lambda model: run)
     result = genpas(*MODEL, "--nproc", 2)
     assert (result.exit_code, result.stderr) == (2, "error: alpha is NaN.\n")
     assert isinstance(genpas(*MODEL).exception, RuntimeError)

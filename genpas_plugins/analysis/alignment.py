@@ -1,0 +1,236 @@
+"""Alignment and discrimination: training inputs should look like test inputs of their own target, and of no other.
+
+    alignment       mean over the test pairs (x, y) whose y is a training target of E_{x' ~ p_train(· | y)} sim(x, x')
+    discrimination  mean over pairs of targets y ≠ y', y of test pairs and y' of training, of
+                    E_{x | y} E_{x' ~ p_train(· | y')} sim(x, x')
+    ratio           alignment / discrimination, higher is better
+
+(GenPAS, arXiv 2509.13648; its similarity is not published, see `similarity.recency_containment`.) A bilinear
+similarity is a product of profiles, Σ_i U_y(i) M_y'(i), and training profiles are sums over target occurrences o
+(position t, item y_o) and distances d,
+
+    M_y(i) = Σ_{o: y_o = y, d: item_{t-1-d} = i}  r_o · c_γ(t, d),      r_o = p(s) p(t | s) / p(y)
+
+where only c_γ, one table for all sequences, depends on γ and only r_o on (α, β). So both figures are
+Σ_{t,d} c_γ(t, d) S(t, d) for tables S that are made once for each (α, β): an `AlignmentIndex` holds what does not
+depend on the policy, its `tables` those of an (α, β), and `AlignmentTables.at` answers for any γ in microseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems, shared_items
+from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_chunks, sum_over_rows
+from genpas_plugins.analysis.similarity import Similarity, recency_containment
+from genpas_plugins.analysis.starts import position_coefficients
+from genpas_plugins.analysis.target_distribution import sum_by_target
+from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.errors import InputError
+from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sequences import SequenceView
+
+Float64 = NDArray[np.float64]
+
+_COMPILED = "genpas_plugins.analysis.compiled"
+
+
+@dataclass(frozen=True)
+class AlignmentDiscrimination:
+    """How alike training and evaluation inputs are.
+
+    alignment      : mean similarity with training inputs of the same target; NaN if no evaluation target is covered
+    discrimination : mean similarity with training inputs of other targets; NaN if there are no two targets
+    ratio          : alignment / discrimination; inf where only the latter is 0
+    covered        : share of the evaluation pairs whose target is a training target
+    standard_error : of the ratio, where it is estimated from drawn pairs; None: exact
+    """
+
+    alignment: float
+    discrimination: float
+    ratio: float
+    covered: float
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentTables:
+    """What alignment and discrimination of an (α, β) are sums of, for any γ.
+
+    alignment : float64 [max_length, L], by target position and distance: Σ r_o U_y(i) over the shared items
+    own, total : likewise with the mean profiles of evaluation targets, of the same target and of all of them
+    training  : float64 [L + 1, L], weights of the training history, see `Similarity`
+    n_covered, n_pairs : evaluation pairs with a training target, and all
+    n_others  : pairs of an evaluation target and a different training target
+    """
+
+    alignment: Float64
+    own: Float64
+    total: Float64
+    training: Float64
+    n_covered: int
+    n_pairs: int
+    n_others: int
+
+    def at(self, gamma: float) -> AlignmentDiscrimination:
+        """Return the figures for this exponent of the start, any number including ±inf."""
+        coefficients = position_coefficients(len(self.total) - 1, gamma, self.training)
+        aligned = float(np.vdot(coefficients, self.alignment))
+        # The difference of sums of non-negative terms; rounding must not make nothing negative.
+        other = max(float(np.vdot(coefficients, self.total) - np.vdot(coefficients, self.own)), 0.0)
+        alignment = aligned / self.n_covered if self.n_covered else math.nan
+        discrimination = other / self.n_others if self.n_others else math.nan
+        covered = self.n_covered / self.n_pairs if self.n_pairs else math.nan
+        return AlignmentDiscrimination(alignment, discrimination, ratio(alignment, discrimination), covered)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentIndex:
+    """What alignment on a view, an evaluation view and a similarity needs of them, whatever the policy.
+
+    Made by `alignment_index`.
+    """
+
+    view: SequenceView
+    similarity: Similarity
+    profiles: EvaluationProfiles
+    shared: SharedItems
+
+    def tables(
+        self, policy: SamplingPolicy, *, threads: int | None = None, backend: str | None = None
+    ) -> AlignmentTables:
+        """Return the tables of the policy's α and β (its γ does not matter): one pass over the interactions."""
+        profiles, view = self.profiles, self.view
+        weights = TargetWeights.of(view, policy)
+        mass = sum_by_target(view, weights, threads=threads, backend=backend)
+        trained = mass > 0
+        inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=trained)
+        alignment, own, total = self.sums(weights, inverse, threads=threads, backend=backend)
+        evaluated = profiles.pairs > 0
+        others = int(evaluated.sum()) * int(trained.sum()) - int((evaluated & trained).sum())
+        n_covered, n_pairs = int(profiles.pairs[trained].sum()), int(profiles.pairs.sum())
+        return AlignmentTables(alignment, own, total, self.similarity.training_table(), n_covered, n_pairs, others)
+
+    def sums(
+        self, weights: TargetWeights, factor: Float64, *, threads: int | None = None, backend: str | None = None
+    ) -> tuple[Float64, Float64, Float64]:
+        """Return the tables alignment, own and total with r_o = scale[n] power[t] factor[y_o].
+
+        factor : float64 [n_items + 1]; 1 / p(y) gives the tables of a policy, other weights and factors derivatives
+        """
+        profiles, shared, view = self.profiles, self.shared, self.view
+        shape = (view.max_length, self.similarity.length)
+        share = weights.of_occurrences(shared.length, shared.position) * factor[shared.target] * shared.weight
+        cell = shared.position * shape[1] + shared.distance
+        alignment, own = (
+            np.bincount(cell, values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
+            for values in (share, share / profiles.pairs[shared.target])
+        )
+        add = implementation(add_profiles, choose_backend(backend), _COMPILED)
+        features = profiles.total()
+
+        def part(rows: slice) -> Float64:
+            table = np.zeros(shape)
+            for chunk in row_chunks(view, rows):
+                add(view, weights, chunk, factor, features, table)
+            return table
+
+        return alignment, own, sum_over_rows(view, part, threads=threads)
+
+
+def alignment_index(
+    view: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None, *, backend: str | None = None
+) -> AlignmentIndex:
+    """Return what `alignment_discrimination` needs of a training and an evaluation view, for a bilinear similarity.
+
+    Raises InputError if the training view has no pair, the similarity is not bilinear, or the views are of stores with
+    different items.
+    """
+    similarity = recency_containment() if similarity is None else similarity
+    view.require_pairs()
+    require_same_items(view, evaluation)
+    profiles = EvaluationProfiles.of(evaluation, similarity)
+    return AlignmentIndex(view, similarity, profiles, shared_items(view, profiles, backend=backend))
+
+
+def alignment_discrimination(
+    view: SequenceView,
+    policy: SamplingPolicy,
+    evaluation: SequenceView,
+    similarity: Similarity | None = None,
+) -> AlignmentDiscrimination:
+    """Return alignment and discrimination of the policy's inputs on `view` with the last pairs of `evaluation`.
+
+    similarity : None: `recency_containment()`. A bilinear one is exact; any other is estimated from drawn pairs and
+                 comes with a standard error, see `sampled_alignment.sampled_alignment_discrimination`.
+
+    Raises InputError if no sequence of `view` has two items.
+    """
+    return alignment_discriminations(view, [policy], evaluation, similarity)[0]
+
+
+def alignment_discriminations(
+    view: SequenceView,
+    policies: Sequence[SamplingPolicy],
+    evaluation: SequenceView,
+    similarity: Similarity | None = None,
+    *,
+    threads: int | None = None,
+) -> list[AlignmentDiscrimination]:
+    """Return `alignment_discrimination` of every policy; those of equal (α, β) share one pass over the interactions."""
+    similarity = recency_containment() if similarity is None else similarity
+    if not similarity.bilinear:
+        from genpas_plugins.analysis.sampled_alignment import sampled_alignment_discrimination
+
+        return [sampled_alignment_discrimination(view, policy, evaluation, similarity) for policy in policies]
+    index = alignment_index(view, evaluation, similarity)
+    keys = [(policy.strategy == "slide_window", policy.alpha, policy.beta) for policy in policies]
+    found: list[AlignmentDiscrimination | None] = [None] * len(policies)
+    for key in dict.fromkeys(keys):
+        members = [number for number, other in enumerate(keys) if other == key]
+        tables = index.tables(policies[members[0]], threads=threads)
+        for number in members:
+            found[number] = tables.at(policies[number].gamma)
+    return [figures for figures in found if figures is not None]
+
+
+def add_profiles(  # noqa: PLR0917 – called through its compiled twin, all of it by position
+    view: SequenceView, weights: TargetWeights, rows: slice, factor: Float64, features: Float64, table: Float64
+) -> None:
+    """Add r_o · features[d][item] of every target of the rows and distance d to table[t, d].
+
+    factor   : float64 [n_items + 1], 1 / p(y), or 0 for an item that is no target
+    features : float64 [1 or L, n_items + 1], by item; of each distance if there are L
+    table    : float64 [max_length, L]
+    """
+    values = view.store.values
+    found = occurrences(view, rows, last=weights.last)
+    share = weights.scale[found.length] * weights.power[found.position] * factor[values[found.place]]
+    for d in range(table.shape[1]):
+        deep = found.position > d
+        position = found.position[deep]
+        if not len(position):
+            break
+        part = share[deep] * features[d % len(features)][values[found.place[deep] - 1 - d]]
+        table[:, d] += np.bincount(position, part, minlength=len(table))
+
+
+def require_same_items(view: SequenceView, evaluation: SequenceView) -> None:
+    """Raise InputError if two views are of stores with different numbers of items."""
+    if view.store.n_items != evaluation.store.n_items:
+        raise InputError(
+            f"The training data has {view.store.n_items} items and the evaluation data {evaluation.store.n_items}; "
+            "alignment needs one catalogue, numbered alike. Take both views from one store."
+        )
+
+
+def ratio(alignment: float, discrimination: float) -> float:
+    """Return alignment / discrimination; inf if only the latter is 0, NaN if both are or either is unknown."""
+    if discrimination == 0:
+        return math.inf if alignment > 0 else math.nan
+    return alignment / discrimination

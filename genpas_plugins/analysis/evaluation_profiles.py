@@ -1,0 +1,126 @@
+"""The inputs of the evaluation pairs, summed by target: the side of alignment that no policy changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.analysis.occurrences import occurrences, row_chunks
+from genpas_plugins.analysis.similarity import Similarity
+from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.sequences import SequenceView
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+_COMPILED = "genpas_plugins.analysis.compiled"
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationProfiles:
+    """The evaluation histories' weights, summed over the pairs of each target.
+
+    A feature is an item, or where the similarity is positional an item at a distance: item + d · (n_items + 1).
+
+    bounds  : int64 [n_items + 2], target y has the entries bounds[y] … bounds[y + 1] - 1
+    feature : int64 [entries], ascending for each target
+    weight  : float64 [entries], Σ a(m, d) over the histories of the target
+    pairs   : int64 [n_items + 1], evaluation pairs of each target
+    length, positional : those of the similarity
+    """
+
+    bounds: Int64
+    feature: Int64
+    weight: Float64
+    pairs: Int64
+    length: int
+    positional: bool
+
+    @classmethod
+    def of(cls, evaluation: SequenceView, similarity: Similarity) -> EvaluationProfiles:
+        """Sum the last pairs of the sequences of a view. Raises InputError if the similarity is not bilinear."""
+        weights, store = similarity.evaluation_table(), evaluation.store
+        pairs = evaluation.last_pairs()
+        target_place = store.offsets[pairs.sequence] + pairs.target
+        target = store.values[target_place].astype(np.int64)
+        kept = np.minimum(pairs.target, similarity.length)
+        rows = np.repeat(np.arange(len(kept)), kept)
+        distance = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
+        item = store.values[target_place[rows] - 1 - distance].astype(np.int64)
+        size = store.n_items + 1
+        feature = item + distance * size if similarity.positional else item
+        n_features = size * (similarity.length if similarity.positional else 1)
+        keys, entry = np.unique(target[rows] * n_features + feature, return_inverse=True)
+        return cls(
+            bounds=np.searchsorted(keys, np.arange(size + 1) * n_features),
+            feature=keys % n_features,
+            weight=np.bincount(entry, weights[kept[rows], distance], minlength=len(keys)).astype(np.float64),
+            pairs=np.bincount(target, minlength=size),
+            length=similarity.length,
+            positional=similarity.positional,
+        )
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.pairs) - 1
+
+    def total(self) -> Float64:
+        """Return the sum over targets of their mean profiles, float64 [1 or L, n_items + 1] (L where positional)."""
+        target = np.repeat(np.arange(self.n_items + 1), np.diff(self.bounds))
+        depth = self.length if self.positional else 1
+        mean = np.bincount(self.feature, self.weight / self.pairs[target], minlength=depth * (self.n_items + 1))
+        return mean.astype(np.float64).reshape(depth, -1)
+
+
+class SharedItems(NamedTuple):
+    """Every item of a training history that evaluation histories of the same target hold too; [n] each.
+
+    length, position, distance : int64, of the training sequence, of the target in it, and from the target back
+    target : int64, the item that is the target
+    weight : float64, the item's weight in the evaluation profile of that target
+    """
+
+    length: Int64
+    position: Int64
+    distance: Int64
+    target: Int64
+    weight: Float64
+
+
+def shared_items(view: SequenceView, profiles: EvaluationProfiles, *, backend: str | None = None) -> SharedItems:
+    """Find the shared items of the longest histories that `view` has, cut to the similarity's length."""
+    find = implementation(find_shared, choose_backend(backend), _COMPILED)
+    parts = [find(view, chunk, profiles) for chunk in row_chunks(view)]
+    return SharedItems(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def find_shared(view: SequenceView, rows: slice, profiles: EvaluationProfiles) -> SharedItems:
+    """Find the shared items of these rows."""
+    size = profiles.n_items + 1
+    n_features = size * (profiles.length if profiles.positional else 1)
+    keys = np.repeat(np.arange(size), np.diff(profiles.bounds)) * n_features + profiles.feature
+    values, found = view.store.values, occurrences(view, rows)
+    target = values[found.place].astype(np.int64)
+    wanted = profiles.pairs[target] > 0
+    place, position, length, target = (array[wanted] for array in (*found, target))
+    parts = []
+    for d in range(profiles.length):
+        deep = np.flatnonzero(position > d)
+        if not len(deep):
+            break
+        feature = values[place[deep] - 1 - d] + (d * size if profiles.positional else 0)
+        key = target[deep] * n_features + feature
+        entry = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        hit = keys[entry] == key
+        deep, entry = deep[hit], entry[hit]
+        parts.append(
+            SharedItems(length[deep], position[deep], np.full(len(deep), d), target[deep], profiles.weight[entry])
+        )
+    if not parts:
+        none = np.empty(0, np.int64)
+        return SharedItems(none, none, none, none, np.empty(0))
+    return SharedItems(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -1,0 +1,113 @@
+"""Which users, positions, history lengths and items a policy trains on: closed forms, no sampling."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.analysis.occurrences import TargetWeights, row_chunks
+from genpas_plugins.errors import whole_number
+from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sequences import SequenceView
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+
+class TargetPositions(NamedTuple):
+    """How probable each position of the target is, float64 [max_length] each.
+
+    from_start : by the number of items before the target (never 0)
+    from_end   : by the number of training items after it
+    """
+
+    from_start: Float64
+    from_end: Float64
+
+
+def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:
+    """Return p_α(s) of every sequence (step 1 of the draw), float64 [n_sequences]; 0 where it has no pair."""
+    view.require_pairs()
+    by_length = np.zeros(int(view.lengths().max(initial=0)) + 1)
+    by_length[view.groups.length] = policy.sequence_mass(view) / view.groups.size
+    return np.asarray(by_length[view.lengths()])
+
+
+def effective_users(view: SequenceView, policy: SamplingPolicy) -> float:
+    """Return e^entropy of p_α(s): of how many equally likely users the draw is worth."""
+    mass = policy.sequence_mass(view)
+    kept = mass > 0
+    return math.exp(-float(np.sum(mass[kept] * np.log(mass[kept] / view.groups.size[kept]))))
+
+
+def target_positions(view: SequenceView, policy: SamplingPolicy) -> TargetPositions:
+    """Return the distribution of the target's position, counted from the start and from the end of the sequence."""
+    weights, longest = TargetWeights.of(view, policy), view.max_length
+    by_length = weights.scale[view.groups.length] * view.groups.size
+    from_end, from_start = np.zeros(longest), np.zeros(longest)
+    if weights.last:
+        from_end[0] = 1
+        from_start[view.groups.length - 1] = by_length
+        return TargetPositions(from_start, from_end)
+    of_length = np.zeros(longest + 1)
+    of_length[view.groups.length] = by_length
+    # Position t is a target of every longer sequence.
+    longer = np.cumsum(of_length[::-1])[::-1]
+    from_start = weights.power * longer[1:]
+    for length, scale in zip(view.groups.length.tolist(), by_length.tolist(), strict=True):
+        from_end[: length - 1] += scale * weights.power[length - 1 : 0 : -1]
+    return TargetPositions(from_start, from_end)
+
+
+def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int | None = None) -> Float64:
+    """Return how probable each length of a history is, float64 [longest + 1] by number of items (never 0).
+
+    max_length : histories are cut to so many items (the last entry then holds all longer ones); None: not at all
+    """
+    by_position = target_positions(view, policy).from_start
+    before = len(by_position) - 1
+    longest = before if max_length is None else min(whole_number("max_length", max_length, 1), before)
+    lengths = np.zeros(before + 1)
+    if policy.gamma == math.inf:
+        lengths[1] = by_position.sum()
+    elif policy.gamma == -math.inf:
+        lengths = by_position
+    else:
+        # p(m) = Σ_t p(t) (t + 1 - m)^γ / C(t), a correlation of p / C with the powers.
+        starts = PowerTable.of(policy.gamma, before)
+        lengths[1:] = np.convolve((by_position[1:] / starts.cumulative[1:])[::-1], starts.powers)[before - 1 :: -1]
+    return np.concatenate([lengths[:longest], [lengths[longest:].sum()]])
+
+
+def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
+    """Return the popularity group of every item, int64 [n_items + 1]: 1 the most popular n-th … n the least.
+
+    Popularity is the number of interactions in the view; equally popular items go by their number. The groups differ by
+    at most one item in size. Entry 0 (padding) is 0.
+    """
+    n = whole_number("n", n, 1)
+    counts = item_counts(view)[1:]
+    order = np.argsort(-counts, kind="stable")
+    group = np.zeros(len(counts) + 1, np.int64)
+    group[1 + order] = 1 + np.arange(len(counts)) * n // max(len(counts), 1)
+    return group
+
+
+def group_shares(p: Float64, groups: Int64) -> dict[str, float]:
+    """Return the probability of each popularity group under p, float64 [n_items + 1], as {"G1": share, …}."""
+    shares = np.bincount(groups, p)
+    return {f"G{number}": float(shares[number]) for number in range(1, len(shares))}
+
+
+def item_counts(view: SequenceView) -> Int64:
+    """Return how often each item occurs in the view, int64 [n_items + 1]."""
+    counts = np.zeros(view.store.n_items + 1, np.int64)
+    for rows in row_chunks(view):
+        length, first = view.lengths(rows), np.asarray(view.store.offsets[:-1][rows])
+        ends = np.cumsum(length)
+        place = np.arange(ends[-1]) + np.repeat(first - (ends - length), length)
+        counts += np.bincount(view.store.values[place], minlength=len(counts))
+    return counts

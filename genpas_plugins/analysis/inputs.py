@@ -1,0 +1,161 @@
+"""What inputs stand before a target: their mean profile, how many different ones there are, and their entropy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_chunks
+from genpas_plugins.analysis.similarity import Similarity, recency_containment
+from genpas_plugins.analysis.starts import position_coefficients
+from genpas_plugins.analysis.target_distribution import sum_by_target
+from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sequences import SequenceView
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+
+def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
+    """Return E[b(m, d) of each item | target y] over p_train(x | y), the mean training profile of every target.
+
+    similarity : bilinear; None: `recency_containment()`
+
+    Returns a scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1], row y by target, column by item; a row without
+    mass is 0. Where the similarity is positional, an item at distance d has the column item + d · (n_items + 1).
+    Memory is that of the result, at most L entries an interaction. Needs scipy. Raises InputError if no sequence has
+    two items, or the similarity is not bilinear.
+    """
+    from scipy import sparse
+
+    similarity = recency_containment() if similarity is None else similarity
+    weights = TargetWeights.of(view, policy)
+    mass = sum_by_target(view, weights)
+    inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
+    coefficients = position_coefficients(view.max_length - 1, policy.gamma, similarity.training_table())
+    size, values = view.store.n_items + 1, view.store.values
+    shape = (size, size * (similarity.length if similarity.positional else 1))
+    profiles = sparse.csr_array(shape, dtype=np.float64)
+    for rows in row_chunks(view):
+        found = occurrences(view, rows, last=weights.last)
+        target = values[found.place].astype(np.int64)
+        share = weights.of_occurrences(found.length, found.position) * inverse[target]
+        for d in range(similarity.length):
+            coefficient = coefficients[found.position, d]
+            kept = np.flatnonzero((coefficient > 0) & (share > 0))
+            column = values[found.place[kept] - 1 - d].astype(np.int64) + (d * size if similarity.positional else 0)
+            entries = (share[kept] * coefficient[kept], (target[kept], column))
+            profiles += sparse.coo_array(entries, shape=shape).tocsr()
+    return profiles
+
+
+def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[str, float]:
+    """Return what the joint distribution p(x, y) of inputs and targets looks like, exactly.
+
+    targets                     : items with any mass as a target
+    distinct_inputs_mean, _median, _max : different inputs (item sequences) that such a target has
+    expected_history_length     : mean number of items of an input
+    entropy_target              : of p(y), in nats
+    entropy_input_target        : of p(x, y), in nats; equal inputs of one target count as one, whoever they come from
+    entropy_input_given_target  : the difference of the two
+
+    Memory is a few numbers an interaction. Raises InputError if no sequence has two items.
+    """
+    weights = TargetWeights.of(view, policy)
+    found = occurrences(view, last=weights.last)
+    weight = weights.of_occurrences(found.length, found.position)
+    possible = weight > 0
+    place, position, weight = found.place[possible], found.position[possible], weight[possible]
+    target = view.store.values[place].astype(np.int64)
+    mass = np.bincount(target, weight, minlength=view.store.n_items + 1).astype(np.float64)
+    starts = _Starts(policy.gamma, int(position.max()))
+    distinct = np.zeros(len(mass), np.int64)
+    entropy = 0.0
+    # Of each target, the last m items of the histories fall into classes. One that a single occurrence is left of stays
+    # alone however far back one looks, so after a few steps nearly all are settled.
+    kind = target
+    for m in range(1, int(position.max()) + 1):
+        kind, order, first = _classes(kind, view.store.values[place - m])
+        probability = weight * starts.of_length(position, m)
+        of_kind = np.bincount(kind, probability).astype(np.float64)
+        there = np.bincount(kind, starts.possible(position, m)) > 0
+        alone = (np.bincount(kind) == 1)[kind]
+        together = there.copy()
+        together[kind[alone]] = False
+        np.add.at(distinct, target[order[first]], together)
+        entropy -= _sum_x_log_x(of_kind[together])
+        lonely = np.flatnonzero(alone)
+        np.add.at(distinct, target[lonely], starts.count_from(position[lonely], m))
+        entropy -= float(starts.sum_x_log_x_from(position[lonely], weight[lonely], m).sum())
+        going = ~alone & (position > m)
+        if not going.any():
+            break
+        kind, place, position, target = (array[going] for array in (kind, place, position, target))
+        weight = weight[going]
+    inputs = distinct[mass > 0]
+    of_target = -_sum_x_log_x(mass)
+    return {
+        "targets": float(len(inputs)),
+        "distinct_inputs_mean": float(inputs.mean()),
+        "distinct_inputs_median": float(np.median(inputs)),
+        "distinct_inputs_max": float(inputs.max()),
+        "expected_history_length": policy.expected_history_length(view),
+        "entropy_target": of_target,
+        "entropy_input_target": entropy,
+        "entropy_input_given_target": entropy - of_target,
+    }
+
+
+class _Starts:
+    """p(m | t) of one γ: of one length, of all from a length on, and Σ p ln p of the latter."""
+
+    def __init__(self, gamma: float, n_before: int) -> None:
+        self.gamma = gamma
+        self.powers = PowerTable.of(gamma, n_before)
+        i = np.arange(1, n_before + 1)
+        powers = self.powers.powers
+        logs = np.zeros(n_before) if math.isinf(gamma) else gamma * powers * np.log(i)
+        self.power_logs = np.concatenate([[0.0], np.cumsum(logs)])
+
+    def possible(self, position: Int64, m: int) -> NDArray[np.bool_]:
+        """Whether a history of the target at each position can have m ≤ position items."""
+        if self.gamma == -math.inf:
+            return np.asarray(position == m)
+        return np.full(len(position), m == 1 or self.gamma < math.inf)
+
+    def of_length(self, position: Int64, m: int) -> Float64:
+        """Return p(m | t), float64 [n]."""
+        if math.isinf(self.gamma):
+            return self.possible(position, m).astype(np.float64)
+        return np.asarray(self.powers.powers[position - m] / self.powers.cumulative[position])
+
+    def count_from(self, position: Int64, m: int) -> Int64:
+        """Return how many lengths ≥ m are possible, int64 [n]."""
+        if math.isinf(self.gamma):
+            return np.full(len(position), int(m == 1 or self.gamma < 0))
+        return position - m + 1
+
+    def sum_x_log_x_from(self, position: Int64, weight: Float64, m: int) -> Float64:
+        """Return Σ_{l ≥ m} x ln x of x = weight · p(l | t), float64 [n]."""
+        if math.isinf(self.gamma):
+            return weight * np.log(weight) * self.count_from(position, m)
+        total, rest = self.powers.cumulative[position], self.powers.cumulative[position - m + 1]
+        logs = self.power_logs[position - m + 1]
+        return np.asarray(weight / total * (rest * (np.log(weight) - np.log(total)) + logs))
+
+
+def _classes(kind: Int64, item: NDArray[np.integer[Any]]) -> tuple[Int64, Int64, Int64]:
+    """Split classes by one more item: int64 [n] new numbers from 0, a sort by them, where in it each class begins."""
+    order = np.lexsort((item, kind))
+    new = (np.diff(kind[order], prepend=-1) != 0) | (np.diff(item[order], prepend=-1) != 0)
+    number = np.empty(len(kind), np.int64)
+    number[order] = np.cumsum(new) - 1
+    return number, order, np.flatnonzero(new)
+
+
+def _sum_x_log_x(x: Float64) -> float:
+    x = x[x > 0]
+    return float(np.sum(x * np.log(x)))

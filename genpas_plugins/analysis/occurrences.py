@@ -1,0 +1,126 @@
+"""Where the targets of a view stand, and passes over them in chunks and threads.
+
+A pair's probability is p_α(s) p_β(k | s) p_γ(j | k, s). The first two depend on the sequence's length n and the
+target's position t alone, so a policy is two short tables and every figure is a sum over the interactions:
+
+    p(s) p(t | s) = scale[n] · power[t]          with all mass on the last target where β = ∞
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sequences import PAIR_ITEMS, SequenceView
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+CHUNK = 1 << 20
+"""Interactions that a thread works on at a time."""
+PER_THREAD = 1 << 18
+"""Interactions for which a thread is worth starting."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetWeights:
+    """p(s) p(t | s) of a policy on a view, as tables by length and by position.
+
+    scale : float64 [max_length + 1], by the sequence's length
+    power : float64 [max_length], by the target's position from 0; entry 0, which is no target, is 0
+    last  : whether only the last item of a sequence is a target; every power is then 1
+    """
+
+    scale: Float64
+    power: Float64
+    last: bool
+
+    @classmethod
+    def of(cls, view: SequenceView, policy: SamplingPolicy) -> TargetWeights:
+        """Tabulate a policy. Raises InputError if no sequence has two items, or an exponent overflows."""
+        view.require_pairs()
+        groups = view.groups
+        targets = PowerTable.of(policy.beta, view.max_length - 1)
+        scale = np.zeros(view.max_length + 1)
+        per_sequence = policy.sequence_mass(view) / groups.size
+        scale[groups.length] = per_sequence if targets.last else per_sequence / targets.cumulative[groups.length - 1]
+        return cls(scale, np.concatenate([[0.0], targets.powers]), targets.last)
+
+    def of_occurrences(self, length: Int64, position: Int64) -> Float64:
+        """Return p(s) p(t | s) of targets at these positions of sequences of these lengths, float64 [n]."""
+        weight = self.scale[length] * self.power[position]
+        return np.where(position == length - 1, weight, 0.0) if self.last else weight
+
+
+class Occurrences(NamedTuple):
+    """Items that can be a target, each with at least one item before it; int64 [n] each.
+
+    place    : index in the store's values
+    position : place inside the sequence, from 0; so many items stand before it
+    length   : length of the sequence in the view
+    """
+
+    place: Int64
+    position: Int64
+    length: Int64
+
+
+def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = False) -> Occurrences:
+    """Return the possible targets of the given rows in the order of the store; only the last of each if `last`."""
+    length = view.lengths(rows)
+    first = np.asarray(view.store.offsets[:-1][rows])
+    kept = length >= PAIR_ITEMS
+    length, first = length[kept], first[kept]
+    if last:
+        return Occurrences(first + length - 1, length - 1, length)
+    targets = length - 1
+    ends = np.cumsum(targets)
+    position = np.arange(1, (ends[-1] if len(ends) else 0) + 1) - np.repeat(ends - targets, targets)
+    return Occurrences(position + np.repeat(first, targets), position, np.repeat(length, targets))
+
+
+def row_chunks(view: SequenceView, rows: slice = slice(None), size: int | None = None) -> Iterator[slice]:
+    """Cut rows into slices of about `size` interactions (None: CHUNK); a longer sequence stays whole."""
+    first, stop, _ = rows.indices(view.store.n_sequences)
+    if first >= stop:
+        return
+    offsets = view.store.offsets
+    low, high = int(offsets[first]), int(offsets[stop])
+    wanted = np.arange(low, high, CHUNK if size is None else size)[1:]
+    cuts = first + np.searchsorted(offsets[first:stop], wanted)
+    for start, end in itertools.pairwise(np.unique(np.concatenate([[first], cuts, [stop]]))):
+        yield slice(int(start), int(end))
+
+
+def sum_over_rows(
+    view: SequenceView, part: Callable[[slice], Float64], rows: slice = slice(None), threads: int | None = None
+) -> Float64:
+    """Return the sum of part(slice) over consecutive slices of the rows, one slice a thread.
+
+    threads : None: as many as the process may use cores, fewer for little data
+    """
+    first, stop, _ = rows.indices(view.store.n_sequences)
+    interactions = int(view.store.offsets[stop] - view.store.offsets[first]) if first < stop else 0
+    if threads is None:
+        threads = min(usable_cores(), interactions // PER_THREAD)
+    if threads <= 1 or not interactions:
+        return part(slice(first, stop))
+    slices = list(row_chunks(view, slice(first, stop), -(-interactions // threads)))
+    with ThreadPoolExecutor(len(slices)) as pool:
+        total, *others = pool.map(part, slices)
+    for other in others:
+        total += other
+    return total
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,54 @@
+"""How long histories are: the start distribution p_γ(j | k, s), summed by length in closed form.
+
+A target with t items before it has the history lengths m = 1 … t, from start j = t + 1 - m, so
+
+    p(m | t) = (t + 1 - m)^γ / C(t),      p(m ≥ l | t) = C(t + 1 - l) / C(t),      C(t) = 1^γ + … + t^γ
+
+the same for all sequences: one table a view.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.policy import PowerTable
+
+Float64 = NDArray[np.float64]
+
+
+def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
+    """Return how probable it is that a history cut to `longest` items has m items, for every target position.
+
+    n_before : largest number of items before a target
+    gamma    : exponent of the start, any number including ±inf
+
+    float64 [n_before + 1, longest + 1]: row t, column m; row 0, which is no target, is 0. The last column holds all
+    longer histories.
+    """
+    table = np.zeros((n_before + 1, longest + 1))
+    before = np.arange(1, n_before + 1)
+    if gamma == math.inf:
+        table[1:, 1] = 1
+        return table
+    if gamma == -math.inf:
+        table[before, np.minimum(before, longest)] = 1
+        return table
+    starts = PowerTable.of(gamma, n_before)
+    for m in range(1, min(longest, n_before + 1)):
+        table[m:, m] = starts.powers[: n_before + 1 - m] / starts.cumulative[m:]
+    if longest <= n_before:
+        table[longest:, longest] = starts.cumulative[1 : n_before + 2 - longest] / starts.cumulative[longest:]
+    return table
+
+
+def position_coefficients(n_before: int, gamma: float, weights: Float64) -> Float64:
+    """Return the expected weight of the item d steps before a target, for every target position.
+
+    weights : float64 [L + 1, L], weight of the item d steps from the end of a history of m items, m cut to L
+
+    float64 [n_before + 1, L]: row t is Σ_m p(m | t) weights[m, d], the item at position t - 1 - d; 0 where t ≤ d.
+    """
+    return np.asarray(length_probabilities(n_before, gamma, len(weights) - 1) @ weights)

@@ -1,0 +1,177 @@
+"""`genpas analyze`: what strategies and points train on, as figures and as a page."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+from genpas_plugins.cli.sample import exponent
+from genpas_plugins.errors import InputError
+from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
+
+_WORDS = ("--strategies", "--point")
+_STEPS = 6
+
+
+class SeveralWords(TyperCommand):
+    """A command whose --strategies and --point take all words that follow: --strategies last_target multi_target."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its words, as the parser wants it, then parse."""
+        return super().parse_args(ctx, repeat_options(args))
+
+
+def repeat_options(arguments: Sequence[str]) -> list[str]:
+    """Write --option a b as --option a --option b, for --strategies and --point.
+
+    A directory after the words of the option is left alone: it is the store.
+
+    >>> repeat_options(["--strategies", "last_target", "multi_target", "--point", "-1,0,0", "--json"])
+    ['--strategies', 'last_target', '--strategies', 'multi_target', '--point', '-1,0,0', '--json']
+    """
+    repeated: list[str] = []
+    option, first = "", False
+    for place, word in enumerate(arguments):
+        if word == "--":
+            return [*repeated, *arguments[place:]]
+        name = word.partition("=")[0]
+        if name in _WORDS:
+            option, first = name, word == name
+            repeated.append(word)
+        elif first:
+            first = False
+            repeated.append(word)
+        elif _is_option(word) or (option and word not in EXPONENTS and Path(word).is_dir()):
+            option = ""
+            repeated.append(word)
+        else:
+            repeated += [option, word] if option else [word]
+    return repeated
+
+
+def command(
+    store: StorePath,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Directory to make, for report.json and report.html.")
+    ],
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--strategies",
+            metavar="NAME...",
+            help="last_target, multi_target, slide_window; one or several. Default, without --point too: all three.",
+        ),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option("--point", metavar="A,B,C", help="Exponents alpha,beta,gamma; inf and -inf allowed; repeatable."),
+    ] = None,
+    similarity: Annotated[
+        str, typer.Option(metavar="NAME", help="Similarity of histories, for alignment and discrimination.")
+    ] = "recency_containment",
+    smoothing: Annotated[float, typer.Option(help="Added to every probability before a KL divergence.")] = 1e-10,
+    overwrite: Overwrite = False,
+    as_json: JSON = False,
+) -> None:
+    """Compute what each strategy and point trains on, and how far that is from what users ask for.
+
+    Exact, without sampling or training (a similarity of whole histories is estimated, with a standard error).
+    Writes DIR/report.json and the page DIR/report.html; --json prints the former.
+    """
+    policies = read_policies(strategies or (), point or ())
+    if not (math.isfinite(smoothing) and smoothing > 0):
+        raise InputError(f"--smoothing must be a number above 0, not {smoothing}; 1e-10 is the published convention.")
+    try:
+        import scipy  # noqa: F401 – only whether it is there
+    except ModuleNotFoundError as error:
+        raise InputError("genpas analyze needs scipy: pip install 'genpas-plugins[analysis]'.") from error
+    from genpas_plugins.analysis.report import PAGE_NAME, build_report, check_directory, check_split, write_report
+    from genpas_plugins.analysis.similarity import SIMILARITIES
+    from genpas_plugins.sequences import SequenceStore
+
+    if similarity not in SIMILARITIES:
+        raise InputError(f"No similarity is called {similarity!r}.{_nearest(similarity, list(SIMILARITIES))}")
+    check_directory(out, overwrite=overwrite)
+    split = SequenceStore.open(store).leave_last_out()
+    if out.resolve() == store.resolve():
+        raise InputError(f"--out {out} is the store itself; choose another directory.")
+    check_split(split)
+    with progress_bar() as tell:
+        steps: list[str] = []
+
+        def progress(step: str) -> None:
+            steps.append(step)
+            tell("analysing", min(len(steps), _STEPS), _STEPS)
+
+        report = build_report(
+            split,
+            policies,
+            name=store.resolve().name,
+            similarity=SIMILARITIES[similarity](),
+            smoothing=smoothing,
+            progress=progress,
+        )
+    write_report(report, out, overwrite=overwrite)
+    if as_json:
+        print_json(report)
+        return
+    width = max(map(len, report["policies"]))
+    typer.echo(f"{'':<{width}}  KL test  KL validation  A/D ratio  mean history")
+    for label in report["policies"]:
+        ratio = report["alignment_discrimination"][label]["ratio"]
+        typer.echo(
+            f"{label:<{width}}  {report['kl']['test'][label]:7.3f}  {report['kl']['validation'][label]:13.3f}  "
+            f"{ratio:9.2f}  {report['history_length'][label]['mean']:12.2f}"
+        )
+    typer.echo()
+    print_lines([("page", out / PAGE_NAME)])
+
+
+def read_policies(strategies: Sequence[str], points: Sequence[str]) -> list[SamplingPolicy]:
+    """Return the policies of strategies' names and points "a,b,c", each once; all three strategies where none is given.
+
+    Raises InputError for an unknown name, with the nearest one, and for a malformed point.
+
+    >>> read_policies(["last_target"], ["1,0,-inf", "1.0,0,-inf"])
+    [SamplingPolicy.named('last_target'), SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target]
+    """
+    named = list(strategies) or ([] if points else list(EXPONENTS))
+    for name in named:
+        if name == SAMPLED:
+            raise InputError("--strategies sampled needs exponents: write --point ALPHA,BETA,GAMMA instead.")
+        if name not in EXPONENTS:
+            raise InputError(f"--strategies: there is no strategy {name!r}.{_nearest(name, list(EXPONENTS))}")
+    policies = [SamplingPolicy.named(name) for name in named]
+    return list(dict.fromkeys([*policies, *map(read_point, points)]))
+
+
+def read_point(text: str) -> SamplingPolicy:
+    """Return the policy of a point "alpha,beta,gamma". Raises InputError where it is none, or NaN."""
+    parts = [exponent(part.strip()) for part in text.split(",")]
+    if len(parts) != len(("alpha", "beta", "gamma")) or any(not isinstance(part, float) for part in parts):
+        raise InputError(
+            f"--point {text!r} is no point; write three numbers (inf and -inf allowed) with commas: --point 1,0,-inf."
+        )
+    # Adding nought turns -0 into 0, which is the same point.
+    alpha, beta, gamma = (float(part or 0) + 0.0 for part in parts)
+    try:
+        return SamplingPolicy(alpha, beta, gamma)
+    except InputError as error:
+        raise InputError(f"--point {text!r}: {error}") from None
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and not word[1:2].isdigit() and not word.lower().startswith(("-inf", "-."))
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return (f" Did you mean {near[0]!r}?" if near else "") + f" Valid: {', '.join(known)}."

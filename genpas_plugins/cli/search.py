@@ -1,0 +1,234 @@
+"""`genpas search`: which (α, β, γ) to train on, without training or by training the shortlist."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genpas_plugins.cli.output import JSON, StorePath, print_json, progress_bar
+from genpas_plugins.errors import InputError
+from genpas_plugins.json_text import to_json
+
+if TYPE_CHECKING:
+    from genpas_plugins.analysis.similarity import Similarity
+    from genpas_plugins.cli.search_training import RecBoleTrials
+    from genpas_plugins.search.grid import Grid
+
+_VALUES = "comma-separated, inf and -inf are legal"
+
+
+def command(
+    store: StorePath,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Directory for search.json, genpas.yaml and, if trained, study.db."),
+    ] = None,
+    alpha: Annotated[str | None, typer.Option(help=f"Values of α, {_VALUES}.")] = None,
+    beta: Annotated[str | None, typer.Option(help=f"Values of β, {_VALUES}.")] = None,
+    gamma: Annotated[str | None, typer.Option(help=f"Values of γ, {_VALUES}.")] = None,
+    grid_file: Annotated[
+        Path | None, typer.Option("--grid", metavar="FILE", help="YAML with alpha, beta and gamma, a list each.")
+    ] = None,
+    keep: Annotated[float, typer.Option(help="Share of the grid with the lowest KL that is ranked.")] = 0.2,
+    best: Annotated[int, typer.Option(help="Length of the shortlist.")] = 10,
+    similarity: Annotated[
+        str, typer.Option(help="Similarity of inputs behind alignment and discrimination; one that is exact.")
+    ] = "recency_containment",
+    train: Annotated[bool, typer.Option("--train", help="Train the shortlist through RecBole.")] = False,
+    model: Annotated[str, typer.Option("--model", "-m", help="RecBole's name of the model to train.")] = "SASRec",
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", "-c", metavar="FILE", help="RecBole YAML; repeatable, the last one wins."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of RecBole's, the value in YAML; repeatable."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs a trial. Default: RecBole's.")] = None,
+    pairs_per_epoch: Annotated[
+        int | None, typer.Option(min=1, help="Pairs an epoch. Default: as many as multi_target has.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every trial.")] = 2020,
+    pruner: Annotated[str, typer.Option(help="median, successive_halving or none.")] = "median",
+    as_json: JSON = False,
+) -> None:
+    """Search (α, β, γ): lowest KL to validation targets, then best alignment / discrimination, then training if asked.
+
+    With --train the best validation NDCG@10 is chosen, and the test set is looked at once, for the chosen point. A run
+    with the same --out goes on where the last one stopped.
+    """
+    from genpas_plugins.search.criteria import Criteria
+    from genpas_plugins.search.optimum import optimum
+    from genpas_plugins.search.output import check_replaceable, genpas_yaml, row, write
+    from genpas_plugins.search.shortlist import check_amounts, require_validation, shortlist
+    from genpas_plugins.sequences import SequenceStore
+
+    grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})
+    check_amounts(keep, best)
+    chosen_similarity = _similarity(similarity)
+    split = SequenceStore.open(store).leave_last_out()
+    require_validation(split.validation)
+    split.train.require_pairs()
+    if out is not None:
+        _check_directory(out)
+        check_replaceable(out / "genpas.yaml")
+    trials = None
+    if train:
+        from genpas_plugins.cli.search_training import RecBoleTrials
+        from genpas_plugins.search.study import check_pruner
+
+        if out is None:
+            raise InputError("--train needs --out DIR, where the study, the checkpoints and RecBole's files go.")
+        check_pruner(pruner)
+        more = {"seed": seed, "epochs": epochs, "pairs_per_epoch": pairs_per_epoch}
+        trials = RecBoleTrials.checked(store, out, model, config or (), settings or (), **more)
+    elif config or settings or epochs is not None:
+        raise InputError("--config, --set and --epochs are for training; add --train.")
+    typer.echo(f"{len(grid):,} points: " + _axes(grid), err=True)
+
+    started = time.perf_counter()
+    with progress_bar() as tell:
+        criteria = Criteria.of(split.train, split.validation, chosen_similarity)
+        found = shortlist(criteria, grid, keep=keep, best=best, progress=tell)
+        continuous = optimum(criteria, grid, found, progress=tell)
+    seconds = time.perf_counter() - started
+    result: dict[str, Any] = {
+        "store": str(store),
+        "grid": {"alpha": grid.alpha, "beta": grid.beta, "gamma": grid.gamma, "points": len(grid)},
+        "keep": keep,
+        "kept": found.n_kept,
+        "kl_cut": found.kl_cut,
+        "best": best,
+        "similarity": criteria.index.similarity.label,
+        "seconds": round(seconds, 3),
+        "shortlist": [row(candidate) for candidate in found.ranked],
+        "optimum": {name: row(candidate) for name, candidate in continuous._asdict().items()},
+        "study": None,
+    }
+    policy = found.ranked[0].policy
+    why = f"best alignment / discrimination of the {found.n_kept} nearest of {len(grid)} points, {store.name}"
+    if trials is not None and out is not None:
+        policy, result["study"] = _trained(trials, [candidate.policy for candidate in found.ranked], out, pruner)
+        why = f"best validation NDCG@10 of {model} over a shortlist of {len(found.ranked)} points, {store.name}"
+    result["chosen"] = policy.label
+    if out is not None:
+        write(out / "search.json", to_json(result))
+        write(out / "genpas.yaml", genpas_yaml(policy, why, pairs_per_epoch))
+    if as_json:
+        print_json(result)
+        return
+    _print(result)
+    if out is not None:
+        typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, which RecBole takes with --config.")
+
+
+def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
+    """Train the points; return the chosen one and the study as plain values."""
+    from genpas_plugins.search.study import open_study, run_study
+
+    open_study(
+        out / "study.db", pruner, trials.depends_on
+    )  # refuses a study of other settings before anything is written
+    with progress_bar() as tell:
+        trials.prepare(tell)
+        outcome = run_study(
+            points,
+            trials.train,
+            trials.test,
+            out / "study.db",
+            settings=trials.depends_on,
+            pruner=pruner,
+            discard=trials.discard,
+            progress=tell,
+        )
+    rows = [
+        {"point": trial.label, "validation_ndcg@10": trial.score, "pruned": trial.pruned, "epochs": trial.epochs}
+        for trial in outcome.trials
+    ]
+    by_label = {policy.label: policy for policy in points}
+    study = {
+        "file": "study.db",
+        "model": trials.model,
+        "trials": rows,
+        "test": dict(outcome.test),
+        "trained_on": outcome.chosen.result.get("trained_on"),
+        "checkpoint": outcome.chosen.result.get("checkpoint"),
+    }
+    return by_label[outcome.chosen.label], study
+
+
+def _grid(file: Path | None, given: dict[str, str | None]) -> Grid:
+    from genpas_plugins.search.grid import Grid, parse_values, read_grid
+
+    values = {name: parse_values(text) for name, text in given.items() if text is not None}
+    if file is None:
+        return Grid.from_mapping(values, "command line")
+    if values:
+        raise InputError(f"--grid and --{next(iter(values))} both give values; keep one of the two.")
+    if not file.is_file():
+        raise InputError(f"{file} does not exist; check the path after --grid.")
+    return read_grid(file)
+
+
+def _similarity(name: str) -> Similarity:
+    from genpas_plugins.analysis.similarity import SIMILARITIES
+
+    exact = [known for known, factory in SIMILARITIES.items() if factory().bilinear]
+    if name not in exact:
+        raise InputError(f"--similarity {name}: a search needs one that is exact: {', '.join(exact)}.")
+    return SIMILARITIES[name]()
+
+
+def _check_directory(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; --out names a directory.")
+
+
+def _axes(grid: Grid) -> str:
+    from genpas_plugins.policy import shortest
+
+    axes = {"α": grid.alpha, "β": grid.beta, "γ": grid.gamma}
+    return ", ".join(f"{name} ∈ {{{', '.join(map(shortest, values))}}}" for name, values in axes.items())
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    kept, points = result["kept"], result["grid"]["points"]
+    table = Table(title=f"{kept:,} of {points:,} points kept by KL, ranked by alignment / discrimination (A/D)")
+    for column in ("rank", "α", "β", "γ", "KL", "A", "D", "A/D", "name"):
+        table.add_column(column, justify="left" if column in ("rank", "name") else "right")
+    for place, entry in enumerate(result["shortlist"], start=1):
+        table.add_row(str(place), *_cells(entry), entry["name"])
+    table.add_section()
+    for name, entry in result["optimum"].items():
+        if entry is not None:
+            table.add_row(name.replace("_", " "), *_cells(entry), "")
+    console.print(table)
+    study = result["study"]
+    if study is not None:
+        trained = Table(title=f"{study['model']}, trained")
+        for column in ("point", "validation NDCG@10", "epochs", "test NDCG@10"):
+            trained.add_column(column, justify="left" if column == "point" else "right")
+        for number, trial in enumerate(study["trials"]):
+            score = f"{trial['validation_ndcg@10']:.4f}" + (" pruned" if trial["pruned"] else "")
+            test = f"{study['test']['ndcg@10']:.4f}" if number == 0 else ""
+            trained.add_row(trial["point"], score, str(trial["epochs"]), test)
+        console.print(trained)
+    console.print(f"Chosen: {result['chosen']} ({result['seconds']:g} s without training).")
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    exponents = [f"{entry[name]:.4g}" for name in ("alpha", "beta", "gamma")]
+    return [
+        *exponents,
+        f"{entry['kl']:.4f}",
+        *(f"{entry[k]:.3g}" for k in ("alignment", "discrimination")),
+        f"{entry['ratio']:.2f}",
+    ]

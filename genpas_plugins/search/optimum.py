@@ -1,0 +1,200 @@
+"""Beyond the grid: the best (α, β, γ) between its values, by exact derivatives.
+
+Two answers, both against validation and within the grid's finite values:
+
+    nearest     the lowest KL over α and β, then the best alignment / discrimination over γ at that point
+    best_ratio  the best alignment / discrimination over all three where KL is at most the shortlist's cut: what the
+                published procedure looks for, without a grid
+
+The first is L-BFGS-B twice, the second SLSQP, each from several points of the grid. Neither problem is convex, so an
+optimum is a local one, but never worse than the points it started from. An exponent that is infinite in a starting
+point stays so: the limit is a point of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.search.criteria import Criteria
+from genpas_plugins.search.grid import Grid
+from genpas_plugins.search.shortlist import Candidate, Shortlist, rank
+
+Float64 = NDArray[np.float64]
+Point = tuple[float, float, float]
+Tell = Callable[[str, int, int | None], None]
+
+STARTS = 3
+_ITERATIONS = 60
+_ALPHA_BETA, _GAMMA, _ALL = (0, 1), (2,), (0, 1, 2)
+
+
+class Optimum(NamedTuple):
+    """The two continuous choices; None where no ratio is defined at any starting point."""
+
+    nearest: Candidate | None
+    best_ratio: Candidate | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """The free exponents of a point: those asked for that are finite and may move.
+
+    point : the point that the others are taken from
+    free  : which of α, β, γ move
+    bounds : lowest and highest value of each that moves
+    """
+
+    point: Point
+    free: tuple[int, ...]
+    bounds: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def through(cls, point: Point, axes: Iterable[int], grid: Grid) -> Line:
+        """Free the given axes as far as the grid's finite values reach."""
+        limits = {k: bound for k, bound in enumerate(grid.bounds) if bound is not None and bound[0] < bound[1]}
+        free = tuple(k for k in axes if k in limits and math.isfinite(point[k]))
+        return cls(point, free, tuple(limits[k] for k in free))
+
+    @property
+    def start(self) -> Float64:
+        """The point's own values of the free exponents."""
+        return np.array([self.point[k] for k in self.free])
+
+    def policy(self, values: Iterable[float]) -> SamplingPolicy:
+        """Return the point with these values of the free exponents, held inside the bounds."""
+        whole = list(self.point)
+        for k, value, (low, high) in zip(self.free, values, self.bounds, strict=True):
+            whole[k] = min(max(float(value), low), high)
+        return SamplingPolicy(whole[0], whole[1], whole[2])
+
+
+def optimum(
+    criteria: Criteria, grid: Grid, found: Shortlist, *, starts: int = STARTS, progress: Tell | None = None
+) -> Optimum:
+    """Return both continuous choices; `found` is the shortlist of the same grid and criteria.
+
+    starts   : points of the grid that each search starts from, the best by its own objective
+    progress : as in `shortlist`
+    """
+    tell = progress or (lambda step, done, total: None)
+    tell("continuous optimum", 0, 2)
+    close = nearest(criteria, grid, starts)
+    tell("continuous optimum", 1, 2)
+    best = best_ratio(criteria, grid, found.kl_cut, [row.policy for row in found.ranked[:starts]] + [close.policy])
+    tell("continuous optimum", 2, 2)
+    return Optimum(close if defined(close) else None, best)
+
+
+def nearest(criteria: Criteria, grid: Grid, starts: int = STARTS) -> Candidate:
+    """Return the point of the lowest KL over α and β, its γ the one of the best ratio there.
+
+    At least as near as every (α, β) of the grid, and of a ratio at least that of every γ of the grid at that (α, β).
+    """
+    pairs = {(policy.alpha, policy.beta): policy for policy in grid}
+    by_kl = sorted(pairs.values(), key=criteria.divergence)
+    # The limits are no neighbours of the finite points, so each kind gets starting points of its own.
+    kinds: dict[tuple[bool, bool], list[SamplingPolicy]] = {}
+    for policy in by_kl:
+        kinds.setdefault((math.isinf(policy.alpha), math.isinf(policy.beta)), []).append(policy)
+    tried = [lowest_kl(criteria, policy, grid) for kind in kinds.values() for policy in kind[:starts]]
+    chosen = min(tried, key=criteria.divergence)
+    gammas = [SamplingPolicy(chosen.alpha, chosen.beta, gamma) for gamma in grid.gamma]
+    return rank(Candidate.of(criteria, highest_ratio(criteria, policy, grid, _GAMMA)) for policy in gammas)[0]
+
+
+def best_ratio(criteria: Criteria, grid: Grid, kl_cut: float, starts: Sequence[SamplingPolicy]) -> Candidate | None:
+    """Return the point of the best ratio whose KL is at most `kl_cut`, at least as good as every start that is."""
+    reached = []
+    for policy in starts:
+        reached += [policy, highest_ratio(criteria, policy, grid, _ALL, kl_cut)]
+    rows = [Candidate.of(criteria, policy) for policy in dict.fromkeys(reached)]
+    rows = rank(row for row in rows if row.kl <= kl_cut and defined(row))
+    return rows[0] if rows else None
+
+
+def lowest_kl(criteria: Criteria, start: SamplingPolicy, grid: Grid) -> SamplingPolicy:
+    """Return the point of the lowest KL that L-BFGS-B finds from `start` over its finite α and β."""
+    line = Line.through(_point(start), _ALPHA_BETA, grid)
+    if not line.free:
+        return start
+
+    def objective(values: Float64) -> tuple[float, Float64]:
+        value, gradient = criteria.divergence_gradient(line.policy(values))
+        return value, gradient[list(line.free)]
+
+    end = line.policy(_minimize(objective, line, "L-BFGS-B", {"ftol": 1e-13, "gtol": 1e-9}))
+    return min(start, end, key=criteria.divergence)
+
+
+def highest_ratio(
+    criteria: Criteria, start: SamplingPolicy, grid: Grid, axes: Iterable[int], kl_cut: float | None = None
+) -> SamplingPolicy:
+    """Return the point of the best ratio found from `start` over its finite exponents among `axes`.
+
+    With `kl_cut` only where KL is at most that; `start` itself where nothing better is found or its ratio is no number.
+    """
+    line = Line.through(_point(start), axes, grid)
+    first = Candidate.of(criteria, start)
+    if not line.free or not defined(first):
+        return start
+
+    # α and β stand still where only γ moves: their tables answer for all of it.
+    tables = criteria.tables(start) if line.free == _GAMMA else None
+
+    def objective(values: Float64) -> tuple[float, Float64]:
+        policy = line.policy(values)
+        found = criteria.gradient(policy) if tables is None else criteria.gamma_slope(tables, policy.gamma)
+        return -math.log(found.figures.ratio), -found.log_ratio[list(line.free)]
+
+    def slack(values: Float64) -> float:
+        return (kl_cut or 0.0) - criteria.divergence(line.policy(values)) - 1e-12
+
+    def slack_gradient(values: Float64) -> Float64:
+        return -criteria.divergence_gradient(line.policy(values))[1][list(line.free)]
+
+    if kl_cut is None:
+        end = line.policy(_minimize(objective, line, "L-BFGS-B", {"ftol": 1e-13, "gtol": 1e-9}))
+    else:
+        limit = {"type": "ineq", "fun": slack, "jac": slack_gradient}
+        values = _minimize(objective, line, "SLSQP", {"ftol": 1e-10}, constraints=[limit])
+        end = _inside(line, values, lambda point: criteria.divergence(point) <= kl_cut)
+    last = Candidate.of(criteria, end)
+    return end if defined(last) and last.ratio > first.ratio else start
+
+
+def defined(row: Candidate) -> bool:
+    """Tell whether both parts of a ratio are positive, so that it has a logarithm."""
+    return row.alignment > 0 and row.discrimination > 0
+
+
+def _inside(line: Line, values: Float64, allowed: Callable[[SamplingPolicy], bool]) -> SamplingPolicy:
+    """Return the point nearest to `values` that is allowed, on the way there from the start, which is."""
+    low, high = 0.0, 1.0
+    if allowed(line.policy(values)):
+        return line.policy(values)
+    for _ in range(40):  # SLSQP ends a rounding error outside its limit; halving comes back to it
+        middle = (low + high) / 2
+        if allowed(line.policy(line.start + middle * (values - line.start))):
+            low = middle
+        else:
+            high = middle
+    return line.policy(line.start + low * (values - line.start))
+
+
+def _minimize(objective: Any, line: Line, method: str, options: dict[str, float], **more: Any) -> Float64:
+    from scipy.optimize import minimize
+
+    options = {**options, "maxiter": _ITERATIONS}
+    done = minimize(objective, line.start, jac=True, method=method, bounds=line.bounds, options=options, **more)
+    return np.asarray(done.x)
+
+
+def _point(policy: SamplingPolicy) -> Point:
+    return policy.alpha, policy.beta, policy.gamma

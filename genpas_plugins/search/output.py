@@ -1,0 +1,63 @@
+"""What a search leaves: rows for a table, and YAML that RecBole takes as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.atomic import replaced_file
+from genpas_plugins.configuration import EXPONENT_NAMES
+from genpas_plugins.errors import InputError
+from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.search.grid import yaml_number
+from genpas_plugins.search.shortlist import Candidate
+
+MARK = "# Written by `genpas search`"
+FIGURES = ("kl", "alignment", "discrimination", "ratio")
+
+
+def row(candidate: Candidate | None) -> dict[str, Any] | None:
+    """Return a candidate as plain values: label, name, exponents and criteria."""
+    if candidate is None:
+        return None
+    policy = candidate.policy
+    return {
+        "point": policy.label,
+        "name": candidate.name,
+        **{name: getattr(policy, name) for name in EXPONENT_NAMES},
+        **{name: getattr(candidate, name) for name in FIGURES},
+    }
+
+
+def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = None) -> str:
+    """Return the `genpas:` section of a point, its first line saying where it comes from.
+
+    >>> print(genpas_yaml(SamplingPolicy(0, 2, float("-inf")), "lowest KL"), end="")
+    # Written by `genpas search`: lowest KL
+    genpas:
+      strategy: sampled
+      alpha: 0
+      beta: 2
+      gamma: -.inf
+    """
+    lines = [f"{MARK}: {' '.join(why.split())}", "genpas:", "  strategy: sampled"]
+    lines += [f"  {name}: {yaml_number(getattr(policy, name))}" for name in EXPONENT_NAMES]
+    if pairs_per_epoch is not None:
+        lines.append(f"  pairs_per_epoch: {pairs_per_epoch}")
+    return "\n".join(lines) + "\n"
+
+
+def check_replaceable(file: Path) -> None:
+    """Raise InputError if `file` exists and was not written by a search: it may be somebody's configuration."""
+    if file.is_dir():
+        raise InputError(f"{file} is a directory; choose another --out.")
+    if file.is_file():
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            if not stream.readline().startswith(MARK):
+                raise InputError(f"{file} was not written by `genpas search`; move it or choose another --out.")
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replaced_file(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,151 @@
+"""The published search without training: lowest KL first, then the best alignment / discrimination.
+
+GenPAS (arXiv 2509.13648), both against validation: keep the 20 % of the grid whose target distribution is nearest, rank
+those by alignment / discrimination of their inputs, and keep the best ten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.search.criteria import Criteria
+from genpas_plugins.search.grid import Grid, point_name
+from genpas_plugins.sequences import SequenceView
+
+Tell = Callable[[str, int, int | None], None]
+
+KEEP = 0.2
+BEST = 10
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point and its criteria against validation.
+
+    kl    : KL(validation targets ‖ training targets), lower is nearer
+    alignment, discrimination, ratio : of the inputs; the ratio is better the higher
+    """
+
+    policy: SamplingPolicy
+    kl: float
+    alignment: float
+    discrimination: float
+    ratio: float
+
+    @property
+    def name(self) -> str:
+        """The named strategy with these exponents, if there is one."""
+        return point_name(self.policy)
+
+    @classmethod
+    def of(cls, criteria: Criteria, policy: SamplingPolicy) -> Candidate:
+        """Compute the criteria of one point."""
+        figures = criteria.tables(policy).at(policy.gamma)
+        kl = criteria.divergence(policy)
+        return cls(policy, kl, figures.alignment, figures.discrimination, figures.ratio)
+
+
+class Shortlist(NamedTuple):
+    """The outcome of the search without training.
+
+    ranked   : the best points, best first
+    n_points : points of the grid
+    n_kept   : points that were ranked by their ratio
+    kl_cut   : the largest KL among those
+    """
+
+    ranked: list[Candidate]
+    n_points: int
+    n_kept: int
+    kl_cut: float
+
+
+def check_amounts(keep: float, best: int) -> None:
+    """Raise InputError unless 0 < keep ≤ 1 and best ≥ 1."""
+    if not 0 < keep <= 1:
+        raise InputError(f"keep is the share of the grid to keep by KL, above 0 and at most 1, not {keep!r}.")
+    whole_number("best", best, 1)
+
+
+def require_validation(validation: SequenceView) -> None:
+    """Raise InputError if no user has a validation target."""
+    if not len(validation.groups.length):
+        longest = int(validation.store.lengths().max(initial=0))
+        raise InputError(
+            f"The validation set is empty: it takes the last item but one of every user with three items or more, and "
+            f"the longest of {validation.store.n_sequences} sequences has {longest}. A search compares points against "
+            "validation targets; use data with longer sequences."
+        )
+
+
+def shortlist(
+    criteria: Criteria,
+    grid: Grid,
+    *,
+    keep: float = KEEP,
+    best: int = BEST,
+    progress: Tell | None = None,
+) -> Shortlist:
+    """Return the `best` points of the grid by ratio, of the share `keep` with the lowest KL.
+
+    Points that share α and β share their KL; those equal to the last one kept are kept too, so no γ is dropped for its
+    place in the grid. Ties in the ratio go to the lower KL, then to the place in the grid; a ratio that is undefined
+    comes last. `progress` is called with a step's name, how much of it is done and its total.
+
+    Raises InputError as `check_amounts` does.
+    """
+    check_amounts(keep, best)
+    tell = progress or (lambda step, done, total: None)
+    points = list(grid)
+    divergences = divergence_of_each(criteria, points, tell)
+    kept, cut = lowest(points, divergences, keep)
+    ranked = []
+    pairs = list(dict.fromkeys((policy.alpha, policy.beta) for policy in kept))
+    for done, pair in enumerate(pairs):
+        tell("alignment / discrimination", done, len(pairs))
+        members = [policy for policy in kept if (policy.alpha, policy.beta) == pair]
+        tables = criteria.tables(members[0])
+        for policy in members:
+            figures = tables.at(policy.gamma)
+            ranked.append(
+                Candidate(policy, divergences[pair], figures.alignment, figures.discrimination, figures.ratio)
+            )
+    tell("alignment / discrimination", len(pairs), len(pairs))
+    return Shortlist(rank(ranked)[:best], len(points), len(kept), cut)
+
+
+def divergence_of_each(
+    criteria: Criteria, points: Iterable[SamplingPolicy], tell: Tell
+) -> dict[tuple[float, float], float]:
+    """Return the KL of every (α, β) that occurs, each computed once."""
+    firsts = {(policy.alpha, policy.beta): policy for policy in reversed(list(points))}
+    found = {}
+    for done, (pair, policy) in enumerate(reversed(firsts.items())):
+        tell("KL to validation", done, len(firsts))
+        found[pair] = criteria.divergence(policy)
+    tell("KL to validation", len(firsts), len(firsts))
+    return found
+
+
+def lowest(
+    points: Sequence[SamplingPolicy], divergences: dict[tuple[float, float], float], keep: float
+) -> tuple[list[SamplingPolicy], float]:
+    """Return the share `keep` of the points with the lowest KL, at least one, and the largest KL among them."""
+    each = [divergences[policy.alpha, policy.beta] for policy in points]
+    # Rounded: 0.07 of 100 points is 7.000000000000001 in floating point.
+    n_kept = max(1, math.ceil(round(keep * len(points), 9)))
+    cut = sorted(each)[n_kept - 1]
+    return [policy for policy, kl in zip(points, each, strict=True) if kl <= cut], cut
+
+
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Sort by falling ratio, then rising KL, then the order given; undefined ratios last."""
+    return sorted(
+        candidates,
+        key=lambda row: (math.isnan(row.ratio), 0.0 if math.isnan(row.ratio) else -row.ratio, row.kl),
+    )

@@ -1,0 +1,107 @@
+"""One training run through RecBole's own objects, watched epoch by epoch: for the demo and for `genpas search`.
+
+`run_recbole` trains, tests and returns; here the test is a step of its own, so that a search can train many points and
+look at the test set once.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_logger, init_seed
+
+from genpas_plugins import InputError
+from recbole_ext.checkpoints import load_data_and_model
+from recbole_ext.configuration import REPORT
+
+OnEpoch = Callable[[int, float], None]
+
+CRITERION = "NDCG@10"
+
+
+def train(
+    settings: Mapping[str, Any],
+    *,
+    model: str,
+    dataset: str,
+    config_files: Sequence[str | Path] = (),
+    on_epoch: OnEpoch | None = None,
+    test: bool = False,
+) -> dict[str, Any]:
+    """Train one model under the settings' `genpas` key and return how it went.
+
+    settings     : RecBole settings; they win over `config_files`
+    on_epoch     : called as on_epoch(epoch from 0, validation NDCG@10) after every validation; may raise to end the run
+    test         : whether to look at the test set, once, with the weights of the best validation epoch
+
+    Returns trained_on, pairs_seen, seconds, curve (pairs, seconds and validation NDCG@10 of every epoch), score (the
+    best of them), epochs, checkpoint (the file with those weights) and, if asked for, test. Raises InputError for a
+    configuration that cannot be used or whose criterion of validation is not NDCG@10.
+    """
+    config = Config(model, dataset, config_file_list=[str(file) for file in config_files], config_dict=dict(settings))
+    if str(config["valid_metric"]).upper() != CRITERION or not _measured(config):
+        raise InputError(
+            f"Validation is by {CRITERION}, but valid_metric is {config['valid_metric']!r}, metrics are "
+            f"{config['metrics']!r} and topk is {config['topk']!r}; leave valid_metric out, keep NDCG and 10."
+        )
+    init_seed(config["seed"], config["reproducibility"])
+    with warnings.catch_warnings():
+        # A second run's log file is opened and dropped at once: logging keeps the handlers of the first.
+        warnings.simplefilter("ignore", ResourceWarning)
+        init_logger(config)
+    data = create_dataset(config)
+    train_data, valid_data, test_data = data_preparation(config, data)
+    init_seed(config["seed"], config["reproducibility"])
+    network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
+    curve: list[dict[str, float]] = []
+    started = time.perf_counter()
+
+    def record(epoch: int, score: float) -> None:
+        pairs = (epoch + 1) * train_data.stream.pairs_per_epoch
+        curve.append({"pairs": pairs, "seconds": time.perf_counter() - started, "validation_ndcg@10": float(score)})
+        if on_epoch is not None:
+            on_epoch(epoch, float(score))
+
+    trainer.fit(train_data, valid_data, verbose=False, callback_fn=record)
+    if not curve:
+        raise InputError("Nothing was validated: epochs and eval_step must be 1 or more.")
+    result: dict[str, Any] = {
+        "trained_on": config[REPORT],
+        "pairs_seen": curve[-1]["pairs"],
+        "seconds": time.perf_counter() - started,
+        "curve": curve,
+        "score": max(point["validation_ndcg@10"] for point in curve),
+        "epochs": len(curve),
+        "checkpoint": str(Path(trainer.saved_model_file).resolve()),
+    }
+    if test:
+        result["test"] = _plain(trainer.evaluate(test_data))
+    return result
+
+
+def evaluate_checkpoint(file: str | Path) -> dict[str, float]:
+    """Return the test figures of a checkpoint that `train` left. Raises InputError where it cannot be loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # as in `train`
+        config, network, _, train_data, _, test_data = load_data_and_model(file)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
+    trainer.eval_collector.data_collect(train_data)
+    return _plain(trainer.evaluate(test_data, load_best_model=False))
+
+
+def _measured(config: Any) -> bool:
+    topk = config["topk"]
+    return "NDCG" in (str(name).upper() for name in config["metrics"]) and 10 in (  # noqa: PLR2004 – as CRITERION says
+        topk if isinstance(topk, list) else [topk]
+    )
+
+
+def _plain(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {metric: float(value) for metric, value in figures.items()}

@@ -1,0 +1,109 @@
+import itertools
+import math
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genpas_plugins import InputError, SamplingPolicy, SequenceStore
+from genpas_plugins.analysis.alignment import alignment_discrimination
+from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles
+from genpas_plugins.analysis.inputs import input_profiles, input_target_statistics
+from genpas_plugins.analysis.similarity import jaccard, positional, recency_containment
+from genpas_plugins.analysis.starts import length_probabilities
+
+EXPONENTS = [-math.inf, -2.5, 0.0, 1.0, math.inf]
+
+
+def joint(store, policy, lengths, probabilities_of):
+    """Return p(x, y), x as a tuple of items, by plain loops."""
+    sequences = [tuple(store.values[a:b].tolist()) for a, b in itertools.pairwise(store.offsets)]
+    table = defaultdict(float)
+    for (s, start, target), p in probabilities_of(policy, lengths).items():
+        table[sequences[s][start:target], sequences[s][target]] += p
+    return table
+
+
+@given(
+    store=st.from_type(SequenceStore),
+    policy=st.from_type(SamplingPolicy),
+    length=st.sampled_from([1, 3, 20]),
+    decay=st.sampled_from([0.5, 1.0]),
+)
+def test_profiles_are_expectations(store, policy, length, decay, probabilities_of):
+    pytest.importorskip("scipy")
+    view = store.view(held_out=2)
+    mass, expected = np.zeros(store.n_items + 1), np.zeros((store.n_items + 1, store.n_items + 1))
+    for (x, y), p in joint(store, policy, view.lengths().tolist(), probabilities_of).items():
+        kept = x[::-1][:length]
+        norm = sum(decay**d for d in range(len(kept)))
+        mass[y] += p
+        for d, item in enumerate(kept):
+            expected[y, item] += p * decay**d / norm
+    expected[mass > 0] /= mass[mass > 0, None]
+    actual = input_profiles(view, policy, recency_containment(decay, length))
+    assert actual.format == "csr" and actual.dtype == np.float64
+    np.testing.assert_allclose(actual.toarray(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("of", [recency_containment(), positional()], ids=lambda of: of.name)
+def test_alignment_is_the_product_of_the_profiles(medium, of):
+    sparse = pytest.importorskip("scipy.sparse")
+    split, policy = medium.leave_last_out(), SamplingPolicy(1, 1, -0.5)
+    training = input_profiles(split.train, policy, of)
+    tests = EvaluationProfiles.of(split.test, of)
+    inputs = sparse.csr_array((tests.weight, tests.feature, tests.bounds), shape=training.shape)
+    trained, evaluated = training.sum(1) > 0, tests.pairs > 0
+    mean = sparse.diags_array(1 / np.maximum(tests.pairs, 1)) @ inputs
+    similar = (mean @ training.T).toarray()
+    other = similar[np.ix_(evaluated, trained)].sum() - similar.diagonal()[evaluated & trained].sum()
+    found = alignment_discrimination(split.train, policy, split.test, of)
+    covered = tests.pairs[trained].sum()
+    assert found.alignment == pytest.approx((tests.pairs * similar.diagonal())[trained].sum() / covered)
+    n = evaluated.sum() * trained.sum() - (evaluated & trained).sum()
+    assert found.discrimination == pytest.approx(other / n)
+
+
+def test_profiles_need_weights(medium):
+    pytest.importorskip("scipy")
+    with pytest.raises(InputError, match="no item weights"):
+        input_profiles(medium.view(), SamplingPolicy(1, 0, 0), jaccard())
+
+
+@given(n=st.integers(1, 12), gamma=st.sampled_from(EXPONENTS), longest=st.integers(1, 15))
+def test_length_probabilities_are_the_start_distribution(n, gamma, longest, paper):
+    expected = np.zeros((n + 1, longest + 1))
+    for t in range(1, n + 1):
+        # A sequence whose last item has t items before it, and whose only target is that.
+        for (_, start, target), p in paper([t + 1], 0, math.inf, gamma).items():
+            expected[t, min(target - start, longest)] += p
+    np.testing.assert_allclose(length_probabilities(n, gamma, longest), expected, rtol=1e-12)
+
+
+@given(store=st.from_type(SequenceStore), policy=st.from_type(SamplingPolicy), held_out=st.sampled_from([0, 2]))
+def test_statistics_are_those_of_the_joint_distribution(store, policy, held_out, probabilities_of):
+    view = store.view(held_out=held_out)
+    table = joint(store, policy, view.lengths().tolist(), probabilities_of)
+    inputs, mass = defaultdict(set), defaultdict(float)
+    for (x, y), p in table.items():
+        inputs[y].add(x)
+        mass[y] += p
+    counts = [len(of) for of in inputs.values()]
+    found = input_target_statistics(view, policy)
+    assert found["targets"] == len(counts)
+    assert found["distinct_inputs_mean"] == pytest.approx(np.mean(counts))
+    assert found["distinct_inputs_median"] == np.median(counts)
+    assert found["distinct_inputs_max"] == max(counts)
+    assert found["expected_history_length"] == pytest.approx(math.fsum(p * len(x) for (x, _), p in table.items()))
+    entropy = -math.fsum(p * math.log(p) for p in table.values())
+    of_target = -math.fsum(p * math.log(p) for p in mass.values())
+    assert found["entropy_input_target"] == pytest.approx(entropy, abs=1e-9)
+    assert found["entropy_target"] == pytest.approx(of_target, abs=1e-9)
+    assert found["entropy_input_given_target"] == pytest.approx(entropy - of_target, abs=1e-9)
+
+
+def test_no_pair_is_an_error(store):
+    with pytest.raises(InputError, match="No training pair"):
+        input_target_statistics(store.view(held_out=6), SamplingPolicy(1, 0, 0))

@@ -1,0 +1,64 @@
+"""One run through RecBole's objects, ended or tested as its caller says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recbole.quick_start import run_recbole
+
+from genpas_plugins import InputError
+from recbole_ext.trial import evaluate_checkpoint, train
+
+GENPAS = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
+
+
+@pytest.fixture
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    measured = {"metrics": ["NDCG", "Recall"], "topk": [10], "valid_metric": "NDCG@10"}
+    return {**settings, **measured, "genpas": GENPAS, "epochs": 3}
+
+
+def test_a_run_is_that_of_run_recbole(given: dict[str, Any]):
+    seen: list[tuple[int, float]] = []
+    run = train(given, model="SASRec", dataset="tiny", on_epoch=lambda *epoch: seen.append(epoch), test=True)
+    stock = run_recbole("SASRec", "tiny", config_dict=given)
+    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    assert run["score"] == max(score for _, score in seen) == stock["best_valid_score"]
+    assert run["test"] == dict(stock["test_result"])
+    assert run["trained_on"] == stock["trained_on"]
+    assert run["pairs_seen"] == 3 * run["trained_on"]["pairs_per_epoch"]
+
+
+def test_the_test_set_is_looked_at_only_when_asked_and_from_the_checkpoint_alike(given: dict[str, Any]):
+    run = train(given, model="SASRec", dataset="tiny")
+    assert "test" not in run
+    assert evaluate_checkpoint(run["checkpoint"]) == train(given, model="SASRec", dataset="tiny", test=True)["test"]
+
+
+def test_what_on_epoch_raises_ends_the_run(given: dict[str, Any]):
+    class Enough(Exception):
+        pass
+
+    seen = []
+
+    def stop(epoch: int, score: float) -> None:
+        seen.append(epoch)
+        if epoch == 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        train(given, model="SASRec", dataset="tiny", on_epoch=stop)
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("change", [{"valid_metric": "MRR@10", "metrics": ["MRR", "NDCG"]}, {"valid_metric": "NDCG@5"}])
+def test_another_criterion_than_ndcg_is_refused(change: dict[str, Any], given: dict[str, Any]):
+    with pytest.raises(InputError, match="Validation is by NDCG@10"):
+        train({**given, **change}, model="SASRec", dataset="tiny")
+
+
+def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path):
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate_checkpoint(tmp_path / "gone.pth")
