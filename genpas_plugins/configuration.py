@@ -15,13 +15,12 @@ RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `gen
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.errors import InputError, nearest
 from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampler import check_pairs_per_epoch
 
@@ -95,7 +94,7 @@ class GenPASConfig:
         known = [f.name for f in fields(cls)]
         for key in section:
             if key not in known:
-                raise InputError(f"{where}: {SECTION} has no key {key!r}.{_nearest(key, known)}")
+                raise InputError(f"{where}: {SECTION} has no key {key!r}.{nearest(key, known)}")
         if "strategy" not in section:
             raise InputError(f"{where}: {SECTION} needs a strategy: one of {', '.join(STRATEGIES)}.")
         try:
@@ -112,6 +111,8 @@ class GenPASConfig:
         section = config.get(SECTION)
         flat = {key.removeprefix(PREFIX): value for key, value in config.items() if str(key).startswith(PREFIX)}
         if section is None and not flat:
+            if SECTION in config:
+                raise InputError(f"{where}: {SECTION} is empty. Give it a strategy: one of {', '.join(STRATEGIES)}.")
             return None
         merged = {} if section is None else _as_mapping(section, where)
         for name, value in _as_mapping(flat, where).items():
@@ -137,10 +138,4 @@ def _as_mapping(section: Any, where: str) -> dict[str, Any]:
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{name} is {value!r}.{_nearest(value, list(choices))}")
-
-
-def _nearest(word: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
-    question = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{question} Valid: {', '.join(known)}."
+        raise InputError(f"{name} is {value!r}.{nearest(value, choices)}")

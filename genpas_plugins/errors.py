@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 
 class InputError(ValueError):
     """Input that cannot be used: the message says what is wrong, where it stands and what to do about it."""
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """Return what to add to a message about an unknown word: the nearest of the known ones, and all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
+    question = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{question} Valid: {', '.join(names)}."
 
 
 def whole_number(name: str, value: Any, lowest: int, highest: int | None = None) -> int:

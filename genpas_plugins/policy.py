@@ -18,7 +18,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.errors import InputError, nearest, whole_number
 from genpas_plugins.sequences import Pairs, SequenceView
 
 Float64 = NDArray[np.float64]
@@ -68,7 +68,7 @@ class SamplingPolicy:
         SamplingPolicy.named('slide_window')
         """
         if strategy not in EXPONENTS:
-            raise InputError(f"No enumerated strategy is called {strategy!r}; there are {', '.join(EXPONENTS)}.")
+            raise InputError(f"No enumerated strategy is called {strategy!r}.{nearest(strategy, EXPONENTS)}")
         return cls(*EXPONENTS[strategy], strategy=strategy)
 
     def __repr__(self) -> str:

@@ -31,11 +31,7 @@ def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> 
 
     Raises InputError if `path` exists and is not a store, or is one and `overwrite` is off.
     """
-    if path.exists():
-        if not (path / HEADER).is_file():
-            raise InputError(f"{path} exists and is not a sequence store; choose another output directory.")
-        if not overwrite:
-            raise InputError(f"{path} exists already; choose another output directory or ask to overwrite it.")
+    check_target(path, overwrite=overwrite)
     with replaced_directory(path) as directory:
         index = store.length_index if store.length_index is not None else LengthIndex.of(store.lengths())
         arrays: dict[str, NDArray[Any]] = {
@@ -61,6 +57,15 @@ def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> 
         }
         header["checksum"] = _header_checksum(header)
         (directory / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if a store cannot be written to `path`: it exists, and is no store or not to be overwritten."""
+    if path.exists():
+        if not (path / HEADER).is_file():
+            raise InputError(f"{path} exists already and is not a sequence store; choose another output directory.")
+        if not overwrite:
+            raise InputError(f"{path} exists already; choose another output directory or ask to overwrite it.")
 
 
 def open_store(path: Path) -> SequenceStore:

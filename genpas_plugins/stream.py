@@ -7,6 +7,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from genpas_plugins.enumeration import PairEnumeration
+from genpas_plugins.errors import InputError
 from genpas_plugins.policy import SAMPLED, SamplingPolicy
 from genpas_plugins.sampler import PairSampler
 from genpas_plugins.sequences import Pairs, SequenceView
@@ -40,6 +41,14 @@ def pair_stream(
     >>> sorted(stream.pairs(epoch=0, indices=[0, 1]).target.tolist())
     [1, 2]
     """
+    if not isinstance(view, SequenceView):
+        raise InputError(
+            f"pair_stream draws from a view, such as store.leave_last_out().train, not {type(view).__name__}."
+        )
+    if not isinstance(policy, SamplingPolicy):
+        raise InputError(
+            f"policy must be a SamplingPolicy, such as SamplingPolicy.named('multi_target'), not {policy!r}."
+        )
     if policy.strategy == SAMPLED:
         return PairSampler(view, policy, seed, pairs_per_epoch, backend)
     return PairEnumeration(view, policy.strategy, seed, pairs_per_epoch, backend)

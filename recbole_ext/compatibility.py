@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -53,6 +54,8 @@ def repair() -> None:
         _see_numpy(name, float=float)
     _see_numpy("recbole.trainer.hyper_tuning", str=str, RandomState=np.random.default_rng)
     _leave_generators_behind()
+    # What pandas and torch will change one day is RecBole's to mend, not news for whoever trains with it.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     _import_quick_start()
 
 

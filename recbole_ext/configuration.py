@@ -19,6 +19,9 @@ from recbole.utils.argument_list import dataset_arguments
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.configuration import PREFIX, SECTION
 
+OURS_ALONE = ("strategy", "pairs_per_epoch", "time_order")
+"""Words of the section that mean nothing to RecBole or its models: written outside, they would silently do nothing."""
+
 REPORT = "trained_on"
 """The Config key under which a run keeps what it trained on."""
 
@@ -60,6 +63,12 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
             )
     where = _where(config, config_files, [key for key in final if _is_ours(str(key))])
     section = GenPASConfig.from_config(final, where)
+    for key in OURS_ALONE:
+        if key in final:
+            raise InputError(
+                f"{_where(config, config_files, [key])}: {key} belongs inside the {SECTION} key, "
+                f"or is written {PREFIX}{key}."
+            )
     if section is None:
         return
     model = config.model

@@ -59,9 +59,16 @@ class WindowDataset(SequentialDataset):
     def _fill_nan(self) -> None:
         """Refuse missing times, which RecBole would fill with the mean time; fill all else as RecBole does."""
         if self.time_field not in self.inter_feat:
+            header = self._inter_file.open(encoding=self.config["encoding"]).readline()
+            there = [field.split(":")[0] for field in header.strip().split(self.config["field_separator"])]
+            mend = (
+                f"Add it to load_col, inter: [{', '.join([*self.inter_feat.columns, self.time_field])}]."
+                if self.time_field in there
+                else f"Set TIME_FIELD to the column that orders interactions, one of {', '.join(there)}."
+            )
             raise InputError(
-                f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among those that load_col "
-                f"loads: {', '.join(self.inter_feat.columns)}. Set TIME_FIELD to the column that orders interactions."
+                f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among those that are loaded, "
+                f"{', '.join(self.inter_feat.columns)}. {mend}"
             )
         if self.field2type[self.time_field] != FeatureType.FLOAT:
             raise InputError(

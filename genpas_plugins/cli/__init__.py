@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from typing import Annotated, Any
 
+import pyarrow as pa
 import typer
 from typer.core import TyperGroup
 
@@ -29,6 +30,10 @@ class SentenceErrors(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             _say(str(error))
+            raise typer.Exit(BAD_INPUT) from error
+        except pa.ArrowIndexError as error:
+            _say(f"the store's content does not fit its header ({error}); genpas inspect --verify finds the file.")
+
             raise typer.Exit(BAD_INPUT) from error
         except OSError as error:
             # A path that cannot be used and a full disk are the user's to mend; anything else keeps its traceback.

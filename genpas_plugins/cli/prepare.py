@@ -109,6 +109,9 @@ def command(
             ("items", store.n_items),
             ("interactions", store.n_interactions),
             ("columns", ", ".join(store.columns) or "-"),
-            ("order", "of the file" if order is None else f"by {order}, ties as in the file"),
+            (
+                "order",
+                "of the file (--order NAME sorts by a column)" if order is None else f"by {order}, ties as in the file",
+            ),
         ]
     )

@@ -37,7 +37,9 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the stream.")] = 0,
     epoch: Annotated[int, typer.Option(min=0, help="Epoch, from 0.")] = 0,
     first: Annotated[int, typer.Option(min=0, help="First pair of the epoch to write, from 0.")] = 0,
-    count: Annotated[int, typer.Option(min=1, help="How many pairs to write.")] = 1000,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="How many pairs to write. Default: 1000, or what the epoch has left.")
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option(min=1, help="Keep only the last items of longer histories; start stays as drawn.")
     ] = None,
@@ -75,8 +77,10 @@ def command(
     length = config.pairs_per_epoch
     if length is None and config.strategy == SAMPLED:
         # A drawn stream is endless, and its pairs are the same whatever the length of the epoch.
-        length = max(1, train.n_pairs, first + count)
+        length = max(1, train.n_pairs, first + (count or 1))
     stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=length)
+    if count is None:
+        count = min(1000, max(1, stream.pairs_per_epoch - first))
     with progress_bar() as tell:
         write_pairs(
             stream,

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -50,8 +51,7 @@ def command(
     """
     overrides = parse_settings([*(settings or ()), *context.args])
     for file in config or ():
-        if not file.is_file():
-            raise InputError(f"{file} does not exist; check the path after --config.")
+        check_yaml(file)
     with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext():
         run = recbole_run(model)
         try:
@@ -70,8 +70,8 @@ def command(
             # An error in a process that RecBole started arrives as text, its traceback with it.
             if nproc > 1 and (told := re.search(r"errors\.InputError: (.+)", str(error))):
                 raise InputError(told[1]) from error
-            if type(error).__module__.startswith("yaml."):
-                raise InputError(f"A file after --config is not YAML: {error}") from error
+            if isinstance(error, ValueError | NotImplementedError) and _is_about_settings(error):
+                raise InputError(f"RecBole refuses these settings: {error}") from error
             raise
     result = dict(result or {})
     if as_json:
@@ -81,6 +81,28 @@ def command(
         if isinstance(result.get(part), Mapping):
             typer.echo(part.replace("_", " "))
             print_lines((f"  {name}", value) for name, value in result[part].items())
+
+
+def check_yaml(file: Path) -> None:
+    """Raise InputError if a configuration file does not exist or is not YAML, naming the line."""
+    if not file.is_file():
+        raise InputError(f"{file} does not exist; check the path after --config.")
+    if importlib.util.find_spec("yaml") is None:
+        return  # RecBole is not installed either, and that is said next
+    import yaml
+
+    try:
+        yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{file}{line}: this is not YAML: {error.problem}.") from error
+
+
+def _is_about_settings(error: BaseException) -> bool:
+    """Tell whether RecBole's configuration or data code raised the error: the user's to mend, not a bug in a model."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = Path(frames[-1].filename).parts[:-1] if frames else ()
+    return "recbole" in place and ("config" in place or "data" in place)
 
 
 def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
@@ -142,7 +164,7 @@ def recbole_run(model: str) -> Any:
     quick_start = importlib.import_module("recbole.quick_start.quick_start")
     try:
         importlib.import_module("recbole.utils").get_model(model)
-    except (ValueError, ModuleNotFoundError) as error:
+    except (ValueError, AttributeError, ModuleNotFoundError) as error:
         # RecBole looks for the model in its optional packages last, and fails on the first that is not installed.
         optional = f" (nor is {error.name} installed, which some need)" if isinstance(error, ImportError) else ""
         raise InputError(

@@ -134,8 +134,11 @@ def _check_fields(files: list[Path], separator: str, columns: list[str], has_hea
         bad: list[pa.csv.InvalidRow] = []
 
         def handle(row: pa.csv.InvalidRow, bad: list[pa.csv.InvalidRow] = bad) -> str:
-            bad.append(row)
-            return "error"
+            # The file is read to its end all the same: pyarrow aborts the process now and then if its reader is dropped
+            # while it reads ahead.
+            if not bad:
+                bad.append(row)
+            return "skip"
 
         with _undamaged(file), pa.OSFile(str(file)) as raw:
             stream = pa.CompressedInputStream(raw, "gzip") if file.suffix == ".gz" else raw
@@ -155,11 +158,11 @@ def _check_fields(files: list[Path], separator: str, columns: list[str], has_hea
                     for _ in reader:
                         pass
             except pa.ArrowInvalid as error:
-                if bad:
-                    _raise_wrong_row(file, separator, columns, bad[0])
                 if "Empty CSV" in str(error):
                     raise InputError(f"{file} holds no interactions, only a header; name a file with rows.") from error
                 raise
+        if bad:
+            _raise_wrong_row(file, separator, columns, bad[0])
 
 
 def _check_quotes(files: list[Path], separator: str) -> None:

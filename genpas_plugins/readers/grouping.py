@@ -25,7 +25,7 @@ from genpas_plugins.readers.scratch import ScratchColumn
 from genpas_plugins.readers.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.readers.survey import Survey, survey
 from genpas_plugins.sequences import SequenceStore
-from genpas_plugins.storage import HEADER
+from genpas_plugins.storage import check_target
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -126,8 +126,7 @@ def group_and_sort(
 
 def _check_free(out: Path, *, overwrite: bool) -> None:
     # Before an hour of sorting rather than after it; saving checks again.
-    if out.exists() and not (overwrite and (out / HEADER).is_file()):
-        raise InputError(f"{out} exists already; choose another output directory or ask to overwrite the store.")
+    check_target(out, overwrite=overwrite)
 
 
 def _types(source: Source, rows: pl.LazyFrame) -> dict[str, np.dtype[Any]]:

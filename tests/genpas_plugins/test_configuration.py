@@ -81,8 +81,12 @@ def test_what_cannot_be_meant_is_refused_and_says_where(section, messages):
 
 def test_without_the_key_nothing_is_configured():
     assert GenPASConfig.from_config({}) is None
-    assert GenPASConfig.from_config({"model": "SASRec", "genpas": None}) is None
     assert GenPASConfig.from_config({"genpassing": 1, 3: 4}) is None
+
+
+def test_an_empty_section_is_refused_not_ignored():
+    with pytest.raises(InputError, match="genpas is empty"):
+        GenPASConfig.from_config({"model": "SASRec", "genpas": None})
 
 
 FLAT = {"genpas_strategy": "sampled", "genpas_alpha": 1, "genpas_beta": 0.5, "genpas_gamma": -math.inf}

@@ -221,7 +221,7 @@ def test_what_is_no_store_is_never_overwritten(tmp_path: Path, store: SequenceSt
     (tmp_path / "thesis" / "chapter").write_text("years of work")
     (tmp_path / "file").write_text("a file")
     for name in ("thesis", "file"):
-        with pytest.raises(InputError, match="exists and is not a sequence store"):
+        with pytest.raises(InputError, match="exists already and is not a sequence store"):
             store.save(tmp_path / name, overwrite=overwrite)
     assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
     assert (tmp_path / "file").read_text() == "a file"

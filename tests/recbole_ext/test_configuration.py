@@ -179,3 +179,9 @@ def test_a_script_with_a_wrong_key_ends_with_the_sentence_and_leaves_nothing(set
         "Valid: last_target, multi_target, slide_window, sampled."
     )
     assert [file.name for file in tmp_path.iterdir()] == ["genpas.yaml"]
+
+
+@pytest.mark.parametrize("key", ["strategy", "time_order", "pairs_per_epoch"])
+def test_a_word_of_the_section_outside_it_is_refused(settings: dict[str, Any], key: str):
+    with pytest.raises(InputError, match=f"{key} belongs inside the genpas key, or is written genpas_{key}"):
+        Config("SASRec", "tiny", config_dict={**settings, "genpas": "multi_target", key: "stock"})
