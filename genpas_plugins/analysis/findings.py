@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from genpas_plugins.analysis.svg import percent
@@ -43,9 +43,7 @@ def _closest(report: Mapping[str, Any]) -> Finding:
     best, worst = extremes(kl)
     tied = [name for name, value in kl.items() if math.isclose(value, kl[best], rel_tol=1e-9)]
     verb = "trains" if len(tied) == 1 else "train"
-    what = (
-        f"{' and '.join(tied)} {verb} on targets most like those that users ask for in the test: KL {kl[best]:.3f} nats"
-    )
+    what = f"{listed(tied)} {verb} on targets most like those that users ask for in the test: KL {kl[best]:.3f} nats"
     what += "." if best == worst else f", against {kl[worst]:.3f} for {worst}."
     return Finding(
         what,
@@ -164,6 +162,11 @@ def _popularity(report: Mapping[str, Any]) -> Finding | None:
         f"training; the most popular third {percent(groups['test'][head])} of the requests.",
         "Rare items get few gradient steps; where training neglects them more than users do, recommendations narrow.",
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _users(report: Mapping[str, Any]) -> Finding:
