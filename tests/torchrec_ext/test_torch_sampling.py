@@ -1,0 +1,153 @@
+"""The torch stream gives the bits of the numpy one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
+from genpas_plugins.permutation import permute as permute_numpy
+from genpas_plugins.permutation import round_keys as round_keys_numpy
+from genpas_plugins.random_stream import philox as philox_numpy
+from genpas_plugins.random_stream import uniform as uniform_numpy
+
+torch = pytest.importorskip("torch")
+
+import torchrec_ext.torch_sampling  # noqa: E402
+from torchrec_ext.torch_sampling import DeviceStream, permute, philox, round_keys, uniform  # noqa: E402
+
+EXPONENTS = (-math.inf, -1.5, 0.0, 0.7, 1.0, math.inf)
+POLICIES = [
+    *map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")),
+    *(
+        SamplingPolicy(a, b, c)
+        for a, b, c in zip(EXPONENTS, EXPONENTS[2:] + EXPONENTS[:2], EXPONENTS[::-1], strict=True)
+    ),
+    SamplingPolicy(0.3, -0.6, 1.9),
+]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return str(request.param)
+
+
+def check_equal(stream, device: str, epoch: int, indices, max_length: int = 3) -> None:
+    twin = DeviceStream.of(stream, device)
+    expected, pairs = stream.pairs(epoch, indices), twin.pairs(epoch, indices)
+    for one, other in zip(expected, pairs, strict=True):
+        assert other.dtype == torch.int64
+        assert np.array_equal(one, other.cpu().numpy())
+    store = stream.view.store
+    for one, other in zip(
+        gather_jagged(store.values, store.offsets, expected, max_length), twin.jagged(pairs, max_length), strict=True
+    ):
+        assert other.cpu().numpy().dtype == one.dtype
+        assert np.array_equal(one, other.cpu().numpy())
+
+
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    epoch=st.integers(0, 2**32 - 1),
+    block=st.integers(0, 2**32 - 1),
+    indices=st.lists(st.integers(0, 2**61 - 1), min_size=1, max_size=20),
+)
+def test_words_and_uniform_numbers_are_those_of_numpy(seed, epoch, block, indices):
+    words, expected = philox(seed, epoch, block, torch.tensor(indices)), philox_numpy(seed, epoch, block, indices)
+    assert np.array_equal(torch.stack(words).numpy(), expected.astype(np.int64))
+    assert np.array_equal(uniform(words[0], words[1]).numpy(), uniform_numpy(expected[0], expected[1]))
+
+
+@given(st.data(), st.integers(1, 2**61), st.integers(0, 2**64 - 1), st.integers(0, 2**61))
+def test_orders_are_those_of_numpy_with_one_key_or_a_key_for_each_element(data, n, seed, number):
+    indices = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20)))
+    keys = round_keys_numpy(seed, number)
+    expected = permute_numpy(indices, n, keys)
+    index = torch.from_numpy(indices)
+    assert np.array_equal(permute(index, n, keys.tolist()).numpy(), expected)
+    assert np.array_equal(permute(index, n, round_keys(seed, torch.full_like(index, number))).numpy(), expected)
+
+
+@given(
+    store=st.from_type(SequenceStore),
+    policy=st.from_type(SamplingPolicy),
+    seed=st.integers(0, 2**64 - 1),
+    epoch=st.integers(0, 2**32 - 1),
+    sizes=st.tuples(st.none() | st.integers(1, 50), st.integers(1, 10)),
+)
+def test_pairs_and_histories_are_those_of_the_core(store, policy, seed, epoch, sizes):
+    view = store.leave_last_out().train
+    pairs_per_epoch, max_length = sizes
+    stream = pair_stream(view, policy, seed=seed, pairs_per_epoch=pairs_per_epoch, backend="numpy")
+    check_equal(stream, "cpu", epoch, np.arange(stream.pairs_per_epoch), max_length)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_every_strategy_on_every_device(medium: SequenceStore, policy, device):
+    stream = pair_stream(medium.leave_last_out().train, policy, seed=2**63 + 11, pairs_per_epoch=2**61, backend="numpy")
+    rng = np.random.default_rng(3)
+    near, far = rng.integers(0, 5000, 500), rng.integers(2**32, 2**61, 500)
+    check_equal(stream, device, 2, np.concatenate([near, far, [2**61 - 1]]), max_length=4)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_uneven_groups_and_long_sequences(policy, device):
+    lengths = [3] * 1000 + [4] + [900, 901] + [100_000]
+    store = SequenceStore.from_arrays(np.arange(sum(lengths)) % 997 + 1, np.cumsum([0, *lengths]))
+    stream = pair_stream(store.view(held_out=1), policy, seed=5, backend="numpy")
+    indices = np.random.default_rng(4).integers(0, stream.pairs_per_epoch, 3000)
+    check_equal(stream, device, 1, indices, max_length=50)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_the_compiled_backend_agrees_too(medium: SequenceStore, policy):
+    stream = pair_stream(medium.leave_last_out().train, policy, seed=9, pairs_per_epoch=700, backend="numba")
+    check_equal(stream, "cpu", 3, np.arange(700))
+
+
+def test_consecutive_pairs_are_the_pairs_with_those_indices(medium: SequenceStore):
+    twin = DeviceStream.of(pair_stream(medium.view(), SamplingPolicy(1, 0, 0), seed=1))
+    pairs, index = twin.consecutive(2, 10, 30)
+    assert index.tolist() == list(range(10, 30))
+    for one, other in zip(pairs, twin.pairs(2, range(10, 30)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_memory_mapped_store_is_shared_and_not_copied(medium: SequenceStore, tmp_path):
+    medium.save(tmp_path / "store")
+    opened = SequenceStore.open(tmp_path / "store")
+    twin = DeviceStream.of(pair_stream(opened.view(), SamplingPolicy(1, 0, 0), seed=1))
+    assert twin.values.data_ptr() == opened.values.ctypes.data
+    check_equal(twin.stream, "cpu", 0, np.arange(20))
+
+
+@pytest.mark.parametrize("indices", [[-1], [0, 10**9], [[0]], [0.5], [True]])
+def test_bad_indices_are_refused(medium: SequenceStore, indices):
+    twin = DeviceStream.of(pair_stream(medium.view(), SamplingPolicy(1, 0, 0), seed=1))
+    with pytest.raises(InputError, match="Pair indices"):
+        twin.pairs(0, indices)
+
+
+def test_no_pairs_are_legal(medium: SequenceStore):
+    for policy in POLICIES:
+        stream = pair_stream(medium.view(), policy, seed=1)
+        check_equal(stream, "cpu", 0, [])
+
+
+def test_the_docstrings_example_runs():
+    assert doctest.testmod(torchrec_ext.torch_sampling) == (0, 4)
+
+
+def test_a_foreign_stream_is_refused():
+    with pytest.raises(InputError, match="cannot be drawn on a device"):
+        DeviceStream.of(object())

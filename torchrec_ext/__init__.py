@@ -1,0 +1,38 @@
+"""GenPAS in TorchRec: put a stream of drawn pairs in front of any pipeline; models do not change.
+
+GenPASStream    an IterableDataset of batches, elastic, resumable   GenPASStream(stream, batch_size=512, max_length=50)
+PairBatch       histories and targets as one KeyedJaggedTensor      model(batch.features)
+genpas_stage    a stage that draws on the device                    StagedTrainPipeline([genpas_stage(batches, "cuda")])
+DeviceStream    the stream in torch: the same pairs, bit for bit    DeviceStream.of(stream, "cuda")
+
+Nothing is imported until it is used. A torchrec that cannot be imported raises InputError with the versions and the
+rule they break; DeviceStream needs torch alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchrec_ext.batch import PairBatch, StepAddress
+    from torchrec_ext.stage import genpas_stage, staged_batches
+    from torchrec_ext.stream import GenPASStream
+    from torchrec_ext.torch_sampling import DeviceStream
+
+__all__ = ["DeviceStream", "GenPASStream", "PairBatch", "StepAddress", "genpas_stage", "staged_batches"]
+
+_HOME = {
+    "DeviceStream": "torch_sampling",
+    "GenPASStream": "stream",
+    "PairBatch": "batch",
+    "StepAddress": "batch",
+    "genpas_stage": "stage",
+    "staged_batches": "stage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,42 @@
+"""One clear error where torchrec cannot be imported, instead of the loader's."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, metadata
+
+from genpas_plugins.doctor_rules import PAIRING_RULE, TORCHREC_NEEDS, Facts, find_problems
+from genpas_plugins.errors import InputError
+
+_NAMES = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
+
+
+def require_torchrec() -> None:
+    """Import torch, fbgemm_gpu and torchrec; where one fails, raise InputError with versions and the pairing rule."""
+    for module in ("torch", "fbgemm_gpu", "torchrec"):
+        try:
+            import_module(module)
+        # A wrong pair of torch and fbgemm fails in the dynamic loader, with whatever that raises.
+        except Exception as error:
+            raise InputError(_explanation(module, error)) from error
+
+
+def _explanation(module: str, error: Exception) -> str:
+    versions = {name: _version(name) for name in (*_NAMES, *TORCHREC_NEEDS)}
+    installed = ", ".join(f"{name} {versions[name]}" for name in _NAMES if versions[name]) or "none of them"
+    problems = find_problems(Facts(sys.version_info[:2], versions))
+    mends = [f"{problem.what} {problem.mend}" for problem in problems if problem.level == "error"]
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return " ".join(
+        [
+            f"{module} cannot be imported ({reason}). Installed: {installed}; {PAIRING_RULE}.",
+            *(mends or ["Run `genpas doctor`."]),
+        ]
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,67 @@
+"""GenPAS as a stage of a StagedTrainPipeline: step addresses in, batches drawn and gathered on the device out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from torchrec_ext.batch import PairBatch, StepAddress  # first: it explains a torchrec that cannot be imported
+
+from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: skip
+from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
+
+from torchrec_ext.stream import GenPASStream
+from torchrec_ext.torch_sampling import DeviceStream
+
+
+def genpas_stage(
+    batches: GenPASStream,
+    device: torch.device | str = "cpu",
+    *,
+    stream: torch.Stream | None = None,
+    name: str = "genpas",
+) -> PipelineStage:
+    """Return the stage that turns a `StepAddress` into this rank's `PairBatch` on `device`.
+
+    batches : says which pairs make a step; the store's values and offsets are copied to the device once
+    stream  : the device's stream to work on; None: a new one, so that drawing overlaps with training
+    name    : the stage's name in profiles
+
+    Its batches are those of `batches`, bit for bit.
+    """
+    source = DeviceStream.of(batches.stream, device)
+
+    def draw(address: StepAddress) -> PairBatch:
+        pairs, index = source.consecutive(address.epoch, *batches.share(address.step))
+        return PairBatch.of(*source.jagged(pairs, batches.max_length), address=index, epoch=address.epoch)
+
+    return PipelineStage(name=name, runnable=draw, stream=stream or _new_stream(source.device))
+
+
+def staged_batches(
+    addresses: Iterable[StepAddress],
+    stages: Sequence[PipelineStage],
+    compute_stream: torch.Stream | None = None,
+) -> Iterator[Any]:
+    """Run the stages ahead of training and yield what the last one makes: an epoch's input for any train pipeline.
+
+    addresses      : `GenPASStream.addresses()`
+    stages         : `genpas_stage` first
+    compute_stream : the stream that trains; None: the device's current one
+
+    A StagedTrainPipeline that ran dry answers the next epoch's first call with None, which reads as "no data"; here
+    each epoch has a pipeline of its own.
+    """
+    device = stages[0].stream.device
+    if compute_stream is None and device.type == "cpu":
+        compute_stream = torch.Stream(device="cpu")
+    pipeline = StagedTrainPipeline(list(stages), compute_stream=compute_stream)
+    source = iter(addresses)
+    while (batch := pipeline.progress(source)) is not None:
+        yield batch
+
+
+def _new_stream(device: torch.device) -> torch.Stream:
+    return torch.cuda.Stream(device) if device.type == "cuda" else torch.Stream(device=device.type)

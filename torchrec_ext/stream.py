@@ -1,0 +1,193 @@
+"""Batches for one rank: each a pure function of (seed, epoch, step, rank), with a position that counts training steps.
+
+    step      the pairs [step * batch_size, (step + 1) * batch_size) of the epoch, on all ranks together
+    rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n pairs
+
+so the row of pairs that all ranks train on together is the epoch itself, whatever the number of ranks, of workers, of
+batches read ahead, and of restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.gather import gather_jagged
+from genpas_plugins.random_stream import check_epoch
+from genpas_plugins.stream import PairStream
+from torchrec_ext.batch import PairBatch, StepAddress
+
+
+class GenPASStream(IterableDataset[PairBatch]):
+    """The batches of one rank, one epoch an iterator.
+
+    stream      : the pairs, as `pair_stream` gives them
+    batch_size  : pairs of one step on all ranks together; every rank has at least one and shares differ by one at most.
+                  Where they differ, a trainer that averages over ranks divides each rank's summed loss by
+                  batch_size / world_size, not by its own share.
+    max_length  : histories keep their last `max_length` items
+    rank, world_size : this rank among how many; None: those of torch.distributed where it is initialised, else 0 of 1
+    drop_last   : what becomes of the pairs that do not fill the epoch's last step. False: they make a shorter step, so
+                  that nothing is left out; InputError if there are fewer of them than ranks. True: they are left out.
+                  The number of steps is the same on every rank and for every number of ranks.
+
+    Each `iter` begins an epoch: the first where the position stands, each later one at the start of the next epoch.
+    (TrainPipelineBase wants its own `reset()` between epochs too, or it says that the new iterator is empty.)
+    The position is the number of optimizer steps done. Whoever trains calls `step_done` after each step, because
+    pipelines and loaders read ahead and what was read is not what was trained.
+
+    In a DataLoader use `batch_size=None`, or take `loader`: worker w of W makes the steps w, w + W, …, and the loader
+    takes turns, so the order is that of no workers. Worker processes hold copies. A plain DataLoader with workers
+    therefore sees an epoch begin only through `step_done` or through the next `iter` of the dataset itself.
+    """
+
+    def __init__(
+        self,
+        stream: PairStream,
+        *,
+        batch_size: int,
+        max_length: int,
+        rank: int | None = None,
+        world_size: int | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        if (rank is None) != (world_size is None):
+            raise InputError("Give rank and world_size, or neither to take those of torch.distributed.")
+        if rank is None or world_size is None:
+            rank, world_size = _distributed()
+        self.stream = stream
+        self.world_size = whole_number("world_size", world_size, 1)
+        self.rank = whole_number("rank", rank, 0, self.world_size - 1)
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.max_length = whole_number("max_length", max_length, 1)
+        self.drop_last = drop_last
+        self.epoch, self.step = 0, 0
+        self._begun: int | None = None
+        self._in_worker = False
+        if self.batch_size < self.world_size:
+            raise InputError(
+                f"batch_size is {self.batch_size} pairs on all ranks together, too few for {self.world_size} ranks."
+            )
+        remainder = stream.pairs_per_epoch % self.batch_size
+        if drop_last and stream.pairs_per_epoch < self.batch_size:
+            raise InputError(
+                f"drop_last leaves no step: an epoch has {stream.pairs_per_epoch} pairs, a step {self.batch_size}."
+            )
+        if not drop_last and 0 < remainder < self.world_size:
+            raise InputError(
+                f"The last step of an epoch has {remainder} pairs for {self.world_size} ranks: set drop_last to leave "
+                "them out, or choose another batch_size or pairs_per_epoch."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch, on every rank."""
+        whole, rest = divmod(self.stream.pairs_per_epoch, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __len__(self) -> int:
+        """Return the number of steps of a whole epoch."""
+        return self.steps_per_epoch
+
+    def share(self, step: int) -> tuple[int, int]:
+        """Return the indices [first, last) in the epoch of this rank's pairs of a step."""
+        step = whole_number("step", step, 0, self.steps_per_epoch - 1)
+        begin = step * self.batch_size
+        n = min(self.batch_size, self.stream.pairs_per_epoch - begin)
+        return begin + n * self.rank // self.world_size, begin + n * (self.rank + 1) // self.world_size
+
+    def batch(self, epoch: int, step: int) -> PairBatch:
+        """Return this rank's batch of a step, on CPU."""
+        address = np.arange(*self.share(step))
+        pairs = self.stream.pairs(epoch, address)
+        store = self.stream.view.store
+        jagged = gather_jagged(store.values, store.offsets, pairs, self.max_length, backend=self.stream.backend)
+        values, offsets, target = map(torch.from_numpy, jagged)
+        return PairBatch.of(values, offsets, target, torch.from_numpy(address), epoch)
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        """Begin an epoch and return the batches that are left of it; in a worker, those of the worker's turns."""
+        worker = get_worker_info()
+        if worker is None:
+            return map(self._batch_at, self.addresses())
+        if self._in_worker:
+            self._begin()
+        # A fresh worker holds a copy of a stream whose epoch has begun, or begins here where the position stands.
+        self._in_worker, self._begun = True, self.epoch
+        return map(self._batch_at, self._addresses(self.epoch, self.step + worker.id, worker.num_workers))
+
+    def addresses(self) -> Iterator[StepAddress]:
+        """Begin an epoch and return the addresses of the steps that are left of it: the input of `genpas_stage`."""
+        self._begin()
+        return self._addresses(self.epoch, self.step, 1)
+
+    def loader(self, num_workers: int = 0, **options: Any) -> DataLoader[PairBatch]:
+        """Return a DataLoader of this stream; `options` are DataLoader's, without persistent_workers."""
+        if options.get("persistent_workers"):
+            raise InputError("persistent_workers would keep copies of the stream that miss load_state_dict.")
+        return _Loader(self, batch_size=None, num_workers=num_workers, **options)
+
+    def step_done(self) -> None:
+        """Count one optimizer step as done; the last of an epoch moves the position to the next epoch."""
+        self.step += 1
+        if self.step >= self.steps_per_epoch:
+            self.epoch, self.step = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, and what must be the same for it to mean the same pairs; no rank, no world size."""
+        return {**self._identity(), "epoch": self.epoch, "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken, on any number of ranks. Raises InputError if it is of another stream."""
+        wanted = self._identity()
+        missing = [name for name in (*wanted, "epoch", "step") if name not in state]
+        if missing:
+            raise InputError(f"The stream's saved state lacks {', '.join(missing)}.")
+        different = [f"{name} {int(state[name])}, not {own}" for name, own in wanted.items() if int(state[name]) != own]
+        if different:
+            raise InputError(f"The saved state is of another stream: it has {'; '.join(different)}.")
+        step = whole_number("step", int(state["step"]), 0, self.steps_per_epoch - 1)
+        self.epoch, self.step, self._begun = check_epoch(int(state["epoch"])), step, None
+
+    def _identity(self) -> dict[str, int]:
+        return {
+            "seed": self.stream.seed,
+            "pairs_per_epoch": self.stream.pairs_per_epoch,
+            "global_batch_size": self.batch_size,
+            "drop_last": int(self.drop_last),
+        }
+
+    def _begin(self) -> None:
+        # If training moved the position into a new epoch, that one begins; else the epoch begun last is given up.
+        if self._begun == self.epoch:
+            self.epoch, self.step = self.epoch + 1, 0
+        self._begun = self.epoch
+
+    def _addresses(self, epoch: int, first: int, stride: int) -> Iterator[StepAddress]:
+        return (StepAddress(epoch, step) for step in range(first, self.steps_per_epoch, stride))
+
+    def _batch_at(self, address: StepAddress) -> PairBatch:
+        return self.batch(address.epoch, address.step)
+
+
+class _Loader(DataLoader[PairBatch]):
+    """A DataLoader that begins the epoch in this process, of which its workers are copied."""
+
+    def __iter__(self) -> Any:
+        if self.num_workers:
+            assert isinstance(self.dataset, GenPASStream)
+            self.dataset._begin()
+        return super().__iter__()
+
+
+def _distributed() -> tuple[int, int]:
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,257 @@
+"""The stream of pairs in torch: drawn, enumerated and gathered where the tensors are, bit for bit as numpy does.
+
+Random words are 32 bits in int64 tensors. A product of two of them wraps around in two's complement, which leaves its
+64 bits right; a shift to the right is masked because int64 shifts the sign in. Floating point is float64, and every
+operation is one correctly rounded kernel: nothing here may be compiled into fused multiply-adds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from genpas_plugins import permutation
+from genpas_plugins.enumeration import PairEnumeration, PairNumbering
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.policy import PowerTable
+from genpas_plugins.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
+from genpas_plugins.sampler import DrawTables, PairSampler
+from genpas_plugins.stream import PairStream
+
+_MASK = 0xFFFFFFFF
+
+
+class TensorPairs(NamedTuple):
+    """Addresses of pairs, int64 [n] each; see `genpas_plugins.Pairs`."""
+
+    sequence: Tensor
+    start: Tensor
+    target: Tensor
+
+
+class TensorJagged(NamedTuple):
+    """Histories one after another: values [Σ length], offsets int64 [n + 1], target [n]."""
+
+    values: Tensor
+    offsets: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceStream:
+    """A stream of pairs and the store behind it, on one device.
+
+    stream  : the stream this one equals
+    device  : where everything lies and is computed
+    values, offsets : the store's
+    tables  : what the draw reads, by name: float64 or int tensors
+
+    >>> from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
+    >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5], [0, 5])
+    >>> stream = pair_stream(store.leave_last_out().train, SamplingPolicy.named("multi_target"), seed=7)
+    >>> sorted(DeviceStream.of(stream, "cpu").pairs(epoch=0, indices=[0, 1]).target.tolist())
+    [1, 2]
+    """
+
+    stream: PairSampler | PairEnumeration
+    device: torch.device
+    values: Tensor
+    offsets: Tensor
+    tables: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, stream: PairStream, device: torch.device | str = "cpu") -> DeviceStream:
+        """Copy what `stream` reads to `device`; on CPU the arrays are shared. Raises InputError for other streams."""
+        if isinstance(stream, PairSampler):
+            arrays = _draw_arrays(stream.tables)
+        elif isinstance(stream, PairEnumeration):
+            arrays = _numbering_arrays(stream.numbering)
+        else:
+            raise InputError(f"A {type(stream).__name__} cannot be drawn on a device; give what pair_stream returns.")
+        place, store = torch.device(device), stream.view.store
+        tables = {name: _tensor(array, place) for name, array in arrays.items()}
+        return cls(stream, place, _tensor(store.values, place), _tensor(store.offsets, place), tables)
+
+    def pairs(self, epoch: int, indices: Tensor | ArrayLike) -> TensorPairs:
+        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        index = torch.as_tensor(indices, device=self.device)
+        if index.ndim != 1 or (index.numel() and (index.is_floating_point() or index.dtype == torch.bool)):
+            raise InputError(
+                f"Pair indices must be one row of whole numbers; got {index.dtype} of shape {tuple(index.shape)}."
+            )
+        index = index.to(torch.int64)
+        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.stream.pairs_per_epoch):
+            raise InputError(f"Pair indices run from 0 to {self.stream.pairs_per_epoch - 1}, the epoch's last pair.")
+        return self._pairs(check_epoch(epoch), index)
+
+    def consecutive(self, epoch: int, first: int, last: int) -> tuple[TensorPairs, Tensor]:
+        """Return the pairs `first` … `last - 1` of the epoch and their indices, int64 [last - first]."""
+        last = whole_number("last", last, 0, self.stream.pairs_per_epoch)
+        index = torch.arange(whole_number("first", first, 0, last), last, device=self.device)
+        return self._pairs(check_epoch(epoch), index), index
+
+    def jagged(self, pairs: TensorPairs, max_length: int) -> TensorJagged:
+        """Gather the histories, the last `max_length` items of each, and the targets, in the store's dtype."""
+        max_length = whole_number("max_length", max_length, 1)
+        stop = self.offsets[pairs.sequence] + pairs.target
+        length = torch.clamp(pairs.target - pairs.start, max=max_length)
+        bounds = torch.zeros(len(length) + 1, dtype=torch.int64, device=self.device)
+        torch.cumsum(length, 0, out=bounds[1:])
+        total = int(bounds[-1])  # the one wait for the device: the size of the result
+        shift = torch.repeat_interleave(stop - bounds[1:], length, output_size=total)
+        return TensorJagged(
+            self.values.index_select(0, shift.add_(torch.arange(total, device=self.device))),
+            bounds,
+            self.values.index_select(0, stop),
+        )
+
+    def _pairs(self, epoch: int, index: Tensor) -> TensorPairs:
+        stream = self.stream
+        if isinstance(stream, PairSampler):
+            return draw_pairs(self.tables, stream.tables, stream.seed, epoch, index)
+        # As in PairEnumeration.pairs: the epochs cut the endless row of passes into pieces.
+        passes_before, skipped = divmod(epoch * stream.pairs_per_epoch, stream.n_pairs)
+        place = index + skipped
+        if skipped + stream.pairs_per_epoch <= stream.n_pairs:
+            keys: Sequence[int | Tensor] = permutation.round_keys(stream.seed, passes_before).tolist()
+        else:
+            passes = place // stream.n_pairs
+            place = place - passes * stream.n_pairs
+            keys = round_keys(stream.seed, passes + passes_before)
+        return enumerate_pairs(self.tables, stream.numbering, keys, place)
+
+
+def philox(seed: int, epoch: int, block: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Twin of `genpas_plugins.random_stream.philox`: four words of 32 bits, int64 [n] each."""
+    c0, c1 = index & _MASK, index >> 32
+    c2, c3 = torch.full_like(index, epoch), torch.full_like(index, block)
+    k0, k1 = seed & _MASK, seed >> 32
+    for _ in range(ROUNDS):
+        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c1 = (p1 >> 32).bitwise_and_(_MASK).bitwise_xor_(c1).bitwise_xor_(k0), p1.bitwise_and_(_MASK)
+        c2, c3 = (p0 >> 32).bitwise_and_(_MASK).bitwise_xor_(c3).bitwise_xor_(k1), p0.bitwise_and_(_MASK)
+        k0, k1 = (k0 + WEYL[0]) & _MASK, (k1 + WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def uniform(high: Tensor, low: Tensor) -> Tensor:
+    """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
+    return ((high << 21) | (low >> 11)).to(torch.float64) * 2.0**-53
+
+
+def draw_pairs(tables: dict[str, Tensor], constants: DrawTables, seed: int, epoch: int, index: Tensor) -> TensorPairs:
+    """Twin of `genpas_plugins.sampler.draw_pairs`; `constants` says which exponents are infinite or 0."""
+    a0, a1, a2, a3 = philox(seed, epoch, 0, index)
+    b0, b1, b2, b3 = philox(seed, epoch, 1, index)
+    group = torch.searchsorted(tables["group_cumulative"], uniform(a0, a1), right=True)
+    rank = (uniform(a2, a3) * tables["group_count"][group]).to(torch.int64)
+    sequence = tables["order"][tables["group_first"][group] + rank].to(torch.int64)
+    size = tables["group_length"][group] - 1
+    target = _choose(constants.target, tables["target"], size, uniform(b0, b1))
+    start = _choose(constants.start, tables["start"], target, uniform(b2, b3)) - 1
+    return TensorPairs(sequence, start, target)
+
+
+def _choose(table: PowerTable, cumulative: Tensor, size: Tensor, u: Tensor) -> Tensor:
+    if table.last:
+        return size
+    if table.even:
+        return (u * size).to(torch.int64) + 1
+    return torch.searchsorted(cumulative, u * cumulative[size], right=True)
+
+
+def round_keys(seed: int, number: Tensor) -> list[Tensor]:
+    """Twin of `genpas_plugins.permutation.round_keys` for an order of its own for each element, int64 [n] each."""
+    words = [*philox(seed, 0, PERMUTATION, 2 * number), *philox(seed, 0, PERMUTATION, 2 * number + 1)]
+    return words[: permutation.ROUNDS]
+
+
+def permute(index: Tensor, n: int, keys: Sequence[int | Tensor]) -> Tensor:
+    """Twin of `genpas_plugins.permutation.permute`; keys are numbers, or one tensor [n] a round."""
+    a, b = permutation.halves(n)
+    places = _network(index, a, b, keys)
+    if a * b == n:
+        return places
+    outside = torch.nonzero(places >= n).squeeze(1)
+    while len(outside):
+        own = [key if isinstance(key, int) else key[outside] for key in keys]
+        places[outside] = _network(places[outside], a, b, own)
+        outside = outside[places[outside] >= n]
+    return places
+
+
+def _network(x: Tensor, a: int, b: int, keys: Sequence[int | Tensor]) -> Tensor:
+    left = x // b
+    right = x - left * b
+    for number, key in enumerate(keys):
+        if number % 2 == 0:
+            left = (left + _scaled_hash(right, key, a)) % a
+        else:
+            right = (right + _scaled_hash(left, key, b)) % b
+    return left * b + right
+
+
+def _scaled_hash(x: Tensor, key: int | Tensor, size: int) -> Tensor:
+    h = (x & _MASK) ^ key
+    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & _MASK
+    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & _MASK
+    # A hash below 2³² times a side of at most 2³⁰·⁵ + 1 stays below 2⁶³.
+    return ((h ^ (h >> 16)) * size) >> 32
+
+
+def enumerate_pairs(
+    tables: dict[str, Tensor], numbering: PairNumbering, keys: Sequence[int | Tensor], index: Tensor
+) -> TensorPairs:
+    """Twin of `genpas_plugins.enumeration.enumerate_pairs`."""
+    number = permute(index, numbering.total, keys)
+    group = torch.searchsorted(tables["ends"], number, right=True)
+    size = tables["per_sequence"][group]
+    inside = number - tables["begins"][group]
+    rank = inside // size
+    place = inside - rank * size
+    sequence = tables["order"][tables["group_first"][group] + rank].to(torch.int64)
+    if numbering.strategy == "last_target":
+        return TensorPairs(sequence, torch.zeros_like(place), tables["group_length"][group] - 1)
+    if numbering.strategy == "multi_target":
+        return TensorPairs(sequence, torch.zeros_like(place), place + 1)
+    target = ((1 + torch.sqrt(1 + 8 * place.to(torch.float64))) / 2).to(torch.int64)
+    target -= (target * (target - 1) // 2 > place).to(torch.int64)
+    target += (target * (target + 1) // 2 <= place).to(torch.int64)
+    return TensorPairs(sequence, place - target * (target - 1) // 2, target)
+
+
+def _draw_arrays(tables: DrawTables) -> dict[str, NDArray[Any]]:
+    return {
+        "group_cumulative": tables.group_cumulative,
+        "group_length": tables.group_length,
+        "group_first": tables.group_first,
+        "group_count": tables.group_count,
+        "order": tables.order,
+        "target": tables.target.cumulative,
+        "start": tables.start.cumulative,
+    }
+
+
+def _numbering_arrays(numbering: PairNumbering) -> dict[str, NDArray[Any]]:
+    return {
+        "ends": numbering.ends,
+        "begins": np.concatenate([[0], numbering.ends[:-1]]),
+        "per_sequence": numbering.per_sequence,
+        "group_length": numbering.group_length,
+        "group_first": numbering.group_first,
+        "order": numbering.order,
+    }
+
+
+def _tensor(array: NDArray[Any], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # A store's memory map is read-only, and nothing here writes.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
