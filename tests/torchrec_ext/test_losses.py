@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+
+from genpas_plugins.errors import InputError
+from torchrec_ext.losses import (
+    gathered_softmax_loss,
+    global_mean,
+    row_block,
+    sampled_softmax_loss,
+    vocab_parallel_loss,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def group() -> Iterator[Any]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield dist.group.WORLD
+    dist.destroy_process_group()
+
+
+def tensors(scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    numbers = torch.Generator().manual_seed(3)
+    hidden = scale * torch.randn(5, 4, generator=numbers)
+    table = torch.randn(9, 4, generator=numbers)
+    return hidden.requires_grad_(), table.requires_grad_(), torch.tensor([1, 8, 3, 3, 0])
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 4, 5, 9, 100])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_blocks_are_every_row_once_in_order(n_rows: int, world_size: int):
+    blocks = [row_block(n_rows, rank, world_size) for rank in range(world_size)]
+    assert [row for block in blocks for row in block] == list(range(n_rows))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("loss", [gathered_softmax_loss, vocab_parallel_loss])
+def test_losses_and_gradients_are_those_of_cross_entropy(loss: Any, scale: float, group: Any):
+    hidden, table, targets = tensors(scale)
+    weights = torch.arange(1.0, 6.0)
+    expected = functional.cross_entropy(hidden @ table.T, targets, reduction="none")
+    expected_gradients = torch.autograd.grad((weights * expected).sum(), [hidden, table])
+    losses = loss(hidden, table, targets, n_rows=9, group=group)
+    gradients = torch.autograd.grad((weights * losses).sum(), [hidden, table])
+    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(gradients, expected_gradients, atol=1e-5 * scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [-1, 9])
+@pytest.mark.parametrize("loss", [gathered_softmax_loss, vocab_parallel_loss])
+def test_targets_out_of_range_raise(loss: Any, wrong: int, group: Any):
+    hidden, table, targets = tensors()
+    targets[2] = wrong
+    with pytest.raises(InputError, match=rf"Target {wrong} in the batch of rank 0 .* rows 0 to 8"):
+        loss(hidden, table, targets, n_rows=9, group=group)
+
+
+def test_sampled_normaliser_is_the_full_one_in_expectation():
+    hidden, table, targets = tensors()
+    q = torch.arange(1.0, 10.0).double()
+    q /= q.sum()
+    hidden, table = hidden.detach().double(), table.detach().double()
+    scores = hidden @ table.T
+    at_target = scores.gather(1, targets[:, None])[:, 0]
+    expected = torch.zeros(5, dtype=torch.float64)
+    for drawn in product(range(9), repeat=2):  # all draws of two negatives, with their probabilities
+        negatives = torch.tensor(drawn)
+        losses = sampled_softmax_loss(
+            hidden, table[targets], table[negatives], targets=targets, negatives=negatives, log_q=q[negatives].log()
+        )
+        expected += q[negatives].prod() * (losses + at_target).exp()
+    torch.testing.assert_close(expected, scores.exp().sum(1))
+
+
+def test_sampled_with_the_whole_catalogue_is_the_full_softmax():
+    hidden, table, targets = tensors()
+    negatives = torch.arange(9)
+    log_q = torch.full((9,), -math.log(9))
+    losses = sampled_softmax_loss(hidden, table[targets], table, targets=targets, negatives=negatives, log_q=log_q)
+    torch.testing.assert_close(losses, functional.cross_entropy(hidden @ table.T, targets, reduction="none"))
+
+
+@pytest.mark.parametrize("negatives", [[3, 3, 3], []])
+def test_without_negatives_other_than_the_target_the_loss_is_zero(negatives: list[int]):
+    hidden, table, _ = tensors()
+    targets, drawn = torch.full((5,), 3), torch.tensor(negatives, dtype=torch.int64)
+    losses = sampled_softmax_loss(
+        hidden, table[targets], table[drawn], targets=targets, negatives=drawn, log_q=torch.zeros(len(drawn))
+    )
+    losses.sum().backward()
+    assert losses.abs().max() < 1e-6
+    assert torch.isfinite(hidden.grad).all()
+
+
+def test_global_mean_weighs_samples(group: Any):
+    losses = torch.tensor([1.0, 2.0, 6.0])
+    assert global_mean(losses, None, group).item() == pytest.approx(3.0)
+    assert global_mean(losses, torch.tensor([0.0, 3.0, 1.0]), group).item() == pytest.approx(3.0)
