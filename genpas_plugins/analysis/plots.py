@@ -93,7 +93,7 @@ def bars(
     sets = list(groups)
     rows = sorted(order, key=lambda policy: groups[sets[0]][policy])
     finite = [v for values in groups.values() for v in values.values() if math.isfinite(v)]
-    x = Scale(0, max([*finite, 1e-9]), 2, WIDTH - 110)
+    x = Scale(0, max([*finite, 1e-9]), 2, WIDTH - 130)
     row, body, at = 28 + 20 * len(sets), "", 4.0
     for policy in rows:
         index = order.index(policy)

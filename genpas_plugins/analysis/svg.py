@@ -80,7 +80,7 @@ def text_of(value: float) -> str:
         factor = value / 10.0**power
         raised = f"10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
         return raised if abs(factor - 1) < 1e-6 else f"{factor:.2g}·{raised}"  # noqa: PLR2004 – rounding of the division
-    return f"{value:.3g}"
+    return f"{value:.4g}"
 
 
 def percent(share: float) -> str:

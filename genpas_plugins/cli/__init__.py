@@ -44,6 +44,7 @@ class SentenceErrors(TyperGroup):
             )
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt as error:
+            _say("interrupted; what is written is whole, and the same command goes on where it can")
             raise typer.Exit(INTERRUPTED) from error
 
 

@@ -39,7 +39,9 @@ def command(
         str, typer.Option(help="Similarity of inputs behind alignment and discrimination; one that is exact.")
     ] = "recency_containment",
     train: Annotated[bool, typer.Option("--train", help="Train the shortlist through RecBole.")] = False,
-    model: Annotated[str, typer.Option("--model", "-m", help="RecBole's name of the model to train.")] = "SASRec",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="RecBole's name of the model to train. Default: SASRec.")
+    ] = None,
     config: Annotated[
         list[Path] | None,
         typer.Option("--config", "-c", metavar="FILE", help="RecBole YAML; repeatable, the last one wins."),
@@ -52,8 +54,8 @@ def command(
     pairs_per_epoch: Annotated[
         int | None, typer.Option(min=1, help="Pairs an epoch. Default: as many as multi_target has.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every trial.")] = 2020,
-    pruner: Annotated[str, typer.Option(help="median, successive_halving or none.")] = "median",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every trial. Default: 2020.")] = None,
+    pruner: Annotated[str | None, typer.Option(help="median, successive_halving or none. Default: median.")] = None,
     as_json: JSON = False,
 ) -> None:
     """Search (α, β, γ): lowest KL to validation targets, then best alignment / discrimination, then training if asked.
@@ -77,6 +79,9 @@ def command(
         _check_directory(out)
         check_replaceable(out / "genpas.yaml")
     trials = None
+    if not train:
+        _check_untrained(out, [model, config, settings, epochs, seed, pruner])
+    model, pruner, seed = model or "SASRec", pruner or "median", 2020 if seed is None else seed
     if train:
         from genpas_plugins.cli.search_training import RecBoleTrials
         from genpas_plugins.search.study import check_pruner
@@ -86,8 +91,6 @@ def command(
         check_pruner(pruner)
         more = {"seed": seed, "epochs": epochs, "pairs_per_epoch": pairs_per_epoch}
         trials = RecBoleTrials.checked(store, out, model, config or (), settings or (), **more)
-    elif config or settings or epochs is not None:
-        raise InputError("--config, --set and --epochs are for training; add --train.")
     typer.echo(f"{len(grid):,} points: " + _axes(grid), err=True)
 
     started = time.perf_counter()
@@ -123,7 +126,15 @@ def command(
         return
     _print(result)
     if out is not None:
-        typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, which RecBole takes with --config.")
+        typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, for RecBole beside a model's --config.")
+
+
+def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
+    """Raise InputError where training is meant but not asked for, or a trained choice would be replaced."""
+    if any(option not in (None, []) for option in training_options):
+        raise InputError("--model, --config, --set, --epochs, --seed and --pruner are for training; add --train.")
+    if out is not None and (out / "study.db").exists():
+        raise InputError(f"{out} holds a trained study, whose choice this would replace; add --train or another --out.")
 
 
 def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:

@@ -71,7 +71,12 @@ def command(
             if nproc > 1 and (told := re.search(r"errors\.InputError: (.+)", str(error))):
                 raise InputError(told[1]) from error
             if isinstance(error, ValueError | NotImplementedError) and _is_about_settings(error):
-                raise InputError(f"RecBole refuses these settings: {error}") from error
+                hint = (
+                    " Add train_neg_sample_args: ~ to the configuration."
+                    if "train_neg_sample_args" in str(error)
+                    else ""
+                )
+                raise InputError(f"RecBole refuses these settings: {error}{hint}") from error
             raise
     result = dict(result or {})
     if as_json:

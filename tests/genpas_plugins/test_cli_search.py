@@ -138,6 +138,20 @@ def test_a_store_that_is_too_short_is_refused(lengths: tuple[int, int], told: st
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", [("--model", "GRU4Rec"), ("--pruner", "none"), ("--seed", "5"), ("--epochs", "2")])
+def test_training_options_without_training_are_refused(option, search: Run, saved: Path, tmp_path: Path):
+    done = search(saved, *option, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "add --train" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trained_choice_is_not_replaced_by_an_untrained_one(search: Run, saved: Path, tmp_path: Path):
+    (tmp_path / "study.db").touch()
+    done = search(saved, "--out", tmp_path)
+    assert done.exit_code == 2 and "holds a trained study" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["study.db"]
+
+
 def test_a_configuration_of_the_user_s_own_is_not_replaced(search: Run, saved: Path, tmp_path: Path):
     (tmp_path / "genpas.yaml").write_text("genpas: multi_target\n")
     done = search(saved, "--out", tmp_path)
