@@ -20,7 +20,7 @@ from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.configuration import PREFIX, SECTION
 
 OURS_ALONE = ("strategy", "pairs_per_epoch", "time_order")
-"""Words of the section that mean nothing to RecBole or its models: written outside, they would silently do nothing."""
+"""Words of the section that RecBole does not know: written outside it, they would silently do nothing."""
 
 REPORT = "trained_on"
 """The Config key under which a run keeps what it trained on."""
@@ -63,14 +63,14 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
             )
     where = _where(config, config_files, [key for key in final if _is_ours(str(key))])
     section = GenPASConfig.from_config(final, where)
+    if section is None:
+        return
     for key in OURS_ALONE:
         if key in final:
             raise InputError(
                 f"{_where(config, config_files, [key])}: {key} belongs inside the {SECTION} key, "
                 f"or is written {PREFIX}{key}."
             )
-    if section is None:
-        return
     model = config.model
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
         raise InputError(f"{where}: {SECTION} draws pairs for sequential models; {model} is not one. Remove the key.")

@@ -185,3 +185,7 @@ def test_a_script_with_a_wrong_key_ends_with_the_sentence_and_leaves_nothing(set
 def test_a_word_of_the_section_outside_it_is_refused(settings: dict[str, Any], key: str):
     with pytest.raises(InputError, match=f"{key} belongs inside the genpas key, or is written genpas_{key}"):
         Config("SASRec", "tiny", config_dict={**settings, "genpas": "multi_target", key: "stock"})
+
+
+def test_without_the_section_its_words_belong_to_whoever_uses_them(settings: dict[str, Any]):
+    assert Config("SASRec", "tiny", config_dict={**settings, "strategy": "mine"})["strategy"] == "mine"
