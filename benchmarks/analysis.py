@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.goals import Goal
 from benchmarks.jobs import Job
-from benchmarks.report import Grid
+from benchmarks.report import Grid, goals_grid
 from benchmarks.sizes import Shape
 from genpas_plugins import SamplingPolicy, SequenceStore
 from genpas_plugins.analysis.alignment import alignment_discrimination, alignment_discriminations
@@ -187,7 +187,6 @@ def tables(sections: dict[str, list[dict[str, Any]]], goals: Sequence[Goal]) -> 
         for record in sections.get("scale", [])
     ]
     head = ["store", "backend", "policy", "KL ms", "A/D s", "KL to test", "A/D"]
-    goal_rows = [[goal.section, goal.what, goal.bound_text, goal.measured_text, goal.verdict] for goal in goals]
     found = [
         Grid("One KL, and one exact alignment and discrimination, against test", head, figures_rows),
         Grid(
@@ -201,8 +200,7 @@ def tables(sections: dict[str, list[dict[str, Any]]], goals: Sequence[Goal]) -> 
             scale_rows,
         ),
     ]
-    goal_head = ["measurement", "goal", "bound", "measured", "verdict"]
-    return [*(grid for grid in found if grid.rows), Grid("Goals", goal_head, goal_rows)]
+    return [*(grid for grid in found if grid.rows), goals_grid(goals)]
 
 
 def _by_way(records: Sequence[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:

@@ -25,7 +25,19 @@ ONE_THREAD = dict.fromkeys(
 )
 """Environment of every measuring process."""
 
-DISTRIBUTIONS = ("genpas-plugins", "numpy", "numba", "pyarrow", "polars", "pandas", "torch", "recbole")
+DISTRIBUTIONS = (
+    "genpas-plugins",
+    "numpy",
+    "numba",
+    "pyarrow",
+    "polars",
+    "pandas",
+    "torch",
+    "recbole",
+    "torchrec",
+    "fbgemm-gpu",
+    "fbgemm-gpu-cpu",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -47,6 +59,16 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_at_start": round(os.getloadavg()[0], 2),
     }
+
+
+def busy_elsewhere() -> float:
+    """Return the core seconds since the start of the machine that went to others than finished measuring processes."""
+    user, nice, system, _idle, _wait, irq, soft_irq, *_ = (
+        int(word) for word in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    )
+    own = os.times()
+    busy = (user + nice + system + irq + soft_irq) / os.sysconf("SC_CLK_TCK")
+    return busy - own.user - own.system - own.children_user - own.children_system
 
 
 def versions() -> dict[str, str | None]:

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks import iteration, large_store, preparation, sampler
 from benchmarks.goals import Goal
 
-SECTIONS = {module.SECTION: module for module in (preparation, iteration, sampler, large_store)}
+_NOT_QUIET = "The machine was not quiet: other work took turns with the measurements, which widens the spreads."
 GOAL_HEAD = ["measurement", "goal", "bound", "measured", "verdict"]
 
 
@@ -26,16 +25,10 @@ class Grid:
     rows: list[list[str]]
 
 
-def goals_of(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
-    """Return the goals of every section that was measured."""
-    return [goal for name, records in sections.items() for goal in SECTIONS[name].goals(records)]
-
-
-def grids(sections: dict[str, list[dict[str, Any]]], goals: Sequence[Goal]) -> list[Grid]:
-    """Return a table for each section that was measured, and the one of the goals."""
-    found = [Grid(SECTIONS[name].TITLE, *SECTIONS[name].table(records)) for name, records in sections.items()]
+def goals_grid(goals: Sequence[Goal]) -> Grid:
+    """Return the table of the goals, which stands last of a run's tables."""
     rows = [[goal.section, goal.what, goal.bound_text, goal.measured_text, goal.verdict] for goal in goals]
-    return [*found, Grid("Goals", GOAL_HEAD, rows)]
+    return Grid("Goals", GOAL_HEAD, rows)
 
 
 def show(console: Console, results: dict[str, Any], tables: Sequence[Grid]) -> None:
@@ -52,13 +45,7 @@ def show(console: Console, results: dict[str, Any], tables: Sequence[Grid]) -> N
         console.print(Text(message, style="yellow"))
 
 
-def markdown(
-    results: dict[str, Any],
-    tables: Sequence[Grid],
-    *,
-    module: str = "benchmarks.bench_data",
-    title: str = "Data path: what it costs",
-) -> str:
+def markdown(results: dict[str, Any], tables: Sequence[Grid], *, module: str, title: str) -> str:
     """Return the Markdown file: what it ran on, then goals and tables."""
     hardware, commit = results["hardware"], results["commit"]
     revision = f"`{commit['hash']}`" if commit["hash"] else "unknown"
@@ -69,8 +56,9 @@ def markdown(
         ("commit", revision + (", and changes that were not committed" if commit["dirty"] else "")),
         ("cpu", f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, {hardware['machine']}"),
         ("load before the start", str(hardware["load_at_start"])),
+        ("other work meanwhile", f"{results['other_load']} cores on average"),
         ("threads", f"{results['threads']} in every measuring process"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version)),
         *((f"data: {name}", shape) for name, shape in results["data"].items()),
     ]
     parts = [
@@ -78,6 +66,7 @@ def markdown(
         f"# {title}",
         _rows_to_markdown(["", ""], [list(fact) for fact in facts]),
         "Spreads are median (lowest–highest).",
+        *([_NOT_QUIET] if results["other_load"] > 0.25 else []),
         *(f"Skipped: {message}" for message in results["skipped"]),
         *(f"## {grid.title}\n\n{_rows_to_markdown(grid.head, grid.rows)}" for grid in [tables[-1], *tables[:-1]]),
     ]

@@ -42,6 +42,11 @@ def rates(stages: Mapping[Name, Callable[[], int]], repeats: int) -> dict[Name, 
     return {name: spread(values) for name, values in seen.items()}
 
 
+def inverse(of: Spread) -> Spread:
+    """Turn the spread of things per second into that of seconds a thing."""
+    return {"median": 1 / of["median"], "min": 1 / of["max"], "max": 1 / of["min"]}
+
+
 def text(of: Spread, digits: int, unit: float = 1.0) -> str:
     """Show a spread in units of `unit`: "12.3 (11.9-13.0)"; without the range where there is one value only."""
     median, low, high = (f"{of[key] / unit:,.{digits}f}" for key in ("median", "min", "max"))
