@@ -1,0 +1,47 @@
+"""Work that fails on all ranks or on none, so that no rank waits for one that has given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
+
+from genpas_plugins.errors import InputError
+
+T = TypeVar("T")
+
+
+def together(work: Callable[[], T], group: dist.ProcessGroup) -> list[T]:
+    """Return what `work`, which must not communicate, returns on each rank: collective.
+
+    Raises, on all ranks, InputError if `work` raises that on any, OSError if it raises anything else, with the reason.
+    """
+    mine: tuple[T | None, str | None, bool] = None, None, False
+    try:
+        mine = work(), None, False
+    except Exception as error:
+        mine = None, reason_of(error), isinstance(error, InputError)
+    everyone: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(everyone, mine, group=group)
+    for rank, (_, reason, is_input) in enumerate(everyone):
+        if reason is not None:
+            raise InputError(reason) if is_input else OSError(f"{reason} (rank {rank})")
+    return [result for result, _, _ in everyone]
+
+
+def on_rank_0(work: Callable[[], T], group: dist.ProcessGroup) -> T:
+    """Return on all ranks what `work` returns on the group's first; raise on all if it raises there: collective."""
+    first = dist.get_rank(group) == 0
+    return cast("T", together(lambda: work() if first else None, group)[0])
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error's message, with the error's name unless it is an OSError or a ValueError."""
+    if isinstance(error, CheckpointException):
+        return "; ".join(f"{reason_of(cause)} (rank {rank})" for rank, (cause, _) in error.failures.items())
+    if isinstance(error, InputError):
+        return str(error)
+    line = str(error).strip().partition("\n")[0].rstrip(".")
+    return line if isinstance(error, OSError | ValueError) and line else f"{type(error).__name__} {line}".strip()

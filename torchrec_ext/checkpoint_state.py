@@ -1,0 +1,74 @@
+"""The state that a checkpoint holds: nested dicts taken apart, copied, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.distributed._shard.sharded_tensor.api import ShardedTensor, ShardedTensorBase
+from torch.distributed._shard.sharded_tensor.shard import Shard
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.stateful import Stateful
+
+from genpas_plugins.errors import InputError
+
+VALUE = "a plain value"
+_PLAIN = (bool, int, float, str, type(None))
+_NAMED = 5
+
+
+def as_dicts(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state with `state_dict()` in place of the objects that have it."""
+    return {key: part.state_dict() if isinstance(part, Stateful) else part for key, part in state.items()}
+
+
+def entries_of(part: dict[Any, Any], path: str = "") -> Iterator[tuple[str, tuple[dict[Any, Any], Any]]]:
+    """Yield (name, (dict, key)) for every tensor and plain value in nested dicts; the name is the path to it.
+
+    Raises InputError for any other kind of entry.
+    """
+    for key, value in part.items():
+        name = f"{path}{key}"
+        if isinstance(value, dict):
+            yield from entries_of(value, f"{name}/")
+        elif isinstance(value, Tensor) or type(value) in _PLAIN:
+            yield name, (part, key)
+        else:
+            raise InputError(
+                f"The state's entry {name} is a {type(value).__name__}; a checkpoint holds tensors, numbers, strings, "
+                "booleans and None, in dicts."
+            )
+
+
+def copy_on_cpu(tensor: Tensor) -> Tensor:
+    """Return a copy on CPU that training does not change; of a sharded tensor, a copy of this rank's shards."""
+    if not isinstance(tensor, ShardedTensor):
+        return tensor.detach().to("cpu", copy=True)
+    shards = [Shard(shard.tensor.detach().to("cpu", copy=True), shard.metadata) for shard in tensor.local_shards()]
+    # The base class's, because ShardedTensor's own wants the shards on the device that the metadata names.
+    copy: Tensor = ShardedTensorBase._init_from_local_shards_and_global_metadata(shards, tensor.metadata())
+    return copy
+
+
+def shape_of(entry: Any) -> str:
+    """Return dtype and shape of a tensor, or of DCP's description of one, in words; `VALUE` for a plain value."""
+    if isinstance(entry, ShardedTensor):  # its own size() warns that it will be replaced
+        size, dtype = entry.metadata().size, entry.metadata().tensor_properties.dtype
+    elif isinstance(entry, Tensor):
+        size, dtype = entry.shape, entry.dtype
+    elif isinstance(entry, TensorStorageMetadata):
+        size, dtype = entry.size, entry.properties.dtype
+    else:
+        return VALUE
+    return f"{str(dtype).removeprefix('torch.')} {[*size]}"
+
+
+def differences(saved: Mapping[str, str], live: Mapping[str, str]) -> str:
+    """Return what differs between names with shapes, in words, the first few; empty if nothing does."""
+    both = [name for name in live if name in saved]
+    wrong = [f"{name} is {saved[name]} there, {live[name]} here" for name in both if saved[name] != live[name]]
+    wrong += [f"{name} is missing there" for name in live if name not in saved]
+    wrong += [f"{name} is missing here" for name in saved if name not in live]
+    more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+    return "; ".join(wrong[:_NAMED]) + more
