@@ -26,7 +26,7 @@ from fbgemm_gpu.split_embedding_configs import EmbOptimType
 from fbgemm_gpu.split_table_batched_embeddings_ops_common import BoundsCheckMode
 from torch import Tensor, nn
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
-from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
 from torchrec.distributed.types import ShardingEnv
 from torchrec.modules.embedding_configs import EmbeddingConfig
 from torchrec.modules.embedding_modules import EmbeddingCollection
@@ -221,7 +221,8 @@ def shard(
         For unknown names, a model that cannot be sharded, Adam on CPU, a table too large, no process group.
     """
     device = torch.device(device)
-    _check_names(sharding, output, optimizer, device)
+    check_names(sharding, output, optimizer)
+    check_optimizer(optimizer, device)
     if not dist.is_initialized():
         raise InputError(
             "No process group: call torch.distributed.init_process_group first, or start the program with torchrun."
@@ -256,6 +257,8 @@ def shard(
         device=device,
         plan=plan,
         sharders=[sharder],
+        # Else DDP orders its buckets anew after its first step, and a resumed run adds up gradients in another order.
+        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
     )
     for offsets, shard_weights in local_shards(sharded):
         rows, columns = (slice(at, at + size) for at, size in zip(offsets, shard_weights.shape, strict=True))
@@ -330,7 +333,8 @@ def _world() -> dist.ProcessGroup:
     return world
 
 
-def _check_names(sharding: str, output: str, optimizer: str, device: torch.device) -> None:
+def check_names(sharding: str, output: str, optimizer: str) -> None:
+    """Raise InputError for a name that `shard` does not know."""
     for name, value, known in (
         ("sharding", sharding, SHARDINGS),
         ("output", output, FEATURES),
@@ -338,6 +342,10 @@ def _check_names(sharding: str, output: str, optimizer: str, device: torch.devic
     ):
         if value not in known:
             raise InputError(f"{name} {value!r} is unknown.{nearest(value, known)}")
+
+
+def check_optimizer(optimizer: str, device: torch.device) -> None:
+    """Raise InputError if fbgemm cannot run the item table's optimizer on the device."""
     if optimizer == "adam" and device.type == "cpu":
         raise InputError(
             "optimizer 'adam' for the item table needs a CUDA device: fbgemm has no fused Adam for the CPU. "

@@ -1,0 +1,340 @@
+"""Evaluate a sharded model by full ranking: every rank scores its own block of the item table, and the best are merged.
+
+    users of a batch, shared ──> hidden [B, D] ──all-gather──> hidden [G, D] @ own block [M, D] ──> best k of the block
+    metrics by RecBole's Evaluator <── items [G, k] <── best k of W × k candidates <──all-gather── keys [G, k]
+
+A candidate travels as one whole number, its *key*: the score's bits in an order-preserving form above, the item
+number, falling, below. Keys compare as (score, lower item number first) and no two are equal, so the ranking is a
+function of the scores alone. Scores themselves may differ in their last bits between numbers of ranks.
+
+Shapes: B histories of this rank, G of all ranks, D dimensions, M rows of this rank's block, W ranks.
+"""
+
+# ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from torchrec_ext.environment import require_torchrec
+
+require_torchrec()
+
+import torch
+import torch.distributed as dist
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.evaluator import Evaluator
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.register import metric_information
+from torch import Tensor, nn
+from torch.nn import functional
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.sparse.jagged_tensor import JaggedTensor
+
+import recbole_ext  # noqa: F401 – mends RecBole for current numpy
+from genpas_plugins.errors import InputError, nearest
+from torchrec_ext.batch import HISTORY, PairBatch
+from torchrec_ext.losses import gather_rows, row_block
+from torchrec_ext.shard import (
+    ShardableRecommender,
+    output_layer,
+    own_rows,
+    whole_table,
+    with_output_rows,
+)
+
+SCORES_AT_ONCE = 2**25  # 128 MiB of float32
+_LOW, _INT32_MAX = 0xFFFFFFFF, 0x7FFFFFFF
+_NOTHING = torch.iinfo(torch.int64).min  # below the key of every score
+_POSITIVE_NAN = 0x7FC00000
+
+
+class TopItems(NamedTuple):
+    """The best items of some histories, best first: `items` int64 [B, k] and their `scores` float32 [B, k]."""
+
+    items: Tensor
+    scores: Tensor
+
+
+def evaluate(
+    sharded: DistributedModelParallel,
+    loader: FullSortEvalDataLoader,
+    config: Any,
+    *,
+    item_counts: Mapping[int, int] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, float]:
+    """Return RecBole's metrics of a full ranking, the same on every rank: a collective call.
+
+    The figures are those of RecBole's `trainer.evaluate` with the same weights, up to scores that tie: RecBole leaves
+    their order to the sort, here the lower item number comes first. Dropout is off, nothing is learnt, and training
+    goes on as if there had been no evaluation.
+
+    Parameters
+    ----------
+    sharded : what `shard` returned, detached from any training pipeline
+    loader : RecBole's loader of a validation or test set, on every rank the whole one; a step's users are shared by
+        the ranks
+    config : RecBole's configuration; metrics, topk and metric_decimal_place count
+    item_counts : how often each item is in the training data (`train_data.dataset.item_counter`); AveragePopularity
+        and TailPercentage need it
+    progress : called after each batch with the number of users done, on every rank
+
+    Raises
+    ------
+    InputError
+        On every rank, for metrics that need the score of every item (AUC, LogLoss …), evaluation among sampled items,
+        a topk larger than the catalogue, and data that do not fit the model.
+    """
+    _check_metrics(config["metrics"], item_counts)
+    if not isinstance(loader, FullSortEvalDataLoader):
+        raise InputError(
+            f"A sharded model is evaluated by full ranking, but eval_args has mode {config['eval_args']['mode']!r}. "
+            "Set eval_args: {mode: full}."
+        )
+    dataset, layer = loader._dataset, output_layer(sharded)
+    n_users, k = len(dataset), max(config["topk"])
+    check_catalogue(sharded, dataset.item_num - 1)
+    _check_fit(layer.model, dataset, n_users)
+    _check_k(k, layer.n_rows)
+    rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
+    found = []
+    with _evaluating(sharded):
+        own = output_rows(sharded)
+        for begin in range(0, n_users, loader.step):
+            end = min(begin + loader.step, n_users)
+            bounds = [begin + (end - begin) * at // world_size for at in range(world_size + 1)]
+            history = _histories(loader, layer.model, range(bounds[rank], bounds[rank + 1])).to(sharded.device)
+            sizes = [after - before for before, after in pairwise(bounds)]
+            hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
+            found.append(_merged(hidden, own, k, layer.n_rows, layer.group).items)
+            if progress is not None:
+                progress(end)
+        items = torch.cat(found).cpu()
+    struct = DataStruct()
+    hits = items == dataset.inter_feat[loader.iid_field][:, None]
+    struct.set("rec.topk", functional.pad(hits.int(), (0, 1), value=1))  # one relevant item a user
+    struct.set("rec.items", items)
+    struct.set("data.num_items", dataset.item_num)
+    struct.set("data.count_items", item_counts)
+    return {name: float(value) for name, value in Evaluator(config).evaluate(struct).items()}
+
+
+def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, own: Tensor) -> TopItems:
+    """Return the k best items of this rank's histories, never row 0: a collective call.
+
+    Ranks may have different numbers of histories, or none. Equal scores rank by item number, lower first; NaN ranks
+    above all, as in torch.topk. Dropout is off and nothing is learnt, as in `evaluate`.
+
+    Parameters
+    ----------
+    sharded : what `shard` returned, detached from any training pipeline
+    history : jagged item numbers, int64, of 1 to MAX_ITEM_LIST_LENGTH items each, oldest first
+    k : how many; the same on every rank, 1 to the number of items
+    own : float tensor [M, D], this rank's `output_rows`
+    """
+    layer = output_layer(sharded)
+    _check_k(k, layer.n_rows)
+    rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
+    size = torch.tensor([len(history.lengths())], device=sharded.device)
+    with _evaluating(sharded):
+        sizes: list[int] = gather_rows(size, [1] * world_size, layer.group).tolist()
+        if not any(sizes):
+            none = own.new_empty(0, k)
+            return TopItems(none.long(), none)
+        hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
+        items, scores = _merged(hidden, own, k, layer.n_rows, layer.group)
+    return TopItems(items.split(sizes)[rank], scores.split(sizes)[rank])
+
+
+def output_rows(sharded: DistributedModelParallel) -> Tensor:
+    """Return the rows of the table that this rank scores, float [M, D], as they are now: a collective call.
+
+    They are those of `losses.row_block`; under row-wise sharding they are on the rank already.
+    """
+    ids = own_rows(sharded)
+    with _evaluating(sharded):
+        rows = _looked_up(sharded, JaggedTensor(values=ids[:0], lengths=ids.new_zeros(1)), ids)
+        own: Tensor = rows[_output_key(sharded)].values()
+    _check_looked_up(own, ids)
+    return own
+
+
+def check_catalogue(sharded: DistributedModelParallel, n_items: int) -> None:
+    """Raise InputError where the item table is not one of `n_items` items and padding."""
+    n_rows = output_layer(sharded).n_rows
+    if n_rows != n_items + 1:
+        raise InputError(
+            f"The model's item table has {n_rows} rows, for the items 1 to {n_rows - 1} and padding; the data have the "
+            f"items 1 to {n_items}. Build the model for the data it is used with."
+        )
+
+
+def recbole_state(sharded: DistributedModelParallel) -> dict[str, Tensor]:
+    """Return the state_dict of the unsharded RecBole model, copied to the CPU, on every rank: a collective call."""
+    table = whole_table(sharded)
+    rest = output_layer(sharded).model.state_dict()
+    return {
+        "item_embedding.weight": table.cpu(),
+        **{name: value.detach().to("cpu", copy=True) for name, value in rest.items()},
+    }
+
+
+@contextmanager
+def _evaluating(sharded: DistributedModelParallel) -> Iterator[None]:
+    """Turn off gradients, dropout and fbgemm's count of steps, and put all back as it was."""
+    modes = [(module, module.training) for module in sharded.modules()]
+    # fbgemm counts a lookup as a step of Adam whether or not it is in training.
+    counts = [(count, count.clone()) for count in _step_counts(sharded)]
+    sharded.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for count, before in counts:
+            count.copy_(before)
+
+
+def _step_counts(sharded: DistributedModelParallel) -> list[Tensor]:
+    lookups = [part for lookup in _collection(sharded)._lookups for part in lookup.modules()]
+    return [getattr(part, name) for part in lookups for name in ("iter", "iter_cpu") if hasattr(part, name)]
+
+
+def _collection(sharded: DistributedModelParallel) -> Any:
+    (recommender,) = (module for module in sharded.modules() if isinstance(module, ShardableRecommender))
+    items: Any = recommender.items
+    if getattr(items.forward, "__func__", None) is not type(items).forward:
+        raise InputError(
+            "The model is in a training pipeline, which has replaced its lookups. Call the pipeline's detach() before "
+            "evaluating and attach() afterwards."
+        )
+    return items
+
+
+def _output_key(sharded: DistributedModelParallel) -> str:
+    return "negatives" if output_layer(sharded).output == "sampled" else "all"
+
+
+def _looked_up(sharded: DistributedModelParallel, history: JaggedTensor, output: Tensor) -> Mapping[str, JaggedTensor]:
+    """Return the rows of jagged histories, at least one, and of the ids `output`."""
+    ids = history.values()
+    # The keys come in the order of a training batch: TorchRec takes them by position after the first one.
+    offsets = functional.pad(history.lengths().cumsum(0), (1, 0))
+    pairs = PairBatch.of(ids, offsets, ids.new_zeros(len(offsets) - 1), offsets[:-1], 0)
+    features = with_output_rows(pairs, _output_key(sharded), output).features
+    rows: Mapping[str, JaggedTensor] = _collection(sharded)(features)
+    return rows
+
+
+def _check_looked_up(rows: Tensor, ids: Tensor) -> None:
+    if len(rows) != len(ids):
+        raise RuntimeError(
+            f"The lookup answered {len(ids)} ids with {len(rows)} rows: the model was trained with batches whose keys "
+            "come in another order. Make them with PairBatch and with_output_rows."
+        )
+
+
+def _encoded(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor:
+    """Return the hidden states [B, D]; B may be 0, the lookup needs a history all the same."""
+    n_histories = len(history.lengths())
+    if n_histories == 0:
+        one = torch.ones(1, dtype=torch.int64, device=sharded.device)
+        history = JaggedTensor(values=one, lengths=one)
+    ids = history.values().long()
+    history = JaggedTensor(values=ids, lengths=history.lengths().long())
+    rows = _looked_up(sharded, history, ids[:0])[HISTORY]
+    _check_looked_up(rows.values(), ids)
+    return output_layer(sharded).hidden(rows, history)[:n_histories]
+
+
+def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -> JaggedTensor:
+    """Return the histories of the users at these places of the loader's data set."""
+    if not users:
+        none = torch.empty(0, dtype=torch.int64)
+        return JaggedTensor(values=none, lengths=none)
+    # By place, not through the loader's iterator: each rank prepares its own share only.
+    interaction = loader.collate_fn(list(users))[0]
+    padded, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
+    present = torch.arange(padded.shape[1]) < lengths[:, None]
+    return JaggedTensor(values=padded[present], lengths=lengths)
+
+
+def _merged(hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup) -> TopItems:
+    """Return the best k of all ranks' blocks for hidden states [G, D], the same on every rank."""
+    world_size = dist.get_world_size(group)
+    first = row_block(n_rows, dist.get_rank(group), world_size).start
+    if first == 0:
+        own, first = own[1:], 1  # padding is never recommended
+    at_once = max(SCORES_AT_ONCE // max(len(own), 1), 1)
+    keys = torch.cat([_top_keys((part @ own.T).float(), first, k) for part in hidden.split(at_once)])
+    of_ranks = gather_rows(keys, [len(keys)] * world_size, group).view(world_size, len(keys), k)
+    return _read(of_ranks.transpose(0, 1).flatten(1).topk(k).values)
+
+
+def _top_keys(scores: Tensor, first: int, k: int) -> Tensor:
+    """Return the k greatest keys [G, k] of scores [G, M] of the items from `first` on, filled up where M < k."""
+    n_items = scores.shape[1]
+    # One more than asked for shows whether a tie crosses the boundary, where topk may take any of the equal ones.
+    values, columns = scores.topk(min(k + 1, n_items))
+    keys = _keys(values, columns + first)
+    if n_items > k:
+        crossing = (keys[:, k - 1] >> 32 == keys[:, k] >> 32).nonzero()[:, 0]
+        items = torch.arange(first, first + n_items, device=scores.device)
+        keys[crossing] = _keys(scores[crossing], items).topk(k + 1).values
+    return functional.pad(keys.topk(min(k, n_items)).values, (0, max(k - n_items, 0)), value=_NOTHING)
+
+
+def _keys(scores: Tensor, items: Tensor) -> Tensor:
+    """Return int64 keys that order by score, then by falling item number; items must be below 2**32."""
+    bits = (scores + 0.0).view(torch.int32)  # adding makes -0 and 0, which are equal, of the same bits
+    bits = torch.where(scores.isnan(), _POSITIVE_NAN, bits)
+    return (_flipped(bits).long() << 32) | (_LOW - items)
+
+
+def _read(keys: Tensor) -> TopItems:
+    return TopItems(_LOW - (keys & _LOW), _flipped((keys >> 32).int()).view(torch.float32))
+
+
+def _flipped(bits: Tensor) -> Tensor:
+    """Map the int32 bits of floats to numbers of the same order, and back."""
+    return bits ^ ((bits >> 31) & _INT32_MAX)
+
+
+def _check_k(k: int, n_rows: int) -> None:
+    if not 1 <= k < n_rows:
+        raise InputError(f"The {k} best items are asked for (topk); the catalogue has {n_rows - 1}.")
+
+
+def _check_fit(model: nn.Module, dataset: Any, n_users: int) -> None:
+    if n_users == 0:
+        raise InputError("There is no user to evaluate: the validation or test set is empty. Change eval_args: split.")
+    longest, takes = dataset.config["MAX_ITEM_LIST_LENGTH"], model.max_seq_length
+    if longest > takes:
+        raise InputError(
+            f"The data's histories have up to {longest} items, but the model takes {takes}. Give both the same "
+            "MAX_ITEM_LIST_LENGTH."
+        )
+
+
+def _check_metrics(metrics: Sequence[str], item_counts: Mapping[int, int] | None) -> None:
+    for metric in metrics:
+        if metric.lower() not in metric_information:
+            raise InputError(f"metrics: {metric!r} is unknown.{nearest(metric.lower(), metric_information)}")
+    given = {"rec.topk", "rec.items", "data.num_items", "data.count_items"}
+    full = [metric for metric in metrics if not given.issuperset(metric_information[metric.lower()])]
+    if full:
+        raise InputError(
+            f"metrics: {', '.join(full)} cannot be computed for a sharded model, which ranks without the scores of all "
+            "items in one place. Use metrics of the best items, such as NDCG, Recall, Hit, MRR."
+        )
+    counting = [metric for metric in metrics if "data.count_items" in metric_information[metric.lower()]]
+    if counting and item_counts is None:
+        raise InputError(
+            f"metrics: {', '.join(counting)} needs the number of times that each item is in the training data. Pass "
+            "item_counts=train_data.dataset.item_counter, or leave it out."
+        )
