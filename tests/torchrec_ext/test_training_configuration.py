@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torchrec")
+
+import yaml
+
+from genpas_plugins.errors import InputError
+from torchrec_ext.training_configuration import TrainingConfig, check_recbole
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "torchrec"
+
+RECBOLE: dict[str, Any] = {
+    **{"learner": "adam", "learning_rate": 0.001, "epochs": 3, "train_batch_size": 8, "eval_step": 1},
+    **{
+        "stopping_step": 10,
+        "eval_batch_size": 8,
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "metrics": ["NDCG", "Recall"],
+        "topk": [5, 10],
+        "valid_metric": "NDCG@10",
+    },
+    "eval_args": {"mode": {"valid": "full", "test": "full"}},
+    **dict.fromkeys(["clip_grad_norm", "enable_amp", "enable_scaler", "transform", "log_wandb"]),
+}
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_files_to_copy_are_valid(file: Path):
+    TrainingConfig.from_config(yaml.safe_load(file.read_text()), str(file))
+
+
+def test_without_a_section_the_defaults_and_the_file_to_copy_says_them():
+    assert TrainingConfig.from_config({}) == TrainingConfig()
+    copied = TrainingConfig.from_config(yaml.safe_load((CONFIGS / "row_wise.yaml").read_text()))
+    assert copied == TrainingConfig()
+
+
+def test_a_flat_key_wins_over_the_section():
+    config = {"torchrec": {"output": "gather", "keep_last": 5}, "torchrec_keep_last": 7, "seed": 1}
+    assert TrainingConfig.from_config(config) == TrainingConfig(output="gather", keep_last=7)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"torchrec": {"shardin": "row_wise"}}, "torchrec has no key 'shardin'. Did you mean 'sharding'"),
+        ({"torchrec_shardin": "row_wise"}, "torchrec has no key 'shardin'. Did you mean 'sharding'"),
+        ({"torch_rec": {}}, "no key 'torch_rec'. Did you mean 'torchrec'"),
+        ({"torchrec": "row_wise"}, "must hold keys such as"),
+        ({"torchrec": {"sharding": "rows"}}, "sharding 'rows' is unknown"),
+        ({"torchrec": {"output": ["gather"]}}, "output must be a word"),
+        ({"torchrec": {"learning_rate": "high"}}, "learning_rate must be a number above 0, not 'high'"),
+        ({"torchrec": {"learning_rate": float("nan")}}, "learning_rate must be a number above 0"),
+        ({"torchrec": {"learning_rate": True}}, "learning_rate must be a number above 0"),
+        ({"torchrec": {"checkpoint_every": 0}}, "checkpoint_every must be a whole number from 1 on, not 0"),
+        ({"torchrec": {"keep_last": None}}, "keep_last must be a whole number from 1 on, not None"),
+        ({"torchrec": {"memory_per_rank": "4GB"}}, "memory_per_rank must be a whole number"),
+        ({"torchrec": {"output": "sampled"}}, "output sampled needs negatives"),
+        ({"torchrec": {"negatives": 100}}, "negatives is 100, but output vocab_parallel scores all items"),
+    ],
+)
+def test_sections_that_cannot_be(config: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        TrainingConfig.from_config(config, "a.yaml")
+
+
+def test_recboles_settings_that_can_be():
+    check_recbole(RECBOLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clip_grad_norm": {"max_norm": 5}}, "clip_grad_norm is .* updated during the backward pass"),
+        ({"enable_amp": True}, "enable_amp"),
+        ({"learner": "adm"}, "learner is 'adm'. Did you mean 'adam'"),
+        ({"epochs": 0}, "epochs must be a whole number from 1 on"),
+        ({"learning_rate": -1}, "learning_rate must be a number above 0, not -1"),
+        ({"eval_args": {"mode": {"valid": "uni100", "test": "full"}}}, "mode full, uni100; a sharded model ranks all"),
+        ({"valid_metric": "NDCG@20"}, "valid_metric is 'NDCG@20'.* Did you mean 'ndcg@10'"),
+    ],
+)
+def test_recboles_settings_that_cannot_be(change: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        check_recbole({**RECBOLE, **change})

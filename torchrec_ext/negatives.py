@@ -1,0 +1,48 @@
+"""Negatives shared by all pairs of a step, a pure function of (seed, epoch, step), drawn like the targets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchrec_ext.torch_sampling import philox, uniform
+
+UNIFORM = 0.1
+"""Part of the proposal that is uniform over all items, so that every item is drawn sometimes."""
+
+BLOCK = 0xFFFFFFFE
+"""The block of the random stream that negatives are drawn from; pairs use 0 and 1."""
+
+
+class Proposal(NamedTuple):
+    """What negatives are drawn from.
+
+    log_q      : float32 [n_items + 1], log-probabilities by item number; -inf for padding
+    cumulative : float64 [n_items + 1], what `draw` searches
+    """
+
+    log_q: Tensor
+    cumulative: Tensor
+
+    @classmethod
+    def of(cls, targets: NDArray[np.float64]) -> Proposal:
+        """Mix a target distribution, float64 [n_items + 1] by item number, with a uniform one over items from 1 on."""
+        q = torch.from_numpy(targets) * (1 - UNIFORM)
+        q[1:] += UNIFORM / max(len(q) - 1, 1)
+        q[0] = 0
+        cumulative = torch.cumsum(q, 0)
+        return cls((q / cumulative[-1]).log().float(), cumulative / cumulative[-1])
+
+    def to(self, device: torch.device) -> Proposal:
+        """Return the proposal on a device."""
+        return Proposal(self.log_q.to(device), self.cumulative.to(device))
+
+    def draw(self, count: int, *, seed: int, epoch: int, step: int) -> Tensor:
+        """Return the negatives of a step, int64 [count], with replacement; the same on every rank and device."""
+        index = torch.arange(step * count, (step + 1) * count, device=self.cumulative.device)
+        high, low, _, _ = philox(seed, epoch, BLOCK, index)
+        return torch.searchsorted(self.cumulative, uniform(high, low), right=True)

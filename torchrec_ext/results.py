@@ -1,0 +1,93 @@
+"""The end of a run: the best weights tested once and exported, and everything about it in one file."""
+
+# ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from torchrec_ext.environment import require_torchrec
+
+require_torchrec()
+
+import torch
+import torch.distributed as dist
+
+import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
+from genpas_plugins import __version__
+from recbole_ext import checkpoints as recbole_checkpoints
+from recbole_ext.report import trained_on
+from torchrec_ext.checkpoints import Checkpoints
+from torchrec_ext.evaluation import evaluate, recbole_state
+from torchrec_ext.run import Run, Tell
+from torchrec_ext.run_folder import RunFolder
+from torchrec_ext.shard import output_layer
+
+
+def evaluated(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, float]:
+    """Return the figures of a validation or test set with the weights as they are: a collective call."""
+    total = len(loader._dataset)
+    return evaluate(
+        run.sharded,
+        loader,
+        run.config,
+        item_counts=run.loaders.train._dataset.item_counter,
+        progress=lambda done: tell(what, done, total),
+    )
+
+
+def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Test the best weights once, export them, write the results."""
+    record, curve = run.record, run.record.curve
+    steps, pairs, epochs = run.steps_done, run.pairs_seen, run.stream.epoch
+    tested = "last"
+    if record.best_epoch is not None and saved.load_best(run.state()) is not None:
+        tested = "best"
+    test = evaluated(run, run.loaders.test, "test", tell)
+    weights = recbole_state(run.sharded)
+    results: dict[str, Any] = {
+        "config": settings,
+        "trained_on": {},
+        "epochs": epochs,
+        "steps": steps,
+        "pairs_seen": pairs,
+        "stopped_early": record.stopped,
+        "best_epoch": record.best_epoch,
+        "best_valid": next((p["validation"] for p in curve if p["epoch"] == record.best_epoch), None),
+        "tested_weights": tested,
+        "test": test,
+        "curve": curve,
+        "seconds": record.seconds,
+        "pairs_per_second": pairs / max(record.training_seconds, 1e-9),
+        "world_size": run.ranks.world_size,
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
+        "versions": _versions(),
+    }
+    if run.ranks.rank == 0:
+        network: Any = output_layer(run.sharded).model
+        results["trained_on"] = trained_on(run.loaders.train, run.loaders.valid)
+        recbole_checkpoints.save(
+            {
+                "config": run.config,
+                "epoch": (record.best_epoch or epochs) - 1,
+                "cur_step": record.not_better,
+                "best_valid_score": record.best_score,
+                "state_dict": weights,
+                "other_parameter": network.other_parameter(),
+            },
+            folder.model,
+        )
+        folder.write(folder.results, results)
+    dist.barrier(group=run.ranks.control)
+    return results
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"genpas-plugins": __version__}
+    for name in ("torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,257 @@
+"""What is alive during a run: the sharded model, its optimizers, the stream of batches, and the record of how it goes.
+
+A run is a pure function of its settings and the number of ranks: the pairs of a step follow from (seed, epoch, step),
+its negatives too, and dropout is seeded before each step from (seed, epoch, step, rank).
+"""
+
+# ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from torchrec_ext.environment import require_torchrec
+
+require_torchrec()
+
+import torch
+import torch.distributed as dist
+from recbole.utils import get_model, init_seed
+from torch import Tensor
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
+
+import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
+from genpas_plugins.analysis.target_distribution import target_distribution
+from genpas_plugins.errors import InputError
+from genpas_plugins.random_stream import philox
+from recbole_ext.configuration import genpas_config
+from torchrec_ext.batch import PairBatch
+from torchrec_ext.evaluation import check_catalogue
+from torchrec_ext.negatives import Proposal
+from torchrec_ext.prefetch import prefetched
+from torchrec_ext.ranks import Ranks
+from torchrec_ext.shard import dense_parameters, own_rows, shard, with_output_rows
+from torchrec_ext.stage import genpas_stage, staged_batches
+from torchrec_ext.stream import GenPASStream
+from torchrec_ext.training_configuration import OPTIMIZERS, TrainingConfig
+
+READ_AHEAD = 4
+"""Batches that the reading thread is ahead on CPU."""
+
+DROPOUT = 0xFFFFFFFD
+"""The block of the random stream that seeds dropout; pairs use 0 and 1."""
+
+_MAX_RANKS = 2**20
+
+Tell = Callable[[str, int, int | None], None]
+
+
+class Loaders(NamedTuple):
+    """What RecBole's `data_preparation` returns; `train.stream` is the stream of pairs."""
+
+    train: Any
+    valid: Any
+    test: Any
+
+
+@dataclass
+class Record:
+    """What a run remembers beside weights and position: plain values, saved with every checkpoint.
+
+    loss, steps             : sum of the global mean losses of this epoch, and how many
+    recent_loss, recent_steps : the same since the loss was logged last
+    best_score, best_epoch  : of validation, epochs counted from 1; None before the first
+    not_better              : validations since the best, as RecBole counts them
+    stopped                 : whether RecBole's early stopping has ended the run
+    seconds, training_seconds : since the run began, restarts left out; and the part of it spent on training steps
+    curve                   : one entry an epoch
+    """
+
+    loss: float = 0.0
+    steps: int = 0
+    recent_loss: float = 0.0
+    recent_steps: int = 0
+    best_score: float | None = None
+    best_epoch: int | None = None
+    not_better: int = 0
+    stopped: bool = False
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """Everything that is alive during a run."""
+
+    config: Any
+    section: TrainingConfig
+    loaders: Loaders
+    ranks: Ranks
+    device: torch.device
+    stream: GenPASStream
+    sharded: DistributedModelParallel
+    optimizer: torch.optim.Optimizer
+    proposal: Proposal | None
+    stage: PipelineStage | None
+    record: Record
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps since the beginning."""
+        return self.stream.epoch * self.stream.steps_per_epoch + self.stream.step
+
+    @property
+    def pairs_seen(self) -> int:
+        """Pairs trained on since the beginning, on all ranks together."""
+        stream = self.stream
+        return stream.epoch * stream.stream.pairs_per_epoch + min(
+            stream.step * stream.batch_size, stream.stream.pairs_per_epoch
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds: live tensors, and the position as plain values."""
+        names = {id(value): name for name, value in dense_parameters(self.sharded).items()}
+        return {
+            "model": self.sharded.state_dict(),
+            "table_optimizer": self.sharded.fused_optimizer.state_dict(),
+            "optimizer": {names[id(value)]: dict(state) for value, state in self.optimizer.state.items()},
+            "progress": {**self.stream.state_dict(), "record": json.dumps(asdict(self.record))},
+        }
+
+    def go_on(self, progress: dict[str, Any]) -> None:
+        """Take over the position and the record of a checkpoint."""
+        self.stream.load_state_dict(progress)
+        self.record = Record(**json.loads(progress["record"]))
+
+
+def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Ranks) -> Run:
+    """Build the model, shard it, and make its optimizers and the stream of batches: a collective call."""
+    device = config["device"]
+    pairs = loaders.train.stream
+    stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
+    # RecBole's SINE turns it on when it is imported, for everybody; training then takes about twice as long.
+    torch.autograd.set_detect_anomaly(False)
+    model = ranks.together(lambda: _model(config, loaders.train._dataset))
+    proposal = _proposal(config, pairs.view, ranks).to(device) if section.output == "sampled" else None
+    sharded = shard(
+        model,
+        sharding=section.sharding,
+        output=section.output,
+        optimizer=section.optimizer,
+        learning_rate=section.learning_rate,
+        log_q=None if proposal is None else proposal.log_q,
+        device=device,
+        memory_per_rank=section.memory_per_rank,
+    )
+    check_catalogue(sharded, pairs.view.store.n_items)
+    return Run(
+        config=config,
+        section=section,
+        loaders=loaders,
+        ranks=ranks,
+        device=device,
+        stream=stream,
+        sharded=sharded,
+        optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
+        proposal=proposal,
+        stage=genpas_stage(stream, device) if device.type == "cuda" else None,
+        record=Record(),
+    )
+
+
+def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Return RecBole's optimizer of that name, with its state made already, for a checkpoint to be loaded into."""
+    optimizer = OPTIMIZERS[config["learner"].lower()](
+        parameters,
+        lr=config["learning_rate"],
+        weight_decay=config["weight_decay"],  # type: ignore[call-arg]  # all of these take it
+    )
+    (group,) = optimizer.param_groups
+    chosen = {name: group[name] for name in ("lr", "weight_decay")}
+    # A step of nothing: torch makes an optimizer's state in its first step.
+    group.update(lr=0.0, weight_decay=0.0)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    group.update(chosen)
+    for state in optimizer.state.values():
+        for value in state.values():
+            if isinstance(value, Tensor):
+                value.zero_()
+    return optimizer
+
+
+def batches(run: Run) -> Generator[PairBatch, None, None]:
+    """Begin an epoch and yield what is left of its batches, drawn ahead of training, with the output layer's rows."""
+    first = run.stream.step
+    if run.stage is not None:
+        # Runs where the pipeline asks for a batch, so all of it is on the stream that copies batches.
+        return _with_rows(run, staged_batches(run.stream.addresses(), [run.stage]), first)
+    return prefetched(_with_rows(run, iter(run.stream), first), depth=READ_AHEAD)
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """Return what seeds dropout in a step on a rank: 64 bits of the random stream."""
+    high, low = philox(seed, epoch, DROPOUT, [step * _MAX_RANKS + rank])[:2, 0].tolist()
+    return int(high) << 32 | int(low)
+
+
+def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[PairBatch, None, None]:
+    rows = own_rows(run.sharded)
+    seed, epoch = run.stream.stream.seed, run.stream.epoch
+    for step, batch in zip(itertools.count(first), source, strict=False):
+        if run.proposal is None:
+            yield with_output_rows(batch, "all", rows)
+        else:
+            assert run.section.negatives is not None, "checked with the section"
+            drawn = run.proposal.draw(run.section.negatives, seed=seed, epoch=epoch, step=step)
+            yield with_output_rows(batch, "negatives", drawn)
+
+
+def _model(config: Any, dataset: Any) -> torch.nn.Module:
+    """Return RecBole's model, of the same weights on every rank."""
+    init_seed(config["seed"], config["reproducibility"])
+    try:
+        model: torch.nn.Module = get_model(config["model"])(config, dataset)
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"{config['model']} refuses these settings: {error}") from error
+    return model
+
+
+def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:
+    batch_size = config["train_batch_size"]
+    remainder = pairs.pairs_per_epoch % batch_size
+    if 0 < remainder < ranks.world_size <= batch_size:
+        raise InputError(
+            f"The last step of an epoch has {remainder} pairs for {ranks.world_size} ranks: an epoch has "
+            f"{pairs.pairs_per_epoch} pairs, train_batch_size is {batch_size}. Change train_batch_size or "
+            "genpas.pairs_per_epoch."
+        )
+    if batch_size < ranks.world_size:
+        raise InputError(
+            f"train_batch_size is {batch_size} pairs on all ranks together, too few for {ranks.world_size} ranks."
+        )
+    return GenPASStream(
+        pairs,
+        batch_size=batch_size,
+        max_length=config["MAX_ITEM_LIST_LENGTH"],
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+
+
+def _proposal(config: Any, view: Any, ranks: Ranks) -> Proposal:
+    """Return the proposal that rank 0 computes, on every rank: sums of many threads differ in their last bits."""
+    section = genpas_config(config)
+    assert section is not None, "checked before training"
+    proposal = Proposal.of(target_distribution(view, section.policy))
+    for tensor in (proposal.log_q, proposal.cumulative):
+        dist.broadcast(tensor, 0, group=ranks.control)
+    return proposal

@@ -1,0 +1,179 @@
+"""What a run leaves in its folder, and whether a new start may go on from it.
+
+config.json     every setting: a resume with other ones is refused
+checkpoints/    step-000001200/, the last few and the best
+tensorboard/    loss, validation, pairs a second
+results.json    written once, at the end
+model.pth       the best model, for recbole_ext.checkpoints.load_data_and_model
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genpas_plugins import configuration as genpas
+from genpas_plugins.atomic import replaced_file
+from genpas_plugins.errors import InputError
+from genpas_plugins.json_text import plain, to_json
+from genpas_plugins.sequences import SequenceView
+from torchrec_ext.training_configuration import PREFIX, SECTION, TrainingConfig
+
+MAY_DIFFER = frozenset(
+    {
+        *("epochs", "torchrec.checkpoint_every", "torchrec.keep_last", "torchrec.memory_per_rank"),
+        *("gpu_id", "use_gpu", "device", "local_rank", "single_spec", "nproc", "world_size", "offset", "ip", "port"),
+        *(
+            "data_path",
+            "checkpoint_dir",
+            "worker",
+            "eval_batch_size",
+            "state",
+            "show_progress",
+            "verbose",
+            "wandb_project",
+        ),
+        *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "loss_decimal_place"),
+    }
+)
+"""Settings that a resumed run may change, by their dotted names: they say how a run runs, not what it learns."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directory of the saved steps."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Directory of the curves."""
+        return self.path / "tensorboard"
+
+    @property
+    def config(self) -> Path:
+        """All settings, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def results(self) -> Path:
+        """The results, as JSON."""
+        return self.path / "results.json"
+
+    @property
+    def model(self) -> Path:
+        """The best model, as RecBole loads it."""
+        return self.path / "model.pth"
+
+    def check(self, settings: Mapping[str, Any], *, fresh: bool) -> None:
+        """Raise InputError if a run with these settings cannot go on, or begin, here."""
+        for directory in (self.path, self.checkpoints, self.tensorboard):
+            if directory.exists() and not directory.is_dir():
+                raise InputError(f"{directory} is a file, where a run keeps a directory. Choose another --out.")
+        if not self.config.exists():
+            if self.checkpoints.exists() and any(self.checkpoints.iterdir()):
+                raise InputError(
+                    f"{self.checkpoints} is not empty, but {self.config} is missing, so the run's settings are "
+                    "unknown. Choose another --out, or move the directory away."
+                )
+            return
+        saved = _read(self.config)
+        if fresh:
+            return
+        different = list(_differences(saved, plain(settings)))
+        if different:
+            raise InputError(
+                f"{self.path} holds a run with other settings: {'; '.join(different)}. Choose another --out, or start "
+                "over with --fresh, which deletes that run."
+            )
+
+    def finished(self, epochs: int) -> dict[str, Any] | None:
+        """Return the results if the run here has trained `epochs` epochs, or stopped for good; None if it goes on."""
+        if not self.results.exists():
+            return None
+        results = _read(self.results)
+        if results.get("epochs", 0) > epochs:
+            raise InputError(
+                f"{self.path} holds a run of {results['epochs']} epochs; epochs is {epochs}. Choose another --out."
+            )
+        return results if results.get("stopped_early") or results.get("epochs") == epochs else None
+
+    def clear(self) -> list[str]:
+        """Delete what a run left here, nothing else; return the names."""
+        removed = []
+        for entry in (self.results, self.model, self.tensorboard, self.checkpoints, self.config):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.exists():
+                entry.unlink()
+            else:
+                continue
+            removed.append(entry.name)
+        return removed
+
+    def write(self, file: Path, content: Mapping[str, Any]) -> None:
+        """Write one of the JSON files, complete or not at all."""
+        with replaced_file(file) as temporary:
+            temporary.write_text(to_json(content), encoding="utf-8")
+
+
+def all_settings(config: Mapping[str, Any], section: TrainingConfig, view: SequenceView) -> dict[str, Any]:
+    """Return every setting of a run as plain values, with a fingerprint of the training data.
+
+    config : RecBole's final settings, the `genpas` section among them
+    view   : the training sequences
+    """
+    # What the flat keys say is in the sections.
+    settings = {str(key): value for key, value in config.items() if not str(key).startswith((PREFIX, genpas.PREFIX))}
+    settings[SECTION] = asdict(section)
+    settings["data"] = {
+        "items": view.store.n_items,
+        "interactions": int(view.lengths().sum()),
+        "checksum": _checksum(view),
+    }
+    result: dict[str, Any] = plain(settings)
+    return result
+
+
+def _checksum(view: SequenceView) -> int:
+    checksum = 0
+    for array in (view.store.values, view.store.offsets, view.lengths()):
+        checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    return checksum
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}). Choose another --out, or move the folder away.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} is not a file of a run. Choose another --out.")
+    return content
+
+
+def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    before, after = dict(_flat(saved)), dict(_flat(now))
+    for name in sorted({*before, *after} - MAY_DIFFER):
+        if before.get(name) != after.get(name):
+            yield f"{name} was {before.get(name)!r} and is {after.get(name)!r}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

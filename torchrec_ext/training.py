@@ -1,0 +1,220 @@
+"""The training loop: drawn pairs, a sharded model, validation, checkpoints, results.
+
+    GenPASStream ──> genpas_stage (GPU) or a thread that reads ahead (CPU) ──> rows of the output layer ──┐
+                                                                                                          ▼
+    results.json, model.pth <── test, once <── validation, checkpoint, each epoch <── TorchRec's pipeline
+
+A run is a pure function of its settings and the number of ranks. The pairs of a step follow from (seed, epoch, step),
+its negatives too, and dropout is seeded before each step from (seed, epoch, step, rank). So no state of a random
+generator is saved, and a resumed run at the same world size has the same losses, bit for bit, as one without a break.
+At another world size the pairs are the same, and the losses to rounding and dropout.
+"""
+
+# ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from torchrec_ext.environment import require_torchrec
+
+require_torchrec()
+
+import torch
+import torch.distributed as dist
+from recbole.utils import early_stopping
+from torch import Tensor
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+
+import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
+from genpas_plugins.errors import InputError
+from torchrec_ext.batch import PairBatch
+from torchrec_ext.board import Board
+from torchrec_ext.checkpoints import Checkpoints
+from torchrec_ext.ranks import Ranks
+from torchrec_ext.results import evaluated, finish
+from torchrec_ext.run import Loaders, Run, Tell, batches, prepared, step_seed
+from torchrec_ext.run_folder import RunFolder, all_settings
+from torchrec_ext.training_configuration import TrainingConfig
+
+LOG_EVERY = 20
+"""Optimizer steps between two points of the loss curve."""
+
+
+def train(
+    config: Any,
+    section: TrainingConfig,
+    loaders: Loaders,
+    ranks: Ranks,
+    folder: RunFolder,
+    *,
+    fresh: bool = False,
+    tell: Tell = lambda step, done, total: None,
+) -> dict[str, Any]:
+    """Train, validate, test once, and return the results: a collective call.
+
+    Parameters
+    ----------
+    config : RecBole's Config with a `genpas` section, the same on every rank
+    section : the checked `torchrec` section
+    loaders : RecBole's, on every rank the whole ones
+    folder : where the run is kept, on a disk that all ranks see; a run found there goes on
+    fresh : delete the run found there and begin anew
+    tell : called as tell(what, done, total) as work goes on, on rank 0
+
+    Raises
+    ------
+    InputError
+        On every rank: for settings that cannot be used, a folder with another run, a loss that is not finite.
+    """
+    view = loaders.train.stream.view
+    settings = all_settings(config.final_config_dict, section, view)
+    if max(config["topk"]) > view.store.n_items:
+        raise InputError(f"topk asks for the {max(config['topk'])} best items; the data have {view.store.n_items}.")
+    ranks.together(lambda: folder.check(settings, fresh=fresh))
+    done = None if fresh else ranks.together(lambda: folder.finished(config["epochs"]))
+    if done is not None:
+        ranks.say(f"{folder.path} holds this run, finished; these are its results. --fresh would train it again.")
+        return done
+    run = prepared(config, section, loaders, ranks)
+    if ranks.rank == 0:
+        if fresh and (removed := folder.clear()):
+            ranks.say(f"Started over: deleted {', '.join(removed)} in {folder.path}.")
+        folder.write(folder.config, settings)
+    dist.barrier(group=ranks.control)
+    saved = Checkpoints(folder.checkpoints, keep_last=section.keep_last, process_group=ranks.control, log=ranks.say)
+    state = run.state()
+    if saved.load_newest(state) is not None:
+        run.go_on(state["progress"])
+        ranks.say(f"Going on after step {run.steps_done}, {run.record.seconds:.0f} seconds into the run.")
+    with _written_alone(saved, ranks), Board(folder.tensorboard, rank=ranks.rank, steps_done=run.steps_done) as board:
+        while run.stream.epoch < config["epochs"] and not run.record.stopped:
+            train_epoch(run, saved, board, tell)
+            better = finish_epoch(run, board, tell)
+            saved.save(run.steps_done, run.state(), best=better)
+        saved.wait()
+    return finish(run, saved, folder, settings, tell)
+
+
+def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
+    """Train what is left of the stream's epoch; save every `checkpoint_every` steps, but not at the epoch's end."""
+    stream, record = run.stream, run.record
+    epoch, total = stream.epoch, stream.steps_per_epoch
+    run.sharded.train()
+    pipeline = TrainPipelineSparseDist(
+        run.sharded,
+        run.optimizer,
+        run.device,
+        execute_all_batches=True,
+        custom_model_fwd=lambda batch: _loss_of(run.sharded, batch),
+    )
+    losses = torch.zeros((), dtype=torch.float64, device=run.device)
+    since, counted = time.perf_counter(), 0
+    started, logged_pairs = since, run.pairs_seen
+
+    def count() -> None:
+        """Bring the record up to date: between two calls losses and time are kept outside it."""
+        nonlocal since, counted
+        loss = _sum_over_ranks(losses, run) / run.ranks.world_size
+        record.loss, record.recent_loss = record.loss + loss, record.recent_loss + loss
+        record.steps, record.recent_steps = record.steps + counted, record.recent_steps + counted
+        now = time.perf_counter()
+        record.seconds, record.training_seconds = record.seconds + now - since, record.training_seconds + now - since
+        losses.zero_()
+        since, counted = now, 0
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The loss is {loss} at step {run.steps_done}. Lower learning_rate (the model's) or "
+                "torchrec.learning_rate (the item table's) and start with --fresh."
+            )
+
+    with closing(batches(run)) as source:
+        for step in range(stream.step, total):
+            torch.manual_seed(step_seed(stream.stream.seed, epoch, step, run.ranks.rank))
+            losses += pipeline.progress(source)
+            stream.step_done()
+            counted += 1
+            tell(f"epoch {epoch + 1}", step + 1, total)
+            done = run.steps_done
+            if done % LOG_EVERY == 0:
+                count()
+                board.loss(done, record.recent_loss / record.recent_steps)
+                board.speed(done, (run.pairs_seen - logged_pairs) / max(time.perf_counter() - started, 1e-9))
+                started, logged_pairs = time.perf_counter(), run.pairs_seen
+                record.recent_loss, record.recent_steps = 0.0, 0
+            every = run.section.checkpoint_every
+            if every and done % every == 0 and step + 1 < total:
+                count()
+                saved.save(done, run.state())
+        count()
+    pipeline.detach()  # evaluation looks rows up without it
+
+
+def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
+    """Validate if it is time to, add the epoch to the curve, and tell whether it is the best so far."""
+    record, config, epoch = run.record, run.config, run.stream.epoch
+    point: dict[str, Any] = {
+        "epoch": epoch,
+        "steps": run.steps_done,
+        "pairs": run.pairs_seen,
+        "train_loss": record.loss / max(record.steps, 1),
+    }
+    record.loss, record.steps = 0.0, 0
+    better = False
+    eval_step = min(config["eval_step"], config["epochs"])
+    if eval_step > 0 and epoch % eval_step == 0:
+        started = time.perf_counter()
+        point["validation"] = evaluated(run, run.loaders.valid, f"validation {epoch}", tell)
+        score = point["validation"][config["valid_metric"].lower()]
+        record.seconds += time.perf_counter() - started
+        bigger = config["valid_metric_bigger"]
+        worst = -math.inf if bigger else math.inf
+        best, record.not_better, record.stopped, better = early_stopping(
+            score,
+            worst if record.best_score is None else record.best_score,
+            record.not_better,
+            max_step=config["stopping_step"],
+            bigger=bigger,
+        )
+        record.best_score = float(best)
+        if better:
+            record.best_epoch = epoch
+        board.validation(run.steps_done, point["validation"])
+    point["seconds"] = record.seconds
+    record.curve.append(point)
+    run.ranks.say(_line(point, config["valid_metric"].lower(), better))
+    return better
+
+
+def _loss_of(sharded: DistributedModelParallel, batch: PairBatch | None) -> tuple[Tensor, Tensor]:
+    loss = sharded(batch).loss
+    return loss, loss.detach()
+
+
+def _sum_over_ranks(losses: Tensor, run: Run) -> float:
+    total = losses.clone()
+    dist.all_reduce(total)
+    return float(total)
+
+
+def _line(point: dict[str, Any], metric: str, better: bool) -> str:
+    line = f"epoch {point['epoch']}: loss {point['train_loss']:.4f}"
+    if "validation" in point:
+        line += f", validation {metric.upper()} {point['validation'][metric]:.4f}{' (best so far)' if better else ''}"
+    return f"{line}, {point['pairs']:,} pairs, {point['seconds']:.0f} s"
+
+
+@contextmanager
+def _written_alone(saved: Checkpoints, ranks: Ranks) -> Iterator[None]:
+    """Let the checkpoint under way be finished, whatever ends the block; of several ranks, others may be gone."""
+    try:
+        yield
+    except BaseException:
+        if ranks.world_size == 1:
+            saved.wait()
+        raise
