@@ -10,6 +10,8 @@ torch and ray themselves stay as they are for everybody else.
     recbole.trainer.trainer           unpickles whole checkpoints      `recbole_ext.checkpoints`
     recbole.data.dataloader           pickles a torch Generator        leaves it out: torch cannot hand it to a spawned
                                       with its loaders                 worker, which does not use it
+    recbole.model.…sine               turns on anomaly detection for   turns it back off: every sequential model trained
+                                      everybody when it is imported    at half its speed, as the package imports them all
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ def repair() -> None:
         _see_numpy(name, float=float)
     _see_numpy("recbole.trainer.hyper_tuning", str=str, RandomState=np.random.default_rng)
     _leave_generators_behind()
+    _import_models()
     # What pandas and torch will change one day is RecBole's to mend, not news for whoever trains with it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     _import_quick_start()
@@ -73,6 +76,15 @@ def _leave_generators_behind() -> None:
         return {**self.__dict__, "generator": None}
 
     AbstractDataLoader.__getstate__ = state
+
+
+def _import_models() -> None:
+    """Import RecBole's sequential models, and leave torch's anomaly detection as it was."""
+    import torch
+
+    before = torch.is_anomaly_enabled()
+    importlib.import_module("recbole.model.sequential_recommender")
+    torch.autograd.set_detect_anomaly(before)
 
 
 def _import_quick_start() -> None:

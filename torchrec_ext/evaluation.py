@@ -42,6 +42,7 @@ from torchrec_ext.shard import (
     ShardableRecommender,
     output_layer,
     own_rows,
+    table_kernels,
     whole_table,
     with_output_rows,
 )
@@ -89,7 +90,7 @@ def evaluate(
         On every rank, for metrics that need the score of every item (AUC, LogLoss …), evaluation among sampled items,
         a topk larger than the catalogue, and data that do not fit the model.
     """
-    _check_metrics(config["metrics"], item_counts)
+    check_metrics(config["metrics"], item_counts)
     if not isinstance(loader, FullSortEvalDataLoader):
         raise InputError(
             f"A sharded model is evaluated by full ranking, but eval_args has mode {config['eval_args']['mode']!r}. "
@@ -201,8 +202,8 @@ def _evaluating(sharded: DistributedModelParallel) -> Iterator[None]:
 
 
 def _step_counts(sharded: DistributedModelParallel) -> list[Tensor]:
-    lookups = [part for lookup in _collection(sharded)._lookups for part in lookup.modules()]
-    return [getattr(part, name) for part in lookups for name in ("iter", "iter_cpu") if hasattr(part, name)]
+    kernels = table_kernels(sharded)
+    return [getattr(kernel, name) for kernel in kernels for name in ("iter", "iter_cpu") if hasattr(kernel, name)]
 
 
 def _collection(sharded: DistributedModelParallel) -> Any:
@@ -321,7 +322,8 @@ def _check_fit(model: nn.Module, dataset: Any, n_users: int) -> None:
         )
 
 
-def _check_metrics(metrics: Sequence[str], item_counts: Mapping[int, int] | None) -> None:
+def check_metrics(metrics: Sequence[str], item_counts: Mapping[int, int] | None) -> None:
+    """Raise InputError for a metric that is unknown, needs every item's score, or counts that are not given."""
     for metric in metrics:
         if metric.lower() not in metric_information:
             raise InputError(f"metrics: {metric!r} is unknown.{nearest(metric.lower(), metric_information)}")

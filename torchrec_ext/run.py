@@ -35,7 +35,7 @@ from torchrec_ext.evaluation import check_catalogue
 from torchrec_ext.negatives import Proposal
 from torchrec_ext.prefetch import prefetched
 from torchrec_ext.ranks import Ranks
-from torchrec_ext.shard import dense_parameters, own_rows, shard, with_output_rows
+from torchrec_ext.shard import dense_parameters, own_rows, set_table_steps, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.training_configuration import OPTIMIZERS, TrainingConfig
@@ -128,6 +128,7 @@ class Run:
         """Take over the position and the record of a checkpoint."""
         self.stream.load_state_dict(progress)
         self.record = Record(**json.loads(progress["record"]))
+        set_table_steps(self.sharded, self.steps_done)
 
 
 def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Ranks) -> Run:
@@ -135,8 +136,6 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
     device = config["device"]
     pairs = loaders.train.stream
     stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
-    # RecBole's SINE turns it on when it is imported, for everybody; training then takes about twice as long.
-    torch.autograd.set_detect_anomaly(False)
     model = ranks.together(lambda: _model(config, loaders.train._dataset))
     proposal = _proposal(config, pairs.view, ranks).to(device) if section.output == "sampled" else None
     sharded = shard(

@@ -300,6 +300,19 @@ def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Paramete
     return dict(in_backward_optimizer_filter(sharded.named_parameters()))
 
 
+def table_kernels(sharded: DistributedModelParallel) -> list[Any]:
+    """Return fbgemm's kernels that look up and update this rank's pieces of the item table."""
+    (recommender,) = (module for module in sharded.modules() if isinstance(module, ShardableRecommender))
+    modules = (part for lookup in recommender.items._lookups for part in lookup.modules())  # type: ignore[union-attr]
+    return [part for part in modules if hasattr(part, "set_optimizer_step")]
+
+
+def set_table_steps(sharded: DistributedModelParallel, steps: int) -> None:
+    """Tell the table's optimizer how many steps it has done: fused Adam needs it, and no state_dict has it."""
+    for kernel in table_kernels(sharded):
+        kernel.set_optimizer_step(steps)
+
+
 def local_shards(sharded: DistributedModelParallel) -> list[tuple[tuple[int, int], Tensor]]:
     """Return this rank's pieces of the item table: ((first row, first column), weights [rows, columns], not a copy)."""
     (parameter,) = (

@@ -133,10 +133,7 @@ def run(ranks: Ranks, arguments: Sequence[str]) -> None:
 
 def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[str]) -> tuple[Any, TrainingConfig]:
     """Return RecBole's Config and the `torchrec` section. Raises InputError for whatever in them cannot be used."""
-    try:
-        overrides = parse_settings(settings)
-    except InputError as error:
-        raise InputError(str(error).replace("`genpas train`", PROGRAM)) from error
+    overrides = parse_settings(settings, PROGRAM, "write a setting of RecBole's as --key=value or key=value")
     named = {**_keys(options.config), **overrides}
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:

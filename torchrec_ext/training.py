@@ -36,6 +36,7 @@ from genpas_plugins.errors import InputError
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.board import Board
 from torchrec_ext.checkpoints import Checkpoints
+from torchrec_ext.evaluation import check_metrics
 from torchrec_ext.ranks import Ranks
 from torchrec_ext.results import evaluated, finish
 from torchrec_ext.run import Loaders, Run, Tell, batches, prepared, step_seed
@@ -76,6 +77,7 @@ def train(
     settings = all_settings(config.final_config_dict, section, view)
     if max(config["topk"]) > view.store.n_items:
         raise InputError(f"topk asks for the {max(config['topk'])} best items; the data have {view.store.n_items}.")
+    check_metrics(config["metrics"], loaders.train._dataset.item_counter)
     ranks.together(lambda: folder.check(settings, fresh=fresh))
     done = None if fresh else ranks.together(lambda: folder.finished(config["epochs"]))
     if done is not None:

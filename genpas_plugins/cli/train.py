@@ -110,7 +110,7 @@ def _is_about_settings(error: BaseException) -> bool:
     return "recbole" in place and ("config" in place or "data" in place)
 
 
-def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_settings(arguments: Sequence[str], program: str = "genpas train", how: str = _HOW) -> dict[str, Any]:
     """Turn `key=value` and `--key=value` into a dictionary, values read as YAML.
 
     Python's None is null and a number may be written 1e-3, as on RecBole's own command line; text that is not YAML, as
@@ -124,7 +124,7 @@ def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
     for argument in arguments:
         match = _SETTING.fullmatch(argument)
         if match is None:
-            raise InputError(f"{argument!r} is no option of `genpas train`; {_HOW}.")
+            raise InputError(f"{argument!r} is no option of `{program}`; {how}.")
         key, value = match[1], read_scalar(match[2])
         if key in ("model", "dataset"):
             raise InputError(f"{argument!r}: write --{key} {match[2]}, once.")

@@ -50,6 +50,8 @@ assert seen == (Config.__init__, Trainer.fit, Trainer._train_epoch, run_recbole,
 assert dataset_arguments.count("genpas") == 1
 Config("SASRec", "ml-100k", config_dict={"train_neg_sample_args": None})
 assert not hasattr(np, "float"), "Config used to add the old names"
+recbole.utils.get_model("SINE")
+assert not torch.is_anomaly_enabled(), "RecBole's SINE turns it on for every model"
 """
 
 

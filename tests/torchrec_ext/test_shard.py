@@ -26,7 +26,9 @@ from torchrec_ext.shard import (
     local_shards,
     output_layer,
     own_rows,
+    set_table_steps,
     shard,
+    table_kernels,
     whole_table,
     with_output_rows,
 )
@@ -141,6 +143,14 @@ def test_a_pipeline_trains_as_the_plain_loop():
         return whole_table(sharded)
 
     torch.testing.assert_close(train(pipelined=True), train(pipelined=False), atol=1e-6, rtol=0)
+
+
+def test_the_tables_optimizer_counts_on_from_where_a_run_stopped():
+    sharded = shard(training.build())
+    set_table_steps(sharded, 7)
+    for batch in batches(sharded):
+        sharded(batch).loss.backward()
+    assert [int(kernel.iter) for kernel in table_kernels(sharded)] == [7 + len(list(batches(sharded)))]
 
 
 def test_padding_learns_nothing_from_histories():
