@@ -11,7 +11,7 @@ torch and ray themselves stay as they are for everybody else.
     recbole.data.dataloader           pickles a torch Generator        leaves it out: torch cannot hand it to a spawned
                                       with its loaders                 worker, which does not use it
     recbole.model.…sine               turns on anomaly detection for   turns it back off: every sequential model trained
-                                      everybody when it is imported    at half its speed, as the package imports them all
+                                      everybody when it is imported    at half its speed: the package imports them all
 """
 
 from __future__ import annotations

@@ -303,7 +303,7 @@ def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Paramete
 def table_kernels(sharded: DistributedModelParallel) -> list[Any]:
     """Return fbgemm's kernels that look up and update this rank's pieces of the item table."""
     (recommender,) = (module for module in sharded.modules() if isinstance(module, ShardableRecommender))
-    modules = (part for lookup in recommender.items._lookups for part in lookup.modules())  # type: ignore[union-attr]
+    modules = (part for lookup in recommender.items._lookups for part in lookup.modules())
     return [part for part in modules if hasattr(part, "set_optimizer_step")]
 
 

@@ -176,7 +176,7 @@ def test_other_ways_of_training(change: list[str], tiny_settings: Path, tmp_path
         (["train_batch_size=0"], "train_batch_size must be a whole number from 1 on"),
         (["clip_grad_norm={max_norm: 5}"], "clip_grad_norm"),
         (["topk=[50]", "valid_metric=NDCG@50"], "topk asks for the 50 best items; the data have 40"),
-        (["metrics=[AUC, NDCG]"], "AUC cannot be computed for a sharded model"),
+        (["metrics=[GAUC]", "valid_metric=GAUC@5"], "GAUC cannot be computed for a sharded model"),
         (["hidden_size=6"], "needs a multiple of 4"),
         (["n_heads=3"], "SASRec refuses these settings: The hidden size .8. is not a multiple"),
         (["MAX_ITEM_LIST_LENGTH=x"], "MAX_ITEM_LIST_LENGTH"),
