@@ -31,9 +31,9 @@ from genpas_plugins.cli.train import (
 from genpas_plugins.errors import InputError
 
 if TYPE_CHECKING:
-    from torchrec_ext.ranks import Ranks
-    from torchrec_ext.run import Loaders
-    from torchrec_ext.training_configuration import TrainingConfig
+    from torchrec_ext.training.configuration import TrainingConfig
+    from torchrec_ext.training.ranks import Ranks
+    from torchrec_ext.training.run import Loaders
 
 PROGRAM = "python -m torchrec_ext.train"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     # DDP would say on every rank that it looks for unused parameters in vain; `shard` has its reason to let it.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from torchrec_ext.ranks import Ranks
+    from torchrec_ext.training.ranks import Ranks
 
     try:
         ranks = Ranks.join()
@@ -83,7 +83,7 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
     warnings.filterwarnings("ignore", "Please use DTensor", FutureWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
-    from torchrec_ext.ranks import is_loss_of_a_rank
+    from torchrec_ext.training.ranks import is_loss_of_a_rank
 
     # With these two calls torchrun can show the first error of any rank, whichever machine it was on. They are what
     # @record does, which would also put a traceback under every sentence about bad input.
@@ -119,8 +119,8 @@ def run(ranks: Ranks, arguments: Sequence[str]) -> None:
     with own_arguments_hidden(), stdout_to_stderr() if options.json else nullcontext():
         config, section = ranks.together(lambda: configuration(ranks, options, rest))
         loaders = ranks.together(lambda: prepared_data(config))
-        from torchrec_ext.run_folder import RunFolder
-        from torchrec_ext.training import train
+        from torchrec_ext.training.folder import RunFolder
+        from torchrec_ext.training.loop import train
 
         with progress_bar() if ranks.rank == 0 else nullcontext(lambda step, done, total: None) as tell:
             results = train(config, section, loaders, ranks, RunFolder(options.out), fresh=options.fresh, tell=tell)
@@ -138,7 +138,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:
             raise InputError(f"No {key} is named: write `{key}: …` in a file given with --config, or --{key}.")
-    from torchrec_ext.training_configuration import TrainingConfig, check_recbole
+    from torchrec_ext.training.configuration import TrainingConfig, check_recbole
 
     section = TrainingConfig.from_config(named)
     device = ranks.device(wanted=named.get("use_gpu", True) is not False and named.get("gpu_id", "0") != "")
@@ -167,7 +167,7 @@ def prepared_data(config: Any) -> Loaders:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import init_seed
 
-    from torchrec_ext.run import Loaders
+    from torchrec_ext.training.run import Loaders
 
     init_seed(config["seed"], config["reproducibility"])
     try:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from sharded_training import N_ROWS, Padded, batch_of, build, draw
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
-from torchrec_ext.checkpoints import Checkpoints
+from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.shard import dense_parameters, own_rows, shard, with_output_rows
 
 CASES = [

@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from torchrec_ext import run, shard, train
+from torchrec_ext import shard, train
 from torchrec_ext.stream import GenPASStream
+from torchrec_ext.training import run
 
 RECORDS, NAME, KILLED_RANK, KILLED_AFTER = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 LIFE = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -26,9 +26,9 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
 from genpas_plugins.errors import InputError
-from torchrec_ext import manifest
-from torchrec_ext.checkpoints import Checkpoints
-from torchrec_ext.safe_metadata import read_safely
+from torchrec_ext.checkpointing import manifest
+from torchrec_ext.checkpointing.checkpoints import Checkpoints
+from torchrec_ext.checkpointing.safe_metadata import read_safely
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))

@@ -18,10 +18,11 @@ pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
 
 from genpas_plugins.errors import InputError
-from torchrec_ext import ranks, train
-from torchrec_ext import run as training
-from torchrec_ext.negatives import UNIFORM, Proposal
+from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream
+from torchrec_ext.training import ranks
+from torchrec_ext.training import run as training
+from torchrec_ext.training.negatives import UNIFORM, Proposal
 
 Trained = tuple[Path, dict[str, Any]]
 

@@ -32,13 +32,13 @@ from genpas_plugins.random_stream import philox
 from recbole_ext.configuration import genpas_config
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue
-from torchrec_ext.negatives import Proposal
 from torchrec_ext.prefetch import prefetched
-from torchrec_ext.ranks import Ranks
 from torchrec_ext.shard import dense_parameters, own_rows, set_table_steps, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
-from torchrec_ext.training_configuration import OPTIMIZERS, TrainingConfig
+from torchrec_ext.training.configuration import OPTIMIZERS, TrainingConfig
+from torchrec_ext.training.negatives import Proposal
+from torchrec_ext.training.ranks import Ranks
 
 READ_AHEAD = 4
 """Batches that the reading thread is ahead on CPU."""

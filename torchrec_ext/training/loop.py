@@ -34,14 +34,14 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.errors import InputError
 from torchrec_ext.batch import PairBatch
-from torchrec_ext.board import Board
-from torchrec_ext.checkpoints import Checkpoints
+from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics
-from torchrec_ext.ranks import Ranks
-from torchrec_ext.results import evaluated, finish
-from torchrec_ext.run import Loaders, Run, Tell, batches, prepared, step_seed
-from torchrec_ext.run_folder import RunFolder, all_settings
-from torchrec_ext.training_configuration import TrainingConfig
+from torchrec_ext.training.board import Board
+from torchrec_ext.training.configuration import TrainingConfig
+from torchrec_ext.training.folder import RunFolder, all_settings
+from torchrec_ext.training.ranks import Ranks
+from torchrec_ext.training.results import evaluated, finish
+from torchrec_ext.training.run import Loaders, Run, Tell, batches, prepared, step_seed
 
 LOG_EVERY = 20
 """Optimizer steps between two points of the loss curve."""

@@ -18,11 +18,11 @@ import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins import __version__
 from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.report import trained_on
-from torchrec_ext.checkpoints import Checkpoints
+from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import evaluate, recbole_state
-from torchrec_ext.run import Run, Tell
-from torchrec_ext.run_folder import RunFolder
 from torchrec_ext.shard import output_layer
+from torchrec_ext.training.folder import RunFolder
+from torchrec_ext.training.run import Run, Tell
 
 
 def evaluated(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, float]:

@@ -24,7 +24,7 @@ from genpas_plugins.atomic import replaced_file
 from genpas_plugins.errors import InputError
 from genpas_plugins.json_text import plain, to_json
 from genpas_plugins.sequences import SequenceView
-from torchrec_ext.training_configuration import PREFIX, SECTION, TrainingConfig
+from torchrec_ext.training.configuration import PREFIX, SECTION, TrainingConfig
 
 MAY_DIFFER = frozenset(
     {

@@ -36,10 +36,10 @@ from torch.distributed.checkpoint.stateful import Stateful
 
 from genpas_plugins.atomic import replaced_directory
 from genpas_plugins.errors import InputError, whole_number
-from torchrec_ext import manifest as manifests
-from torchrec_ext.agreement import on_rank_0, reason_of, together
-from torchrec_ext.checkpoint_state import VALUE, as_dicts, copy_on_cpu, differences, entries_of, shape_of
-from torchrec_ext.safe_metadata import METADATA, SafeReader
+from torchrec_ext.checkpointing import manifest as manifests
+from torchrec_ext.checkpointing.agreement import on_rank_0, reason_of, together
+from torchrec_ext.checkpointing.safe_metadata import METADATA, SafeReader
+from torchrec_ext.checkpointing.state import VALUE, as_dicts, copy_on_cpu, differences, entries_of, shape_of
 
 _NAME = re.compile(r"step-(\d{9,})")
 
