@@ -210,7 +210,7 @@ def test_a_checkpoint_directory_that_is_a_file_is_refused(tiny_settings: Path, t
 
 def test_a_loss_that_is_not_finite_ends_the_run(tiny_settings: Path, tmp_path: Path, capsys: Any):
     assert "The loss is" in refused(
-        capsys, tiny_settings, tmp_path, "torchrec_learning_rate=1e38", "learning_rate=3e38"
+        capsys, tiny_settings, tmp_path, "torchrec_learning_rate=1e38", "learning_rate=1e37"
     )
 
 
