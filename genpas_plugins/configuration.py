@@ -10,7 +10,7 @@
       targets: single
       time_order: exact          # exact: full-precision timestamps | stock: RecBole's float32 order, for comparisons
 
-RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `genpas_alpha`, … mean the same.
+RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `genpas_alpha`, … mean the same, and win.
 """
 
 from __future__ import annotations
@@ -106,7 +106,11 @@ class GenPASConfig:
     def from_config(cls, config: Mapping[str, Any], where: str = "the configuration") -> GenPASConfig | None:
         """Read the `genpas:` section and its flat synonyms out of a whole configuration; None if neither is there.
 
-        Raises InputError as `from_mapping` does, and where section and synonym differ.
+        A flat key wins over the section, as the command line's and the tuner's should; with another strategy the
+        section's exponents fall away. Raises InputError as `from_mapping` does.
+
+        >>> GenPASConfig.from_config({"genpas": "multi_target", "genpas_pairs_per_epoch": 9}).pairs_per_epoch
+        9
         """
         section = config.get(SECTION)
         flat = {key.removeprefix(PREFIX): value for key, value in config.items() if str(key).startswith(PREFIX)}
@@ -115,13 +119,10 @@ class GenPASConfig:
                 raise InputError(f"{where}: {SECTION} is empty. Give it a strategy: one of {', '.join(STRATEGIES)}.")
             return None
         merged = {} if section is None else _as_mapping(section, where)
-        for name, value in _as_mapping(flat, where).items():
-            if name in merged and merged[name] != value:
-                raise InputError(
-                    f"{where}: {SECTION}: {name} is {merged[name]!r} but {PREFIX}{name} is {value!r}; keep one of them."
-                )
-            merged[name] = value
-        return cls.from_mapping(merged, where)
+        flat = _as_mapping(flat, where)
+        if flat.get("strategy", SAMPLED) != SAMPLED:
+            merged = {name: value for name, value in merged.items() if name not in EXPONENT_NAMES}
+        return cls.from_mapping({**merged, **flat}, where)
 
 
 def _as_mapping(section: Any, where: str) -> dict[str, Any]:

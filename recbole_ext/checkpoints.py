@@ -80,13 +80,23 @@ def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
     Returns (config, model, dataset, train_data, valid_data, test_data).
     """
     checkpoint = load(model_file)
+    init_logger(checkpoint["config"])
+    return data_and_model(checkpoint)
+
+
+def data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what `load_data_and_model` does, for the content of a checkpoint that `load` gave."""
     config = checkpoint["config"]
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
+    model_class = get_model(config["model"])
+    if hasattr(model_class, "of_state"):  # TIGER's shape depends on the semantic IDs, which are in its state
+        model = model_class.of_state(config, loaders[0]._dataset, checkpoint["state_dict"])
+    else:
+        model = model_class(config, loaders[0]._dataset)
+    model = model.to(config["device"])
     model.load_state_dict(checkpoint["state_dict"])
     model.load_other_parameter(checkpoint.get("other_parameter"))
     return config, model, dataset, *loaders
@@ -148,7 +158,9 @@ def _without_modules(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain_config(config: Config) -> Any:
-    return plain({"final": config.final_config_dict, "parameters": config.parameters}, "config")
+    # Absolute, so that the checkpoint finds its data from any directory.
+    final = {**config.final_config_dict, "data_path": str(Path(config["data_path"]).absolute())}
+    return plain({"final": final, "parameters": config.parameters}, "config")
 
 
 def _config(content: dict[str, Any]) -> Config:

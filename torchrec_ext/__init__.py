@@ -3,6 +3,7 @@
 GenPASStream    an IterableDataset of batches, elastic, resumable   GenPASStream(stream, batch_size=512, max_length=50)
 PairBatch       histories and targets as one KeyedJaggedTensor      model(batch.features)
 genpas_stage    a stage that draws on the device                    StagedTrainPipeline([genpas_stage(batches, "cuda")])
+torchrec_ext.shard   a RecBole model, its item table sharded, and what a loop around it needs
 DeviceStream    the stream in torch: the same pairs, bit for bit    DeviceStream.of(stream, "cuda")
 
 Nothing is imported until it is used. A torchrec that cannot be imported raises InputError with the versions and the

@@ -59,7 +59,10 @@ OPTIMIZERS = {
 
 
 class Step(NamedTuple):
-    """What a forward pass gives: `loss` (scalar; see `losses.global_mean`) and `hidden` [B, D], detached."""
+    """What a forward pass gives: `loss` (scalar; see `losses.global_mean`) and `hidden` [B, D], detached.
+
+    TorchRec's pipelines read such a pair as (loss, output): they train on the first and return the second.
+    """
 
     loss: Tensor
     hidden: Tensor
@@ -177,7 +180,7 @@ class ShardableRecommender(nn.Module):
         self.layer = layer
 
     def forward(self, batch: Any) -> Step:
-        """`batch.features` is a KeyedJaggedTensor with the keys `history`, `target` and those of `FEATURES[output]`."""
+        """`batch.features` has the keys `history`, `target` and that of the output layer, from `with_output_rows`."""
         return self.layer(self.items(batch.features), batch)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
 
 

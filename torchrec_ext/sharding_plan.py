@@ -69,8 +69,8 @@ def plan_for(
     if memory_per_rank is not None and held * 4 > memory_per_rank:
         raise InputError(
             f"The item table ({config.num_embeddings} × {config.embedding_dim}) needs {held * 4} bytes on a rank with "
-            f"{sharding} sharding over {world_size} ranks; memory_per_rank is {memory_per_rank}. Use more ranks or "
-            "fewer columns."
+            f"{sharding} sharding over {world_size} rank(s); memory_per_rank is {memory_per_rank} bytes. Use "
+            "more ranks or fewer columns."
         )
     generator = {
         "row_wise": lambda: row_wise(compute_kernel=_KERNEL),

@@ -138,7 +138,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:
             raise InputError(f"No {key} is named: write `{key}: …` in a file given with --config, or --{key}.")
-    from torchrec_ext.training.configuration import TrainingConfig, check_recbole
+    from torchrec_ext.training.configuration import TrainingConfig, check_keys, check_recbole
 
     section = TrainingConfig.from_config(named)
     device = ranks.device(wanted=named.get("use_gpu", True) is not False and named.get("gpu_id", "0") != "")
@@ -158,6 +158,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
             "There is no genpas section, which says how training pairs are drawn: add one of configs/strategy/ with "
             "--config."
         )
+    check_keys(config, [str(key) for key in named])
     check_recbole(config)
     return config, section
 
@@ -175,7 +176,9 @@ def prepared_data(config: Any) -> Loaders:
     except InputError:
         raise
     except (ValueError, NotImplementedError, OSError) as error:
-        raise InputError(f"RecBole cannot read the data set {config['dataset']!r}: {error}") from error
+        raise InputError(
+            f"RecBole cannot read the data set {config['dataset']!r} (data_path is {config['data_path']!r}): {error}"
+        ) from error
 
 
 def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], named: dict[str, Any], device: Any) -> Any:

@@ -127,7 +127,7 @@ def parse_settings(arguments: Sequence[str], program: str = "genpas train", how:
             raise InputError(f"{argument!r} is no option of `{program}`; {how}.")
         key, value = match[1], read_scalar(match[2])
         if key in ("model", "dataset"):
-            raise InputError(f"{argument!r}: write --{key} {match[2]}, once.")
+            raise InputError(f"{argument!r}: write --{key} {match[2]}.")
         if key in parsed and parsed[key] != value:
             raise InputError(f"{key} is given as {parsed[key]!r} and as {value!r}; keep one of the two.")
         parsed[key] = value

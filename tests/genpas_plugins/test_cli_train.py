@@ -87,7 +87,7 @@ def test_sealed_text_is_what_recboles_evaluation_makes_of_it(text: str):
         (["--learning_rate", "0.01"], "'--learning_rate' is no option of `genpas train`"),
         (["epochs"], "--key=value, key=value or --set key=value"),
         (["epochs=1", "--epochs=2"], "epochs is given as 1 and as 2"),
-        (["--model=GRU4Rec"], "write --model GRU4Rec, once"),
+        (["--model=GRU4Rec"], "write --model GRU4Rec"),
     ],
 )
 def test_settings_of_another_form_are_refused(arguments: list[str], message: str):

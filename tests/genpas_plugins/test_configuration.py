@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,22 @@ def test_flat_keys_mean_the_same_as_nested_ones(config):
     assert GenPASConfig.from_config(config) == GenPASConfig.from_mapping(SAMPLED)
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"genpas": SAMPLED, "genpas_alpha": 2}, GenPASConfig("sampled", 2, 0.5, -math.inf)),
+        (
+            {"genpas": {"strategy": "multi_target", "pairs_per_epoch": None}, "genpas_pairs_per_epoch": 5},
+            GenPASConfig("multi_target", pairs_per_epoch=5),
+        ),
+        ({"genpas": SAMPLED, "genpas_strategy": "last_target"}, GenPASConfig("last_target")),
+        ({"genpas": "multi_target", "genpas_strategy": "last_target"}, GenPASConfig("last_target")),
+    ],
+)
+def test_flat_keys_win_over_the_section(config: dict[str, Any], expected: GenPASConfig):
+    assert GenPASConfig.from_config(config) == expected
+
+
 def test_a_whole_configuration_is_not_changed():
     config = {"genpas": {"strategy": "sampled"}, "genpas_alpha": 1, "genpas_beta": 0, "genpas_gamma": 0}
     GenPASConfig.from_config(config)
@@ -118,11 +135,6 @@ def test_a_whole_configuration_is_not_changed():
 @pytest.mark.parametrize(
     ("config", "messages"),
     [
-        ({"genpas": SAMPLED, "genpas_alpha": 2}, ["alpha is 1 but genpas_alpha is 2; keep one of them"]),
-        (
-            {"genpas": "multi_target", "genpas_strategy": "last_target"},
-            ["strategy is 'multi_target' but genpas_strategy is 'last_target'"],
-        ),
         ({"genpas_alhpa": 1}, ["no key 'alhpa'", "Did you mean 'alpha'?"]),
         ({"genpas_alpha": 1, "genpas_beta": 1, "genpas_gamma": 1}, ["needs a strategy"]),
         ({"genpas": "multi_target", "genpas_alpha": 1}, ["multi_target has exponents of its own"]),

@@ -185,6 +185,9 @@ def test_other_ways_of_training(change: list[str], tiny_settings: Path, tmp_path
         (["--dataset", "nowhere"], "RecBole cannot read the data set 'nowhere'"),
         (["--modell", "SASRec"], "'--modell' is no option of `python -m torchrec_ext.train`"),
         (["genpas={strategy: sampled}"], "strategy sampled needs alpha, beta and gamma"),
+        (["epoch=2"], "There is no key 'epoch' for SASRec. Did you mean 'epochs'"),
+        (["torchrec.keep_last=2"], "no key 'torchrec.keep_last'; write torchrec_keep_last"),
+        (["--model", "BERT4Rec"], "BERT4Rec masks or crops histories itself"),
         (["--config", "missing.yaml"], "missing.yaml does not exist"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -201,6 +204,12 @@ def test_without_a_genpas_section_nothing_is_trained(tiny_settings: Path, tmp_pa
     del settings["genpas"]
     (tmp_path / "a.yaml").write_text(json.dumps(settings))
     assert "There is no genpas section" in refused(capsys, tmp_path / "a.yaml", tmp_path / "run")
+
+
+def test_a_folder_of_something_else_is_left_alone(tiny_settings: Path, tmp_path: Path, capsys: Any):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert "no run's folder" in refused(capsys, tiny_settings, tmp_path, "--fresh")
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_checkpoint_directory_that_is_a_file_is_refused(tiny_settings: Path, tmp_path: Path, capsys: Any):

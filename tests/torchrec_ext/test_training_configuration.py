@@ -59,7 +59,7 @@ def test_a_flat_key_wins_over_the_section():
         ({"torchrec": {"learning_rate": True}}, "learning_rate must be a number above 0"),
         ({"torchrec": {"checkpoint_every": 0}}, "checkpoint_every must be a whole number from 1 on, not 0"),
         ({"torchrec": {"keep_last": None}}, "keep_last must be a whole number from 1 on, not None"),
-        ({"torchrec": {"memory_per_rank": "4GB"}}, "memory_per_rank must be a whole number"),
+        ({"torchrec": {"memory_per_rank": "4GB"}}, "memory_per_rank .bytes. must be a whole number"),
         ({"torchrec": {"output": "sampled"}}, "output sampled needs negatives"),
         ({"torchrec": {"negatives": 100}}, "negatives is 100, but output vocab_parallel scores all items"),
     ],

@@ -27,6 +27,10 @@ class Board:
         """Log the mean loss of the last steps."""
         self._add("train/loss", value, step)
 
+    def epoch(self, step: int, value: float) -> None:
+        """Log the mean loss of an epoch."""
+        self._add("train/epoch_loss", value, step)
+
     def speed(self, step: int, value: float) -> None:
         """Log pairs a second, of all ranks together."""
         self._add("train/pairs_per_second", value, step)

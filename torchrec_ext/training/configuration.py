@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
+from genpas_plugins import configuration as genpas
 from genpas_plugins.errors import InputError, nearest, whole_number
 from torchrec_ext.shard import check_names
 
@@ -69,7 +70,7 @@ class TrainingConfig:
         _positive("learning_rate", self.learning_rate)
         for name in ("negatives", "memory_per_rank", "checkpoint_every"):
             if getattr(self, name) is not None:
-                whole_number(name, getattr(self, name), 1)
+                whole_number(f"{name} (bytes)" if name == "memory_per_rank" else name, getattr(self, name), 1)
         whole_number("keep_last", self.keep_last, 1)
         if self.output == "sampled" and self.negatives is None:
             raise InputError("output sampled needs negatives: how many items all pairs of a step share, as in 1000.")
@@ -103,6 +104,29 @@ class TrainingConfig:
             return cls(**merged)
         except InputError as error:
             raise InputError(f"{where}: {SECTION}: {error}") from None
+
+
+def check_keys(config: Any, given: Collection[str]) -> None:
+    """Raise InputError for a key that the user wrote and nobody reads, and for a model that changes histories itself.
+
+    config : RecBole's Config
+    given  : the keys in files and on the command line
+    """
+    known = {SECTION, genpas.SECTION, "model", "dataset", *config.internal_config_dict}
+    known.update(key for keys in config.parameters.values() for key in keys)
+    for key in given:
+        if key not in known and not key.startswith((PREFIX, genpas.PREFIX)):
+            section, dot, name = key.partition(".")
+            raise InputError(
+                f"There is no key {key!r}; write {section}_{name}."
+                if dot and section in (SECTION, genpas.SECTION)
+                else f"There is no key {key!r} for {config.model}.{nearest(key, known)}"
+            )
+    if config.internal_config_dict.get("transform"):
+        raise InputError(
+            f"{config.model} masks or crops histories itself (transform: {config['transform']}) and cannot be trained "
+            "here; SASRec and GRU4Rec, and models built like them, can."
+        )
 
 
 def check_recbole(config: Any) -> None:

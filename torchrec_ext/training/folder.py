@@ -83,10 +83,9 @@ class RunFolder:
             if directory.exists() and not directory.is_dir():
                 raise InputError(f"{directory} is a file, where a run keeps a directory. Choose another --out.")
         if not self.config.exists():
-            if self.checkpoints.exists() and any(self.checkpoints.iterdir()):
+            if self.path.exists() and any(self.path.iterdir()):
                 raise InputError(
-                    f"{self.checkpoints} is not empty, but {self.config} is missing, so the run's settings are "
-                    "unknown. Choose another --out, or move the directory away."
+                    f"{self.path} is not empty and no run's folder: it has no {self.config.name}. Choose another --out."
                 )
             return
         saved = _read(self.config)
@@ -158,7 +157,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({error}). Choose another --out, or move the folder away.") from error
+        raise InputError(f"{file} is not a file of a run ({error}). Choose another --out.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file} is not a file of a run. Choose another --out.")
     return content

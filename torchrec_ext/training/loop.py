@@ -167,6 +167,7 @@ def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
         "train_loss": record.loss / max(record.steps, 1),
     }
     record.loss, record.steps = 0.0, 0
+    board.epoch(run.steps_done, point["train_loss"])
     better = False
     eval_step = min(config["eval_step"], config["epochs"])
     if eval_step > 0 and epoch % eval_step == 0:
