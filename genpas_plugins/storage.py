@@ -45,7 +45,7 @@ def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> 
             np.save(directory / f"{name}.npy", array, allow_pickle=False)
         for name, ids in (("user_ids", store.user_ids), ("item_ids", store.item_ids)):
             if ids is not None:
-                _write_ids(directory / f"{name}.arrow", ids)
+                write_ids(directory / f"{name}.arrow", ids)
         header = {
             "magic": MAGIC,
             "version": VERSION,
@@ -53,7 +53,7 @@ def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> 
             "n_items": store.n_items,
             "n_interactions": store.n_interactions,
             "columns": list(store.columns),
-            "files": {file.name: [file.stat().st_size, _crc32(file)] for file in sorted(directory.iterdir())},
+            "files": {file.name: [file.stat().st_size, crc32(file)] for file in sorted(directory.iterdir())},
         }
         header["checksum"] = _header_checksum(header)
         (directory / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
@@ -84,8 +84,8 @@ def open_store(path: Path) -> SequenceStore:
         values=mapped("values"),
         offsets=mapped("offsets"),
         n_items=header["n_items"],
-        user_ids=_read_ids(path / "user_ids.arrow"),
-        item_ids=_read_ids(path / "item_ids.arrow"),
+        user_ids=read_ids(path / "user_ids.arrow"),
+        item_ids=read_ids(path / "item_ids.arrow"),
         columns={name: mapped(f"column.{number}") for number, name in enumerate(header["columns"])},
         path=path.resolve(),
         length_index=LengthIndex(np.array(lengths[0]), np.array(lengths[1]), mapped("by_length")),
@@ -95,7 +95,7 @@ def open_store(path: Path) -> SequenceStore:
 def verify_store(path: Path) -> None:
     """Read every byte of the store and compare its checksums. Raises InputError naming the first damaged file."""
     for name, (_, checksum) in _read_header(path)["files"].items():
-        if _crc32(path / name) != checksum:
+        if crc32(path / name) != checksum:
             raise InputError(
                 f"{path / name} does not have the checksum that {HEADER} names: its content was changed. "
                 "Build the store again with `genpas prepare`."
@@ -138,21 +138,24 @@ def _header_checksum(header: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _write_ids(file: Path, ids: pa.Array) -> None:
+def write_ids(file: Path, ids: pa.Array) -> None:
+    """Write ids of any type as an Arrow file of one column."""
     table = pa.table({"id": ids})
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         # One batch: reading it back gives one contiguous array without a copy.
         writer.write_table(table.combine_chunks(), max_chunksize=max(1, len(ids)))
 
 
-def _read_ids(file: Path) -> pa.Array | None:
+def read_ids(file: Path) -> pa.Array | None:
+    """Map the ids that `write_ids` wrote; None where the file is missing."""
     if not file.is_file():
         return None
     column = pa.ipc.open_file(pa.memory_map(str(file))).read_all().column("id")
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _crc32(file: Path) -> int:
+def crc32(file: Path) -> int:
+    """Return the CRC-32 of a file of any size."""
     checksum = 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

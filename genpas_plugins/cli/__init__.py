@@ -13,7 +13,18 @@ import typer
 from typer.core import TyperGroup
 
 from genpas_plugins import __version__
-from genpas_plugins.cli import analyze, doctor, export_recbole, inspect, prepare, sample, search, train
+from genpas_plugins.cli import (
+    analyze,
+    doctor,
+    export_recbole,
+    inspect,
+    prepare,
+    recommend,
+    sample,
+    search,
+    semantic_ids,
+    train,
+)
 from genpas_plugins.errors import InputError
 
 __all__ = ["app", "main"]
@@ -61,9 +72,11 @@ app.command("inspect")(inspect.command)
 app.command("sample")(sample.command)
 app.command("analyze", cls=analyze.SeveralWords)(analyze.command)
 app.command("search")(search.command)
+app.command("semantic-ids")(semantic_ids.command)
 app.command("export-recbole")(export_recbole.command)
 # What is no option of ours is a setting of RecBole's: --learning_rate=0.01
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.command)
+app.command("recommend")(recommend.command)
 
 
 def _print_version(asked: bool) -> None:

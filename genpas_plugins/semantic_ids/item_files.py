@@ -1,0 +1,283 @@
+"""What a user's files say of the store's items: their texts and vectors; row i is item number i + 1."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from genpas_plugins.sequences import SequenceStore
+
+Float32 = NDArray[np.float32]
+
+TEXT_COLUMNS = ("title", "name", "brand", "store", "category", "categories", "genres", "features", "description")
+"""Columns that describe an item, in the order in which they are joined."""
+
+ID_COLUMNS = ("item_id", "parent_asin", "asin", "movieId")
+VECTOR_COLUMNS = ("embedding", "embeddings", "vector")
+
+_SHOWN = 5
+
+
+def read_texts(
+    source: str | Path,
+    store: SequenceStore,
+    *,
+    id_column: str | None = None,
+    columns: Sequence[str] = (),
+    allow_missing: bool = False,
+    first_only: bool = False,
+) -> list[str]:
+    """Read the text of every item of the store, in the order of the item numbers.
+
+    source        : parquet or CSV, a row an item; items that are not in the store are passed over
+    id_column     : column with the store's item ids; None: item_id, or what Amazon's and MovieLens' files call it
+    columns       : columns of text, or of lists of texts, joined in this order; none: those of TEXT_COLUMNS present
+    allow_missing : an item without row or text gets the empty text
+    first_only    : take the first of the columns only, a title say
+
+    Raises InputError for an unknown column, one without text, an item with several rows, and, unless
+    `allow_missing`, items without a row or text, with their number and the first of their ids.
+    """
+    read, frame_columns, types = _scan(source)
+    id_column = _id_column(id_column, frame_columns, str(source))
+    chosen = _text_columns(columns, frame_columns, types, str(source))[: 1 if first_only else None]
+    table = read([id_column, *(name for name in chosen if name != id_column)])
+    rows = rows_of(store, table.column(id_column), f"{source}, column {id_column!r}", allow_missing=allow_missing)
+    values = [table.column(name).to_pylist() for name in chosen]
+    texts = ["" if row < 0 else join_text(column[row] for column in values) for row in rows.tolist()]
+    empty = [number for number, text in enumerate(texts) if not text]
+    if empty and not allow_missing:
+        raise InputError(
+            f"{source}: {_these(store, empty)} no text in {', '.join(chosen)}; write one, name further columns with "
+            "--column, or let them share the empty text with --allow-missing-text."
+        )
+    return texts
+
+
+def join_text(values: Any) -> str:
+    """Join an item's texts and lists of texts, empty ones left out.
+
+    >>> join_text(["Red polish", None, ["Nails", " Nail Polish "], ""])
+    'Red polish. Nails, Nail Polish'
+    """
+    return ". ".join(part for part in (", ".join(_flat(value)) for value in values) if part)
+
+
+def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | None = None) -> Float32:
+    """Read the user's own item vectors, float32 [n_items, dimensions], in the order of the item numbers.
+
+    .npy     : [n_items, dimensions], row i is item number i + 1
+    .npz     : `embeddings` (or the only array) of that form; `item_ids` beside it, if there, names the rows
+    .parquet : a column of ids and one of equally long lists, `embedding` or the only one of numbers
+
+    Raises InputError for another format or shape, values that are not finite, and items without a vector.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; check the path after --embeddings.")
+    ids: Any = None
+    if path.suffix == ".parquet":
+        array, ids = _vector_table(path, id_column)
+    elif path.suffix in (".npy", ".npz"):
+        array, ids = _array_file(path)
+    else:
+        raise InputError(f"{path}: embeddings are read from .npy, .npz and .parquet; save them as one of these.")
+    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":  # noqa: PLR2004 – rows and dimensions
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {list(array.shape)}; embeddings are numbers [items, dimensions]."
+        )
+    if ids is None and len(array) != store.n_items:
+        raise InputError(
+            f"{path} has {len(array):,} rows for {store.n_items:,} items; row i is item number i + 1, without a row "
+            "for padding."
+        )
+    if ids is not None:
+        if len(ids) != len(array):
+            raise InputError(f"{path} has {len(ids):,} item ids for {len(array):,} rows; give every row one id.")
+        array = array[rows_of(store, ids, str(path))]
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then, and said below
+        vectors = np.ascontiguousarray(array, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise InputError(f"{path}: {_these(store, bad.tolist())} values that are not finite; mend or drop them.")
+    return vectors
+
+
+def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> NDArray[np.int64]:
+    """Return the row of every item of the store, int64 [n_items], -1 for none.
+
+    ids : the rows' item ids, in any type; whole numbers are compared as such, all else as text
+    place : where they stand, for messages
+
+    Raises InputError for missing and repeated ids and, unless `allow_missing`, items without a row.
+    """
+    column = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else pa.array(ids)
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    known = store.item_ids if store.item_ids is not None else pa.array(np.arange(1, store.n_items + 1))
+    if column.null_count:
+        raise InputError(f"{place}: {column.null_count:,} rows have no item id; give them one or drop them.")
+    # Numbers with numbers, and everything else as it is written: 7 is "7", and "07" another item.
+    both = [pa.types.is_integer(part.type) for part in (column, known)]
+    type_ = pa.int64() if all(both) else pa.large_string()
+    try:
+        column, known = column.cast(type_), known.cast(type_)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise InputError(f"{place}: these item ids are of type {column.type}, the store's of {known.type}.") from error
+    counts = pc.value_counts(column)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    repeated = repeated.filter(pc.is_in(repeated, value_set=known))
+    if len(repeated):
+        first = ", ".join(map(repr, repeated.slice(0, _SHOWN).to_pylist()))
+        raise InputError(f"{place}: {len(repeated):,} items have several rows, as {first}; keep one row an item.")
+    found = pc.index_in(known, value_set=column)
+    missing = np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))
+    if len(missing) and not allow_missing:
+        raise InputError(f"{place}: {_these(store, missing.tolist())} no row; add rows for them.")
+    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+# Rows of a file and items of the store --------------------------------------------------------------------------------
+
+
+def _scan(source: str | Path) -> tuple[Callable[[list[str]], pa.Table], tuple[str, ...], dict[str, pa.DataType]]:
+    """Return how to read columns of a file, the columns' names and their Arrow types."""
+    try:
+        from genpas_plugins.readers import read
+    except ModuleNotFoundError as error:
+        if error.name != "polars":
+            raise
+        raise InputError("Reading a source needs polars: pip install 'genpas-plugins[readers]'.") from error
+    found = read(source)
+    with found.reading():
+        schema = found.frame.select(found.columns).limit(0).collect().to_arrow().schema
+
+    def columns(names: list[str]) -> pa.Table:
+        found.require_columns(names)
+        found.check()
+        with found.reading():
+            return found.frame.select(names).collect().to_arrow()
+
+    return columns, found.columns, dict(zip(schema.names, schema.types, strict=True))
+
+
+def _id_column(named: str | None, columns: Sequence[str], source: str) -> str:
+    if named is not None:
+        if named not in columns:
+            raise InputError(f"{source} has no column {named!r}.{nearest(named, columns)}")
+        return named
+    for usual in ID_COLUMNS:
+        if usual in columns:
+            return usual
+    raise InputError(
+        f"{source} has no column item_id; name the one with the item ids with --id. {nearest('', columns)}"
+    )
+
+
+def _text_columns(
+    named: Sequence[str], columns: Sequence[str], types: dict[str, pa.DataType], source: str
+) -> list[str]:
+    for name in named:
+        if name not in columns:
+            raise InputError(f"{source} has no column {name!r}.{nearest(name, columns)}")
+        if not _is_text(types[name]):
+            raise InputError(f"{source}: column {name!r} holds {types[name]}, not text; name columns of text.")
+    if named:
+        return list(dict.fromkeys(named))
+    usual = [name for name in TEXT_COLUMNS if name in columns and _is_text(types[name])]
+    if not usual:
+        raise InputError(
+            f"{source} has no column of text called {', '.join(TEXT_COLUMNS)}; name one with --column: it has "
+            f"{', '.join(columns)}."
+        )
+    return usual
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_list(type_) or types.is_large_list(type_):
+        return _is_text(type_.value_type)
+    if types.is_dictionary(type_):
+        return _is_text(type_.value_type)
+    return bool(types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_))
+
+
+def _flat(value: Any) -> list[str]:
+    """Return the texts in a text, a list of texts, or a list of those (as Amazon's 2014 categories are)."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        return [text] if text else []
+    return [text for part in value for text in _flat(part)]
+
+
+def _these(store: SequenceStore, numbers: Sequence[int]) -> str:
+    """Say how many items of the store have something, and which come first; `numbers` count from 0."""
+    first = [store.item_ids[n].as_py() if store.item_ids is not None else n + 1 for n in numbers[:_SHOWN]]
+    shown = ", ".join(map(repr, first)) + (", …" if len(numbers) > _SHOWN else "")
+    return f"{len(numbers):,} of the store's {store.n_items:,} items ({shown}) have"
+
+
+# The user's arrays ----------------------------------------------------------------------------------------------------
+
+
+def _array_file(path: Path) -> tuple[NDArray[Any], Any]:
+    try:
+        held = np.load(path, allow_pickle=False, mmap_mode="r")
+        if not isinstance(held, np.lib.npyio.NpzFile):
+            return np.asarray(held), None
+        with held:
+            names = [name for name in held.files if name != "item_ids"]
+            name = "embeddings" if "embeddings" in names else names[0] if len(names) == 1 else None
+            if name is None:
+                raise InputError(f"{path} holds {', '.join(names) or 'no array'}; call the one to read `embeddings`.")
+            return held[name], held["item_ids"] if "item_ids" in held.files else None
+    except InputError:
+        raise
+    except (ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise InputError(
+            f"{path} could not be read ({reason}); save plain arrays with numpy.save or numpy.savez."
+        ) from error
+
+
+def _vector_table(path: Path, id_column: str | None) -> tuple[NDArray[Any], Any]:
+    read, columns, types = _scan(path)
+    ids = _id_column(id_column, columns, str(path))
+    lists = [name for name in columns if _is_vector(types[name])]
+    named = [name for name in VECTOR_COLUMNS if name in lists] or lists
+    if not named or (len(named) > 1 and named == lists):
+        raise InputError(
+            f"{path} has {len(lists)} columns of lists of numbers{': ' if lists else ''}{', '.join(lists)}; keep the "
+            "vectors in one that is called `embedding`."
+        )
+    table = read([ids, named[0]])
+    column = table.column(named[0]).combine_chunks()
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    widths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(widths) != 1 or widths[0] is None:
+        raise InputError(
+            f"{path}: the lists of column {named[0]!r} have unequal lengths, or rows lack one; every item needs the "
+            "same number of dimensions."
+        )
+    flat = column.flatten()
+    if flat.null_count:
+        raise InputError(f"{path}: column {named[0]!r} has {flat.null_count:,} values that are missing; fill them in.")
+    return flat.to_numpy(zero_copy_only=False).reshape(len(column), widths[0]), table.column(ids)
+
+
+def _is_vector(type_: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
+        return bool(types.is_floating(type_.value_type) or types.is_integer(type_.value_type))
+    return False

@@ -1,0 +1,147 @@
+"""The tree of valid semantic IDs: which codes may follow a prefix, as a few flat tensors that decoding indexes.
+
+Level l goes from prefixes of l codes (its nodes; level 0 has one, the root) to prefixes of l + 1 codes (its slots). The
+slots of a level stand in one row, ordered by node and then by code, and a slot *is* the node of the next level:
+
+    first[l]  [0, 3, 5, …]           the children of node n are the slots first[l][n] … first[l][n + 1] - 1
+    code[l]   [0 4 9 | 1 2 | …]      the code that each slot adds
+    item      [7 2 | 5 | …]          the item of each slot of the last level
+
+That is memory for the nodes that exist, not for all that the codebooks allow: a dense child table of the third level of
+10⁶ items would take 1 GB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError
+
+if TYPE_CHECKING:
+    from genpas_plugins.semantic_ids.codebook import SemanticIds
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixTree:
+    """The valid semantic IDs of a catalogue as a tree; all tensors are int64 and on one device.
+
+    sizes        : number of codes of each level's codebook; the tree has `depth = len(sizes)` levels
+    first        : per level l, [nodes of level l + one], rising from 0; node n has the slots from first[l][n] to before
+                   first[l][n + 1], at least one
+    code         : per level l, [slots of level l], rising among the children of a node, 0 … sizes[l] - 1
+    parent       : per level l, [slots of level l], the node each slot hangs on
+    item         : [n_items], the item number (from 1) of each slot of the last level
+    leaf         : [n_items + 1], the last-level slot of each item number; leaf[0] is -1, padding has none
+    max_children : per level, the most children that any of its nodes has
+    """
+
+    sizes: tuple[int, ...]
+    first: tuple[torch.Tensor, ...]
+    code: tuple[torch.Tensor, ...]
+    parent: tuple[torch.Tensor, ...]
+    item: torch.Tensor
+    leaf: torch.Tensor
+    max_children: tuple[int, ...]
+
+    @classmethod
+    def of(cls, ids: SemanticIds, device: torch.device | str = "cpu") -> PrefixTree:
+        """Build the tree of all IDs: one sort of the items, then O(nodes). Raises InputError if there is no item.
+
+        >>> from genpas_plugins.semantic_ids.codebook import SemanticIds
+        >>> tree = PrefixTree.of(SemanticIds.of([[0, 1], [2, 0], [0, 0]]))
+        >>> [level.tolist() for level in tree.first], tree.item.tolist()
+        ([[0, 2], [0, 2, 3]], [3, 1, 2])
+        """
+        codes = ids.codes
+        n_items, depth = codes.shape
+        if n_items == 0:
+            raise InputError("These semantic IDs hold no item: a prefix tree needs at least one.")
+        order = np.lexsort(codes.T[::-1])
+        codes = codes[order]
+        begins = np.zeros(n_items, np.bool_)  # rows at which a new prefix of the current length begins
+        begins[0] = True
+        starts = np.flatnonzero(begins)  # of the nodes of the current level
+        first, code, parent, widest = [], [], [], []
+        for level in range(depth):
+            begins[1:] |= codes[1:, level] != codes[:-1, level]
+            slots = np.flatnonzero(begins)
+            bounds = np.append(np.searchsorted(slots, starts), len(slots))
+            children = np.diff(bounds)
+            first.append(bounds)
+            code.append(codes[slots, level])
+            parent.append(np.repeat(np.arange(len(starts)), children))
+            widest.append(int(children.max()))
+            starts = slots
+        leaf = np.full(n_items + 1, -1, np.int64)
+        leaf[order + 1] = np.arange(n_items)
+
+        def tensor(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(array.astype(np.int64, copy=False)).to(device)
+
+        return cls(
+            sizes=ids.sizes,
+            first=tuple(map(tensor, first)),
+            code=tuple(map(tensor, code)),
+            parent=tuple(map(tensor, parent)),
+            item=tensor(order + 1),
+            leaf=tensor(leaf),
+            max_children=tuple(widest),
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of codes of an ID."""
+        return len(self.sizes)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, which is the number of leaves."""
+        return len(self.item)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of all tensors."""
+        return self.item.device
+
+    def n_nodes(self, level: int) -> int:
+        """Return how many prefixes of `level` codes exist, `level` from 0 (the root: 1) to depth (the items)."""
+        return 1 if level == 0 else len(self.code[level - 1])
+
+    def nodes_of(self, items: torch.Tensor) -> torch.Tensor:
+        """Return the slots on the way to each item, int64 [*items.shape, depth]; `items` are numbers from 1.
+
+        Raises InputError for a number that is no item's; padding (0) is none.
+        """
+        items = items.to(self.device)
+        if items.numel() and (int(items.min()) < 1 or int(items.max()) > self.n_items):
+            raise InputError(f"Item numbers run from 1 to {self.n_items}; 0 is padding and has no semantic ID.")
+        slot = self.leaf[items]
+        slots = [slot]
+        for level in range(self.depth - 1, 0, -1):
+            slot = self.parent[level][slot]
+            slots.append(slot)
+        return torch.stack(slots[::-1], dim=-1)
+
+    def path(self, items: torch.Tensor) -> torch.Tensor:
+        """Return the codes of each item, int64 [*items.shape, depth]; `items` are numbers from 1."""
+        slots = self.nodes_of(items)
+        return torch.stack([code[slots[..., level]] for level, code in enumerate(self.code)], dim=-1)
+
+    def to(self, device: torch.device | str) -> PrefixTree:
+        """Return the tree on another device; the same object if it is there already."""
+        if torch.device(device) == self.device:
+            return self
+        return PrefixTree(
+            sizes=self.sizes,
+            first=tuple(part.to(device) for part in self.first),
+            code=tuple(part.to(device) for part in self.code),
+            parent=tuple(part.to(device) for part in self.parent),
+            item=self.item.to(device),
+            leaf=self.leaf.to(device),
+            max_children=self.max_children,
+        )
