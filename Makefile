@@ -1,4 +1,4 @@
-# make venv | test | lint | demo | demo-torchrec | bench-data | bench-analysis | bench-torchrec | clean
+# make venv | test | lint | demo | demo-torchrec | bench-data | bench-analysis | bench-torchrec | bench-tiger | clean
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
 # environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
@@ -25,7 +25,7 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test lint demo demo-torchrec bench-data bench-analysis bench-torchrec clean
+.PHONY: venv test lint demo demo-torchrec bench-data bench-analysis bench-torchrec bench-tiger clean
 .DELETE_ON_ERROR:
 
 venv: $(READY)
@@ -68,6 +68,9 @@ bench-analysis: $(READY)
 
 bench-torchrec: $(READY)
 	$(PY) -m benchmarks.bench_torchrec
+
+bench-tiger: $(READY)
+	$(PY) -m benchmarks.bench_tiger
 
 clean:
 	@test ! -e $(VENV) || test -e $(OURS) || { echo "make: $(VENV) was not made by this Makefile; remove it yourself." >&2; exit 1; }

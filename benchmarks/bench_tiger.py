@@ -1,0 +1,71 @@
+"""Measure TIGER's decoding: beam search beside transformers' generate, by size of the catalogue, and all items.
+
+    python -m benchmarks.bench_tiger                     on random semantic IDs of Beauty's size
+    python -m benchmarks.bench_tiger --data-dir DIR      on DIR/beauty/semantic_ids_letter.json
+    python -m benchmarks.bench_tiger --quick             a smoke test on toy sizes
+
+A whole run writes benchmarks/results/tiger.json and tiger.md, a quick one outputs/benchmarks/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from benchmarks import environment, tiger_decoding
+from benchmarks.goals import Goal
+from benchmarks.report import Grid, goals_grid
+from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
+from benchmarks.tiger_decoding import FULL, QUICK
+
+BLOCKS = (
+    "transformers' T5. In a study before, 2026-11-21, forward and backward pass, batch of 256, 80 tokens, one thread, "
+    "they took 0.97 to 1.02 × the time of hand-written ones; not measured again here"
+)
+
+
+def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
+    """Measure decoding and hold it against its goals."""
+    sizes = QUICK if quick else FULL
+    index = data_dir / "beauty" / "semantic_ids_letter.json" if data_dir is not None else None
+    skipped = ["A CUDA device was not measured."]
+    if index is None or not index.is_file():
+        skipped.append(f"Random semantic IDs stand in for Beauty's: give its folder with --data-dir or ${DATA_DIR}.")
+        index = None
+    BENCHMARK.run(
+        lambda _: tiger_decoding.jobs(sizes, index),
+        results or (SCRATCH if quick else COMMITTED),
+        command=BENCHMARK.command(quick=quick, data_dir=index is not None),
+        quick=quick,
+        data={
+            "semantic IDs": "LETTER's index of Beauty, three codes, and one against collisions"
+            if index
+            else f"random ones of {sizes.n_items:,} items, three codes of 256, and one against collisions",
+            "network": f"random weights, float32, {sizes.network or 'TigerNetwork as it comes'}, histories of 2 to 20",
+            "blocks": BLOCKS,
+        },
+        skipped=skipped,
+        scratch=scratch,
+    )
+
+
+def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
+    """Return the tables of what was measured, and the one of the goals."""
+    return [*(grid for grid in tiger_decoding.tables(sections) if grid.rows), goals_grid(goals)]
+
+
+# Its results say which version of the peer they are held against.
+environment.DISTRIBUTIONS += () if "transformers" in environment.DISTRIBUTIONS else ("transformers",)
+
+BENCHMARK = Benchmark(
+    "tiger",
+    "benchmarks.bench_tiger",
+    "TIGER: what decoding costs",
+    "1, or 2 where a table says so,",
+    tiger_decoding.goals,
+    tables,
+)
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,250 @@
+"""Exact decoding on the tree of valid semantic IDs: the likelihood of items, of all items, and beam search.
+
+The distribution is the network's, constrained: at each prefix a softmax over the codes that continue it in the
+catalogue and over no others,
+
+    log p(item) = Σ_l log softmax over children(prefix_l) of logits_l [code_l]
+
+so the probabilities of all items sum to one. All three functions compute this and agree to float32's rounding.
+
+Where a prefix is only one item's, the item's other codes have probability one, and the decoder need not run. In sparse
+catalogues most prefixes of two codes are of that kind. `score_all` never decodes them; `beam_search` decodes as many
+prefixes of each user as the user with the most shared ones has, and on a device, where finding that number would mean
+waiting, all of them.
+
+Shapes: B users, N prefixes of each, K beams, C children, D model dimension.
+
+Encode in eval mode: dropout in the encoder would be part of the memory. These functions use none and keep no gradient.
+Each call looks tokens up depth - 1 times, whatever the users: a table sharded over ranks can answer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.networks.cached_decoder import CachedDecoder
+from genpas_plugins.networks.tiger import Memory, TigerNetwork
+from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
+
+ROWS = 1 << 14
+"""Prefixes decoded at a time in `score_all`: bounds its memory to some hundred MB, whatever the batch."""
+
+
+@torch.no_grad()
+def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, items: Tensor) -> Tensor:
+    """Return the constrained log-likelihood of given items.
+
+    Parameters
+    ----------
+    network, tree : of the same semantic IDs, on one device
+    memory : of B users
+    items : int64 [B] or [B, C], item numbers from 1
+
+    Returns
+    -------
+    float32 of the shape of `items`. Raises InputError for a number that is no item's.
+    """
+    slots = tree.nodes_of(items if items.ndim > 1 else items[:, None])  # [B, C, depth]
+    decoder = CachedDecoder(network, memory)
+    node = torch.zeros_like(slots[:, :1, 0])
+    x, ancestors = _start(network, memory), list[Tensor]()
+    total = slots.new_zeros(slots.shape[:2], dtype=torch.float32)
+    for level in range(tree.depth):
+        children, valid = _children(tree, level, node)
+        logits = network.logits(decoder.step(x, ancestors), level)
+        log_probs = _log_probs(logits, tree.code[level][children], valid)
+        slot = slots[..., level]
+        place = slot - tree.first[level][node]
+        total += log_probs.expand(*slot.shape, -1).gather(2, place[..., None])[..., 0]
+        if level + 1 < tree.depth:
+            x, node = _rows(network, tree, level, slot), slot
+            each = torch.arange(slot.shape[1], device=slot.device)
+            ancestors = [each * 0, *([each] * level)]  # the empty prefix is the first and only one of its level
+    return total.view(items.shape)
+
+
+@torch.no_grad()
+def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor:
+    """Return the constrained log-likelihood of every item: float32 [B, n_items], column i is item number i + 1.
+
+    One pass over the tree's levels, all prefixes of a level at once, so each prefix is decoded once and not once an
+    item. For catalogues of up to some ten thousand items: the time is proportional to the prefixes of several items,
+    and a user's keys and values take 8 · decoder_layers · heads · head_size bytes for each.
+    """
+    shared = [node[_shared(tree, level, node)] for level, node in enumerate(_all_nodes(tree))]
+    rows = [_rows(network, tree, level, nodes) for level, nodes in enumerate(shared[1:])]
+    chunk = max(1, ROWS // max(1, *map(len, shared)))
+    parts = [
+        _score_all(network, tree, Memory(*part), shared, rows)
+        for part in zip(torch.split(memory.states, chunk), torch.split(memory.mask, chunk), strict=True)
+    ]
+    return torch.cat(parts).index_select(1, tree.leaf[1:])
+
+
+def _score_all(
+    network: TigerNetwork, tree: PrefixTree, memory: Memory, shared: list[Tensor], rows: list[Tensor]
+) -> Tensor:
+    """Return the scores of all leaves; `shared` nodes of each level are decoded, `rows` their last tokens' rows."""
+    decoder = CachedDecoder(network, memory)
+    users = len(memory.states)
+    score = torch.zeros(users, 1, device=tree.device)  # of the nodes of a level
+    x, ancestors = _start(network, memory), list[Tensor]()
+    for level, nodes in enumerate(shared):
+        parent = tree.parent[level]
+        score = score.index_select(1, parent)
+        if not len(nodes):  # nor is there any at a level below
+            continue
+        states = decoder.step(x, ancestors)
+        # The place of each node among those decoded.
+        place = torch.full((tree.n_nodes(level),), -1, device=tree.device)
+        place[nodes] = torch.arange(len(nodes), device=tree.device)
+        slots = (place[parent] >= 0).nonzero()[:, 0]
+        of = place[parent[slots]]
+        output = network.output[network.levels[level]]
+        logits = (states.index_select(1, of) * output[tree.code[level][slots]]).sum(-1).float()
+        score.index_add_(1, slots, logits - _log_sum_exp(logits, of, len(nodes)).index_select(1, of))
+        if level + 1 < tree.depth:
+            x = rows[level].expand(users, -1, -1)
+            of_below = place[parent[shared[level + 1]]]
+            ancestors = [*(ancestor[of_below] for ancestor in ancestors), of_below]
+    return score
+
+
+def _all_nodes(tree: PrefixTree) -> list[Tensor]:
+    return [torch.arange(tree.n_nodes(level), device=tree.device) for level in range(tree.depth)]
+
+
+def _log_sum_exp(x: Tensor, of: Tensor, groups: int) -> Tensor:
+    """Return log Σ exp of x [B, n] over columns of the same group: [B, groups]."""
+    of = of.expand(len(x), -1)
+    highest = x.new_full((len(x), groups), -torch.inf).scatter_reduce(1, of, x, "amax")
+    return highest + torch.zeros_like(highest).scatter_add(1, of, (x - highest.gather(1, of)).exp()).log()
+
+
+@torch.no_grad()
+def beam_search(
+    network: TigerNetwork, tree: PrefixTree, memory: Memory, *, beams: int, top_k: int
+) -> tuple[Tensor, Tensor]:
+    """Return the most likely items that a beam search over the tree finds, best first.
+
+    With as many beams as items this is the exact ranking. With fewer, an item is missed if at some level its prefix is
+    not among the `beams` most likely; what is found has its exact log-likelihood. Of equal prefixes the one with lower
+    codes comes first, of equal items that with the lower number: the answer depends on nothing but the user.
+
+    Parameters
+    ----------
+    network, tree : of the same semantic IDs, on one device
+    memory : of B users
+    beams : prefixes kept at each level; twice top_k or more is the usual choice
+    top_k : items returned
+
+    Returns
+    -------
+    items : int64 [B, top_k], all different; 0 where fewer than top_k items were found
+    log_probs : float32 [B, top_k], descending; -inf where the item is 0
+
+    Raises
+    ------
+    InputError
+        If top_k is above beams, or one of them below 1.
+    """
+    whole_number("top_k", top_k, 1)
+    if whole_number("beams", beams, 1) < top_k:
+        raise InputError(f"top_k is {top_k} and beams {beams}: a beam search finds no more items than it has beams.")
+    decoder = CachedDecoder(network, memory)
+    node = torch.zeros(len(memory.states), 1, dtype=torch.int64, device=tree.device)
+    score = torch.zeros(node.shape, device=tree.device)
+    x, ancestors = _start(network, memory), list[Tensor]()
+    for level in range(tree.depth):
+        last = level + 1 == tree.depth
+        children, valid = _children(tree, level, node)
+        decoded = _to_decode(tree, level, node, score)
+        # What is not decoded has one child.
+        log_probs = torch.zeros(children.shape, device=tree.device).masked_fill(~valid, -torch.inf)
+        if decoded.shape[1]:
+            states = decoder.step(_at(x, decoded), [_at(rows, decoded) for rows in ancestors])
+            codes = tree.code[level][_at(children, decoded)]
+            found = _log_probs(network.logits(states, level), codes, _at(valid, decoded))
+            log_probs.scatter_(1, _like(decoded, children), found)
+        candidates = (score[..., None] + log_probs).flatten(1)
+        slots = children.flatten(1)
+        chosen = _best(candidates, tree.item[slots] if last else slots, top_k if last else beams)
+        score, node = candidates.gather(1, chosen), slots.gather(1, chosen)
+        if not last:
+            x = _rows(network, tree, level, node)
+            parent = chosen // children.shape[2]
+            place = torch.zeros_like(children[..., 0]).scatter_(1, decoded, _columns(decoded))
+            ancestors = [rows.gather(1, parent) for rows in (*ancestors, place)]
+    items = tree.item[node].masked_fill(score.isneginf(), 0)
+    missing = top_k - items.shape[1]
+    return F.pad(items, (0, missing)), F.pad(score, (0, missing), value=-torch.inf)
+
+
+def _shared(tree: PrefixTree, level: int, node: Tensor) -> Tensor:
+    """Return whether two or more items have the prefix, bool of the shape of `node`."""
+    first, after = node, node + 1
+    for bounds in tree.first[level:]:  # the items below a node stand in one row
+        first, after = bounds[first], bounds[after]
+    return after - first > 1
+
+
+def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the slots below nodes [B, N], int64 [B, N, C], and which exist, bool; the others repeat the first."""
+    first = tree.first[level][node][..., None]
+    after = tree.first[level][node + 1][..., None]
+    slots = first + torch.arange(tree.max_children[level], device=node.device)
+    valid = slots < after
+    return torch.where(valid, slots, first), valid
+
+
+def _log_probs(logits: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
+    """Return the log-probabilities, float32 [B, N, C], of valid codes; -inf for the others. `logits` [B, N, codes]."""
+    return logits.float().gather(2, codes).masked_fill(~valid, -torch.inf).log_softmax(2)
+
+
+def _start(network: TigerNetwork, memory: Memory) -> Tensor:
+    """Return what the decoder reads before the first code, float [B, 1, D]."""
+    return network.start.expand(len(memory.states), 1, -1)
+
+
+def _rows(network: TigerNetwork, tree: PrefixTree, level: int, slots: Tensor) -> Tensor:
+    """Return the token table's rows, float [..., D], of the codes that slots add."""
+    rows: Tensor = network.token_embedding(tree.code[level][slots] + network.first_token[level])
+    return rows
+
+
+def _to_decode(tree: PrefixTree, level: int, node: Tensor, score: Tensor) -> Tensor:
+    """Return the places, int64 [B, n], of each user's prefixes that are decoded: all that items share, first."""
+    if node.device.type != "cpu":
+        return _columns(node)
+    shared = _shared(tree, level, node) & ~score.isneginf()
+    most = int(shared.sum(1).max()) if len(node) else 0
+    return torch.argsort((~shared).byte(), dim=1, stable=True)[:, :most]
+
+
+def _columns(like: Tensor) -> Tensor:
+    return torch.arange(like.shape[1], device=like.device).expand_as(like)
+
+
+def _like(places: Tensor, x: Tensor) -> Tensor:
+    """Repeat places [B, n] over the last dimension of x [B, N] or [B, N, D]."""
+    return places if x.ndim == places.ndim else places[..., None].expand(-1, -1, x.shape[-1])
+
+
+def _at(x: Tensor, places: Tensor) -> Tensor:
+    """Return what x [B, N] or [B, N, D] has at places [B, n]."""
+    return x.gather(1, _like(places, x))
+
+
+def _best(score: Tensor, number: Tensor, count: int) -> Tensor:
+    """Return the places of the `count` (or all) highest scores in each row, int64, best first; lower number first.
+
+    A score and a number become one integer, which has no ties: `topk` alone leaves their order open.
+    """
+    bits = (score + 0.0).view(torch.int32)  # + 0.0: of two zeros one
+    rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    keys = (rising << 32) + (0xFFFFFFFF - number)
+    return keys.topk(min(count, keys.shape[1])).indices

@@ -1,0 +1,215 @@
+"""TIGER (Rajput et al., NeurIPS 2023): a T5 encoder reads a history's semantic IDs, a decoder spells the next item's.
+
+Shapes: B users, L items of a history, S tokens of it, D model dimension, depth codes an item.
+
+A code of level l is the token 1 + sizes[0] + … + sizes[l-1] + code; token 0 is padding. Blocks are those of
+transformers' T5 (relative position bias, RMS norm before each layer, no biases, ReLU). Everything else is here: the
+token table, which is only ever looked up and so may live elsewhere; a vector that starts the decoder; and an output
+layer with its own rows for each level, because the code that follows is always one of the level's own.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genpas_plugins.errors import InputError, whole_number
+
+if TYPE_CHECKING:
+    from genpas_plugins.semantic_ids.codebook import SemanticIds
+
+INITIAL_SCALE = 0.02
+"""Standard deviation of the output rows at the start: every level begins near its uniform distribution."""
+
+
+class Memory(NamedTuple):
+    """What the decoder reads of a user: `states` float [B, S, D] and `mask` bool [B, S], False at padding."""
+
+    states: Tensor
+    mask: Tensor
+
+
+class TigerNetwork(nn.Module):
+    """Encoder, decoder, token table and output layer.
+
+    The token table `token_embedding` and the user table `user_embedding` are used through calls alone, each with one
+    whole tensor of ids as `tokens_of`, `history_tokens` and `user_buckets` return it.
+
+    Parameters
+    ----------
+    ids : the items' semantic IDs; item number i has row i - 1
+    n_users : rows of the user table; users share them (number modulo n_users). 0: no user token
+    d_model, heads, head_size, d_ff : dimension of the states, of attention, and of the layer between
+    encoder_layers, decoder_layers : blocks
+    dropout : rate, everywhere T5 has it
+    max_history : items; of longer histories the last ones are read
+
+    Raises
+    ------
+    InputError
+        If a dimension is below 1, or dropout no rate.
+    """
+
+    codes: Tensor
+    first_token: Tensor
+
+    def __init__(
+        self,
+        ids: SemanticIds,
+        *,
+        n_users: int = 0,
+        d_model: int = 128,
+        heads: int = 6,
+        head_size: int = 64,
+        d_ff: int = 1024,
+        encoder_layers: int = 4,
+        decoder_layers: int = 4,
+        dropout: float = 0.1,
+        max_history: int = 20,
+    ) -> None:
+        super().__init__()
+        self.sizes = ids.sizes
+        self.max_history = whole_number("max_history", max_history, 1)
+        self.n_users = whole_number("n_users", n_users, 0)
+        dimensions = {"d_model": d_model, "heads": heads, "head_size": head_size, "d_ff": d_ff}
+        layers = {"encoder_layers": encoder_layers, "decoder_layers": decoder_layers}
+        for name, value in {**dimensions, **layers}.items():
+            whole_number(name, value, 1)
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, not {dropout!r}.")
+        # One row more than items: row 0 stands for padding. In the state, because weights mean nothing without it.
+        self.register_buffer("codes", F.pad(torch.tensor(ids.codes), (0, 0, 1, 0)))
+        firsts = [0, *accumulate(self.sizes)]
+        self.register_buffer("first_token", 1 + torch.tensor(firsts[:-1]), persistent=False)
+        self.levels = tuple(slice(first, after) for first, after in pairwise(firsts))
+        self.encoder = _t5_stack(encoder_layers, is_decoder=False, dropout=dropout, **dimensions)
+        self.decoder = _t5_stack(decoder_layers, is_decoder=True, dropout=dropout, **dimensions)
+        self.token_embedding = nn.Embedding(1 + firsts[-1], d_model, padding_idx=0)
+        self.user_embedding = nn.Embedding(n_users, d_model) if n_users else None
+        self.start = nn.Parameter(torch.randn(d_model))
+        self.output = nn.Parameter(torch.randn(firsts[-1], d_model) * INITIAL_SCALE)
+
+    @property
+    def depth(self) -> int:
+        """Codes an item."""
+        return len(self.sizes)
+
+    def tokens_of(self, items: Tensor) -> Tensor:
+        """Return the tokens, int64 [..., depth], of item numbers, int [...]; of item 0 depth times token 0."""
+        tokens = self.codes[items] + self.first_token
+        return tokens * (items != 0)[..., None]
+
+    def history_tokens(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Return the tokens of right-padded histories, int64 [B, S], S = depth · L at most depth · max_history.
+
+        What stands beyond the length is not read. On the CPU, S is that of the batch's longest history.
+
+        Parameters
+        ----------
+        item_seq : int [B, L], item numbers
+        item_seq_len : int [B], from 1 to L
+        """
+        longest = item_seq.shape[1]
+        if item_seq.device.type == "cpu" and len(item_seq):  # elsewhere, knowing it means waiting for the device
+            longest = max(1, int(item_seq_len.max()))
+        window = min(longest, self.max_history)
+        begin = (item_seq_len - window).clamp(min=0)
+        place = begin[:, None] + torch.arange(window, device=item_seq.device)
+        items = item_seq.gather(1, place.clamp(max=item_seq.shape[1] - 1))
+        return self.tokens_of(items * (place < item_seq_len[:, None])).flatten(1)
+
+    def user_buckets(self, users: Tensor) -> Tensor:
+        """Return the rows, int64 [B], of the user table for user numbers, int [B]."""
+        return users.long() % self.n_users
+
+    def encode(self, tokens: Tensor, buckets: Tensor | None = None) -> Memory:
+        """Read histories.
+
+        Parameters
+        ----------
+        tokens : int64 [B, S], as `history_tokens` returns them
+        buckets : int64 [B], as `user_buckets` returns them; needed where there is a user table, and only there
+        """
+        rows = self.token_embedding(tokens)
+        mask = tokens != 0
+        if self.user_embedding is not None:
+            if buckets is None:
+                raise InputError(f"This network has a user table of {self.n_users} rows: give encode the users' rows.")
+            rows = torch.cat([self.user_embedding(buckets)[:, None], rows], 1)
+            mask = F.pad(mask, (1, 0), value=True)
+        else:
+            # A history without items reads one row of zeros: an answer that depends on no padding.
+            mask = mask | (torch.arange(mask.shape[1], device=mask.device) == 0)
+        # Four dimensions are taken as they are; of two, transformers would ask the device whether any is False.
+        states = self.encoder(inputs_embeds=rows, attention_mask=mask[:, None, None]).last_hidden_state
+        return Memory(states, mask)
+
+    def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Return the decoder's states, float [B, depth, D]: position l has read the codes before level l.
+
+        `tokens` int64 [B, depth] are those of one item a user, as `tokens_of` returns them (teacher forcing).
+        """
+        rows = self.token_embedding(tokens)[:, :-1]
+        rows = torch.cat([self.start.to(rows.dtype).expand(len(rows), 1, -1), rows], 1)
+        # The mask of keys that come later, given so that none has to be derived.
+        causal = torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool, device=rows.device).tril()
+        states: Tensor = self.decoder(
+            inputs_embeds=rows,
+            attention_mask=causal[None, None],
+            encoder_hidden_states=memory.states,
+            encoder_attention_mask=memory.mask[:, None, None],
+        ).last_hidden_state
+        return states
+
+    def logits(self, states: Tensor, level: int) -> Tensor:
+        """Return the logits, float [..., sizes[level]], over a level's own codes for states [..., D]."""
+        return F.linear(states, self.output[self.levels[level]])
+
+    def loss(self, memory: Memory, tokens: Tensor) -> Tensor:
+        """Return each user's loss, float [B]: cross-entropy over a level's own codes, mean over levels.
+
+        `tokens` int64 [B, depth] are those of the target, as `tokens_of` returns them.
+        """
+        states = self.decode(memory, tokens)
+        codes = tokens - self.first_token
+        levels = [
+            F.cross_entropy(self.logits(states[:, level], level).float(), codes[:, level], reduction="none")
+            for level in range(self.depth)
+        ]
+        return torch.stack(levels).mean(0)
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor, target: Tensor, users: Tensor | None = None) -> Tensor:
+        """Return each pair's loss, float [B], for histories as `history_tokens` takes them and items int [B]."""
+        buckets = self.user_buckets(users) if users is not None and self.n_users else None
+        memory = self.encode(self.history_tokens(item_seq, item_seq_len), buckets)
+        return self.loss(memory, self.tokens_of(target))
+
+
+def _t5_stack(
+    layers: int, *, is_decoder: bool, dropout: float, d_model: int, heads: int, head_size: int, d_ff: int
+) -> nn.Module:
+    from transformers import T5Config
+    from transformers.models.t5.modeling_t5 import T5Stack
+
+    config = T5Config(
+        vocab_size=1,
+        d_model=d_model,
+        num_heads=heads,
+        d_kv=head_size,
+        d_ff=d_ff,
+        num_layers=layers,
+        dropout_rate=dropout,
+        feed_forward_proj="relu",
+        is_decoder=is_decoder,
+        is_encoder_decoder=False,
+        use_cache=False,
+        eos_token_id=None,
+        attn_implementation="sdpa",  # type: ignore[call-arg]  # goes to the base class
+    )
+    stack: nn.Module = T5Stack(config)
+    stack.set_input_embeddings(None)  # type: ignore[operator]  # it is given rows, never tokens
+    return stack

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_a_quick_run_measures_decoding_and_finds_what_generate_finds(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    environment = {name: value for name, value in os.environ.items() if name != "GENPAS_DATA_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_tiger", "--quick", "--results", str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "tiger.json").read_text("utf-8"))
+    text = (tmp_path / "tiger.md").read_text("utf-8")
+    assert content["quick"] is True and content["command"] == "python -m benchmarks.bench_tiger --quick"
+    assert content["versions"]["transformers"] and [words.split()[0] for words in content["skipped"]] == ["A", "Random"]
+    assert str(tmp_path) not in text and str(ROOT) not in text + json.dumps(content)
+
+    sections = content["sections"]
+    assert list(sections) == ["beams", "catalogue", "all items"]
+    assert [record["threads"] for record in sections["beams"]] == [1, 2]
+    for record in sections["beams"]:
+        assert list(record["wall"]) == ["beam_search", "beam_search, every prefix decoded", "generate"]
+        assert record["same_items"] == 1 and record["score_gap"] < 1e-4
+        assert record["decoded"][0] == [1, 1] and len(record["decoded"]) == 4
+    assert list(sections["catalogue"][0]["cpu"]) == ["encoder", "100", "1000"]
+    scored = sections["all items"][0]
+    assert all(some <= of for some, of in zip(scored["prefixes"], scored["of"], strict=True))
+    assert len(content["goals"]) == 5 and all(goal["what"] in text for goal in content["goals"])
+
+
+def test_goals_take_the_fastest_repeats_and_the_clock_where_threads_work_together():
+    pytest.importorskip("torch")
+    from benchmarks.tiger_decoding import EVERY, OURS, PEER, goals
+
+    def record(threads, wall, cpu):
+        seen = [
+            {
+                way: {"min": of, "median": 9 * of, "max": 99 * of}
+                for way, of in zip((OURS, EVERY, PEER), times, strict=True)
+            }
+            for times in (wall, cpu)
+        ]
+        return {"threads": threads, "beams": 20, "wall": seen[0], "cpu": seen[1]}
+
+    found = goals({"beams": [record(1, (1, 1, 1), (1, 2, 8)), record(2, (1, 2, 12), (1, 1, 1))]})
+    assert [(goal.measured, goal.met) for goal in found] == [(8, True), (4, False), (12, True), (6, True)]
+    cpu = {way: {"min": of} for way, of in (("encoder", 1), ("10", 2), ("1000", 5))}
+    assert goals({"catalogue": [{"cpu": cpu}]})[0].measured == 2.5
