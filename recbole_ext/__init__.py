@@ -13,11 +13,12 @@ from recbole_ext import compatibility
 
 compatibility.repair()
 
-from recbole_ext import checkpoints, configuration, dataloader, dataset, processes, report  # noqa: E402 – RecBole must import first
+from recbole_ext import checkpoints, configuration, dataloader, dataset, models, processes, report  # noqa: E402 – RecBole must import first
 
 checkpoints.register()
 configuration.register()
 dataset.register()
 dataloader.register()
 report.register()
+models.register()
 processes.register()

@@ -79,11 +79,12 @@ def _leave_generators_behind() -> None:
 
 
 def _import_models() -> None:
-    """Import RecBole's sequential models, and leave torch's anomaly detection as it was."""
+    """Import RecBole's sequential models, and leave torch's anomaly detection as it was before any of them."""
     import torch
 
-    before = torch.is_anomaly_enabled()
-    importlib.import_module("recbole.model.sequential_recommender")
+    models = "recbole.model.sequential_recommender"
+    before = torch.is_anomaly_enabled() and models not in sys.modules
+    importlib.import_module(models)
     torch.autograd.set_detect_anomaly(before)
 
 

@@ -25,12 +25,14 @@ class PairBatch(Pipelineable):
     weights  : float32 [n], each pair's weight in the loss; ones
     address  : int64 [n], each pair's index in its epoch: (seed, epoch, address) is the pair
     epoch    : the epoch of all pairs
+    sequence : int64 [n], the store's sequence that each pair is from, its user; None where nobody said
     """
 
     features: KeyedJaggedTensor
     weights: torch.Tensor
     address: torch.Tensor
     epoch: int
+    sequence: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -40,15 +42,17 @@ class PairBatch(Pipelineable):
         target: torch.Tensor,
         address: torch.Tensor,
         epoch: int,
+        *,
+        sequence: torch.Tensor | None = None,
     ) -> PairBatch:
-        """Make a batch of jagged histories (values [Σ length], offsets [n + 1]), targets [n] and addresses [n]."""
+        """Make a batch of jagged histories (values [Σ length], offsets [n + 1]), targets, addresses, sequences [n]."""
         ones = torch.ones(len(address), dtype=torch.int64, device=address.device)
         features = KeyedJaggedTensor(
             keys=[HISTORY, TARGET],
             values=torch.cat([values, target]).to(torch.int64),
             lengths=torch.cat([torch.diff(offsets), ones]),
         )
-        return cls(features, ones.to(torch.float32), address, epoch)
+        return cls(features, ones.to(torch.float32), address, epoch, sequence)
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -73,6 +77,7 @@ class PairBatch(Pipelineable):
             self.weights.to(device, non_blocking=non_blocking),
             self.address.to(device, non_blocking=non_blocking),
             self.epoch,
+            None if self.sequence is None else self.sequence.to(device, non_blocking=non_blocking),
         )
 
     def record_stream(self, stream: torch.Stream) -> None:
@@ -82,12 +87,20 @@ class PairBatch(Pipelineable):
         self.features.record_stream(stream)
         self.weights.record_stream(stream)
         self.address.record_stream(stream)
+        if self.sequence is not None:
+            self.sequence.record_stream(stream)
 
     def pin_memory(self) -> PairBatch:
         """Return the batch in page-locked memory; where there is no CUDA device, the batch itself."""
         if not torch.cuda.is_available() or self.address.device.type != "cpu":
             return self
-        return PairBatch(self.features.pin_memory(), self.weights.pin_memory(), self.address.pin_memory(), self.epoch)
+        return PairBatch(
+            self.features.pin_memory(),
+            self.weights.pin_memory(),
+            self.address.pin_memory(),
+            self.epoch,
+            None if self.sequence is None else self.sequence.pin_memory(),
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
     users of a batch, shared ──> hidden [B, D] ──all-gather──> hidden [G, D] @ own block [M, D] ──> best k of the block
     metrics by RecBole's Evaluator <── items [G, k] <── best k of W × k candidates <──all-gather── keys [G, k]
 
+TIGER, which has no scores of all items, searches instead: each rank for its users, by `tiger.best_items`.
+
 A candidate travels as one whole number, its *key*: the score's bits in an order-preserving form above, the item
 number, falling, below. Keys compare as (score, lower item number first) and no two are equal, so the ranking is a
 function of the scores alone. Scores themselves may differ in their last bits between numbers of ranks.
@@ -38,16 +40,14 @@ import recbole_ext  # noqa: F401 – mends RecBole for current numpy
 from genpas_plugins.errors import InputError, nearest
 from torchrec_ext.batch import HISTORY, PairBatch
 from torchrec_ext.losses import gather_rows, row_block
-from torchrec_ext.shard import (
-    ShardableRecommender,
-    output_layer,
-    own_rows,
-    table_kernels,
-    whole_table,
-    with_output_rows,
-)
+from torchrec_ext.shard import output_layer, own_rows, with_output_rows
+from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table
+from torchrec_ext.tiger import TigerLayer, best_items, whole_tables
 
 SCORES_AT_ONCE = 2**25  # 128 MiB of float32
+Ranking = Callable[[range, list[int]], Tensor]
+"""Of the users at these places, this rank's, and the numbers of all ranks' users: the best items [G, k] of all."""
+
 _LOW, _INT32_MAX = 0xFFFFFFFF, 0x7FFFFFFF
 _NOTHING = torch.iinfo(torch.int64).min  # below the key of every score
 _POSITIVE_NAN = 0x7FC00000
@@ -71,8 +71,9 @@ def evaluate(
     """Return RecBole's metrics of a full ranking, the same on every rank: a collective call.
 
     The figures are those of RecBole's `trainer.evaluate` with the same weights, up to scores that tie: RecBole leaves
-    their order to the sort, here the lower item number comes first. Dropout is off, nothing is learnt, and training
-    goes on as if there had been no evaluation.
+    their order to the sort, here the lower item number comes first. (TIGER's search may find fewer than topk items, in
+    small catalogues; the rest are misses here, and arbitrary items in RecBole.) Dropout is off, nothing is learnt, and
+    training goes on as if there had been no evaluation.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def evaluate(
             f"A sharded model is evaluated by full ranking, but eval_args has mode {config['eval_args']['mode']!r}. "
             "Set eval_args: {mode: full}."
         )
-    dataset, layer = loader._dataset, output_layer(sharded)
+    dataset, layer = loader._dataset, layer_of(sharded)
     n_users, k = len(dataset), max(config["topk"])
     check_catalogue(sharded, dataset.item_num - 1)
     _check_fit(layer.model, dataset, n_users)
@@ -104,14 +105,12 @@ def evaluate(
     rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
     found = []
     with _evaluating(sharded):
-        own = output_rows(sharded)
+        ranked = (_by_search if isinstance(layer, TigerLayer) else _by_score)(sharded, loader, k)
         for begin in range(0, n_users, loader.step):
             end = min(begin + loader.step, n_users)
             bounds = [begin + (end - begin) * at // world_size for at in range(world_size + 1)]
-            history = _histories(loader, layer.model, range(bounds[rank], bounds[rank + 1])).to(sharded.device)
             sizes = [after - before for before, after in pairwise(bounds)]
-            hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
-            found.append(_merged(hidden, own, k, layer.n_rows, layer.group).items)
+            found.append(ranked(range(bounds[rank], bounds[rank + 1]), sizes))
             if progress is not None:
                 progress(end)
         items = torch.cat(found).cpu()
@@ -122,6 +121,32 @@ def evaluate(
     struct.set("data.num_items", dataset.item_num)
     struct.set("data.count_items", item_counts)
     return {name: float(value) for name, value in Evaluator(config).evaluate(struct).items()}
+
+
+def _by_score(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader, k: int) -> Ranking:
+    layer = output_layer(sharded)
+    own = output_rows(sharded)
+
+    def ranked(users: range, sizes: list[int]) -> Tensor:
+        history = _histories(loader, layer.model, users).to(sharded.device)
+        hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
+        return _merged(hidden, own, k, layer.n_rows, layer.group).items
+
+    return ranked
+
+
+def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader, k: int) -> Ranking:
+    layer = layer_of(sharded)
+    tables = whole_tables(sharded)
+
+    def ranked(users: range, sizes: list[int]) -> Tensor:
+        found = torch.empty(0, k, dtype=torch.int64, device=sharded.device)
+        if users:
+            interaction = loader.collate_fn(list(users))[0].to(sharded.device)
+            found, _ = best_items(sharded, interaction, k, tables)
+        return gather_rows(found, sizes, layer.group)
+
+    return ranked
 
 
 def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, own: Tensor) -> TopItems:
@@ -165,21 +190,23 @@ def output_rows(sharded: DistributedModelParallel) -> Tensor:
 
 
 def check_catalogue(sharded: DistributedModelParallel, n_items: int) -> None:
-    """Raise InputError where the item table is not one of `n_items` items and padding."""
-    n_rows = output_layer(sharded).n_rows
+    """Raise InputError where the item table, or the table of semantic IDs, is not of `n_items` items and padding."""
+    layer = layer_of(sharded)
+    n_rows = layer.n_rows
     if n_rows != n_items + 1:
+        what = "table of semantic IDs" if isinstance(layer, TigerLayer) else "item table"
         raise InputError(
-            f"The model's item table has {n_rows} rows, for the items 1 to {n_rows - 1} and padding; the data have the "
+            f"The model's {what} has {n_rows} rows, for the items 1 to {n_rows - 1} and padding; the data have the "
             f"items 1 to {n_items}. Build the model for the data it is used with."
         )
 
 
 def recbole_state(sharded: DistributedModelParallel) -> dict[str, Tensor]:
     """Return the state_dict of the unsharded RecBole model, copied to the CPU, on every rank: a collective call."""
-    table = whole_table(sharded)
-    rest = output_layer(sharded).model.state_dict()
+    layer = layer_of(sharded)
+    rest = layer.model.state_dict()
     return {
-        "item_embedding.weight": table.cpu(),
+        **{f"{table.path}.weight": whole_table(sharded, table.name).cpu() for table in layer.tables},
         **{name: value.detach().to("cpu", copy=True) for name, value in rest.items()},
     }
 
@@ -207,8 +234,7 @@ def _step_counts(sharded: DistributedModelParallel) -> list[Tensor]:
 
 
 def _collection(sharded: DistributedModelParallel) -> Any:
-    (recommender,) = (module for module in sharded.modules() if isinstance(module, ShardableRecommender))
-    items: Any = recommender.items
+    items: Any = recommender(sharded).items
     if getattr(items.forward, "__func__", None) is not type(items).forward:
         raise InputError(
             "The model is in a training pipeline, which has replaced its lookups. Call the pipeline's detach() before "

@@ -1,10 +1,11 @@
-"""Train a RecBole sequential model with its item table sharded over ranks; the model's class stays as it is.
+"""Train a RecBole sequential model with its tables sharded over ranks; the model's class stays as it is.
 
     batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> RecBole model (DDP) ──> loss
       history, target,   one lookup a batch, where pipelines see it        history rows padded; own rows   losses.py
       all | negatives                                                      or negatives for the output
 
-`shard` replaces the model's `item_embedding` by a stand-in that hands the model the rows already looked up.
+`shard` replaces the model's `item_embedding` by a stand-in that hands the model the rows already looked up. TIGER has a
+table of tokens instead and is `tiger.py`'s; `tables.py` is what both share.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -12,9 +13,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from torchrec_ext.environment import require_torchrec
 
@@ -22,15 +22,8 @@ require_torchrec()
 
 import torch
 import torch.distributed as dist
-from fbgemm_gpu.split_embedding_configs import EmbOptimType
-from fbgemm_gpu.split_table_batched_embeddings_ops_common import BoundsCheckMode
 from torch import Tensor, nn
-from torchrec.distributed.embedding import EmbeddingCollectionSharder
-from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
-from torchrec.distributed.types import ShardingEnv
-from torchrec.modules.embedding_configs import EmbeddingConfig
-from torchrec.modules.embedding_modules import EmbeddingCollection
-from torchrec.optim.optimizers import in_backward_optimizer_filter
+from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from genpas_plugins.errors import InputError, nearest
@@ -41,7 +34,46 @@ from torchrec_ext.losses import (
     sampled_softmax_loss,
     vocab_parallel_loss,
 )
-from torchrec_ext.sharding_plan import FBGEMM_ALIGNMENT, SHARDINGS, TABLE, plan_for
+from torchrec_ext.sharding_plan import SHARDINGS
+from torchrec_ext.tables import (
+    OPTIMIZERS,
+    Layer,
+    LookedUpRows,
+    ShardableRecommender,
+    Step,
+    Table,
+    check_columns,
+    dense_parameters,
+    embedding_at,
+    layer_of,
+    local_shards,
+    padded,
+    padded_length,
+    set_table_steps,
+    shard_tables,
+    table_kernels,
+    whole_table,
+)
+from torchrec_ext.tiger import check_output, is_tiger, tiger_layer
+
+__all__ = [
+    "LookedUpRows",
+    "OutputLayer",
+    "ShardableRecommender",
+    "Step",
+    "check_names",
+    "check_optimizer",
+    "dense_parameters",
+    "layer_of",
+    "local_shards",
+    "output_layer",
+    "own_rows",
+    "set_table_steps",
+    "shard",
+    "table_kernels",
+    "whole_table",
+    "with_output_rows",
+]
 
 BatchT = TypeVar("BatchT", bound=Any)
 # Features that are looked up, for each way of computing the output layer; `target` is read from the batch in any case.
@@ -50,56 +82,14 @@ FEATURES = {
     "gather": ("history", "all"),
     "sampled": ("history", "target", "negatives"),
 }
-OPTIMIZERS = {
-    "row_wise_adagrad": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
-    "adagrad": EmbOptimType.EXACT_ADAGRAD,
-    "sgd": EmbOptimType.EXACT_SGD,
-    "adam": EmbOptimType.ADAM,
-}
 
 
-class Step(NamedTuple):
-    """What a forward pass gives: `loss` (scalar; see `losses.global_mean`) and `hidden` [B, D], detached.
-
-    TorchRec's pipelines read such a pair as (loss, output): they train on the first and return the second.
-    """
-
-    loss: Tensor
-    hidden: Tensor
-
-
-class LookedUpRows(nn.Module):
-    """Stands where the model's `item_embedding` stood: answers with the rows looked up for the batch in hand."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._held: tuple[Tensor, Tensor] | None = None
-
-    @contextmanager
-    def holding(self, ids: Tensor, rows: Tensor) -> Iterator[None]:
-        """Answer `ids` (that very tensor) with `rows` [..., D] inside the block."""
-        self._held = ids, rows
-        try:
-            yield
-        finally:
-            self._held = None
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return the rows of `ids`. Raises RuntimeError for any other tensor than the one whose rows are held."""
-        if self._held is None or self._held[0] is not ids:
-            raise RuntimeError(
-                "The model asks for rows of the sharded item table that were not looked up for this batch. A model can "
-                "be sharded whose forward(item_seq, item_seq_len) embeds item_seq as it is given."
-            )
-        return self._held[1]
-
-
-class OutputLayer(nn.Module):
-    """Runs the RecBole model on the looked-up rows and computes the loss; pipelines skip it: nothing in it is sharded.
+class OutputLayer(Layer):
+    """Runs the RecBole model on the looked-up rows and computes the loss over the items' rows.
 
     Parameters
     ----------
-    model : the RecBole model, with `LookedUpRows` as its `item_embedding`
+    model : the RecBole model; its `item_embedding` is the table
     n_rows : rows of the item table, padding included
     output : "vocab_parallel", "gather" or "sampled"
     log_q : float tensor [n_rows], the negatives' log-probabilities, for "sampled"
@@ -109,11 +99,8 @@ class OutputLayer(nn.Module):
     def __init__(
         self, model: nn.Module, n_rows: int, output: str, log_q: Tensor | None, group: dist.ProcessGroup
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.n_rows = n_rows
+        super().__init__(model, [Table("item", "item_embedding", FEATURES[output])], n_rows, group)
         self.output = output
-        self.group = group
         self.log_q: Tensor | None
         self.register_buffer("log_q", log_q, persistent=False)
 
@@ -127,24 +114,9 @@ class OutputLayer(nn.Module):
     def hidden(self, rows: JaggedTensor, history: JaggedTensor) -> Tensor:
         """Return the model's hidden states [B, D] for jagged histories (int64) and their rows (float [sum, D])."""
         lengths = history.lengths().long()
-        # Padding to the longest history is free speed; on a GPU knowing it would cost waiting for the device.
-        longest = int(self.model.max_seq_length)  # type: ignore[arg-type]  # nn.Module's __getattr__ hides the int
-        if lengths.device.type == "cpu":
-            shortest, present = int(lengths.min()), int(lengths.max())
-            if present > longest or shortest < 1:
-                raise InputError(
-                    f"The histories of this batch have {shortest} to {present} items, but the model takes 1 to "
-                    f"{longest} (MAX_ITEM_LIST_LENGTH). Give the stream the model's maximum length."
-                )
-            longest = present
-        ids = history.to_padded_dense(longest).long()
-        padded = rows.to_padded_dense(longest)
-        # What padding_idx=0 means: row 0 may be read in a history, and learns nothing from it.
-        padded = torch.where((ids == 0)[..., None], padded.detach(), padded)
-        stand_in = self.model.item_embedding
-        if not isinstance(stand_in, LookedUpRows):
-            raise RuntimeError("item_embedding was replaced after sharding; call shard() last.")
-        with stand_in.holding(ids, padded):
+        longest = padded_length(lengths, int(self.model.max_seq_length))  # type: ignore[arg-type]  # nn.Module hides it
+        ids, dense = padded(history, rows, longest)
+        with self.stand_in(self.tables[0]).holding((ids, dense)):
             hidden: Tensor = self.model(ids, lengths)
         return hidden
 
@@ -171,19 +143,6 @@ class OutputLayer(nn.Module):
         return loss(hidden, own, targets, n_rows=self.n_rows, group=self.group)
 
 
-class ShardableRecommender(nn.Module):
-    """The item table and the rest of the model, side by side, as pipelines want them: `forward(batch) -> Step`."""
-
-    def __init__(self, items: EmbeddingCollection, layer: OutputLayer) -> None:
-        super().__init__()
-        self.items = items
-        self.layer = layer
-
-    def forward(self, batch: Any) -> Step:
-        """`batch.features` has the keys `history`, `target` and that of the output layer, from `with_output_rows`."""
-        return self.layer(self.items(batch.features), batch)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
-
-
 def shard(
     model: nn.Module,
     *,
@@ -197,26 +156,27 @@ def shard(
     process_group: dist.ProcessGroup | None = None,
     memory_per_rank: int | None = None,
 ) -> DistributedModelParallel:
-    """Move a RecBole model's item table into a sharded `EmbeddingCollection` and wrap both for distributed training.
+    """Move a RecBole model's tables into a sharded `EmbeddingCollection` and wrap all for distributed training.
 
-    Every rank calls it with a model of the same weights (same seed); the table's rows are taken from `model`, whole,
-    and cut. The model object is changed: `item_embedding` becomes a stand-in. Dense parameters go into
-    DistributedDataParallel and take an ordinary optimizer (`dense_parameters`); the table is updated during `backward`.
-    Padding behaves as with `padding_idx=0`: row 0 learns nothing from histories. As in the unsharded model, it takes
-    part in the full softmax. Padded positions read zeros, not row 0, so a model whose output depends on what is at
-    padded positions would differ (SASRec and GRU4Rec do not).
+    Every rank calls it with a model of the same weights (same seed); the tables' rows are taken from `model`, whole,
+    and cut. The model object is changed: stand-ins take the tables' places. Dense parameters go into
+    DistributedDataParallel and take an ordinary optimizer (`dense_parameters`); tables are updated during `backward`.
+    Padding behaves as with `padding_idx=0`: row 0 learns nothing from histories. As in the unsharded model, row 0 of an
+    item table takes part in the full softmax. Padded positions read zeros, not row 0, so a model whose output depends
+    on what is at padded positions would differ (SASRec, GRU4Rec and TIGER do not).
 
     Parameters
     ----------
-    model : SASRec, GRU4Rec, or a RecBole model built like them: `item_embedding`, `forward(item_seq, item_seq_len)`, CE
+    model : SASRec, GRU4Rec, or a RecBole model built like them: `item_embedding`, `forward(item_seq, item_seq_len)`,
+        CE; its batches go through `with_output_rows`. Or TIGER, whose batches go through `tiger.with_tokens`
     sharding : "row_wise", "table_wise", "column_wise", or "planner" (TorchRec's planner chooses among the three)
-    output : "vocab_parallel", "gather" (both exact), or "sampled"
+    output : "vocab_parallel", "gather" (both exact), or "sampled"; TIGER has an output layer of its own, and no choice
     optimizer : "row_wise_adagrad", "adagrad", "sgd"; "adam" on CUDA only
     learning_rate, eps : the fused optimizer's
     log_q : float tensor [n_items], log-probabilities from which negatives are drawn; None: uniform over items from 1 on
     device : where this rank computes
     process_group : default: all ranks
-    memory_per_rank : bytes that the item table may take on a rank; the planner's limit, and a check for the others
+    memory_per_rank : bytes that the tables may take on a rank; the planner's limit, and a check for the others
 
     Raises
     ------
@@ -231,42 +191,22 @@ def shard(
             "No process group: call torch.distributed.init_process_group first, or start the program with torchrun."
         )
     group = process_group if process_group is not None else _world()
-    table = _item_table(model)
-    n_rows, dimension = table.shape
-    if output == "sampled":
-        log_q = _proposal(log_q, n_rows)
-    collection = EmbeddingCollection(
-        tables=[
-            EmbeddingConfig(
-                name=TABLE, num_embeddings=n_rows, embedding_dim=dimension, feature_names=list(FEATURES[output])
-            )
-        ],
-        device=torch.device("meta"),
-    )
-    sharder = EmbeddingCollectionSharder(
-        fused_params={
-            "optimizer": OPTIMIZERS[optimizer],
-            "learning_rate": learning_rate,
-            "eps": eps,
-            "bounds_check_mode": BoundsCheckMode.FATAL,  # the default reads row 0 for an id out of range
-        }
-    )
-    plan = plan_for(collection, sharder, sharding, device=device, group=group, memory_per_rank=memory_per_rank)
-    model.item_embedding = LookedUpRows()
-    layer = OutputLayer(model.to(device), n_rows, output, log_q, group)
-    sharded = DistributedModelParallel(
-        ShardableRecommender(collection, layer.to(device)),
-        env=ShardingEnv.from_process_group(group),
+    layer: Layer
+    if is_tiger(model):
+        check_output(output)
+        layer = tiger_layer(model, group)
+    else:
+        n_rows = _item_rows(model)
+        layer = OutputLayer(model, n_rows, output, _proposal(log_q, n_rows) if output == "sampled" else log_q, group)
+    return shard_tables(
+        layer,
+        sharding=sharding,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        eps=eps,
         device=device,
-        plan=plan,
-        sharders=[sharder],
-        # Else DDP orders its buckets anew after its first step, and a resumed run adds up gradients in another order.
-        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
+        memory_per_rank=memory_per_rank,
     )
-    for offsets, shard_weights in local_shards(sharded):
-        rows, columns = (slice(at, at + size) for at, size in zip(offsets, shard_weights.shape, strict=True))
-        shard_weights.copy_(table[rows, columns])
-    return sharded
 
 
 def with_output_rows(batch: BatchT, key: str, ids: Tensor) -> BatchT:
@@ -298,48 +238,11 @@ def own_rows(sharded: DistributedModelParallel) -> Tensor:
     return torch.arange(block.start, block.stop, device=sharded.device)
 
 
-def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Parameter]:
-    """Return the parameters, by name, that need an ordinary optimizer: all but the item table."""
-    return dict(in_backward_optimizer_filter(sharded.named_parameters()))
-
-
-def table_kernels(sharded: DistributedModelParallel) -> list[Any]:
-    """Return fbgemm's kernels that look up and update this rank's pieces of the item table."""
-    (recommender,) = (module for module in sharded.modules() if isinstance(module, ShardableRecommender))
-    modules = (part for lookup in recommender.items._lookups for part in lookup.modules())
-    return [part for part in modules if hasattr(part, "set_optimizer_step")]
-
-
-def set_table_steps(sharded: DistributedModelParallel, steps: int) -> None:
-    """Tell the table's optimizer how many steps it has done: fused Adam needs it, and no state_dict has it."""
-    for kernel in table_kernels(sharded):
-        kernel.set_optimizer_step(steps)
-
-
-def local_shards(sharded: DistributedModelParallel) -> list[tuple[tuple[int, int], Tensor]]:
-    """Return this rank's pieces of the item table: ((first row, first column), weights [rows, columns], not a copy)."""
-    (parameter,) = (
-        value for name, value in sharded.state_dict().items() if name.endswith(f"embeddings.{TABLE}.weight")
-    )
-    return [((*piece.metadata.shard_offsets,), piece.tensor.detach()) for piece in parameter.local_shards()]
-
-
-def whole_table(sharded: DistributedModelParallel) -> Tensor:
-    """Return the item table [n_items, D], whole, on every rank: a collective call, for evaluation and export."""
-    layer = output_layer(sharded)
-    pieces = local_shards(sharded)
-    dimension = torch.tensor(max((at[1] + piece.shape[1] for at, piece in pieces), default=0), device=sharded.device)
-    dist.all_reduce(dimension, op=dist.ReduceOp.MAX, group=layer.group)
-    table = torch.zeros(layer.n_rows, int(dimension), device=sharded.device)
-    for (row, column), piece in pieces:
-        table[row : row + piece.shape[0], column : column + piece.shape[1]] = piece
-    dist.all_reduce(table, group=layer.group)
-    return table
-
-
 def output_layer(sharded: DistributedModelParallel) -> OutputLayer:
-    """Return the part of a sharded model that holds the RecBole model (`.model`) and computes the loss."""
-    (layer,) = (module for module in sharded.modules() if isinstance(module, OutputLayer))
+    """Return the layer of a model with an item table. Raises InputError for TIGER, which has none."""
+    layer = layer_of(sharded)
+    if not isinstance(layer, OutputLayer):
+        raise InputError(f"{type(layer.model).__name__} has no output layer over items; make its batches otherwise.")
     return layer
 
 
@@ -369,27 +272,22 @@ def check_optimizer(optimizer: str, device: torch.device) -> None:
         )
 
 
-def _item_table(model: nn.Module) -> Tensor:
+def _item_rows(model: nn.Module) -> int:
+    """Return the rows of the item table. Raises InputError for a model that cannot be sharded."""
     name = type(model).__name__
-    embedding = getattr(model, "item_embedding", None)
-    if isinstance(embedding, LookedUpRows):
-        raise InputError(f"This {name} is sharded already; build a new one to shard it again.")
-    if not isinstance(embedding, nn.Embedding) or not hasattr(model, "max_seq_length"):
+    embedding = embedding_at(model, "item_embedding")
+    if embedding is None or not hasattr(model, "max_seq_length"):
         raise InputError(
             f"{name} cannot be sharded: it has no item_embedding of type nn.Embedding or no max_seq_length. SASRec and "
-            "GRU4Rec, and models built like them, can."
+            "GRU4Rec, models built like them, and TIGER can."
         )
     if getattr(model, "loss_type", "CE") != "CE":
         raise InputError(
             f"{name} has loss_type {model.loss_type!r}; a sharded model trains with CE. Set loss_type: CE, or output: "
             "sampled for a large catalogue."
         )
-    if embedding.embedding_dim % FBGEMM_ALIGNMENT:
-        raise InputError(
-            f"The item table of {name} has {embedding.embedding_dim} columns; a sharded one needs a multiple of "
-            f"{FBGEMM_ALIGNMENT}. Change hidden_size (embedding_size in GRU4Rec)."
-        )
-    return embedding.weight.detach().float().clone()
+    check_columns(model, "item", embedding.embedding_dim, "hidden_size (embedding_size in GRU4Rec)")
+    return embedding.num_embeddings
 
 
 def _proposal(log_q: Tensor | None, n_rows: int) -> Tensor:

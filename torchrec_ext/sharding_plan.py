@@ -1,4 +1,4 @@
-"""Where the item table lies: a TorchRec sharding plan by rows, whole, by columns, or as TorchRec's planner decides."""
+"""Where the tables lie: a TorchRec sharding plan by rows, whole, by columns, or as TorchRec's planner decides."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from torchrec_ext.environment import require_torchrec
 
@@ -20,12 +22,12 @@ from torchrec.distributed.planner.storage_reservations import FixedPercentageSto
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.sharding_plan import column_wise, construct_module_sharding_plan, row_wise, table_wise
 from torchrec.distributed.types import ShardingPlan
+from torchrec.modules.embedding_configs import EmbeddingConfig
 from torchrec.modules.embedding_modules import EmbeddingCollection
 
 from genpas_plugins.errors import InputError
 from torchrec_ext.losses import row_block
 
-TABLE = "item"
 SHARDINGS = ("row_wise", "table_wise", "column_wise", "planner")
 FBGEMM_ALIGNMENT = 4  # fbgemm reads rows in vectors of four floats
 _KERNEL = "fused"  # named, as TorchRec falls back to the dense kernel for a table without an optimizer class
@@ -43,9 +45,7 @@ def plan_for(
     """Return the plan for a model whose attribute `items` is `collection`. Raises InputError where there is none."""
     world_size = dist.get_world_size(group)
     local_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), world_size)
-    (config,) = collection.embedding_configs()
-    columns_per_rank = _column_shards(config.embedding_dim, world_size)
-    every_rank_has_rows = len(row_block(config.num_embeddings, world_size - 1, world_size)) > 0
+    tables = collection.embedding_configs()
     if sharding == "planner":
         topology = Topology(
             world_size=world_size,
@@ -53,35 +53,35 @@ def plan_for(
             compute_device=device.type,
             **({"hbm_cap" if device.type == "cuda" else "ddr_cap": memory_per_rank} if memory_per_rank else {}),
         )
-        return _planned(
-            collection, sharder, topology, (*["row_wise"] * every_rank_has_rows, "table_wise", "column_wise")
-        )
-    if sharding == "row_wise" and not every_rank_has_rows:
+        return _planned(collection, sharder, topology)
+    for table in tables:
+        if sharding == "row_wise" and not _every_rank_has_rows(table, world_size):
+            raise InputError(
+                f"Row-wise sharding of {table.num_embeddings} rows over {world_size} ranks leaves a rank without rows, "
+                "which fbgemm cannot train. Use fewer ranks or sharding: table_wise."
+            )
+    held = [0] * world_size
+    for place, table in enumerate(tables):
+        for rank, numbers in _numbers_on_ranks(table, sharding, place, world_size).items():
+            held[rank] += numbers * 4
+    if memory_per_rank is not None and max(held) > memory_per_rank:
         raise InputError(
-            f"Row-wise sharding of {config.num_embeddings} rows over {world_size} ranks leaves a rank without rows, "
-            "which fbgemm cannot train. Use fewer ranks or sharding: table_wise."
+            f"Sharding the {_described(tables)} {sharding} over {world_size} rank(s) needs {max(held)} bytes on a "
+            f"rank; memory_per_rank is {memory_per_rank} bytes. Use more ranks or fewer columns."
         )
-    held = {
-        "row_wise": len(row_block(config.num_embeddings, 0, world_size)) * config.embedding_dim,
-        "table_wise": config.num_embeddings * config.embedding_dim,
-        "column_wise": config.num_embeddings * max(columns_per_rank),
-    }[sharding]
-    if memory_per_rank is not None and held * 4 > memory_per_rank:
-        raise InputError(
-            f"The item table ({config.num_embeddings} × {config.embedding_dim}) needs {held * 4} bytes on a rank with "
-            f"{sharding} sharding over {world_size} rank(s); memory_per_rank is {memory_per_rank} bytes. Use "
-            "more ranks or fewer columns."
-        )
-    generator = {
-        "row_wise": lambda: row_wise(compute_kernel=_KERNEL),
-        "table_wise": lambda: table_wise(rank=0, compute_kernel=_KERNEL),
-        "column_wise": lambda: column_wise(size_per_rank=columns_per_rank, compute_kernel=_KERNEL),
-    }[sharding]()
+    generators: dict[str, Any] = {}
+    for place, table in enumerate(tables):
+        columns_per_rank = _column_shards(table.embedding_dim, world_size)
+        generators[table.name] = {
+            "row_wise": partial(row_wise, compute_kernel=_KERNEL),
+            "table_wise": partial(table_wise, rank=place % world_size, compute_kernel=_KERNEL),
+            "column_wise": partial(column_wise, size_per_rank=columns_per_rank, compute_kernel=_KERNEL),
+        }[sharding]()
     return ShardingPlan(
         {
             "items": construct_module_sharding_plan(
                 collection,
-                {TABLE: generator},
+                generators,
                 sharder=sharder,
                 local_size=local_size,
                 world_size=world_size,
@@ -89,6 +89,24 @@ def plan_for(
             )
         }
     )
+
+
+def _every_rank_has_rows(table: EmbeddingConfig, world_size: int) -> bool:
+    return len(row_block(table.num_embeddings, world_size - 1, world_size)) > 0
+
+
+def _numbers_on_ranks(table: EmbeddingConfig, sharding: str, place: int, world_size: int) -> dict[int, int]:
+    """Return how many numbers of a table each rank holds; `place` counts the tables, which go whole to rank by rank."""
+    rows, columns = table.num_embeddings, table.embedding_dim
+    if sharding == "row_wise":
+        return {rank: len(row_block(rows, rank, world_size)) * columns for rank in range(world_size)}
+    if sharding == "table_wise":
+        return {place % world_size: rows * columns}
+    return {rank: rows * share for rank, share in enumerate(_column_shards(columns, world_size))}
+
+
+def _described(tables: Sequence[EmbeddingConfig]) -> str:
+    return " and the ".join(f"{table.name} table ({table.num_embeddings} × {table.embedding_dim})" for table in tables)
 
 
 def _column_shards(dimension: int, world_size: int) -> list[int]:
@@ -100,18 +118,20 @@ def _column_shards(dimension: int, world_size: int) -> list[int]:
     return [dimension // shards] * shards
 
 
-def _planned(
-    collection: EmbeddingCollection,
-    sharder: EmbeddingCollectionSharder,
-    topology: Topology,
-    sharding_types: Sequence[str],
-) -> ShardingPlan:
+def _planned(collection: EmbeddingCollection, sharder: EmbeddingCollectionSharder, topology: Topology) -> ShardingPlan:
+    tables = collection.embedding_configs()
     # Left free, the planner may choose data_parallel, which an EmbeddingCollection cannot train on CPU.
-    allowed = ParameterConstraints(sharding_types=list(sharding_types), compute_kernels=[_KERNEL])
+    allowed = {
+        table.name: ["row_wise"] * _every_rank_has_rows(table, topology.world_size) + ["table_wise", "column_wise"]
+        for table in tables
+    }
     planner = EmbeddingShardingPlanner(
         topology=topology,
-        constraints={TABLE: allowed},
-        storage_reservation=FixedPercentageStorageReservation(percentage=0.0),  # the limit is for the table alone
+        constraints={
+            name: ParameterConstraints(sharding_types=types, compute_kernels=[_KERNEL])
+            for name, types in allowed.items()
+        },
+        storage_reservation=FixedPercentageStorageReservation(percentage=0.0),  # the limit is for the tables alone
     )
     module = nn.Module()
     module.items = collection
@@ -119,6 +139,6 @@ def _planned(
         return planner.plan(module, [sharder])
     except PlannerError as error:
         raise InputError(
-            f"TorchRec's planner finds no place for the item table on {topology.world_size} ranks: "
+            f"TorchRec's planner finds no place for the {_described(tables)} on {topology.world_size} ranks: "
             f"{str(error).strip().splitlines()[0]} Use more ranks, fewer columns, or raise memory_per_rank."
         ) from error

@@ -35,7 +35,8 @@ def genpas_stage(
 
     def draw(address: StepAddress) -> PairBatch:
         pairs, index = source.consecutive(address.epoch, *batches.share(address.step))
-        return PairBatch.of(*source.jagged(pairs, batches.max_length), address=index, epoch=address.epoch)
+        jagged = source.jagged(pairs, batches.max_length)
+        return PairBatch.of(*jagged, address=index, epoch=address.epoch, sequence=pairs.sequence)
 
     return PipelineStage(name=name, runnable=draw, stream=stream or _new_stream(source.device))
 

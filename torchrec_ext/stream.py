@@ -108,7 +108,8 @@ class GenPASStream(IterableDataset[PairBatch]):
         store = self.stream.view.store
         jagged = gather_jagged(store.values, store.offsets, pairs, self.max_length, backend=self.stream.backend)
         values, offsets, target = map(torch.from_numpy, jagged)
-        return PairBatch.of(values, offsets, target, torch.from_numpy(address), epoch)
+        sequence = torch.from_numpy(np.asarray(pairs.sequence, np.int64))
+        return PairBatch.of(values, offsets, target, torch.from_numpy(address), epoch, sequence=sequence)
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Begin an epoch and return the batches that are left of it; in a worker, those of the worker's turns."""

@@ -138,7 +138,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:
             raise InputError(f"No {key} is named: write `{key}: …` in a file given with --config, or --{key}.")
-    from torchrec_ext.training.configuration import TrainingConfig, check_keys, check_recbole
+    from torchrec_ext.training.configuration import TrainingConfig, check_keys, check_model, check_recbole
 
     section = TrainingConfig.from_config(named)
     device = ranks.device(wanted=named.get("use_gpu", True) is not False and named.get("gpu_id", "0") != "")
@@ -160,6 +160,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
         )
     check_keys(config, [str(key) for key in named])
     check_recbole(config)
+    check_model(config, section)
     return config, section
 
 

@@ -213,7 +213,10 @@ def test_batches_that_do_not_fit_raise():
         ({"optimizer": "adamw"}, "optimizer 'adamw' is unknown. Did you mean 'adam'"),
         ({"optimizer": "adam"}, "needs a CUDA device"),
         ({"memory_per_rank": 100}, "needs 352 bytes on a rank"),
-        ({"memory_per_rank": 100, "sharding": "planner"}, "planner finds no place for the item table on 1 ranks"),
+        (
+            {"memory_per_rank": 100, "sharding": "planner"},
+            r"finds no place for the item table \(11 × 8\) on 1 r",
+        ),
         ({"output": "sampled", "log_q": torch.zeros(3)}, "log_q has shape"),
     ],
 )

@@ -2,11 +2,11 @@
 
     torchrec:
       sharding: row_wise             # row_wise | table_wise | column_wise | planner
-      output: vocab_parallel         # vocab_parallel | gather (both exact) | sampled
-      optimizer: row_wise_adagrad    # of the item table: row_wise_adagrad | adagrad | sgd | adam (CUDA)
-      learning_rate: 0.02            # of the item table; `learning_rate` outside is the rest of the model's
+      output: vocab_parallel         # vocab_parallel | gather (both exact) | sampled; not for TIGER
+      optimizer: row_wise_adagrad    # of the tables: row_wise_adagrad | adagrad | sgd | adam (CUDA)
+      learning_rate: 0.02            # of the tables; `learning_rate` outside is the rest of the model's
       negatives: null                # how many, shared by a step; with output: sampled
-      memory_per_rank: null          # bytes that the table may take on a rank
+      memory_per_rank: null          # bytes that the tables may take on a rank
       checkpoint_every: null         # optimizer steps; null: at the end of every epoch only
       keep_last: 2
 
@@ -26,6 +26,7 @@ import torch
 from genpas_plugins import configuration as genpas
 from genpas_plugins.errors import InputError, nearest, whole_number
 from torchrec_ext.shard import check_names
+from torchrec_ext.tiger import check_output
 
 SECTION = "torchrec"
 PREFIX = "torchrec_"
@@ -37,7 +38,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "rmsprop": torch.optim.RMSprop,
 }
-"""RecBole's `learner` names, for everything but the item table."""
+"""RecBole's `learner` names, for everything but the tables."""
 
 _UNUSABLE = {
     "clip_grad_norm": "the item table is updated during the backward pass, before a norm over all gradients is known",
@@ -125,7 +126,7 @@ def check_keys(config: Any, given: Collection[str]) -> None:
     if config.internal_config_dict.get("transform"):
         raise InputError(
             f"{config.model} masks or crops histories itself (transform: {config['transform']}) and cannot be trained "
-            "here; SASRec and GRU4Rec, and models built like them, can."
+            "here; SASRec and GRU4Rec, models built like them, and TIGER can."
         )
 
 
@@ -157,6 +158,12 @@ def check_recbole(config: Any) -> None:
             f"valid_metric is {config['valid_metric']!r}, which metrics and topk do not measure."
             f"{nearest(str(config['valid_metric']).lower(), measured)}"
         )
+
+
+def check_model(config: Any, section: TrainingConfig) -> None:
+    """Raise InputError for a section that RecBole's model of the configuration cannot keep."""
+    if config.model == "TIGER":
+        check_output(section.output)
 
 
 def _positive(name: str, value: Any) -> None:

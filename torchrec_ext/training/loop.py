@@ -108,6 +108,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
     stream, record = run.stream, run.record
     epoch, total = stream.epoch, stream.steps_per_epoch
     run.sharded.train()
+    run.set_rates()
     pipeline = TrainPipelineSparseDist(
         run.sharded,
         run.optimizer,
@@ -132,7 +133,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
         if not math.isfinite(loss):
             raise InputError(
                 f"The loss is {loss} at step {run.steps_done}. Lower learning_rate (the model's) or "
-                "torchrec.learning_rate (the item table's) and start with --fresh."
+                "torchrec.learning_rate (the tables') and start with --fresh."
             )
 
     with closing(batches(run)) as source:
@@ -172,7 +173,7 @@ def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
     eval_step = min(config["eval_step"], config["epochs"])
     if eval_step > 0 and epoch % eval_step == 0:
         started = time.perf_counter()
-        point["validation"] = evaluated(run, run.loaders.valid, f"validation {epoch}", tell)
+        point["validation"] = evaluated(run, run.validation, f"validation {epoch}", tell)
         score = point["validation"][config["valid_metric"].lower()]
         record.seconds += time.perf_counter() - started
         bigger = config["valid_metric_bigger"]

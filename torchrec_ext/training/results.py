@@ -20,7 +20,7 @@ from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.report import trained_on
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import evaluate, recbole_state
-from torchrec_ext.shard import output_layer
+from torchrec_ext.tables import layer_of
 from torchrec_ext.training.folder import RunFolder
 from torchrec_ext.training.run import Run, Tell
 
@@ -65,7 +65,7 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
         "versions": _versions(),
     }
     if run.ranks.rank == 0:
-        network: Any = output_layer(run.sharded).model
+        network: Any = layer_of(run.sharded).model
         results["trained_on"] = trained_on(run.loaders.train, run.loaders.valid)
         recbole_checkpoints.save(
             {

@@ -18,6 +18,7 @@ from torchrec_ext.environment import require_torchrec
 
 require_torchrec()
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from recbole.utils import get_model, init_seed
@@ -29,13 +30,18 @@ import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.errors import InputError
 from genpas_plugins.random_stream import philox
+from genpas_plugins.semantic_ids.codebook import SemanticIds
 from recbole_ext.configuration import genpas_config
+from recbole_ext.models.tiger import TIGER
+from recbole_ext.models.tiger_trainer import DECAYS, subset_loader
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue
 from torchrec_ext.prefetch import prefetched
 from torchrec_ext.shard import dense_parameters, own_rows, set_table_steps, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
+from torchrec_ext.tables import layer_of, set_table_rate
+from torchrec_ext.tiger import TigerLayer, with_tokens
 from torchrec_ext.training.configuration import OPTIMIZERS, TrainingConfig
 from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
@@ -100,6 +106,8 @@ class Run:
     proposal: Proposal | None
     stage: PipelineStage | None
     record: Record
+    validation: Any
+    """The loader that validation looks at: `loaders.valid`, of TIGER perhaps with some of its users only."""
 
     @property
     def steps_done(self) -> int:
@@ -124,6 +132,14 @@ class Run:
             "progress": {**self.stream.state_dict(), "record": json.dumps(asdict(self.record))},
         }
 
+    def set_rates(self) -> None:
+        """Give model and tables the learning rates of the stream's epoch, as RecBole's trainer of TIGER sets them."""
+        decay = self.config["learning_rate_decay"]
+        factor = 1.0 if decay is None else DECAYS[decay](self.stream.epoch / self.config["epochs"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config["learning_rate"] * factor
+        set_table_rate(self.sharded, self.section.learning_rate * factor)
+
     def go_on(self, progress: dict[str, Any]) -> None:
         """Take over the position and the record of a checkpoint."""
         self.stream.load_state_dict(progress)
@@ -136,7 +152,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
     device = config["device"]
     pairs = loaders.train.stream
     stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
-    model = ranks.together(lambda: _model(config, loaders.train._dataset))
+    model = _model(config, loaders.train._dataset, ranks)
     proposal = _proposal(config, pairs.view, ranks).to(device) if section.output == "sampled" else None
     sharded = shard(
         model,
@@ -161,6 +177,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         proposal=proposal,
         stage=genpas_stage(stream, device) if device.type == "cuda" else None,
         record=Record(),
+        validation=_validation(config, loaders.valid, ranks),
     )
 
 
@@ -203,6 +220,11 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 
 
 def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[PairBatch, None, None]:
+    layer = layer_of(run.sharded)
+    if isinstance(layer, TigerLayer):
+        for batch in source:
+            yield with_tokens(batch, layer.network)
+        return
     rows = own_rows(run.sharded)
     seed, epoch = run.stream.stream.seed, run.stream.epoch
     for step, batch in zip(itertools.count(first), source, strict=False):
@@ -214,14 +236,38 @@ def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[P
             yield with_output_rows(batch, "negatives", drawn)
 
 
-def _model(config: Any, dataset: Any) -> torch.nn.Module:
-    """Return RecBole's model, of the same weights on every rank."""
-    init_seed(config["seed"], config["reproducibility"])
-    try:
-        model: torch.nn.Module = get_model(config["model"])(config, dataset)
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(f"{config['model']} refuses these settings: {error}") from error
-    return model
+def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
+    """Return RecBole's model, of the same weights on every rank: a collective call."""
+
+    def make(**more: Any) -> torch.nn.Module:
+        init_seed(config["seed"], config["reproducibility"])
+        try:
+            model: torch.nn.Module = get_model(config["model"])(config, dataset, **more)
+        except (ValueError, NotImplementedError) as error:
+            raise InputError(f"{config['model']} refuses these settings: {error}") from error
+        return model
+
+    if get_model(config["model"]) is not TIGER:
+        return ranks.together(make)
+    # Quantised on several ranks, vectors could get several codes: sums of many threads differ in their last bits.
+    ids = [ranks.together(lambda: _semantic_ids(make()) if ranks.rank == 0 else None)]
+    dist.broadcast_object_list(ids, 0, group=ranks.control)
+    return ranks.together(lambda: make(semantic_ids=ids[0]))
+
+
+def _semantic_ids(model: Any) -> SemanticIds:
+    return SemanticIds(model.network.codes[1:].cpu().numpy(), tuple(model.network.sizes))
+
+
+def _validation(config: Any, loader: Any, ranks: Ranks) -> Any:
+    """Return the loader that validation looks at: RecBole's trainer of TIGER takes the same users."""
+    count = config["validation_users"]
+    rows = loader._dataset.inter_feat[loader._dataset.uid_field].numpy()
+    total = len(np.unique(rows))
+    if count is None or count >= total:
+        return loader
+    ranks.say(f"Validation while training is on {count} of {total} users (validation_users); the test is on all.")
+    return subset_loader(loader, count, config["seed"])
 
 
 def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:

@@ -1,0 +1,87 @@
+"""`genpas recommend`: a trained model's best items for its users, as a file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genpas_plugins.cli.output import JSON, Overwrite, print_json, print_lines, progress_bar
+from genpas_plugins.cli.train import own_arguments_hidden, stdout_to_stderr
+from genpas_plugins.errors import InputError
+
+
+def command(
+    *,
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="FILE", help="The .pth file that training left.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write, .parquet.")],
+    users: Annotated[
+        Path | None, typer.Option("--users", metavar="FILE", help="Text file with one user id a line. Default: all.")
+    ] = None,
+    user: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="One user's id; repeatable.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Items a user.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Users ranked at a time.")] = 256,
+    exclude_history: Annotated[
+        bool, typer.Option("--exclude-history", help="Leave out what the user has had already.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: a GPU if there is one.")] = None,
+    overwrite: Overwrite = False,
+    as_json: JSON = False,
+) -> None:
+    """Write user_id, item_id, rank (from 1) and score of every user's best items, from the whole history.
+
+    Works with every sequential model of RecBole that ranks all items, and with TIGER, whose score is the item's
+    log-probability. Nothing of the history is held out, the test item included.
+    """
+    wanted = None if users is None and not user else [*(user or ()), *(read_users(users) if users else ())]
+    with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
+        written = recbole_recommend()(
+            checkpoint,
+            out,
+            users=wanted,
+            top_k=top_k,
+            batch_size=batch_size,
+            exclude_history=exclude_history,
+            device=device,
+            overwrite=overwrite,
+            progress=lambda done, total: tell("ranking for users", done, total),
+        )
+    if as_json:
+        print_json({"out": str(out), "top_k": top_k, "exclude_history": exclude_history, **written._asdict()})
+        return
+    print_lines(
+        [
+            ("file", out),
+            ("users", written.users),
+            ("without a history, left out", written.skipped),
+            ("recommendations", written.rows),
+        ]
+    )
+
+
+def read_users(file: Path) -> list[str]:
+    """Return the ids of a text file, one a line, blank lines left out. Raises InputError if it has none."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no text in UTF-8; write one user id a line.") from error
+    ids = [line.strip() for line in lines if line.strip()]
+    if not ids:
+        raise InputError(f"{file} names no user; write one user id a line, or leave --users out for all users.")
+    return ids
+
+
+def recbole_recommend() -> Any:
+    """Import RecBole with GenPAS in it and return `recommend` of recbole_ext. Raises InputError without RecBole."""
+    if importlib.util.find_spec("recbole") is None:
+        raise InputError(
+            "RecBole is not installed, and the models are its own: pip install 'genpas-plugins[recbole]', then "
+            "pip install --no-deps recbole==1.2.1."
+        )
+    # By name: the core depends on no framework.
+    importlib.import_module("recbole_ext")
+    return importlib.import_module("recbole_ext.recommend").recommend

@@ -1,0 +1,161 @@
+"""TIGER in RecBole: the next item's semantic ID, spelt code by code (Rajput et al., NeurIPS 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from torch import Tensor
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.semantic_ids.codebook import SemanticIds
+from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
+from recbole_ext.models.tiger_ids import collaborative_ids, read_ids
+from recbole_ext.models.tiger_settings import TigerSettings
+
+_SCORES_AT_ONCE = 1 << 17
+"""How many (user, item) scores exact ranking computes at a time."""
+
+
+class TIGER(SequentialRecommender):
+    """RecBole's model around `genpas_plugins.networks.tiger.TigerNetwork`; settings and defaults are in TIGER.yaml.
+
+    A score is the log-probability of an item given the history, under the distribution over the catalogue's IDs alone.
+    The IDs are buffers of the model: a checkpoint needs no file of theirs.
+    """
+
+    sizes: Tensor
+    _tree: PrefixTree | None = None
+
+    def __init__(self, config: Any, dataset: Any, semantic_ids: SemanticIds | None = None) -> None:
+        from genpas_plugins.networks.tiger import TigerNetwork
+
+        super().__init__(config, dataset)
+        self.settings = settings = TigerSettings.of(config)
+        self.rows_at_once = config["eval_batch_size"]
+        ids = self._ids(config, dataset) if semantic_ids is None else semantic_ids
+        self.register_buffer("sizes", torch.tensor(ids.sizes))
+        self.network = TigerNetwork(
+            ids,
+            n_users=settings.user_buckets,
+            d_model=settings.d_model,
+            heads=settings.num_heads,
+            head_size=settings.head_size,
+            d_ff=settings.d_ff,
+            encoder_layers=settings.encoder_layers,
+            decoder_layers=settings.decoder_layers,
+            dropout=settings.dropout,
+            max_history=self.max_seq_length,
+        )
+
+    def _ids(self, config: Any, dataset: Any) -> SemanticIds:
+        path = self.settings.semantic_ids
+        if path is None:
+            ids = collaborative_ids(self.settings, dataset, config["seed"])
+            source = "made from the training sequences, as semantic_ids names no file"
+        else:
+            ids = read_ids(path, dataset)
+            source = f"read from {path}"
+        report = ids.report()
+        self.logger.info(
+            f"TIGER's semantic IDs are {source}: {ids.n_items} items, codes a level {', '.join(map(str, ids.sizes))}; "
+            f"{report['collision_rate']:.1%} of the items share all codes but the last with another item."
+        )
+        return ids
+
+    @classmethod
+    def of_state(cls, config: Any, dataset: Any, state: Mapping[str, Tensor]) -> TIGER:
+        """Return a model with the semantic IDs of a `state_dict`, ready to load it: nothing is read or made anew."""
+        codes = state["network.codes"][1:].cpu().numpy()
+        if len(codes) != dataset.item_num - 1:
+            raise InputError(
+                f"The checkpoint has semantic IDs for {len(codes)} items, its data set now has "
+                f"{dataset.item_num - 1}: the data have changed. Train again, or bring the old data back."
+            )
+        return cls(config, dataset, SemanticIds(codes, tuple(state["sizes"].tolist())))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights and semantic IDs. Raises InputError where the IDs have another shape."""
+        sizes = state_dict.get("sizes")
+        if sizes is not None and sizes.tolist() != self.sizes.tolist():
+            raise InputError(
+                f"The checkpoint's semantic IDs have {sizes.tolist()} codes a level, this model's "
+                f"{self.sizes.tolist()}. Use the semantic_ids it was trained with, or load_data_and_model."
+            )
+        self._tree = None
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    @property
+    def tree(self) -> PrefixTree:
+        """The valid semantic IDs, on the model's device."""
+        codes = self.network.codes
+        if self._tree is None:
+            ids = SemanticIds(codes[1:].cpu().numpy(), tuple(self.sizes.tolist()))
+            self._tree = PrefixTree.of(ids, codes.device)
+        self._tree = self._tree.to(codes.device)
+        return self._tree
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Return the mean over the batch of the cross-entropy of the targets' codes, a scalar."""
+        loss: Tensor = self.network(
+            interaction[self.ITEM_SEQ],
+            interaction[self.ITEM_SEQ_LEN],
+            interaction[self.POS_ITEM_ID],
+            interaction[self.USER_ID] if self.settings.user_buckets else None,
+        ).mean()
+        return loss
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Return the score of each row's item, float32 [B]; padding, item 0, has -inf."""
+        from genpas_plugins.networks.decoding import log_likelihood
+
+        items = interaction[self.ITEM_ID]
+        # Sampled evaluation repeats a history for each of its candidates: it is read once.
+        histories = self._histories(interaction)
+        distinct, place = torch.unique(histories, dim=0, return_inverse=True)
+        memory = self._encode(distinct)
+        memory = type(memory)(*(part[place] for part in memory))
+        scores: Tensor = log_likelihood(self.network, self.tree, memory, items.clamp(min=1))
+        return scores.masked_fill(items == 0, -torch.inf)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Return the score of every item, float32 [B, n_items]; -inf for padding and for what no beam has reached."""
+        from genpas_plugins.networks.decoding import score_all
+
+        histories = self._histories(interaction)
+        scores = torch.full((len(histories), self.n_items), -torch.inf, device=histories.device)
+        if self.settings.exact_ranking:
+            rows = max(1, _SCORES_AT_ONCE // self.n_items)
+            for part, into in zip(histories.split(rows), scores.split(rows), strict=True):
+                into[:, 1:] = score_all(self.network, self.tree, self._encode(part))
+            return scores
+        items, log_prob = self._search(histories, self.settings.beams)
+        # Beams that found nothing say item 0, with -inf.
+        return scores.scatter_(1, items, log_prob.to(scores.dtype))
+
+    def beam_search(self, interaction: Any, beams: int) -> tuple[Tensor, Tensor]:
+        """Return each row's best items, int64 [B, beams], and their scores, float32, best first; item 0 fills up."""
+        return self._search(self._histories(interaction), beams)
+
+    def _search(self, histories: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+        from genpas_plugins.networks.decoding import beam_search
+
+        rows = max(1, self.rows_at_once // beams)  # eval_batch_size counts users times beams
+        found = [
+            beam_search(self.network, self.tree, self._encode(part), beams=beams, top_k=beams)
+            for part in histories.split(rows)
+        ]
+        return torch.cat([items for items, _ in found]), torch.cat([score for _, score in found])
+
+    def _histories(self, interaction: Any) -> Tensor:
+        """Return what the encoder reads, int64 [B, 2 + L]: user, length, item numbers."""
+        length = interaction[self.ITEM_SEQ_LEN]
+        user = interaction[self.USER_ID] if self.settings.user_buckets else torch.zeros_like(length)
+        return torch.cat([user[:, None], length[:, None], interaction[self.ITEM_SEQ]], 1)
+
+    def _encode(self, histories: Tensor) -> Any:
+        users, lengths, items = histories[:, 0], histories[:, 1], histories[:, 2:]
+        buckets = self.network.user_buckets(users) if self.settings.user_buckets else None
+        return self.network.encode(self.network.history_tokens(items, lengths), buckets)

@@ -1,0 +1,198 @@
+"""Recommendations of a trained model for its users, from their whole histories, written piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genpas_plugins import InputError
+from genpas_plugins.atomic import replaced_file
+from genpas_plugins.errors import whole_number
+from recbole_ext.checkpoints import data_and_model, load
+from recbole_ext.models.tiger import TIGER
+from recbole_ext.whole_histories import WholeHistories
+
+Int64 = NDArray[np.int64]
+
+SCHEMA = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
+
+_ROWS_AT_ONCE = 1 << 16  # of the file, that stand in memory
+
+
+class Written(NamedTuple):
+    """What was written: users with recommendations, users without a history, who have none, and rows of the file."""
+
+    users: int
+    skipped: int
+    rows: int
+
+
+class Ranked(NamedTuple):
+    """Items of B users, int64 [B, K] by token id, and their scores, float32 [B, K]; -inf where there is no item."""
+
+    items: Tensor
+    scores: Tensor
+
+
+def recommend(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    users: Sequence[str] | None = None,
+    top_k: int = 10,
+    batch_size: int = 256,
+    exclude_history: bool = False,
+    device: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Write the best items of every user to a parquet file, whole or not at all.
+
+    The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history, what was held out for validation and
+    test included. Columns: user_id and item_id, text as in the source; rank, from 1; score, as the model gives it
+    (TIGER: the log-probability of the item). Rows are in the order of the users, then of the ranks.
+
+    Parameters
+    ----------
+    checkpoint : file that training with recbole_ext left, of any sequential model that ranks all items
+    out : file to write, `.parquet`
+    users : ids of users; None for all of the data set
+    top_k : items a user; fewer where the catalogue has no more
+    batch_size : users ranked at a time
+    exclude_history : leave out the items of the user's history, however long ago
+    device : "cpu" or "cuda"; None for a GPU if there is one
+    overwrite : whether `out` may be replaced
+    progress : called with the users done and the users there are
+
+    Raises
+    ------
+    InputError
+        For a checkpoint that does not load, data that changed since, users that the data do not have, an output file
+        that exists, and a model that cannot rank all items.
+    """
+    path = Path(out)
+    top_k, batch_size = whole_number("top_k", top_k, 1), whole_number("batch_size", batch_size, 1)
+    if path.suffix != ".parquet":
+        raise InputError(f"{path} must end with .parquet, the format that is written.")
+    if path.exists() and not (overwrite and path.is_file()):
+        raise InputError(f"{path} exists already; choose another output file or ask to overwrite it.")
+    config, model = trained_model(Path(checkpoint), device)
+    histories = WholeHistories.of(config)
+    chosen = histories.user_numbers(users)
+    with_history = chosen[histories.lengths[chosen] > 0]
+    rows = 0
+    with replaced_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+        waiting: list[pa.Table] = []
+        for first in range(0, len(with_history), batch_size):
+            batch = with_history[first : first + batch_size]
+            waiting.append(_table(histories, batch, best_items(model, histories, batch, top_k, exclude_history)))
+            if sum(table.num_rows for table in waiting) >= _ROWS_AT_ONCE or first + batch_size >= len(with_history):
+                table = pa.concat_tables(waiting)
+                writer.write_table(table)
+                rows += table.num_rows
+                waiting.clear()
+            if progress is not None:
+                progress(first + len(batch), len(with_history))
+    return Written(len(with_history), len(chosen) - len(with_history), rows)
+
+
+def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, torch.nn.Module]:
+    """Return a checkpoint's configuration and its model, ready to rank on `device`; None: a GPU if there is one.
+
+    Raises InputError where the checkpoint or its data cannot be loaded, or do not fit one another.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise InputError(f"There is no device {device!r}; use cpu or cuda.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device is {device!r}, but torch sees no GPU here; use cpu.")
+    content = load(checkpoint, map_location=chosen)
+    missing = {"config", "state_dict"} - content.keys()
+    if missing:
+        raise InputError(f"{checkpoint} has no {' and no '.join(sorted(missing))}: it is no checkpoint of a training.")
+    config = content["config"]
+    config["device"] = chosen
+    folder = Path(config["data_path"])
+    if not folder.is_dir():
+        raise InputError(f"{checkpoint} was trained on {folder}, which does not exist here; bring the data back.")
+    try:
+        model = data_and_model(content)[1]
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise InputError(
+            f"{checkpoint} does not fit its data in {folder}: users or items have changed since. Train again, or bring "
+            "the old data back."
+        ) from error
+    return config, model.eval()
+
+
+@torch.no_grad()
+def best_items(
+    model: Any, histories: WholeHistories, users: Int64, top_k: int, exclude_history: bool = False
+) -> Ranked:
+    """Return the best `top_k` items of users, int64 [B]; fewer columns where the catalogue is smaller."""
+    interaction = histories.batch(users).to(model.device)
+    excluded = [histories.items(user) for user in users] if exclude_history else None
+    if isinstance(model, TIGER) and not model.settings.exact_ranking:
+        return _by_beams(model, interaction, excluded, top_k)
+    try:
+        scores = model.full_sort_predict(interaction).view(len(users), -1)[:, : model.n_items].float()
+    except NotImplementedError as error:
+        raise InputError(f"{type(model).__name__} cannot rank all items at once (full_sort_predict).") from error
+    scores[:, 0] = -torch.inf  # padding
+    for row, items in enumerate(excluded or ()):
+        scores[row, torch.from_numpy(items).to(scores.device)] = -torch.inf
+    best = scores.topk(min(top_k, scores.shape[1] - 1))
+    return Ranked(best.indices, best.values)
+
+
+def _by_beams(model: TIGER, interaction: Any, excluded: list[Int64] | None, top_k: int) -> Ranked:
+    """Search with at least 2 · top_k beams, and again with twice as many for users who had too many of the finds."""
+    n_items = model.n_items - 1
+    beams = min(n_items, max(model.settings.beams, 2 * top_k))
+    items, scores = _without(*model.beam_search(interaction, beams), excluded)
+    width = min(top_k, n_items)
+    best = Ranked(items[:, :width].clone(), scores[:, :width].clone())
+    while excluded is not None and beams < n_items:
+        short = (best.scores == -torch.inf).any(1).nonzero()[:, 0]
+        if not len(short):
+            break
+        again = [excluded[row] for row in short.tolist()]
+        enough = width + max(len(np.unique(had)) for had in again)  # so many finds are not all in the history
+        beams = min(n_items, 2 * beams, max(enough, beams + 1))
+        items, scores = _without(*model.beam_search(interaction[short.cpu()], beams), again)
+        best.items[short], best.scores[short] = items[:, :width], scores[:, :width]
+    return best
+
+
+def _without(items: Tensor, scores: Tensor, excluded: list[Int64] | None) -> Ranked:
+    """Move excluded items behind all others, with -inf; the others keep their order."""
+    if excluded is not None:
+        found = items.cpu().numpy()
+        rows = [np.isin(row, had) for row, had in zip(found, excluded, strict=True)]
+        scores = scores.masked_fill(torch.from_numpy(np.stack(rows)).to(scores.device), -torch.inf)
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
+        items = items.gather(1, order)
+    return Ranked(items, scores)
+
+
+def _table(histories: WholeHistories, users: Int64, ranked: Ranked) -> pa.Table:
+    items, scores = ranked.items.cpu().numpy(), ranked.scores.cpu().numpy()
+    row, rank = np.nonzero(scores > -np.inf)
+    columns = [
+        pa.array(histories.user_ids(users)[row], pa.string()),
+        pa.array(histories.item_ids(items[row, rank]), pa.string()),
+        pa.array(rank + 1, pa.int32()),
+        pa.array(scores[row, rank], pa.float32()),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -1,0 +1,95 @@
+"""Every user's whole history as a model reads it, with nothing held out: what recommendations start from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from recbole.data.transform import construct_transform
+
+from genpas_plugins import InputError, Pairs
+from genpas_plugins.configuration import SECTION
+from recbole_ext.configuration import genpas_config
+from recbole_ext.dataset import WindowDataset
+
+Int64 = NDArray[np.int64]
+
+_SHOWN = 3  # unknown users that a message names
+
+
+@dataclass(frozen=True, eq=False)
+class WholeHistories:
+    """All interactions of a checkpoint's data set by user, as token ids.
+
+    The windows of a RecBole data set end before a target, so each user has one made-up interaction more at the end of
+    `dataset`, a copy of the last one, whose history is the whole one.
+
+    lengths : int64 [user_num], number of interactions of each user, 0 for padding and for users of feature files only
+    """
+
+    dataset: WindowDataset
+    lengths: Int64
+
+    @classmethod
+    def of(cls, config: Any) -> WholeHistories:
+        """Read the data set of a RecBole configuration. Raises InputError for data that are cut into pairs already."""
+        if config["benchmark_filename"] is not None:
+            raise InputError(
+                "The data of this checkpoint are cut into pairs already (benchmark_filename), so no user's whole "
+                "history is known. Train on one .inter file."
+            )
+        dataset = WindowDataset(_with_windows(config))
+        rows = dataset.inter_feat
+        # Stable, so that of equal times the last in the file counts, and the copy comes after it.
+        last = rows.sort_values(dataset.time_field, kind="stable").groupby(dataset.uid_field).tail(1)
+        dataset.inter_feat = pd.concat([rows, last], ignore_index=True)
+        dataset._change_feat_format()
+        return cls(dataset, np.maximum(dataset.store.lengths() - 1, 0))
+
+    def user_numbers(self, users: Sequence[str] | None) -> Int64:
+        """Return the numbers of users by id, each once, or of all users. Raises InputError naming unknown ids."""
+        field = self.dataset.uid_field
+        if users is None:
+            return np.arange(1, self.dataset.user_num)
+        wanted = list(dict.fromkeys(users))
+        known = self.dataset.field2token_id[field]
+        unknown = [user for user in wanted if user not in known or known[user] == 0]
+        if unknown:
+            raise InputError(
+                f"{len(unknown)} of {len(wanted)} users are not in the data set {self.dataset.dataset_name}: "
+                f"{', '.join(map(repr, unknown[:_SHOWN]))}{', …' if len(unknown) > _SHOWN else ''}. "
+                "Give ids as the source has them; RecBole's filters may have removed users."
+            )
+        return np.array([known[user] for user in wanted], np.int64)
+
+    def batch(self, users: Int64) -> Any:
+        """Return the Interaction that a model ranks items for, one row for each of these users, int64 [n]."""
+        windows = self.dataset.windows(Pairs(users, np.zeros_like(users), self.lengths[users]))
+        return construct_transform(self.dataset.config)(self.dataset, self.dataset.join(windows))
+
+    def items(self, user: int) -> Int64:
+        """Return the whole history of a user as item numbers, in order."""
+        first = self.dataset.store.offsets[user]
+        return np.asarray(self.dataset.store.values[first : first + self.lengths[user]], np.int64)
+
+    def user_ids(self, users: Int64) -> NDArray[Any]:
+        """Return the ids of users as the source has them, text [n]."""
+        return np.asarray(self.dataset.field2id_token[self.dataset.uid_field])[users]
+
+    def item_ids(self, items: Int64) -> NDArray[Any]:
+        """Return the ids of items as the source has them, text [n]."""
+        return np.asarray(self.dataset.field2id_token[self.dataset.iid_field])[items]
+
+
+def _with_windows(config: Any) -> Any:
+    """Return the configuration with a `genpas` key: without one, interactions are in RecBole's own order of time."""
+    changed = copy.copy(config)
+    changed.final_config_dict = dict(config.final_config_dict)
+    if genpas_config(config) is None:
+        changed.final_config_dict[SECTION] = {"strategy": "multi_target", "time_order": "stock"}
+    return changed

@@ -1,0 +1,320 @@
+"""A model's embedding tables in a sharded `EmbeddingCollection`, the rest of it beside them, its code unchanged.
+
+    batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> Layer (DDP): the model, the loss
+                         one lookup a batch, where pipelines see it
+
+Where a table stood in the model, a `LookedUpRows` hands out the rows that were looked up. What is looked up, and what
+is made of it, is a `Layer`'s: one for models with an item table (`shard.OutputLayer`), one for TIGER
+(`tiger.TigerLayer`).
+"""
+
+# ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torchrec_ext.environment import require_torchrec
+
+require_torchrec()
+
+import torch
+import torch.distributed as dist
+from fbgemm_gpu.split_embedding_configs import EmbOptimType
+from fbgemm_gpu.split_table_batched_embeddings_ops_common import BoundsCheckMode
+from torch import Tensor, nn
+from torch.nn import functional
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
+from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.distributed.types import ShardingEnv
+from torchrec.modules.embedding_configs import EmbeddingConfig
+from torchrec.modules.embedding_modules import EmbeddingCollection
+from torchrec.optim.optimizers import in_backward_optimizer_filter
+from torchrec.sparse.jagged_tensor import JaggedTensor
+
+from genpas_plugins.errors import InputError
+from torchrec_ext.sharding_plan import FBGEMM_ALIGNMENT, plan_for
+
+OPTIMIZERS = {
+    "row_wise_adagrad": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
+    "adagrad": EmbOptimType.EXACT_ADAGRAD,
+    "sgd": EmbOptimType.EXACT_SGD,
+    "adam": EmbOptimType.ADAM,
+}
+"""The tables' fused optimizers, by the names that `shard` takes."""
+
+
+class Step(NamedTuple):
+    """What a forward pass gives: `loss` (scalar; see `losses.global_mean`) and `output`, detached.
+
+    `output` is the hidden states [B, D], of TIGER each pair's loss [B]. TorchRec's pipelines read such a pair as
+    (loss, output): they train on the first and return the second.
+    """
+
+    loss: Tensor
+    output: Tensor
+
+
+class Table(NamedTuple):
+    """An embedding table of a model.
+
+    name : in plans, checkpoints and messages
+    path : where its nn.Embedding stands in the model, as in "network.token_embedding"
+    features : the keys of a batch's features that are looked up in it
+    """
+
+    name: str
+    path: str
+    features: tuple[str, ...]
+
+
+class LookedUpRows(nn.Module):
+    """Stands where a table stood: answers with the rows looked up for the batch in hand, or out of a whole table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: tuple[tuple[Tensor, Tensor], ...] = ()
+        self._whole: Tensor | None = None
+
+    @contextmanager
+    def holding(self, *pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
+        """Inside the block, answer the ids (that very tensor) of each pair (ids, rows [..., D]) with its rows."""
+        self._held = pairs
+        try:
+            yield
+        finally:
+            self._held = ()
+
+    @contextmanager
+    def reading(self, table: Tensor) -> Iterator[None]:
+        """Inside the block, answer any ids out of a whole table [N, D], as nn.Embedding does."""
+        self._whole = table
+        try:
+            yield
+        finally:
+            self._whole = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the rows of `ids`. Raises RuntimeError for a tensor whose rows are not at hand."""
+        if self._whole is not None:
+            return functional.embedding(ids, self._whole)
+        for held, rows in self._held:
+            if held is ids:
+                return rows
+        raise RuntimeError(
+            "The model asks for rows of a sharded table that were not looked up for this batch. A model can be sharded "
+            "whose forward(item_seq, item_seq_len) embeds item_seq as it is given."
+        )
+
+
+class Layer(nn.Module):
+    """What is beside the tables: runs the model on looked-up rows; pipelines skip it, as nothing in it is sharded.
+
+    model : the RecBole model, with `LookedUpRows` where its tables were
+    tables : those tables
+    n_rows : items of the catalogue that the model knows, padding included
+    group : the process group over which the tables are sharded
+    """
+
+    def __init__(self, model: nn.Module, tables: Sequence[Table], n_rows: int, group: dist.ProcessGroup) -> None:
+        super().__init__()
+        self.model = model
+        self.tables = tuple(tables)
+        self.n_rows = n_rows
+        self.group = group
+
+    def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
+        """Return loss and output of one batch; `rows` are those of its features, by key."""
+        raise NotImplementedError
+
+    def stand_in(self, table: Table) -> LookedUpRows:
+        """Return what stands where a table stood."""
+        found = self.model.get_submodule(table.path)
+        if not isinstance(found, LookedUpRows):
+            raise RuntimeError(f"{table.path} was replaced after sharding; call shard() last.")
+        return found
+
+
+class ShardableRecommender(nn.Module):
+    """The tables and the rest of the model, side by side, as pipelines want them: `forward(batch) -> Step`."""
+
+    def __init__(self, items: EmbeddingCollection, layer: Layer) -> None:
+        super().__init__()
+        self.items = items
+        self.layer = layer
+
+    def forward(self, batch: Any) -> Step:
+        """`batch.features` has the keys `history`, `target`, and those of the layer's tables."""
+        return self.layer(self.items(batch.features), batch)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
+
+
+def shard_tables(
+    layer: Layer,
+    *,
+    sharding: str,
+    optimizer: str,
+    learning_rate: float,
+    eps: float,
+    device: torch.device,
+    memory_per_rank: int | None,
+) -> DistributedModelParallel:
+    """Move the layer's tables out of its model into a sharded collection, and wrap both for distributed training.
+
+    Parameters are `shard`'s. Raises InputError where there is no plan; the model is as it was then.
+    """
+    group = layer.group
+    weights = {table.name: _weights(layer.model, table) for table in layer.tables}
+    collection = EmbeddingCollection(
+        tables=[
+            EmbeddingConfig(
+                name=table.name,
+                num_embeddings=len(weights[table.name]),
+                embedding_dim=weights[table.name].shape[1],
+                feature_names=list(table.features),
+            )
+            for table in layer.tables
+        ],
+        device=torch.device("meta"),
+    )
+    sharder = EmbeddingCollectionSharder(
+        fused_params={
+            "optimizer": OPTIMIZERS[optimizer],
+            "learning_rate": learning_rate,
+            "eps": eps,
+            "bounds_check_mode": BoundsCheckMode.FATAL,  # the default reads row 0 for an id out of range
+        }
+    )
+    plan = plan_for(collection, sharder, sharding, device=device, group=group, memory_per_rank=memory_per_rank)
+    for table in layer.tables:
+        layer.model.set_submodule(table.path, LookedUpRows())
+    sharded = DistributedModelParallel(
+        ShardableRecommender(collection, layer.to(device)),
+        env=ShardingEnv.from_process_group(group),
+        device=device,
+        plan=plan,
+        sharders=[sharder],
+        # Else DDP orders its buckets anew after its first step, and a resumed run adds up gradients in another order.
+        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
+    )
+    for table in layer.tables:
+        for offsets, piece in local_shards(sharded, table.name):
+            rows, columns = (slice(at, at + size) for at, size in zip(offsets, piece.shape, strict=True))
+            piece.copy_(weights[table.name][rows, columns])
+    return sharded
+
+
+def padded_length(lengths: Tensor, longest: int) -> int:
+    """Return to how many items histories of these lengths, int [B], are padded: at most `longest`, what a model takes.
+
+    Padding to the batch's longest history is free speed; on a GPU knowing it would cost waiting for the device. Raises
+    InputError, on the CPU, for a history that is empty or too long.
+    """
+    if lengths.device.type != "cpu" or not len(lengths):
+        return longest
+    shortest, present = int(lengths.min()), int(lengths.max())
+    if present > longest or shortest < 1:
+        raise InputError(
+            f"The histories of this batch have {shortest} to {present} items, but the model takes 1 to "
+            f"{longest} (MAX_ITEM_LIST_LENGTH). Give the stream the model's maximum length."
+        )
+    return present
+
+
+def padded(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Tensor]:
+    """Return jagged ids and their rows as int64 [B, length] and float [B, length, D], zeros behind their ends."""
+    dense_ids = ids.to_padded_dense(length).long()
+    dense = rows.to_padded_dense(length)
+    # What padding_idx=0 means: row 0 may be read in a history, and learns nothing from it.
+    return dense_ids, torch.where((dense_ids == 0)[..., None], dense.detach(), dense)
+
+
+def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Parameter]:
+    """Return the parameters, by name, that need an ordinary optimizer: all but the tables."""
+    return dict(in_backward_optimizer_filter(sharded.named_parameters()))
+
+
+def table_kernels(sharded: DistributedModelParallel) -> list[Any]:
+    """Return fbgemm's kernels that look up and update this rank's pieces of the tables."""
+    modules = (part for lookup in recommender(sharded).items._lookups for part in lookup.modules())
+    return [part for part in modules if hasattr(part, "set_optimizer_step")]
+
+
+def set_table_steps(sharded: DistributedModelParallel, steps: int) -> None:
+    """Tell the tables' optimizer how many steps it has done: fused Adam needs it, and no state_dict has it."""
+    for kernel in table_kernels(sharded):
+        kernel.set_optimizer_step(steps)
+
+
+def set_table_rate(sharded: DistributedModelParallel, learning_rate: float) -> None:
+    """Set the learning rate of the tables' optimizer, for the steps from now on."""
+    for kernel in table_kernels(sharded):
+        kernel.set_learning_rate(learning_rate)
+
+
+def local_shards(sharded: DistributedModelParallel, table: str | None = None) -> list[tuple[tuple[int, int], Tensor]]:
+    """Return this rank's pieces of a table: ((first row, first column), weights [rows, columns], not a copy).
+
+    `table` is its name; None: the first.
+    """
+    parameter = _sharded_tensor(sharded, table)
+    return [((*piece.metadata.shard_offsets,), piece.tensor.detach()) for piece in parameter.local_shards()]
+
+
+def whole_table(sharded: DistributedModelParallel, table: str | None = None) -> Tensor:
+    """Return a table [N, D], whole, on every rank: a collective call, for evaluation and export."""
+    size = _sharded_tensor(sharded, table).metadata().size
+    whole = torch.zeros(*size, device=sharded.device)
+    for (row, column), piece in local_shards(sharded, table):
+        whole[row : row + piece.shape[0], column : column + piece.shape[1]] = piece
+    dist.all_reduce(whole, group=layer_of(sharded).group)
+    return whole
+
+
+def layer_of(sharded: DistributedModelParallel) -> Layer:
+    """Return the part of a sharded model that holds the RecBole model (`.model`) and computes the loss."""
+    layer = recommender(sharded).layer
+    assert isinstance(layer, Layer)
+    return layer
+
+
+def recommender(sharded: DistributedModelParallel) -> Any:
+    """Return the `ShardableRecommender` inside; its `items` is the sharded collection."""
+    (found,) = (module for module in sharded.modules() if isinstance(module, ShardableRecommender))
+    return found
+
+
+def embedding_at(model: nn.Module, path: str) -> nn.Embedding | None:
+    """Return the nn.Embedding at a path of a model, None if there is none.
+
+    Raises InputError where a stand-in is: the model is sharded already.
+    """
+    try:
+        found = model.get_submodule(path)
+    except AttributeError:
+        return None
+    if isinstance(found, LookedUpRows):
+        raise InputError(f"This {type(model).__name__} is sharded already; build a new one to shard it again.")
+    return found if isinstance(found, nn.Embedding) else None
+
+
+def check_columns(model: nn.Module, table: str, columns: int, setting: str) -> None:
+    """Raise InputError for a table of so many columns that fbgemm cannot look it up; `setting` says what to change."""
+    if columns % FBGEMM_ALIGNMENT:
+        raise InputError(
+            f"The {table} table of {type(model).__name__} has {columns} columns; a sharded one needs a multiple of "
+            f"{FBGEMM_ALIGNMENT}. Change {setting}."
+        )
+
+
+def _weights(model: nn.Module, table: Table) -> Tensor:
+    embedding = embedding_at(model, table.path)
+    assert embedding is not None, "checked where the layer was made"
+    return embedding.weight.detach().float().clone()
+
+
+def _sharded_tensor(sharded: DistributedModelParallel, table: str | None) -> Any:
+    name = layer_of(sharded).tables[0].name if table is None else table
+    (parameter,) = (value for key, value in sharded.state_dict().items() if key.endswith(f"embeddings.{name}.weight"))
+    return parameter

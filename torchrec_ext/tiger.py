@@ -1,0 +1,170 @@
+"""TIGER with its tables sharded: semantic-ID tokens are features of the batch, looked up where pipelines see it.
+
+    items ──with_tokens──> tokens, users' buckets ──> EmbeddingCollection ──> rows ──> TigerNetwork (DDP) ──> loss
+
+The network's code is as it is: `encode` and `loss` get the tensors of tokens whose rows the stand-ins hold. To rank,
+every rank gathers the tables, which are small whatever the catalogue, and searches for its own users.
+"""
+
+# ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from torchrec_ext.environment import require_torchrec
+
+require_torchrec()
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.networks.tiger import TigerNetwork
+from torchrec_ext.batch import HISTORY, TARGET
+from torchrec_ext.losses import global_mean
+from torchrec_ext.tables import Layer, Step, Table, check_columns, embedding_at, layer_of, padded, padded_length
+from torchrec_ext.tables import whole_table as gathered
+
+BatchT = TypeVar("BatchT", bound=Any)
+HISTORY_TOKENS, TARGET_TOKENS, BUCKET = "history_tokens", "target_tokens", "user_bucket"
+TOKENS = Table("token", "network.token_embedding", (HISTORY_TOKENS, TARGET_TOKENS))
+USERS = Table("user", "network.user_embedding", (BUCKET,))
+
+
+def is_tiger(model: nn.Module) -> bool:
+    """Tell whether a RecBole model is TIGER, or one built like it: a `TigerNetwork` as its `network`."""
+    return isinstance(getattr(model, "network", None), TigerNetwork)
+
+
+def check_output(output: str) -> None:
+    """Raise InputError for an output layer that TIGER could not have."""
+    if output != "vocab_parallel":
+        raise InputError(
+            f"output is {output!r}, but TIGER's output layer is over the codes of a level, whole on every rank. Remove "
+            "the key, and negatives."
+        )
+
+
+class TigerLayer(Layer):
+    """Runs TIGER's network on the looked-up rows of tokens and computes its loss; `n_rows` is that of its codes."""
+
+    @property
+    def network(self) -> TigerNetwork:
+        """The network of the model."""
+        network: TigerNetwork = self.model.network  # type: ignore[assignment]  # nn.Module's __getattr__ hides it
+        return network
+
+    def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
+        """Return the loss of one batch, and as output each pair's loss [B]."""
+        network, features = self.network, batch.features
+        history = features[HISTORY_TOKENS]
+        longest = padded_length(history.lengths().long() // network.depth, network.max_history)
+        read = padded(history, rows[HISTORY_TOKENS], longest * network.depth)
+        # Every target has `depth` tokens, so there is nothing to pad.
+        written = features[TARGET_TOKENS].values().long().view(-1, network.depth)
+        of_written = rows[TARGET_TOKENS].values().view(*written.shape, -1)
+        buckets = features[BUCKET].values().long() if network.n_users else None
+        with ExitStack() as stack:
+            stack.enter_context(self.stand_in(TOKENS).holding(read, (written, of_written)))
+            if buckets is not None:
+                stack.enter_context(self.stand_in(USERS).holding((buckets, rows[BUCKET].values())))
+            losses = network.loss(network.encode(read[0], buckets), written)
+        return Step(global_mean(losses, getattr(batch, "weights", None), self.group), losses.detach())
+
+
+def tiger_layer(model: nn.Module, group: dist.ProcessGroup) -> TigerLayer:
+    """Return the layer of a TIGER that is to be sharded. Raises InputError where that cannot be."""
+    network: Any = model.network
+    tables = [TOKENS, *([USERS] if network.n_users else [])]
+    for table in tables:
+        embedding = embedding_at(model, table.path)
+        assert embedding is not None, "a TigerNetwork has it"
+        check_columns(model, table.name, embedding.embedding_dim, "d_model")
+    return TigerLayer(model, tables, len(network.codes), group)
+
+
+def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
+    """Return the batch with what TIGER looks up as more features, made on the network's device.
+
+    Parameters
+    ----------
+    batch : a dataclass of at least one pair with `to` and `features`, for example a PairBatch; of a network with a user
+        table also with `sequence`, int64 [n], the pairs' users
+    network : the model's, sharded or not; its semantic IDs count, its weights do not
+
+    Returns
+    -------
+    A batch whose features begin with `history_tokens` (depth a history's item), `target_tokens` (depth a pair) and, for
+    a network with a user table, `user_bucket` (one a pair). Raises InputError for items without semantic IDs.
+    """
+    batch = batch.to(network.codes.device)
+    features: KeyedJaggedTensor = batch.features
+    new: dict[str, tuple[Tensor, Tensor]] = {}
+    for key, source in ((HISTORY_TOKENS, HISTORY), (TARGET_TOKENS, TARGET)):
+        jagged = features[source]
+        items = jagged.values()
+        _check_items(items, network)
+        new[key] = network.tokens_of(items).flatten(), jagged.lengths() * network.depth
+    if network.n_users:
+        users = getattr(batch, "sequence", None)
+        if users is None:
+            raise InputError(
+                f"TIGER has a user table of {network.n_users} rows, but the batch does not say whose its pairs are "
+                "(sequence). Take batches of GenPASStream, or set user_buckets: 0."
+            )
+        new[BUCKET] = network.user_buckets(users), torch.ones_like(users)
+    more = KeyedJaggedTensor(  # in front, because the batch finds its targets at the end
+        keys=[*new, *features.keys()],
+        values=torch.cat([*(values for values, _ in new.values()), features.values()]),
+        lengths=torch.cat([*(lengths.to(features.lengths()) for _, lengths in new.values()), features.lengths()]),
+    )
+    return dataclasses.replace(batch, features=more)
+
+
+def whole_tables(sharded: DistributedModelParallel) -> dict[Table, Tensor]:
+    """Return TIGER's tables, whole, as they are now, on every rank: a collective call, one for `best_items`."""
+    return {table: gathered(sharded, table.name) for table in layer_of(sharded).tables}
+
+
+@torch.no_grad()
+def best_items(
+    sharded: DistributedModelParallel, interaction: Any, k: int, tables: Mapping[Table, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the k best items of each row, int64 [B, k], and their log-probabilities, float32 [B, k], best first.
+
+    They are what RecBole's unsharded TIGER ranks first, by its beam search or, with `exact_ranking`, by the scores of
+    all items. Where a search finds fewer than k, item 0 with -inf fills up. Nothing is communicated, so ranks may have
+    different numbers of rows.
+
+    Parameters
+    ----------
+    sharded : what `shard` returned, in eval mode: dropout in the encoder would count
+    interaction : RecBole's batch of users with their histories
+    k : how many; at most the model's beams
+    tables : as `whole_tables` returned them
+    """
+    layer = layer_of(sharded)
+    model: Any = layer.model
+    with ExitStack() as stack:
+        for table, weights in tables.items():
+            stack.enter_context(layer.stand_in(table).reading(weights))
+        if model.settings.exact_ranking:
+            scores, items = model.full_sort_predict(interaction).topk(k)
+            return items, scores
+        items, scores = model.beam_search(interaction, model.settings.beams)
+        return items[:, :k], scores[:, :k]
+
+
+def _check_items(items: Tensor, network: TigerNetwork) -> None:
+    if items.device.type == "cpu" and len(items) and int(items.max()) >= len(network.codes):
+        raise InputError(
+            f"Item {int(items.max())} of the batch has no semantic ID: TIGER has those of the items 1 to "
+            f"{len(network.codes) - 1}. Build the model for the catalogue of the store that the batches come from."
+        )
