@@ -6,7 +6,7 @@
       beta: 0.0
       gamma: 0.0
       pairs_per_epoch: null      # null: one pass of an enumerated strategy; as many as multi_target has when sampled
-      augment: null
+      augment: null              # {operator: insert, rate: 0.3, probability: 0.5}, or a list of these, in order
       targets: single
       time_order: exact          # exact: full-precision timestamps | stock: RecBole's float32 order, for comparisons
 
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.errors import InputError, nearest
 from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampler import check_pairs_per_epoch
@@ -39,7 +40,7 @@ class GenPASConfig:
     strategy        : last_target, multi_target, slide_window or sampled
     alpha, beta, gamma : exponents, with strategy sampled; None otherwise
     pairs_per_epoch : length of an epoch, None for the strategy's own
-    augment         : input-level augmentation, None for none
+    augment         : what changes drawn histories, in order; given as a mapping or a list of them, None for none
     targets         : "single", one target a history
     time_order      : "exact" or "stock"
     """
@@ -49,7 +50,7 @@ class GenPASConfig:
     beta: float | None = None
     gamma: float | None = None
     pairs_per_epoch: int | None = None
-    augment: None = None
+    augment: tuple[Operator, ...] | None = None
     targets: str = "single"
     time_order: str = "exact"
 
@@ -68,8 +69,7 @@ class GenPASConfig:
             )
         if self.pairs_per_epoch is not None:
             check_pairs_per_epoch(self.pairs_per_epoch)
-        if self.augment is not None:
-            raise InputError(f"augment is {self.augment!r}; only null is possible in this version.")
+        object.__setattr__(self, "augment", operators_of(self.augment))
         _check_choice("targets", self.targets, ("single",))
         _check_choice("time_order", self.time_order, ("exact", "stock"))
         _ = self.policy

@@ -19,7 +19,7 @@ from recbole.utils.argument_list import dataset_arguments
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.configuration import PREFIX, SECTION
 
-OURS_ALONE = ("strategy", "pairs_per_epoch", "time_order")
+OURS_ALONE = ("strategy", "pairs_per_epoch", "augment", "time_order")
 """Words of the section that RecBole does not know: written outside it, they would silently do nothing."""
 
 REPORT = "trained_on"
@@ -59,16 +59,16 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
     for key in final:
         if _is_misspelt(str(key)):
             raise InputError(
-                f"{_where(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
+                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
             )
-    where = _where(config, config_files, [key for key in final if _is_ours(str(key))])
+    where = where_set(config, config_files, [key for key in final if _is_ours(str(key))])
     section = GenPASConfig.from_config(final, where)
     if section is None:
         return
     for key in OURS_ALONE:
         if key in final:
             raise InputError(
-                f"{_where(config, config_files, [key])}: {key} belongs inside the {SECTION} key, "
+                f"{where_set(config, config_files, [key])}: {key} belongs inside the {SECTION} key, "
                 f"or is written {PREFIX}{key}."
             )
     model = config.model
@@ -97,7 +97,7 @@ def _is_misspelt(key: str) -> bool:
     return not _is_ours(key) and any(difflib.get_close_matches(word, [SECTION], cutoff=0.82) for word in words)
 
 
-def _where(config: Config, config_files: Sequence[str | Path], keys: Collection[Any]) -> str:
+def where_set(config: Config, config_files: Sequence[str | Path], keys: Collection[Any]) -> str:
     """Name every place that these keys stand in, the file and line where it is a file."""
     places = []
     for file in config_files:

@@ -18,6 +18,7 @@ from recbole.trainer import Trainer
 from recbole.utils import ModelType
 
 from genpas_plugins import PairStream, pair_stream
+from genpas_plugins.augment import AugmentedStream, augmented
 from recbole_ext.configuration import genpas_config
 from recbole_ext.dataset import WindowDataset
 
@@ -74,9 +75,10 @@ class PairDataLoader(TrainDataLoader):
         self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         section = genpas_config(config)
         assert section is not None
-        self.stream = pair_stream(
+        pairs = pair_stream(
             dataset.training_view(), section.policy, seed=config["seed"], pairs_per_epoch=section.pairs_per_epoch
         )
+        self.stream = augmented(pairs, section.augment)
         self.sample_size = self.stream.pairs_per_epoch
         self.shuffle = shuffle
         self.config = config
@@ -123,9 +125,14 @@ class PairDataLoader(TrainDataLoader):
         return np.asarray((first + self.rank * share + np.arange(share)) % self.sample_size)
 
     def collate_fn(self, address: Step) -> Interaction:
-        """Draw, gather, join, transform and sample negatives: the batch at this address."""
-        pairs = self.stream.pairs(address.epoch, self.indices(address.step))
-        data = self._dataset.join(self._dataset.windows(pairs))
+        """Draw, gather, augment, join, transform and sample negatives: the batch at this address."""
+        indices = self.indices(address.step)
+        pairs = self.stream.pairs(address.epoch, indices)
+        histories = None
+        if isinstance(self.stream, AugmentedStream):
+            limit = self._dataset.max_item_list_len
+            histories = self.stream.histories(address.epoch, indices, pairs, limit, with_rows=True)
+        data = self._dataset.join(self._dataset.windows(pairs, histories))
         return self._neg_sampling(self.transform(self._dataset, data))
 
 

@@ -15,6 +15,7 @@ from recbole.utils import FeatureType
 
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
 from genpas_plugins.atomic import replaced_file
+from genpas_plugins.augment import Histories
 from recbole_ext.configuration import genpas_config
 
 Int64 = NDArray[np.int64]
@@ -133,8 +134,12 @@ class WindowDataset(SequentialDataset):
         windows = self.windows(Pairs(users, np.zeros_like(target), target))
         return windows[0] if isinstance(index, int) else windows
 
-    def windows(self, pairs: Pairs) -> Interaction:
-        """Return the batch of these pairs: scalar fields at the target, `<field>_list` right-padded, `item_length`."""
+    def windows(self, pairs: Pairs, histories: Histories | None = None) -> Interaction:
+        """Return the batch of these pairs: scalar fields at the target, `<field>_list` right-padded, `item_length`.
+
+        `histories`, with `rows`, stand in for those of the store. Their other columns come from where their items come
+        from; a new item has what stood at its place.
+        """
         limit = self.max_item_list_len
         rows = self.store.offsets[pairs.sequence] + pairs.target
         batch = {
@@ -144,11 +149,18 @@ class WindowDataset(SequentialDataset):
                 for field, column in self.store.columns.items()
                 if field in self.inter_feat  # unless unused_col dropped it
             },
-            self.item_list_length_field: torch.from_numpy(np.minimum(pairs.target - pairs.start, limit)),
+            self.item_list_length_field: torch.from_numpy(
+                np.minimum(pairs.target - pairs.start, limit) if histories is None else histories.lengths
+            ),
         }
         for field, list_field in self._list_fields.items():
-            gathered = gather_padded(self.store.columns[field], self.store.offsets, pairs, limit)
-            batch[list_field] = torch.from_numpy(gathered.history)
+            column = self.store.columns[field]
+            if histories is None:
+                padded = gather_padded(column, self.store.offsets, pairs, limit).history
+            else:
+                entries = histories.items.astype(column.dtype) if field == self.iid_field else column[histories.rows]
+                padded = histories.padded(entries, limit)
+            batch[list_field] = torch.from_numpy(padded)
         return Interaction(batch)
 
     def _grouped_index(self, group_by_list: Any) -> list[Int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,10 @@ def register() -> None:
 
 
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
-    """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets."""
+    """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets.
+
+    The expected length of a history is that of the drawn pairs, before `augment`.
+    """
     config, stream = train_data.config, train_data.stream
     section = genpas_config(config)
     assert section is not None
@@ -59,6 +63,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "beta": policy.beta,
         "gamma": policy.gamma,
         "pairs_per_epoch": stream.pairs_per_epoch,
+        "augment": None if section.augment is None else [asdict(operator) for operator in section.augment],
         "seed": stream.seed,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
         "loss": config["loss_type"],

@@ -14,7 +14,10 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 def test_strategies_are_valid_sections(file: Path) -> None:
     config = GenPASConfig.from_config(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
     assert config is not None
-    assert config.strategy == file.stem
+    if file.stem == "augmented":
+        assert config.augment
+    else:
+        assert (config.strategy, config.augment) == (file.stem, None)
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")

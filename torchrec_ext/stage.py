@@ -12,6 +12,8 @@ from torchrec_ext.batch import PairBatch, StepAddress  # first: it explains a to
 from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: skip
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
 
+from genpas_plugins.augment import AugmentedStream
+from genpas_plugins.errors import InputError
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.torch_sampling import DeviceStream
 
@@ -29,8 +31,13 @@ def genpas_stage(
     stream  : the device's stream to work on; None: a new one, so that drawing overlaps with training
     name    : the stage's name in profiles
 
-    Its batches are those of `batches`, bit for bit.
+    Its batches are those of `batches`, bit for bit. Raises InputError for an augmented stream.
     """
+    if isinstance(batches.stream, AugmentedStream):
+        raise InputError(
+            "The stage draws plain histories on the device and cannot augment them. Remove the augment key, or iterate "
+            "over the GenPASStream, which augments on the CPU, in place of its addresses."
+        )
     source = DeviceStream.of(batches.stream, device)
 
     def draw(address: StepAddress) -> PairBatch:

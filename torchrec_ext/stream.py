@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from genpas_plugins.augment import AugmentedStream
 from genpas_plugins.errors import InputError, whole_number
-from genpas_plugins.gather import gather_jagged
+from genpas_plugins.gather import JaggedBatch, gather_jagged
 from genpas_plugins.random_stream import check_epoch
 from genpas_plugins.stream import PairStream
 from torchrec_ext.batch import PairBatch, StepAddress
@@ -26,7 +27,7 @@ from torchrec_ext.batch import PairBatch, StepAddress
 class GenPASStream(IterableDataset[PairBatch]):
     """The batches of one rank, one epoch an iterator.
 
-    stream      : the pairs, as `pair_stream` gives them
+    stream      : the pairs, as `pair_stream` gives them, or `genpas_plugins.augment.augmented` to change histories
     batch_size  : pairs of one step on all ranks together; every rank has at least one and shares differ by one at most.
                   Where they differ, a trainer that averages over ranks divides each rank's summed loss by
                   batch_size / world_size, not by its own share.
@@ -106,10 +107,15 @@ class GenPASStream(IterableDataset[PairBatch]):
         address = np.arange(*self.share(step))
         pairs = self.stream.pairs(epoch, address)
         store = self.stream.view.store
-        jagged = gather_jagged(store.values, store.offsets, pairs, self.max_length, backend=self.stream.backend)
-        values, offsets, target = map(torch.from_numpy, jagged)
+        if isinstance(self.stream, AugmentedStream):
+            histories = self.stream.histories(epoch, address, pairs, self.max_length)
+            target = np.asarray(store.values[store.offsets[pairs.sequence] + pairs.target])
+            jagged = JaggedBatch(histories.items, histories.offsets, target)
+        else:
+            jagged = gather_jagged(store.values, store.offsets, pairs, self.max_length, backend=self.stream.backend)
+        values, offsets, targets = map(torch.from_numpy, jagged)
         sequence = torch.from_numpy(np.asarray(pairs.sequence, np.int64))
-        return PairBatch.of(values, offsets, target, torch.from_numpy(address), epoch, sequence=sequence)
+        return PairBatch.of(values, offsets, targets, torch.from_numpy(address), epoch, sequence=sequence)
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Begin an epoch and return the batches that are left of it; in a worker, those of the worker's turns."""

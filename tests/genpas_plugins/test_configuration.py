@@ -1,9 +1,11 @@
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy
+from genpas_plugins.augment import Insert
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0.5, "gamma": -math.inf}
 
@@ -29,6 +31,16 @@ def test_every_key_is_read():
     assert config.time_order == "stock"
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_operators_are_read_and_written_again(several: bool):
+    entry = {"operator": "insert", "rate": 0.3, "probability": 0.5}
+    config = GenPASConfig.from_mapping({"strategy": "multi_target", "augment": [entry] if several else entry})
+    assert config.augment == (Insert(0.3, 0.5),)
+    assert asdict(config)["augment"] == (entry,)
+    assert GenPASConfig.from_mapping(asdict(config)) == config
+    assert GenPASConfig.from_config({"genpas": "multi_target", "genpas_augment": entry}) == config
+
+
 @pytest.mark.parametrize(
     ("section", "messages"),
     [
@@ -42,7 +54,28 @@ def test_every_key_is_read():
         ("lasttarget", ["strategy is 'lasttarget'", "Did you mean 'last_target'?"]),
         ({**SAMPLED, "time_order": "exactly"}, ["time_order is 'exactly'", "Did you mean 'exact'?", "stock"]),
         ({**SAMPLED, "targets": "parallel"}, ["targets is 'parallel'", "Valid: single"]),
-        ({**SAMPLED, "augment": {"operator": "insert"}}, ["augment is {'operator': 'insert'}", "only null"]),
+        ({**SAMPLED, "augment": {"operator": "insert"}}, ["augment: insert needs a rate"]),
+        (
+            {**SAMPLED, "augment": [{"operator": "inserted", "rate": 1}]},
+            ["operator is 'inserted'", "'insert'?"],
+        ),
+        ({**SAMPLED, "augment": {"operator": ["insert"], "rate": 1}}, ["operator is ['insert']", "insert, delete"]),
+        (
+            {**SAMPLED, "augment": {"operator": "crop", "rate": 1.5}},
+            ["crop: rate must be a number from 0 to 1"],
+        ),
+        ({**SAMPLED, "augment": {"operator": "crop", "rate": math.nan}}, ["crop: rate must be a number", "nan"]),
+        ({**SAMPLED, "augment": {"operator": "crop", "rate": "0.3"}}, ["rate must be a number", "'0.3'"]),
+        ({**SAMPLED, "augment": {"operator": "crop", "rate": True}}, ["rate must be a number", "True"]),
+        ({**SAMPLED, "augment": {"operator": "crop", "rate": 0.5, "probability": -1}}, ["probability must be", "-1"]),
+        (
+            {**SAMPLED, "augment": {"operator": "crop", "rate": 1, "prob": 1}},
+            ["crop has no key 'prob'", "probability"],
+        ),
+        ({**SAMPLED, "augment": {"rate": 1}}, ["augment needs an operator: one of insert"]),
+        ({**SAMPLED, "augment": "insert"}, ["augment must hold keys such as", "'insert'"]),
+        ({**SAMPLED, "augment": []}, ["augment is a list of 0 operators", "null for none"]),
+        ({**SAMPLED, "augment": [{"operator": "crop", "rate": 1}] * 65}, ["a list of 65 operators"]),
         # wrong types
         ({"strategy": None}, ["strategy is None", "Valid: last_target"]),
         ({"strategy": 1}, ["strategy is 1"]),

@@ -48,7 +48,7 @@ def configured(settings: dict[str, Any]) -> Configured:
         ("genpas: {strategy: last_target, pairs_per_epoch: 0}", 1, ["pairs_per_epoch must be a whole number", "not 0"]),
         ("genpas: {strategy: last_target, time_order: fast}", 1, ["time_order is 'fast'", "exact, stock"]),
         ("genpas: {strategy: last_target, targets: parallel}", 1, ["targets is 'parallel'"]),
-        ("genpas: {strategy: last_target, augment: {operator: insert}}", 1, ["augment", "only null"]),
+        ("genpas: {strategy: last_target, augment: {operator: insert}}", 1, ["augment", "insert needs a rate"]),
         ("genpas: [last_target]", 1, ["must hold keys such as"]),
         ("genpas: true", 1, ["must hold keys such as"]),
         ("genpas: {}", 1, ["needs a strategy"]),

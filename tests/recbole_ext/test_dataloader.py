@@ -18,6 +18,7 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from genpas_plugins import Pairs
+from genpas_plugins.augment import OPERATORS
 from recbole_ext.dataloader import PairDataLoader
 from recbole_ext.dataset import ROW, WindowDataset
 
@@ -313,3 +314,54 @@ def test_pairs_outside_an_epoch_are_none_of_the_loaders(prepare: Callable[..., A
     loader = prepare({**SAMPLED, "pairs_per_epoch": 70}).train
     assert [loader.indices(step).tolist() for step in (0, 2)] == [list(range(32)), list(range(64, 70))]
     assert len(loader) == 3 and isinstance(loader.stream.pairs(0, loader.indices(2)), Pairs)
+
+
+AUGMENT = [
+    {"operator": "insert", "rate": 0.5, "probability": 0.7},
+    {"operator": "reorder", "rate": 1.0},
+    {"operator": "mask", "rate": 0.3},
+]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmented_histories_are_the_cores(workers: int, prepare: Callable[..., Any]):
+    key = {**SAMPLED, "pairs_per_epoch": 75}
+    plain, loader = prepare(key).train, prepare({**key, "augment": AUGMENT}, worker=workers).train
+    store, changed = loader._dataset.store, 0
+    loader.sampler.set_epoch(1)
+    plain.sampler.set_epoch(1)
+    for step, (batch, before) in enumerate(zip(loader, plain, strict=True)):
+        index = loader.indices(step)
+        pairs = loader.stream.pairs(1, index)
+        histories = loader.stream.histories(1, index, pairs, 5, with_rows=True)
+        assert batch["item_length"].tolist() == histories.lengths.tolist()
+        for i, length in enumerate(histories.lengths):
+            part = slice(histories.offsets[i], histories.offsets[i + 1])
+            rows = histories.rows[part]
+            assert batch["item_id_list"][i].tolist() == [*histories.items[part].tolist(), *[0] * (5 - length)]
+            for field in ("rating", "timestamp", "tags", "weights"):
+                column = torch.from_numpy(store.columns[field])
+                assert torch.equal(batch[f"{field}_list"][i, :length], column[rows]), field
+                assert not batch[f"{field}_list"][i, length:].any(), field
+        changed += int((batch["item_id_list"] != before["item_id_list"]).any(dim=1).sum())
+        # Nothing but histories changes: users, targets, and what is known of them.
+        for column in before.columns:
+            if not column.endswith("_list") and column != "item_length":
+                assert torch.equal(batch[column], before[column]), column
+    assert changed > 40
+
+
+def test_an_operator_that_does_nothing_changes_no_bit(prepare: Callable[..., Any], same: Callable[..., None]):
+    plain = prepare(SAMPLED).train
+    for rate, probability in ((0.0, 1.0), (0.5, 0.0)):
+        operators = [{"operator": name, "rate": rate, "probability": probability} for name in OPERATORS]
+        for batch, expected in zip(prepare({**SAMPLED, "augment": operators}).train, plain, strict=True):
+            same(batch, expected)
+        plain.sampler.set_epoch(0)
+
+
+def test_validation_and_test_are_not_augmented(prepare: Callable[..., Any], same: Callable[..., None]):
+    plain, made = prepare(SAMPLED), prepare({**SAMPLED, "augment": AUGMENT})
+    for phase in ("valid", "test"):
+        for batch, expected in zip(getattr(made, phase), getattr(plain, phase), strict=True):
+            same(batch[0], expected[0])

@@ -118,3 +118,9 @@ def test_the_report_reaches_the_queue_of_a_run_of_many_processes(monkeypatch):
     assert calls == [(("SASRec", "tiny", None), {"config_dict": {"nproc": 2, "local_rank": rank}}) for rank in (0, 1)]
     assert queue.get() == {"test_result": 1, "trained_on": {"strategy": "sampled"}}
     assert queue.empty()
+
+
+def test_the_report_names_the_operators(settings: dict[str, Any]):
+    operator = {"operator": "substitute", "rate": 0.3, "probability": 0.5}
+    config = {**settings, "genpas": {"strategy": "multi_target", "augment": operator}}
+    assert run_recbole("SASRec", "tiny", config_dict=config)["trained_on"]["augment"] == [operator]

@@ -20,7 +20,8 @@ from torchrec.distributed.train_pipeline import (
 from torchrec.distributed.types import ShardingPlan
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 
-from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins.augment import Delete, augmented
 from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
 
@@ -201,3 +202,9 @@ def test_the_stage_gives_the_same_batches_on_a_device(stream):
         assert torch.equal(one.features.values(), other.features.values().cpu())
         assert torch.equal(one.features.lengths(), other.features.lengths().cpu())
         assert torch.equal(one.address, other.address.cpu())
+
+
+def test_an_augmented_stream_is_refused(stream: GenPASStream):
+    batches = GenPASStream(augmented(stream.stream, [Delete(0.5)]), batch_size=16, max_length=4)
+    with pytest.raises(InputError, match=r"cannot augment them\. Remove the augment key"):
+        genpas_stage(batches)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
+from genpas_plugins.augment import Insert, Mask, Reorder, Substitute, augmented
 from torchrec_ext.stream import GenPASStream
 
 POLICIES = [SamplingPolicy.named("multi_target"), SamplingPolicy(1, 0.5, -0.5)]
@@ -207,3 +208,30 @@ def test_a_stream_survives_pickling(pairs):
     stream.step_done()
     copy = pickle.loads(pickle.dumps(stream))
     assert [content(batch) for batch in copy] == [content(batch) for batch in stream]
+
+
+OPERATORS = (Insert(0.5, 0.7), Reorder(1.0), Mask(0.3), Substitute(0.5))
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_augmented_batches_are_the_cores_on_any_number_of_ranks(pairs, world_size: int):
+    stream = augmented(pairs, OPERATORS)
+    index = np.arange(100)
+    drawn = pairs.pairs(1, index)
+    expected = stream.histories(1, index, drawn, 4)
+    plain = GenPASStream(pairs, batch_size=16, max_length=4)
+    batches = [rank.batch(1, step) for step in range(6) for rank in ranks(stream, world_size, drop_last=True)]
+    seen = [item for batch in batches for item in batch.history.values().tolist()]
+    assert seen == expected.items[: len(seen)].tolist()
+    assert [n for batch in batches for n in batch.history.lengths().tolist()] == expected.lengths[:96].tolist()
+    targets = [target for batch in batches for target in batch.target.tolist()]
+    assert targets == [target for step in range(6) for target in plain.batch(1, step).target.tolist()]
+    assert seen != [item for step in range(6) for item in plain.batch(1, step).history.values().tolist()]
+
+
+def test_workers_augment_as_no_workers_do(pairs):
+    contents = []
+    for workers in (0, 2):
+        stream = GenPASStream(augmented(pairs, OPERATORS), batch_size=16, max_length=4)
+        contents.append([content(batch) for batch in stream.loader(workers)])
+    assert contents[0] == contents[1]

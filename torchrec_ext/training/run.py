@@ -28,6 +28,7 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
+from genpas_plugins.augment.stream import AugmentedStream
 from genpas_plugins.errors import InputError
 from genpas_plugins.random_stream import philox
 from genpas_plugins.semantic_ids.codebook import SemanticIds
@@ -165,6 +166,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         memory_per_rank=section.memory_per_rank,
     )
     check_catalogue(sharded, pairs.view.store.n_items)
+    is_augmented = isinstance(pairs, AugmentedStream)
     return Run(
         config=config,
         section=section,
@@ -175,7 +177,8 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         sharded=sharded,
         optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
         proposal=proposal,
-        stage=genpas_stage(stream, device) if device.type == "cuda" else None,
+        # Augmented histories are made on the CPU, by the reading thread; the pipeline copies them to the device.
+        stage=genpas_stage(stream, device) if device.type == "cuda" and not is_augmented else None,
         record=Record(),
         validation=_validation(config, loaders.valid, ranks),
     )

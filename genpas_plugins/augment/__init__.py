@@ -1,0 +1,96 @@
+"""Input-level augmentation: operators that change the history of a drawn pair, never its target (paper, table 5).
+
+    augment: {operator: insert, rate: 0.3, probability: 0.5}         or a list of these, applied in order
+
+`operators_of` reads that, `augmented` puts it into a stream. What an operator does to a pair depends on (seed, epoch,
+index of the pair) alone, as the pair does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from genpas_plugins.augment.crop import Crop
+from genpas_plugins.augment.delete import Delete
+from genpas_plugins.augment.draws import OPERATORS_AT_MOST
+from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.insert import Insert
+from genpas_plugins.augment.mask import Mask
+from genpas_plugins.augment.operator import Operator
+from genpas_plugins.augment.reorder import Reorder
+from genpas_plugins.augment.replace import Replace
+from genpas_plugins.augment.sample import Sample
+from genpas_plugins.augment.stream import AugmentedStream, augmented
+from genpas_plugins.augment.substitute import Substitute
+from genpas_plugins.errors import InputError, nearest
+
+OPERATORS: dict[str, type[Operator]] = {
+    "insert": Insert,
+    "delete": Delete,
+    "replace": Replace,
+    "reorder": Reorder,
+    "sample": Sample,
+    "crop": Crop,
+    "mask": Mask,
+    "substitute": Substitute,
+}
+
+__all__ = [
+    "OPERATORS",
+    "AugmentedStream",
+    "Crop",
+    "Delete",
+    "Histories",
+    "Insert",
+    "Mask",
+    "Operator",
+    "Reorder",
+    "Replace",
+    "Sample",
+    "Substitute",
+    "augmented",
+    "operators_of",
+]
+
+
+def operators_of(section: Any) -> tuple[Operator, ...] | None:
+    """Read the `augment` key: a mapping, a list of them, or None. Operators that are made already stay.
+
+    Raises InputError for what is none of these, unknown operators and keys, and numbers out of range.
+
+    >>> operators_of({"operator": "insert", "rate": 0.3, "probability": 0.5})
+    (Insert(rate=0.3, probability=0.5, operator='insert'),)
+    """
+    if section is None:
+        return None
+    entries = section if isinstance(section, list | tuple) else [section]
+    if not 0 < len(entries) <= OPERATORS_AT_MOST:
+        raise InputError(
+            f"augment is a list of {len(entries)} operators; give 1 to {OPERATORS_AT_MOST}, or null for none."
+        )
+    return tuple(_operator(entry) for entry in entries)
+
+
+def _operator(entry: Any) -> Operator:
+    if isinstance(entry, Operator):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise InputError(f"augment must hold keys such as '{{operator: insert, rate: 0.3}}', not {entry!r}.")
+    name = entry.get("operator")
+    if name is None:
+        raise InputError(f"augment needs an operator: one of {', '.join(OPERATORS)}.")
+    chosen = OPERATORS.get(name) if isinstance(name, str) else None
+    if chosen is None:
+        raise InputError(f"augment: operator is {name!r}.{nearest(name, OPERATORS)}")
+    known = [f.name for f in fields(chosen)]
+    for key in entry:
+        if key not in known:
+            raise InputError(f"augment: {name} has no key {key!r}.{nearest(key, known)}")
+    if "rate" not in entry:
+        raise InputError(f"augment: {name} needs a rate, a number from 0 to 1.")
+    try:
+        return chosen(**{key: value for key, value in entry.items() if key != "operator"})
+    except InputError as error:
+        raise InputError(f"augment: {name}: {error}") from None

@@ -1,0 +1,111 @@
+"""The numba twins of the augmentations' draws: same names, same arguments, same results bit for bit."""
+
+# ruff: noqa: PLR0917 – kernels take plain arrays, positionally
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, uint32, uint64
+from numpy.typing import NDArray
+
+from genpas_plugins.compiled import _philox
+from genpas_plugins.random_stream import UInt32
+
+Int64 = NDArray[np.int64]
+Column = NDArray[Any]
+
+_compiled = njit(cache=True, nogil=True, boundscheck=False)
+_inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
+
+
+def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int64) -> UInt32:
+    """Twin of `genpas_plugins.augment.draws.jagged_words`."""
+    words = np.empty(int(counts.sum()), np.uint32)
+    _jagged_words(np.uint64(seed), np.uint32(epoch), np.int64(block), indices, counts, words)
+    return words
+
+
+def choose_numbers(words: UInt32, first: Int64, lengths: Int64, counts: Int64) -> Int64:
+    """Twin of `genpas_plugins.augment.draws.choose_numbers`."""
+    chosen = np.empty(len(words), np.int64)
+    _choose_numbers(words, first, lengths, counts, np.empty(int(lengths.max(initial=0)), np.int64), chosen)
+    return chosen
+
+
+def repeated(column: Column, copies: NDArray[np.int8]) -> tuple[Column, Int64]:
+    """Twin of `genpas_plugins.augment.histories.repeated`; copies are 0, 1 or 2."""
+    begin = np.empty(len(column) + 1, np.int64)
+    result = np.empty(2 * len(column) + 2, column.dtype)
+    _repeated(column, copies, begin, result)
+    return result[: begin[-1]], begin
+
+
+def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> NDArray[np.int8]:
+    """Twin of `genpas_plugins.augment.sample.kept`."""
+    copies = np.ones(int(offsets[-1]), np.int8)
+    _kept(words, offsets, lengths, below, copies)
+    return copies
+
+
+@_inlined
+def _fill(words: Any, begin: Any, end: Any, index: Any, epoch: Any, block: Any, key0: Any, key1: Any) -> None:
+    """Write the pair's words from `block` on to words[begin:end]."""
+    while begin < end:
+        a, b, c, d = _philox(uint64(index), epoch, uint32(block), key0, key1)
+        words[begin] = a
+        if begin + 1 < end:
+            words[begin + 1] = b
+        if begin + 2 < end:
+            words[begin + 2] = c
+        if begin + 3 < end:
+            words[begin + 3] = d
+        begin += 4
+        block += 1
+
+
+@_compiled
+def _jagged_words(seed: Any, epoch: Any, block: Any, indices: Any, counts: Any, words: Any) -> None:
+    key0, key1 = uint32(seed), uint32(seed >> uint64(32))
+    begin = 0
+    for i in range(len(indices)):
+        _fill(words, begin, begin + counts[i], indices[i], epoch, block, key0, key1)
+        begin += counts[i]
+
+
+@_compiled
+def _choose_numbers(words: Any, first: Any, lengths: Any, counts: Any, numbers: Any, chosen: Any) -> None:
+    out = 0
+    for i in range(len(counts)):
+        for j in range(lengths[i]):
+            numbers[j] = first[i] + j
+        for step in range(counts[i]):
+            other = step + np.int64((uint64(words[out]) * uint64(lengths[i] - step)) >> uint64(32))
+            chosen[out] = numbers[other]
+            numbers[other] = numbers[step]
+            out += 1
+
+
+@_compiled
+def _repeated(column: Any, copies: Any, begin: Any, result: Any) -> None:
+    out = 0
+    for i in range(len(column)):
+        begin[i] = out
+        # Both places are written without asking which of them will count: no branch to guess wrong.
+        result[out] = result[out + 1] = column[i]
+        out += copies[i]
+    begin[len(column)] = out
+
+
+@_compiled
+def _kept(words: Any, offsets: Any, lengths: Any, below: Any, copies: Any) -> None:
+    begin = 0
+    for i in range(len(lengths)):
+        largest = uint32(0)
+        for j in range(lengths[i]):
+            largest = max(largest, words[begin + j])
+        for j in range(lengths[i]):
+            word = words[begin + j]
+            copies[offsets[i] + j] = word >= below or word == largest
+        begin += lengths[i]

@@ -1,0 +1,109 @@
+"""The random numbers of one operator: a range of blocks of its own for every pair, so nothing depends on the batch.
+
+Blocks of the random stream (see `genpas_plugins.random_stream`) from `first` on, BLOCKS of them an operator:
+
+    0               two numbers of the pair: whether the operator is applied, and where
+    1 …             one word for each item of the history, or for each that is chosen
+    BLOCKS / 2 …    one word for each new item
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.augment.histories import Int64, bounds, spans
+from genpas_plugins.backend import implementation
+from genpas_plugins.random_stream import UInt32, philox, uniform
+
+Float64 = NDArray[np.float64]
+
+FIRST = 2
+"""The first operator's first block: the draw of the pair itself uses 0 and 1."""
+
+BLOCKS = 1 << 24
+OPERATORS_AT_MOST = 64
+MAX_LENGTH = 1 << 24
+"""So many words has each half of an operator's blocks room for."""
+
+_NEW_ITEMS = BLOCKS // 2
+_WORDS = 4  # in a block
+_MODULE = "genpas_plugins.augment.compiled"
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Random numbers for operator `number` of a list and the pairs `indices`, int64 [n], of an epoch.
+
+    `rows` in the methods are int64 [m], which of the n pairs are meant.
+    """
+
+    seed: int
+    epoch: int
+    number: int
+    indices: Int64
+    backend: str
+
+    @property
+    def first(self) -> int:
+        """The operator's first block."""
+        return FIRST + self.number * BLOCKS
+
+    @cached_property
+    def of_pairs(self) -> tuple[Float64, Float64]:
+        """Two uniform numbers for every pair, float64 [n] each."""
+        words = self._words(0, np.arange(len(self.indices)), np.full(len(self.indices), _WORDS)).reshape(-1, _WORDS).T
+        return uniform(words[0], words[1]), uniform(words[2], words[3])
+
+    def of_items(self, counts: Int64) -> UInt32:
+        """Return a random word for each of the `counts`, int64 [n], items of every pair."""
+        return self._words(1, np.arange(len(counts)), counts)
+
+    def of_new_items(self, rows: Int64, counts: Int64) -> UInt32:
+        """Return a random word for each of the `counts`, int64 [m], new items of these pairs."""
+        return self._words(_NEW_ITEMS, rows, counts)
+
+    def choose(self, rows: Int64, first: Int64, lengths: Int64, counts: Int64) -> Int64:
+        """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1: uniformly, each at most once.
+
+        They come in random order; with counts = lengths they are a shuffle. int64 [Σ counts]. A choice among l takes
+        one word, so chances differ from 1 / l by less than 2⁻³².
+        """
+        choose = implementation(choose_numbers, self.backend, _MODULE)
+        return choose(self._words(1, rows, counts), first, lengths, counts)
+
+    def _words(self, block: int, rows: Int64, counts: Int64) -> UInt32:
+        words = implementation(jagged_words, self.backend, _MODULE)
+        return words(self.seed, self.epoch, self.first + block, self.indices[rows], counts)
+
+
+def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int64) -> UInt32:
+    """Return the first counts[i] words of pair indices[i] from `block` on, pair by pair, uint32 [Σ counts]."""
+    blocks = -(-counts // _WORDS)
+    number = block + spans(np.zeros_like(blocks), blocks)
+    # philox takes a block for each index as well as one for all.
+    words = philox(seed, epoch, number, np.repeat(indices, blocks)).T.reshape(-1)  # type: ignore[arg-type]
+    return words[spans(_WORDS * bounds(blocks)[:-1], counts)]
+
+
+def choose_numbers(words: UInt32, first: Int64, lengths: Int64, counts: Int64) -> Int64:
+    """Return what `Draws.choose` does, by the first steps of a Fisher–Yates shuffle; words are uint32 [Σ counts].
+
+    Step t swaps place t with one of the places from t on; all pairs make step t together.
+    """
+    chosen = np.empty(len(words), np.int64)
+    begin, numbers = bounds(counts)[:-1], spans(first, lengths)
+    place = bounds(lengths)[:-1]  # in `numbers`, of step t
+    left, out = lengths, begin
+    for step in range(int(counts.max(initial=0))):
+        going = np.flatnonzero(counts > step)
+        if len(going) < len(counts):
+            counts, place, left, out = counts[going], place[going], left[going], out[going]
+        other = place + ((words[out].astype(np.uint64) * left.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+        chosen[out] = numbers[other]
+        numbers[other] = numbers[place]
+        place, left, out = place + 1, left - 1, out + 1
+    return chosen

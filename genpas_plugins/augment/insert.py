@@ -1,0 +1,34 @@
+"""Insert: items that the user never met, between those of the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from genpas_plugins.augment.draws import Draws
+from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.operator import Catalogue, Operator, choose, new_items
+
+
+@dataclass(frozen=True)
+class Insert(Operator):
+    """Put a new item before each of max(1, ⌊rate · n⌋) of the n items.
+
+    The items are chosen uniformly without replacement, new ones are uniform over the catalogue. Nothing comes after
+    the last item, so the most recent one stays so. Of a history that grows beyond the maximum length the oldest items
+    go. A new item has the side columns of the item that it was put before.
+    """
+
+    operator: str = field(default="insert", init=False)
+
+    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+        """Return the longer histories, not yet cut."""
+        counts = self.affected(histories, draws)
+        rows, places = choose(histories, draws, counts)
+        copies = np.ones(len(histories.items), np.int8)
+        copies[places] = 2
+        longer, begin = histories.repeat(copies, draws.backend)
+        # Of an item's two copies the first becomes the new item.
+        longer.items[begin[places]] = new_items(draws, rows, counts[rows], catalogue)
+        return longer

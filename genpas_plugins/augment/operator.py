@@ -1,0 +1,99 @@
+"""What the operators have in common: how often, how many items, and which."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.augment.draws import Draws
+from genpas_plugins.augment.histories import Histories, Int64
+from genpas_plugins.errors import InputError
+
+
+class Catalogue(NamedTuple):
+    """What new items are taken from.
+
+    n_items    : items are 1 … n_items
+    neighbours : [n_items + 1], each item's nearest one, 0 where it has none; None if no operator needs them
+    """
+
+    n_items: int
+    neighbours: NDArray[np.integer[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Operator(ABC):
+    """One way to change histories.
+
+    rate        : float in [0, 1], how much of a history changes; the subclass says of what. With 0 nothing does.
+    probability : float in [0, 1], the share of pairs whose history changes; each pair is decided for itself
+
+    Raises InputError for other values.
+    """
+
+    rate: float
+    probability: float = 1.0
+    operator: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check both numbers."""
+        for name in ("rate", "probability"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
+
+    @property
+    def identity(self) -> bool:
+        """Whether nothing ever changes."""
+        return self.rate == 0 or self.probability == 0
+
+    @abstractmethod
+    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+        """Return the changed histories; `rate` and `probability` are above 0."""
+
+    def chosen(self, draws: Draws) -> NDArray[np.bool_]:
+        """Return which pairs the operator is applied to, bool [n]."""
+        if self.probability == 1:
+            return np.ones(len(draws.indices), bool)
+        return draws.of_pairs[0] < self.probability
+
+    def affected(self, histories: Histories, draws: Draws) -> Int64:
+        """Return how many items of each history change, int64 [n]: max(1, ⌊rate · length⌋), 0 of a pair not chosen."""
+        lengths = histories.lengths
+        counts = numbers_of_items(float(self.rate), int(lengths.max(initial=0)).bit_length())[lengths]
+        return counts if self.probability == 1 else counts * self.chosen(draws)
+
+
+@cache
+def numbers_of_items(rate: float, bits: int) -> Int64:
+    """Return max(1, ⌊rate · n⌋) for n from 1 to 2**bits - 1, and 0 for n = 0; rate is above 0.
+
+    The product is rounded to nine decimals first, so that 0.29 · 100 is 29.
+    """
+    counts = [max(1, math.floor(round(rate * n, 9))) for n in range(1 << bits)]
+    return np.array([0, *counts[1:]], np.int64)
+
+
+def choose(histories: Histories, draws: Draws, counts: Int64) -> tuple[Int64, Int64]:
+    """Choose counts[i] items of history i, uniformly without replacement.
+
+    Returns the pairs with any, int64 [m], and where their items stand in `histories.items`, int64 [Σ counts].
+    """
+    rows = np.flatnonzero(counts)
+    first = histories.offsets[rows]
+    return rows, draws.choose(rows, first, histories.offsets[rows + 1] - first, counts[rows])
+
+
+def new_items(draws: Draws, rows: Int64, counts: Int64, catalogue: Catalogue) -> Int64:
+    """Draw counts[i] items for pair rows[i], uniformly from the catalogue with replacement, int64 [Σ counts].
+
+    An item takes one word, so its chance differs from 1 / n_items by less than 2⁻³².
+    """
+    words = draws.of_new_items(rows, counts).astype(np.uint64)
+    return 1 + ((words * np.uint64(catalogue.n_items)) >> np.uint64(32)).astype(np.int64)

@@ -1,0 +1,34 @@
+"""Reorder: a part in another order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from genpas_plugins.augment.draws import Draws
+from genpas_plugins.augment.histories import Histories, spans
+from genpas_plugins.augment.operator import Catalogue, Operator
+
+
+@dataclass(frozen=True)
+class Reorder(Operator):
+    """Shuffle max(2, ⌊rate · n⌋) items in a row of the n.
+
+    Every beginning of that part is equally likely, and so is every order, the old one included. Side columns move with
+    their items. A history of one item stays as it is.
+    """
+
+    operator: str = field(default="reorder", init=False)
+
+    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+        """Return the histories, of the same items."""
+        place = draws.of_pairs[1]
+        counts = self.affected(histories, draws)
+        rows = np.flatnonzero((counts > 0) & (histories.lengths > 1))
+        sizes = np.maximum(counts[rows], 2)
+        first = histories.offsets[rows]
+        first = first + (place[rows] * (histories.offsets[rows + 1] - first - sizes + 1)).astype(np.int64)
+        places = np.arange(len(histories.items))
+        places[spans(first, sizes)] = draws.choose(rows, first, sizes, sizes)
+        return histories.take(places, histories.offsets)

@@ -1,0 +1,28 @@
+"""Replace: other items in the place of some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from genpas_plugins.augment.draws import Draws
+from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.operator import Catalogue, Operator, choose, new_items
+
+
+@dataclass(frozen=True)
+class Replace(Operator):
+    """Put items drawn uniformly from the catalogue in the place of max(1, ⌊rate · n⌋) of the n items.
+
+    The places are chosen uniformly without replacement. A new item may by chance be the old one. It has the side
+    columns of the item that it replaces.
+    """
+
+    operator: str = field(default="replace", init=False)
+
+    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+        """Return the histories, of the same lengths."""
+        counts = self.affected(histories, draws)
+        rows, places = choose(histories, draws, counts)
+        items = histories.items.copy()
+        items[places] = new_items(draws, rows, counts[rows], catalogue)
+        return histories._replace(items=items)

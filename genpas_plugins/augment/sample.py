@@ -1,0 +1,49 @@
+"""Sample: a random sub-sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.augment.draws import Draws
+from genpas_plugins.augment.histories import Histories, Int64, bounds, spans
+from genpas_plugins.augment.operator import Catalogue, Operator
+from genpas_plugins.backend import implementation
+from genpas_plugins.random_stream import UInt32
+
+
+@dataclass(frozen=True)
+class Sample(Operator):
+    """Keep each item with probability 1 - rate, independently of the others and in order.
+
+    So the number of items is random, unlike Delete's. Where none would be kept, one is, each equally likely.
+    """
+
+    operator: str = field(default="sample", init=False)
+
+    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+        """Return the sub-sequences."""
+        lengths = histories.lengths * self.chosen(draws)
+        below = np.uint32(min(round(self.rate * 2**32), 2**32 - 1))
+        drop = implementation(kept, draws.backend, "genpas_plugins.augment.compiled")
+        return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below), draws.backend)[0]
+
+
+def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> NDArray[np.int8]:
+    """Return which items stay, int8 [N], 1 or 0.
+
+    words   : uint32 [Σ lengths], of the items of the histories that are sampled
+    offsets : int64 [n + 1], of all histories
+    lengths : int64 [n], of the histories that are sampled; 0 for others
+    below   : an item with a word below this goes, but never the one with the largest of its history
+    """
+    copies = np.ones(offsets[-1], np.int8)
+    rows = np.flatnonzero(lengths)
+    if len(rows):
+        # Whoever has the largest word is among those kept if any are: keeping it always leaves none empty.
+        largest = np.maximum.reduceat(words, bounds(lengths[rows])[:-1])
+        stays = (words >= below) | (words == np.repeat(largest, lengths[rows]))
+        copies[spans(offsets[rows], lengths[rows])] = stays
+    return copies
