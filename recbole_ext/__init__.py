@@ -13,12 +13,13 @@ from recbole_ext import compatibility
 
 compatibility.repair()
 
-from recbole_ext import checkpoints, configuration, dataloader, dataset, models, processes, report  # noqa: E402 – RecBole must import first
+from recbole_ext import checkpoints, configuration, dataloader, dataset, mixing, models, processes, report  # noqa: E402 – RecBole must import first
 
 checkpoints.register()
 configuration.register()
 dataset.register()
 dataloader.register()
+mixing.register()
 report.register()
 models.register()
 processes.register()

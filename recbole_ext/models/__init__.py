@@ -14,11 +14,11 @@ from typing import Any
 import recbole.trainer
 from recbole.config import Config
 
-from recbole_ext.models import tiger
+from recbole_ext.models import fmlprec, tiger
 from recbole_ext.models.tiger_settings import TigerSettings
 from recbole_ext.models.tiger_trainer import TIGERTrainer
 
-MODELS = {"TIGER": tiger}
+MODELS = {"FMLPRec": fmlprec, "TIGER": tiger}
 
 
 def register() -> None:

@@ -1,0 +1,68 @@
+"""The random numbers of a training step, drawn from (seed, epoch, step, process) alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genpas_plugins.mixing.settings import MixingConfig
+
+_STREAM = 0x8A5
+"""Tells these numbers from others that are drawn with the same seed."""
+
+
+class View(NamedTuple):
+    """What one view of a batch is made with; float64, except `reordered`, bool.
+
+    share, rate : λ ~ Beta(β, β) and r ~ U(low, high) of each history, [B]
+    reordered   : which histories are reordered, [B]; the others have items substituted, each with probability ½
+    start       : [B]; positions: [B, L], uniform numbers in [0, 1) that the operators use
+    """
+
+    share: Tensor
+    rate: Tensor
+    reordered: Tensor
+    start: Tensor
+    positions: Tensor
+
+
+class Cross(NamedTuple):
+    """A permutation of the batch, int64 [B], and λ ~ Beta(β, β), float64 [B, 1] item-wise or [B, D] feature-wise."""
+
+    partner: Tensor
+    share: Tensor
+
+
+def generator(seed: int, epoch: int, step: int, process: int = 0) -> np.random.Generator:
+    """Return the generator of one step: the same address gives the same numbers, whatever was drawn before."""
+    return np.random.default_rng((_STREAM, seed, epoch, step, process))
+
+
+def draw_view(random: np.random.Generator, config: MixingConfig, histories: Tensor) -> View:
+    """Draw one view of histories [B, L], on their device."""
+    rows, length = histories.shape
+    return View(
+        *_on(
+            histories.device,
+            random.beta(config.beta, config.beta, rows),
+            random.uniform(config.rate_low, config.rate_high, rows),
+            random.random(rows) < 0.5,  # noqa: PLR2004 – a fair coin
+            random.random(rows),
+            random.random((rows, length)),
+        )
+    )
+
+
+def draw_cross(random: np.random.Generator, config: MixingConfig, hidden: Tensor) -> Cross:
+    """Draw one mixture across the batch of encoder outputs [B, D]; item-wise or feature-wise with probability ½."""
+    rows, width = hidden.shape
+    columns = 1 if random.random() < 0.5 else width  # noqa: PLR2004 – a fair coin
+    share = random.beta(config.beta, config.beta, (rows, columns))
+    return Cross(*_on(hidden.device, random.permutation(rows), share))
+
+
+def _on(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
+    return [torch.from_numpy(array).to(device) for array in arrays]

@@ -1,0 +1,38 @@
+"""Reorder and Substitute on a padded batch, each history changed at a rate of its own (BASRec, section "operators").
+
+Histories are int64 [B, L], right-padded with 0, of `lengths` int64 [B]; `rate` is float64 [B] in (0, 1]. Random numbers
+are arguments, float64 in [0, 1). Lengths and padding stay as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, order: Tensor) -> Tensor:
+    """Shuffle a window of int(r n) of a history's n items; where that is below 2 the history stays.
+
+    start : random numbers [B] that place the window, each place equally likely
+    order : random numbers [B, L] that shuffle it, each order equally likely
+    """
+    width = (rate * lengths).long()
+    first = (start * (lengths - width + 1)).long()
+    positions = torch.arange(histories.shape[1], device=histories.device).expand_as(histories)
+    inside = (positions >= first[:, None]) & (positions < (first + width)[:, None])
+    # Keys inside stay between the neighbours outside, so that only the window's order changes.
+    keys = torch.where(inside, first[:, None] - 0.5 + order * width[:, None], positions.double())
+    return histories.gather(1, keys.argsort(1))
+
+
+def substitute(histories: Tensor, lengths: Tensor, rate: Tensor, choice: Tensor, neighbours: Tensor) -> Tensor:
+    """Replace max(1, int(r n)) of a history's n items by their neighbours.
+
+    choice     : random numbers [B, L] that choose the positions, each set of them equally likely
+    neighbours : int64 [n_items], the item that replaces each one
+    """
+    count = (rate * lengths).long().clamp(min=1)
+    positions = torch.arange(histories.shape[1], device=histories.device)
+    keys = choice.masked_fill(positions >= lengths[:, None], torch.inf)
+    chosen = (keys.argsort(1).argsort(1) < count[:, None]) & (positions < lengths[:, None])
+    return torch.where(chosen, neighbours[histories], histories)

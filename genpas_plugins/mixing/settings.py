@@ -1,0 +1,81 @@
+"""The `mixing:` section.
+
+mixing:
+  method: basrec
+  warmup_epochs: 20          # the first stage: epochs of the plain loss alone
+  beta: 0.4                  # λ ~ Beta(beta, beta)
+  rate_low: 0.2              # r ~ U(rate_low, rate_high): how much of a history an operator changes
+  rate_high: 0.7
+  views: 2                   # losses a step on histories mixed with a changed copy of themselves
+  cross: 3                   # losses a step on encoder outputs and targets mixed across the batch
+  released_weights: false    # true: weights as the authors' released code multiplies them
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from genpas_plugins.errors import InputError, nearest, whole_number
+
+SECTION = "mixing"
+METHODS = ("basrec",)
+
+
+@dataclass(frozen=True)
+class MixingConfig:
+    """A checked `mixing:` section; what the fields mean is said above."""
+
+    method: str
+    warmup_epochs: int = 20
+    beta: float = 0.4
+    rate_low: float = 0.2
+    rate_high: float = 0.7
+    views: int = 2
+    cross: int = 3
+    released_weights: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value, and that they go together."""
+        if self.method not in METHODS:
+            raise InputError(f"method is {self.method!r}.{nearest(self.method, METHODS)}")
+        for name in ("warmup_epochs", "views", "cross"):
+            whole_number(name, getattr(self, name), 0)
+        for name in ("beta", "rate_low", "rate_high"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InputError(f"{name} must be a number above 0, not {value!r}.")
+        if not self.rate_low <= self.rate_high <= 1:
+            raise InputError(
+                f"rate_low is {self.rate_low} and rate_high {self.rate_high}; they must be in order and at most 1."
+            )
+        if not isinstance(self.released_weights, bool):
+            raise InputError(f"released_weights must be true or false, not {self.released_weights!r}.")
+        if not self.views and not self.cross:
+            raise InputError(f"views and cross are both 0: nothing would be mixed. Remove the {SECTION} key instead.")
+
+    @classmethod
+    def from_mapping(cls, section: Any, where: str = "the configuration") -> MixingConfig:
+        """Check a `mixing:` section, a mapping or just a method's name.
+
+        Raises InputError naming `where`, the key, its value and what would be valid.
+
+        >>> MixingConfig.from_mapping({"method": "basrec", "views": 1}).views
+        1
+        """
+        if isinstance(section, str):
+            section = {"method": section}
+        if not isinstance(section, Mapping):
+            raise InputError(f"{where}: {SECTION} must hold keys such as 'method: basrec', not {section!r}.")
+        known = [field.name for field in fields(cls)]
+        for key in section:
+            if key not in known:
+                raise InputError(f"{where}: {SECTION} has no key {key!r}.{nearest(key, known)}")
+        if "method" not in section:
+            raise InputError(f"{where}: {SECTION} needs a method: one of {', '.join(METHODS)}.")
+        try:
+            return cls(**section)
+        except InputError as error:
+            raise InputError(f"{where}: {SECTION}: {error}") from None

@@ -1,0 +1,231 @@
+"""The `mixing:` key in RecBole's configuration: BASRec around the training loss of a sequential model.
+
+It stands beside the `genpas` key or alone. A model takes part as it is if its `forward(item_seq, item_seq_len)` embeds
+the history with `item_embedding` and returns the vector that its CE or BPR loss multiplies with item embeddings:
+SASRec, GRU4Rec, FMLPRec and others. Nothing is stored in the model; prediction, evaluation and checkpoints stay as
+they are. RecBole's early stopping counts from the second stage on; the best epoch may be one of the first stage.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.config import Config
+from recbole.trainer import Trainer
+from recbole.utils import ModelType
+from torch import Tensor
+
+from genpas_plugins import SequenceStore
+from genpas_plugins.augment.neighbours import nearest_items
+from genpas_plugins.errors import InputError
+from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
+from genpas_plugins.mixing.draws import generator
+from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
+from genpas_plugins.mixing.mixture import mix
+from genpas_plugins.mixing.settings import SECTION, MixingConfig
+from recbole_ext.configuration import where_set
+
+_TOLERANCE = 0.01
+"""How far our sum of a model's own loss may be off, relatively: half precision rounds by less."""
+
+
+def register() -> None:
+    """Check the section whenever a RecBole Config is made, and let trainers train with it."""
+    original_init = Config.__init__
+
+    @functools.wraps(original_init)
+    def init(
+        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
+    ) -> None:
+        original_init(self, model, dataset, config_file_list, config_dict)
+        check(self, config_file_list or ())
+
+    Config.__init__ = init
+
+    original_epoch = Trainer._train_epoch
+
+    @functools.wraps(original_epoch)
+    def train_epoch(
+        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        if loss_func is None and self.config[SECTION] is not None:
+            loss_func = _loss_of_epoch(self, train_data, epoch_idx)
+        return original_epoch(self, train_data, epoch_idx, loss_func, *args, **kwargs)
+
+    Trainer._train_epoch = train_epoch
+
+
+def check(config: Config, config_files: Sequence[Any] = ()) -> None:
+    """Check the section and store it in full under `config['mixing']`; do nothing where there is none.
+
+    Raises InputError for a wrong section and for a model that cannot be trained with it.
+    """
+    final = config.final_config_dict
+    for key in final:
+        if key != SECTION and difflib.get_close_matches(str(key).lower(), [SECTION], cutoff=0.82):
+            raise InputError(
+                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
+            )
+    if SECTION not in final:
+        return
+    place = where_set(config, config_files, [SECTION])
+    section = MixingConfig.from_mapping(final[SECTION], place)
+    model = config.model
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not _reads_histories(config.model_class):
+        raise InputError(
+            f"{place}: {SECTION} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
+            f"GRU4Rec or FMLPRec; {model} has none. Remove the key or choose another model."
+        )
+    if config["loss_type"] not in LOSSES:
+        raise InputError(
+            f"{place}: {SECTION} knows the losses {', '.join(LOSSES)}, but the loss_type of {model} is "
+            f"{config['loss_type']!r}."
+        )
+    if section.warmup_epochs >= config["epochs"]:
+        raise InputError(
+            f"{place}: {SECTION} would never begin: warmup_epochs is {section.warmup_epochs}, "
+            f"epochs {config['epochs']}."
+        )
+    final[SECTION] = asdict(section)
+
+
+def _reads_histories(model_class: Any) -> bool:
+    return list(inspect.signature(model_class.forward).parameters)[1:] == ["item_seq", "item_seq_len"]
+
+
+def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
+    """Return the loss function of this epoch: None, the model's own, in the first stage."""
+    section = MixingConfig.from_mapping(trainer.config[SECTION])
+    if epoch <= section.warmup_epochs:
+        trainer.cur_step = 0  # epochs without a better validation: the first stage ends by its length alone
+    if epoch < section.warmup_epochs:
+        return None
+    mixing: BASRecLoss | None = getattr(trainer, "_mixing", None)
+    if mixing is None:
+        mixing = trainer._mixing = BASRecLoss(trainer.config, section, trainer.model, train_data._dataset)
+        trainer.logger.info(
+            f"BASRec mixes from epoch {epoch} on: "
+            + ", ".join(f"{key} = {value}" for key, value in asdict(section).items())
+        )
+    mixing.start_epoch(epoch)
+    return mixing
+
+
+class BASRecLoss:
+    """A model's training loss and BASRec's beside it, called as `model.calculate_loss` is.
+
+    Random numbers are drawn from (seed, epoch, step, process): resuming at an epoch repeats them. Dropout's are
+    torch's, as ever.
+    """
+
+    def __init__(self, config: Config, section: MixingConfig, model: Any, dataset: Any) -> None:
+        if not isinstance(getattr(model, "item_embedding", None), torch.nn.Embedding):
+            raise InputError(
+                f"{SECTION} needs a model with an embedding table called item_embedding; {config.model} has none. "
+                f"Remove the {SECTION} key or choose another model."
+            )
+        self.section, self.model, self.name = section, model, config.model
+        self.kind, self.seed = config["loss_type"], config["seed"]
+        self.process = 0 if config["single_spec"] else torch.distributed.get_rank()
+        self.neighbours = _neighbours(dataset).to(config["device"])
+        self.epoch, self.step, self.verified = 0, 0, False
+
+    def start_epoch(self, epoch: int) -> None:
+        """Let the next call be the first step of this epoch."""
+        self.epoch, self.step = epoch, 0
+
+    def __call__(self, interaction: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the model's own loss, the views' and the cross losses; their sum is trained on."""
+        model = self.model
+        histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
+        negative = None if self.kind == "CE" else interaction[model.NEG_ITEM_ID]
+        targets = Targets(interaction[model.POS_ITEM_ID], negative)
+        check_loss(self.kind, targets)
+        with _recorded_outputs(model) as outputs:
+            plain = model.calculate_loss(interaction)
+        self._verify(plain, outputs, targets)
+
+        def encode(changed: Tensor, share: Tensor) -> Tensor:
+            with _mixed_embeddings(model.item_embedding, histories, changed, share) as replaced:
+                hidden: Tensor = model(histories, lengths)
+            if not replaced:
+                raise InputError(
+                    f"{self.name} does not embed its history with item_embedding as {SECTION} needs it. "
+                    f"Remove the {SECTION} key or choose another model."
+                )
+            return hidden
+
+        random = generator(self.seed, self.epoch, self.step, self.process)
+        self.step += 1
+        asked = Model(self.kind, model.item_embedding.weight, self.neighbours, encode)
+        views, cross = mixing_losses(self.section, random, asked, Batch(histories, lengths, targets), outputs[0])
+        return plain, views, cross
+
+    def _verify(self, plain: Any, outputs: list[Tensor], targets: Targets) -> None:
+        """Raise InputError unless the model's own loss is the one that mixtures get. Looks at the first step alone."""
+        if self.verified:
+            return
+        table = self.model.item_embedding.weight
+        fits = isinstance(plain, Tensor) and len(outputs) == 1 and outputs[0].shape == (len(targets[0]), table.shape[1])
+        if fits:
+            ours = history_losses(self.kind, outputs[0].detach(), table.detach(), targets).mean()
+            fits = bool((ours - plain.detach()).abs() <= _TOLERANCE * plain.detach().abs())
+        if not fits:
+            raise InputError(
+                f"{SECTION} needs a model whose loss is {self.kind} of forward's output times item_embedding; "
+                f"{self.name} computes another. Remove the {SECTION} key or choose another model."
+            )
+        self.verified = True
+
+
+def _neighbours(dataset: Any) -> Tensor:
+    """Return every item's nearest other item in the training data, int64 [n_items]; itself where it has none."""
+    seen = dataset.inter_matrix(form="csr")
+    store = SequenceStore.from_arrays(seen.indices, seen.indptr, n_items=seen.shape[1] - 1)
+    nearest = torch.from_numpy(nearest_items(store.view()).astype(np.int64))
+    return torch.where(nearest > 0, nearest, torch.arange(len(nearest)))
+
+
+@contextmanager
+def _recorded_outputs(model: Any) -> Iterator[list[Tensor]]:
+    """Collect what the model's forward returns, also where it calls `self.forward` past torch's hooks."""
+    outputs: list[Tensor] = []
+    original = model.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        outputs.append(original(*args, **kwargs))
+        return outputs[-1]
+
+    model.forward = forward
+    try:
+        yield outputs
+    finally:
+        del model.forward
+
+
+@contextmanager
+def _mixed_embeddings(
+    embedding: torch.nn.Embedding, histories: Tensor, changed: Tensor, share: Tensor
+) -> Iterator[Any]:
+    """Let the embedding of `histories` be λ of its own and 1 - λ of that of `changed`; yields a list of the uses."""
+    uses: list[bool] = []
+
+    def hook(module: torch.nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if args[0] is not histories:
+            return None
+        uses.append(True)
+        return mix(output, module.forward(changed), share)
+
+    handle = embedding.register_forward_hook(hook)
+    try:
+        yield uses
+    finally:
+        handle.remove()
