@@ -36,6 +36,10 @@ class Pairs(NamedTuple):
     target: Int64
 
 
+ORIGIN, SOURCE = "origin", "source"
+"""Columns of a regenerated store: 0 where an interaction is an original one, and the row that it comes from."""
+
+
 class LeaveLastOut(NamedTuple):
     """The three leave-last-out views of one store: held-out items 2, 1 and 0.
 
@@ -261,9 +265,24 @@ class SequenceStore:
         return SequenceView(self, 0, cut, LengthIndex.of(cut))
 
     def leave_last_out(self) -> LeaveLastOut:
-        """Split as the papers do: the last item of a user tests, the one before validates, the rest trains."""
+        """Split as the papers do: the last item of a user tests, the one before validates, the rest trains.
+
+        In a store that `genpas regenerate` made, with the columns ORIGIN and SOURCE, the sequences it added train
+        whole and are in neither of the other two: validation and test are those of the original store.
+        """
+        if {ORIGIN, SOURCE} <= self.columns.keys():
+            return self._split_with_added_sequences()
         index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
         return LeaveLastOut(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
+
+    def _split_with_added_sequences(self) -> LeaveLastOut:
+        lengths = self.lengths()
+        added = np.zeros(len(lengths), np.bool_)
+        some = np.flatnonzero(lengths > 0)
+        added[some] = self.columns[ORIGIN][self.offsets[some]] > 0
+        train = np.where(added, lengths, np.maximum(lengths - 2, 0))
+        validation, test = (np.where(added, 0, np.maximum(lengths - held_out, 0)) for held_out in (1, 0))
+        return LeaveLastOut(*(self.view(lengths=cut) for cut in (train, validation, test)))
 
     def user_rows(self, ids: ArrayLike | pa.Array) -> Int64:
         """Rows of the users with these ids, int64. Raises InputError for an id that the store does not hold."""

@@ -20,6 +20,7 @@ from genpas_plugins.cli import (
     inspect,
     prepare,
     recommend,
+    regenerate,
     sample,
     search,
     semantic_ids,
@@ -73,6 +74,7 @@ app.command("sample")(sample.command)
 app.command("analyze", cls=analyze.SeveralWords)(analyze.command)
 app.command("search")(search.command)
 app.command("semantic-ids")(semantic_ids.command)
+app.command("regenerate")(regenerate.command)
 app.command("export-recbole")(export_recbole.command)
 # What is no option of ours is a setting of RecBole's: --learning_rate=0.01
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.command)

@@ -1,0 +1,233 @@
+"""Ordered patterns that several training sequences share (DR4SR §3.2.1), and which sequence holds which of them.
+
+A pattern is two to five items that stand in this order in a sequence, not necessarily side by side, the last at most
+four positions after the first. Its frequency is the number of distinct sequences that hold it. Nothing is sampled:
+within a window of five there are fifteen ways to choose the later items, and each is one shifted comparison of the
+item array with itself. A pattern of n items is counted only where its first n - 1 are frequent, which no frequent
+pattern can fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.random_stream import check_seed, philox
+from genpas_plugins.sequences import Int64, SequenceView
+
+Progress = Callable[[int, int], None]
+Offsets = tuple[int, ...]
+
+SPAN = 5
+LONGEST = 5
+_SHORTEST = 2
+_ROWS = 1 << 23  # candidates that are sorted at once
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """Mined patterns and where some of them occur.
+
+    values, offsets : pattern p is the items values[offsets[p] : offsets[p + 1]]; by length, then lexicographically
+    frequency       : int64 [n], the distinct sequences that hold it
+    sequence, pattern : int64 [m], pairs of a sequence's row and a pattern in it, by row, then by pattern
+    """
+
+    values: Int64
+    offsets: Int64
+    frequency: Int64
+    sequence: Int64
+    pattern: Int64
+
+    @property
+    def n(self) -> int:
+        """Number of patterns."""
+        return len(self.frequency)
+
+    def by_length(self) -> dict[int, int]:
+        """Return the number of patterns of each length that occurs."""
+        lengths, counts = np.unique(np.diff(self.offsets), return_counts=True)
+        return {int(length): int(count) for length, count in zip(lengths, counts, strict=True)}
+
+
+class _Training(NamedTuple):
+    """The training items one after another, the row of each one's sequence (int64 [n] both), and the catalogue."""
+
+    items: Int64
+    sequence: Int64
+    n_items: int
+
+
+def mine_patterns(
+    view: SequenceView,
+    *,
+    longest: int = LONGEST,
+    span: int = SPAN,
+    min_frequency: int = 2,
+    per_sequence: int = 10,
+    seed: int = 0,
+    rows: int = _ROWS,
+    progress: Progress | None = None,
+) -> Patterns:
+    """Find every frequent pattern of `view`, the training view, and up to `per_sequence` of them in each sequence.
+
+    longest       : items of a pattern at most
+    span          : positions that a pattern may cover, first and last included
+    min_frequency : distinct sequences that must hold a pattern
+    per_sequence  : of a sequence with more patterns that many are kept, each choice equally likely, by `seed`
+    rows          : candidates sorted at once, which bounds memory; it changes no result
+    progress      : called as progress(done, total)
+
+    Memory is one int64 a training item for each of the ways to choose a pattern's positions (fifteen for the default),
+    and what sorting `rows` candidates takes. Raises InputError for settings that cannot be used.
+    """
+    longest, span = whole_number("longest", longest, _SHORTEST), whole_number("span", span, _SHORTEST)
+    whole_number("min_frequency", min_frequency, 1)
+    whole_number("per_sequence", per_sequence, 1)
+    whole_number("rows", rows, 1)
+    check_seed(seed)
+    items, sequence = training_items(view)
+    n_items = view.store.n_items
+    training = _Training(items, sequence, n_items)
+    steps = min(longest, span) + 1
+    tell = progress if progress is not None else lambda done, total: None
+    found: list[tuple[Int64, Int64]] = []  # of each length: items [p, length], frequency [p]
+    numbers: dict[Offsets, Int64] = {(0,): items}  # of each choice of positions: the pattern that begins at a place
+    ids_before, first_id = n_items + 1, 0
+    places: dict[Offsets, Int64] = {}
+    table = np.arange(n_items + 1)[:, None]  # the items of the "patterns" of one item: their number is the item
+    for length in range(_SHORTEST, min(longest, span) + 1):
+        tell(length - _SHORTEST, steps)
+        if ids_before > np.iinfo(np.int64).max // (n_items + 1):
+            raise InputError(f"{ids_before:,} patterns over {n_items:,} items are more than 64 bits can number.")
+        choices = [(0, *rest) for rest in combinations(range(1, span), length - 1)]
+        keys, frequency = _frequent(training, numbers, choices, min_frequency=min_frequency, rows=rows)
+        prefix, last = np.divmod(keys, n_items + 1)
+        table = np.column_stack([table[prefix], last])
+        numbers = {offsets: _numbered(training, numbers, offsets, keys) for offsets in choices}
+        places |= {offsets: np.where(ids >= 0, ids + first_id, -1) for offsets, ids in numbers.items()}
+        found.append((table, frequency))
+        first_id += len(keys)
+        ids_before = len(keys)
+    tell(steps - 2, steps)
+    kept = list(_occurrences(sequence, places, first_id, per_sequence=per_sequence, seed=seed, rows=rows))
+    tell(steps, steps)
+    lengths = np.concatenate([np.full(len(table), table.shape[1]) for table, _ in found])
+    return Patterns(
+        values=np.concatenate([table.ravel() for table, _ in found]).astype(np.int64),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        frequency=np.concatenate([frequency for _, frequency in found]),
+        sequence=np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in kept)]),
+        pattern=np.concatenate([np.empty(0, np.int64), *(patterns for _, patterns in kept)]),
+    )
+
+
+def training_items(view: SequenceView) -> tuple[Int64, Int64]:
+    """Return the items of a view one after another and the row of each one's sequence, int64 [n] both."""
+    lengths = view.lengths()
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    shift = view.store.offsets[:-1] - (np.cumsum(lengths) - lengths)
+    places = np.arange(len(sequence)) + shift[sequence]
+    return np.asarray(view.store.values[places], dtype=np.int64), sequence
+
+
+def _candidates(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets) -> tuple[Int64, Int64]:
+    """Return where patterns at these positions may begin, and their keys: frequent prefix, then one more item."""
+    items, sequence, n_items = training
+    reach = offsets[-1]
+    n = max(len(items) - reach, 0)
+    prefix = numbers[offsets[:-1]]
+    begin = np.flatnonzero((sequence[:n] == sequence[reach : reach + n]) & (prefix[:n] >= 0))
+    return begin, prefix[begin] * (n_items + 1) + items[begin + reach]
+
+
+def _frequent(
+    training: _Training,
+    numbers: dict[Offsets, Int64],
+    choices: list[Offsets],
+    *,
+    min_frequency: int,
+    rows: int,
+) -> tuple[Int64, Int64]:
+    """Return the keys that enough sequences hold, ascending, and how many hold each; both int64."""
+    items, sequence, n_items = training
+    # All candidates with one key have the same first item, so ranges of first items can be counted one at a time.
+    per_item = np.cumsum(np.bincount(items, minlength=n_items + 1)) * len(choices)
+    n_parts = max(1, -(-int(per_item[-1]) // rows))
+    bounds = np.searchsorted(per_item, np.arange(1, n_parts) * rows)
+    part = np.searchsorted(bounds, items, side="left") if n_parts > 1 else np.zeros(len(items), np.int64)
+    keys_of, frequencies = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for number in range(n_parts):
+        pieces = []
+        for offsets in choices:
+            begin, keys = _candidates(training, numbers, offsets)
+            mine = part[begin] == number if n_parts > 1 else slice(None)
+            pieces.append((keys[mine], sequence[begin[mine]]))
+        keys = np.concatenate([key for key, _ in pieces])
+        rows_of = np.concatenate([row for _, row in pieces])
+        order = np.lexsort((rows_of, keys))
+        keys, rows_of = keys[order], rows_of[order]
+        new_key = _changes(keys)
+        distinct = new_key | _changes(rows_of)
+        count = np.bincount(np.cumsum(new_key)[distinct] - 1, minlength=int(new_key.sum()))
+        enough = count >= min_frequency
+        keys_of.append(keys[new_key][enough])
+        frequencies.append(count[enough].astype(np.int64))
+    return np.concatenate(keys_of), np.concatenate(frequencies)
+
+
+def _changes(values: Int64) -> NDArray[np.bool_]:
+    """Return where a value differs from the one before it; the first always does."""
+    changed = np.ones(len(values), np.bool_)
+    changed[1:] = values[1:] != values[:-1]
+    return changed
+
+
+def _numbered(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets, keys: Int64) -> Int64:
+    """Return, for every place, which of the frequent keys stands at these positions from there, -1 for none."""
+    result = np.full(len(training.items), -1, np.int64)
+    if len(keys):
+        begin, candidates = _candidates(training, numbers, offsets)
+        at = np.minimum(np.searchsorted(keys, candidates), len(keys) - 1)
+        result[begin] = np.where(keys[at] == candidates, at, -1)
+    return result
+
+
+def _occurrences(
+    sequence: Int64, places: dict[Offsets, Int64], n_patterns: int, *, per_sequence: int, seed: int, rows: int
+) -> Iterator[tuple[Int64, Int64]]:
+    """Yield pairs of sequence and pattern, both int64, some whole sequences at a time."""
+    n = len(sequence)
+    counted = 0
+    first = 0
+    size = max(1, rows // max(1, len(places)))
+    while first < n:
+        # The block ends where a sequence does.
+        stop = n if first + size >= n else int(np.searchsorted(sequence, sequence[first + size - 1], side="right"))
+        held = [(sequence[first:stop][ids[first:stop] >= 0], ids[first:stop]) for ids in places.values()]
+        pairs = np.concatenate([row * n_patterns + ids[ids >= 0] for row, ids in held] or [np.empty(0, np.int64)])
+        pairs = np.unique(pairs)
+        row, pattern = np.divmod(pairs, max(1, n_patterns))
+        word = philox(seed, 0, 0, counted + np.arange(len(pairs)))[0]
+        order = np.lexsort((word, row))
+        begins = np.flatnonzero(_changes(row))
+        rank = np.arange(len(row)) - np.repeat(begins, np.diff(np.append(begins, len(row))))
+        chosen = np.sort(order[rank < per_sequence])
+        yield row[chosen], pattern[chosen]
+        counted += len(pairs)
+        first = stop
+
+
+def pattern_rows(patterns: Patterns, which: Int64, width: int) -> NDArray[Any]:
+    """Return patterns as rows padded with 0 on the right, int64 [len(which), width]; `width` at least the longest."""
+    begin, length = patterns.offsets[which], np.diff(patterns.offsets)[which]
+    column = np.arange(width)
+    inside = column < length[:, None]
+    at = np.where(inside, begin[:, None] + column, 0)
+    return np.where(inside, patterns.values[at] if patterns.n else 0, 0)

@@ -1,0 +1,116 @@
+"""The regenerated data set: original sequences, patterns and regenerated sequences in one store, and its split.
+
+The originals keep their rows and come first, so that a user's row means the same in both stores. Two columns say where
+an interaction is from: `origin` (0 original, 1 pattern, 2 regenerated) and `source`, the row of the original sequence
+(-1 for a pattern, which belongs to several).
+
+A pattern has no items to hold out. `SequenceStore.leave_last_out` knows such a store by its columns: all of the added
+sequences train, and validation and test are those of the originals, to the item.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.regeneration.inference import Regenerated
+from genpas_plugins.regeneration.mine import Patterns
+from genpas_plugins.sequences import ORIGIN, SOURCE, Int64, SequenceStore
+
+ORIGINS = ("original", "pattern", "regenerated")
+"""Number k of the column `origin` means ORIGINS[k]."""
+
+
+def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerated) -> SequenceStore:
+    """Return `store` with the patterns and the regenerated sequences behind its own, and the two columns.
+
+    Of the K patterns written for one sequence, equal ones are kept once. Other columns are 0 (empty text) in added
+    sequences, which have no time or rating of their own. Added sequences get ids that no user has: "pattern:0",
+    "regenerated:17:2" (row 17, its memory 2) where ids are text, the next whole numbers where they are numbers.
+    Raises InputError if the store has a column of either name.
+    """
+    for name in (ORIGIN, SOURCE):
+        if name in store.columns:
+            raise InputError(
+                f"The store has a column {name!r} already: is it regenerated? Start from the original one."
+            )
+    row, memory = _distinct(made.patterns)
+    written = made.patterns[row, memory]
+    lengths = [store.lengths(), np.diff(patterns.offsets), (written > 0).sum(1)]
+    values = np.concatenate([store.values, patterns.values, written[written > 0]])
+    counts = [len(part) for part in lengths]
+    per_sequence = {
+        ORIGIN: np.repeat(np.arange(len(ORIGINS), dtype=np.int8), counts),
+        SOURCE: np.concatenate([np.arange(counts[0]), np.full(counts[1], -1), made.sequence[row]]),
+    }
+    length = np.concatenate(lengths)
+    columns: dict[str, NDArray[Any]] = {
+        name: np.concatenate([column, np.zeros((len(values) - len(column), *column.shape[1:]), column.dtype)])
+        for name, column in store.columns.items()
+    }
+    columns |= {name: np.repeat(column, length) for name, column in per_sequence.items()}
+    return SequenceStore.from_arrays(
+        values,
+        np.concatenate([[0], np.cumsum(length)]),
+        n_items=store.n_items,
+        user_ids=_user_ids(store.user_ids, patterns.n, made.sequence[row], memory),
+        item_ids=store.item_ids,
+        columns=columns,
+    )
+
+
+def origins(store: SequenceStore) -> NDArray[np.int8]:
+    """Return where each sequence of a regenerated store is from, int8 [n_sequences], an index into ORIGINS.
+
+    A sequence without items is an original one. Raises InputError if the store is no regenerated one.
+    """
+    return _of_sequences(store, ORIGIN, np.zeros(store.n_sequences, np.int8))
+
+
+def sources(store: SequenceStore) -> Int64:
+    """Return the row of the original that each sequence comes from, int64 [n_sequences]; of an original its own row.
+
+    -1 for a pattern. Raises InputError if the store is no regenerated one.
+    """
+    return _of_sequences(store, SOURCE, np.arange(store.n_sequences))
+
+
+def _of_sequences(store: SequenceStore, name: str, result: NDArray[Any]) -> NDArray[Any]:
+    if name not in store.columns:
+        raise InputError(f"The store has no column {name!r}; make one that has with `genpas regenerate`.")
+    some = np.flatnonzero(store.lengths() > 0)
+    result[some] = store.columns[name][store.offsets[some]]
+    return result
+
+
+def _distinct(written: Int64) -> tuple[Int64, Int64]:
+    """Return row and memory of every pattern that no earlier memory of its row wrote; both int64."""
+    n, memories, width = written.shape
+    earlier = np.zeros((n, memories), np.bool_)
+    for k in range(1, memories):
+        earlier[:, k] = (written[:, :k] == written[:, k, None]).all(axis=-1).any(axis=1)
+    row, memory = np.nonzero(~earlier & (written > 0).any(axis=-1)) if width else np.nonzero(earlier)
+    return row, memory
+
+
+def _user_ids(ids: pa.Array | None, n_patterns: int, source: Int64, memory: Int64) -> pa.Array | None:
+    """Return ids of all sequences, each different; None where the row number is the id."""
+    if ids is None:
+        return None
+    if pa.types.is_integer(ids.type):
+        n_added = n_patterns + len(source)
+        highest = pc.max(ids).as_py() or 0
+        known = pa.array(ids.to_numpy(zero_copy_only=False).astype(np.int64) if len(ids) else np.empty(0, np.int64))
+        return pa.concat_arrays([known, pa.array(highest + 1 + np.arange(n_added))])
+    text = ids.cast(pa.string())
+    mark = ""
+    while pc.any(pc.match_substring_regex(text, f"^{mark}(pattern|regenerated):")).as_py():
+        mark += "_"
+    added = [f"{mark}pattern:{number}" for number in range(n_patterns)]
+    added += [f"{mark}regenerated:{row}:{k}" for row, k in zip(source.tolist(), memory.tolist(), strict=True)]
+    return pa.concat_arrays([text, pa.array(added, pa.string())])

@@ -1,0 +1,111 @@
+"""The three stages of DR4SR over one folder: each reads its file if it is there, else writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from genpas_plugins.regeneration.inference import Regenerated, regenerate
+from genpas_plugins.regeneration.mine import Patterns, mine_patterns
+from genpas_plugins.regeneration.regenerator import Shape
+from genpas_plugins.regeneration.train import Recipe, Trained, train_regenerator
+from genpas_plugins.regeneration.work import (
+    PATTERNS,
+    REGENERATED,
+    REGENERATOR,
+    data_fingerprint,
+    read_patterns,
+    read_regenerated,
+    save_patterns,
+    save_regenerated,
+)
+from genpas_plugins.sequences import SequenceView
+
+Tell = Callable[[str, int, int | None], None]
+ItemVectors = Callable[[], NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What a stage made, and the data and settings it was made from, which the next stage's file names too."""
+
+    made: Any
+    made_from: Mapping[str, Any]
+
+
+def mined(view: SequenceView, folder: Path, tell: Tell, *, min_frequency: int = 2, seed: int = 0) -> Stage:
+    """Return the training view's Patterns, from the folder where it holds them."""
+    made_from = {**data_fingerprint(view), "min_frequency": min_frequency, "seed": seed}
+    patterns: Patterns | None = read_patterns(folder / PATTERNS, made_from)
+    if patterns is None:
+        patterns = mine_patterns(
+            view,
+            min_frequency=min_frequency,
+            seed=seed,
+            progress=lambda done, total: tell("mining patterns", done, total),
+        )
+        save_patterns(folder / PATTERNS, patterns, made_from)
+    return Stage(patterns, made_from)
+
+
+def trained(
+    view: SequenceView,
+    patterns: Stage,
+    folder: Path,
+    tell: Tell,
+    *,
+    shape: Shape,
+    recipe: Recipe,
+    vectors: str = "random",
+    item_vectors: ItemVectors | None = None,
+    device: str = "cpu",
+) -> Stage:
+    """Return the Trained regenerator, going on from the folder's checkpoint where there is one.
+
+    vectors      : what the item table starts from, in a word that tells it from others
+    item_vectors : gives it, float [n_items, D], and is called only where training starts; None: random
+    """
+    file = folder / REGENERATOR
+    made: Trained = train_regenerator(
+        view,
+        patterns.made,
+        shape,
+        recipe,
+        item_vectors=None if item_vectors is None or file.exists() else item_vectors(),
+        checkpoint=file,
+        made_from={**patterns.made_from, "vectors": vectors},
+        device=device,
+        progress=lambda done, total: tell("training the regenerator", done, total),
+    )
+    told = {**patterns.made_from, "vectors": vectors, "shape": asdict(shape), "recipe": asdict(recipe)}
+    return Stage(made, told)
+
+
+def inferred(
+    view: SequenceView,
+    regenerator: Stage,
+    folder: Path,
+    tell: Tell,
+    *,
+    gamma: float = 0.1,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Stage:
+    """Return the Regenerated patterns of every sequence, from the folder where it holds them."""
+    made_from = {**regenerator.made_from, "gamma": gamma, "inference_seed": seed}
+    made: Regenerated | None = read_regenerated(folder / REGENERATED, made_from)
+    if made is None:
+        made = regenerate(
+            regenerator.made.model,
+            view,
+            gamma=gamma,
+            seed=seed,
+            batch_size=batch_size,
+            progress=lambda done, total: tell("inferring sequences", done, total),
+        )
+        save_regenerated(folder / REGENERATED, made, made_from)
+    return Stage(made, made_from)

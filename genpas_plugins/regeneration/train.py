@@ -1,0 +1,217 @@
+"""Training a regenerator on (sequence, pattern) pairs, one checkpoint an epoch, so that a killed run goes on.
+
+What an epoch does depends on the seed and its number alone: a resumed run gives the weights of one that never stopped.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genpas_plugins.atomic import replaced_file
+from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.gather import fill_padded
+from genpas_plugins.random_stream import check_seed
+from genpas_plugins.regeneration.mine import Patterns, pattern_rows
+from genpas_plugins.regeneration.regenerator import Regenerator, Shape
+from genpas_plugins.sequences import Int64, SequenceView
+
+Progress = Callable[[int, int], None]
+
+MAGIC = "genpas-regenerator"
+
+_POOL = 32  # batches that are sorted by length together
+
+# What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
+_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the regenerator is trained, by default as in the paper but for `balance_weight`.
+
+    temperature    : of the Gumbel-softmax in the first and in the last epoch, geometric between them
+    entropy_weight : of the mixing weights' entropy in the loss
+    balance_weight : of `imbalance`, which is not the paper's: with 0, the paper's loss, three of five memories were
+                     used by hardly a pattern after two epochs on Amazon Beauty, and what they write is then untrained
+    """
+
+    epochs: int = 40
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    temperature: tuple[float, float] = (1.0, 0.1)
+    entropy_weight: float = 1.0
+    balance_weight: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise InputError for settings that cannot be used."""
+        whole_number("epochs", self.epochs, 1)
+        whole_number("batch_size", self.batch_size, 1)
+        check_seed(self.seed)
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, not {self.learning_rate!r}.")
+        if not min(self.temperature) > 0:
+            raise InputError(f"temperature must be two numbers above 0, not {self.temperature!r}.")
+        for name in ("entropy_weight", "balance_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be 0 or more, not {getattr(self, name)!r}.")
+
+    def temperature_of(self, epoch: int) -> float:
+        """Return the temperature of an epoch, counted from 0."""
+        first, last = self.temperature
+        return float(first * (last / first) ** (epoch / max(1, self.epochs - 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained regenerator and, of every epoch, the mean losses, the temperature and each memory's mean weight."""
+
+    model: Regenerator
+    curve: list[dict[str, Any]]
+
+
+def histories(view: SequenceView, rows: Int64, max_history: int) -> Int64:
+    """Return the last items of these sequences of a view, right-padded with 0, int64 [n, L], L at most max_history."""
+    lengths = view.lengths(rows)
+    kept = np.minimum(lengths, max_history)
+    stop = view.store.offsets[rows] + lengths
+    return fill_padded(view.store.values, stop, kept, int(kept.max(initial=1))).astype(np.int64)
+
+
+def batches(lengths: Int64, batch_size: int, seed: int, epoch: int) -> list[Int64]:
+    """Return the numbers 0 … n - 1 of one epoch in random batches of `batch_size`, those of like length together.
+
+    lengths : int64 [n]. Sorting by length inside random pools of some batches saves most of the padding.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    pools = [order[first : first + _POOL * batch_size] for first in range(0, len(order), _POOL * batch_size)]
+    ordered = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+    cut = [pool[first : first + batch_size] for pool in ordered for first in range(0, len(pool), batch_size)]
+    return [cut[number] for number in random.permutation(len(cut))]
+
+
+def train_regenerator(
+    view: SequenceView,
+    patterns: Patterns,
+    shape: Shape,
+    recipe: Recipe,
+    *,
+    item_vectors: NDArray[Any] | None = None,
+    checkpoint: Path | None = None,
+    made_from: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Trained:
+    """Train on every pair of a sequence of `view` and a pattern in it, once an epoch in a new order.
+
+    item_vectors : float [n_items, D], what the item table starts from; None: random
+    checkpoint   : written after every epoch; if it is there, its training goes on, and a finished one is returned
+    made_from    : plain values written into the checkpoint; one with others is refused
+    progress     : called as progress(done, total) in steps of the whole training
+
+    Raises InputError if there is nothing to train on, if the checkpoint belongs to something else or has more epochs
+    than asked for, and if the loss stops being finite.
+    """
+    n = len(patterns.sequence)
+    if n == 0:
+        raise InputError("No sequence holds a pattern that another one holds too; there is nothing to train on.")
+    longest = int(np.diff(patterns.offsets).max(initial=0))
+    if longest > shape.max_pattern:
+        raise InputError(f"A pattern has {longest} items; the regenerator writes {shape.max_pattern} (max_pattern).")
+    told = {**(made_from or {}), "shape": asdict(shape), "recipe": _of_an_epoch(recipe)}
+    n_steps = -(-n // recipe.batch_size)
+    lengths = np.minimum(view.lengths(patterns.sequence), shape.max_history)
+    with torch.random.fork_rng(devices=_cuda(device)):
+        torch.manual_seed(recipe.seed % 2**63)
+        start = None if item_vectors is None else torch.tensor(np.asarray(item_vectors, dtype=np.float32))
+        model = Regenerator(shape, start).to(device)
+        update = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+        curve: list[dict[str, Any]] = []
+        if checkpoint is not None and checkpoint.exists():
+            saved = _read(checkpoint, told)
+            curve = saved["curve"]
+            if len(curve) > recipe.epochs:
+                raise InputError(f"{checkpoint} has {len(curve)} epochs already; ask for at least that, or remove it.")
+            model.load_state_dict(saved["model"])
+            update.load_state_dict(saved["optimiser"])
+        for epoch in range(len(curve), recipe.epochs):
+            # Dropout and Gumbel noise of an epoch do not depend on those before it.
+            torch.manual_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
+            temperature = recipe.temperature_of(epoch)
+            sums = torch.zeros(2 + shape.memories, dtype=torch.float64)
+            model.train()
+            for step, pairs in enumerate(batches(lengths, recipe.batch_size, recipe.seed, epoch)):
+                history = torch.from_numpy(histories(view, patterns.sequence[pairs], shape.max_history))
+                pattern = torch.from_numpy(pattern_rows(patterns, patterns.pattern[pairs], longest))
+                made = model.reconstruction(history.to(device), pattern.to(device), temperature)
+                loss: Any = made.cross_entropy + recipe.entropy_weight * made.entropy
+                loss = loss + recipe.balance_weight * made.imbalance
+                if not torch.isfinite(loss):
+                    raise InputError(
+                        f"The regenerator's loss is not finite in epoch {epoch + 1}: choose a lower learning rate."
+                    )
+                update.zero_grad()
+                loss.backward()
+                update.step()
+                seen = torch.cat([made.cross_entropy[None], made.entropy[None], made.weights.mean(0)])
+                sums += seen.detach().cpu().double() * len(pairs)
+                if progress is not None:
+                    progress(epoch * n_steps + step + 1, recipe.epochs * n_steps)
+            means = (sums / n).tolist()
+            curve.append({"cross_entropy": means[0], "entropy": means[1], "temperature": temperature, "use": means[2:]})
+            if checkpoint is not None:
+                _write(checkpoint, {"made_from": told, "curve": curve}, model, update)
+    model.eval()
+    return Trained(model, curve)
+
+
+def load_regenerator(checkpoint: Path, *, device: str = "cpu") -> Trained:
+    """Return the regenerator that a checkpoint holds. Raises InputError if it holds none that loads safely."""
+    saved = _read(checkpoint, None)
+    model = Regenerator(Shape(**saved["made_from"]["shape"]))
+    model.load_state_dict(saved["model"])
+    return Trained(model.to(device).eval(), saved["curve"])
+
+
+def _of_an_epoch(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as plain values without the number of epochs, which a resumed run may raise."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()} | {
+        "epochs": None
+    }
+
+
+def _cuda(device: str) -> list[torch.device]:
+    return [torch.device(device)] if torch.device(device).type == "cuda" else []
+
+
+def _write(checkpoint: Path, content: dict[str, Any], model: Regenerator, update: torch.optim.Optimizer) -> None:
+    with replaced_file(checkpoint) as temporary, temporary.open("wb") as stream:
+        torch.save({"magic": MAGIC, **content, "model": model.state_dict(), "optimiser": update.state_dict()}, stream)
+
+
+def _read(checkpoint: Path, told: dict[str, Any] | None) -> dict[str, Any]:
+    """Read a checkpoint as tensors and plain values. Raises InputError unless it was made from `told`, if given."""
+    try:
+        with checkpoint.open("rb") as stream:
+            saved = torch.load(stream, map_location="cpu", weights_only=True)
+        known = isinstance(saved, dict) and saved.get("magic") == MAGIC
+    except _BROKEN as error:
+        raise InputError(f"{checkpoint} cannot be read as a regenerator; remove it to train again.") from error
+    if not known:
+        raise InputError(f"{checkpoint} holds no regenerator; choose another folder for the work.")
+    if told is not None and saved["made_from"] != told:
+        changed = [name for name in {**told, **saved["made_from"]} if saved["made_from"].get(name) != told.get(name)]
+        raise InputError(
+            f"{checkpoint} was trained from other data or settings ({', '.join(changed)} changed); remove it to train "
+            "again, or choose another folder for the work."
+        )
+    return dict(saved)
