@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.errors import InputError
-from genpas_plugins.sequences import SequenceStore
+from genpas_plugins.sequences import ORIGIN, SOURCE, SequenceStore
 
 TIME = "timestamp"
 _FIELDS = ("user_id", "item_id", TIME)
@@ -54,8 +54,14 @@ def export_recbole(
     `<column>:float` for every numeric column of the store, where a column `timestamp` is called `time`.
     `progress` is called with the number of interactions written so far.
 
-    Raises InputError if the file exists while `overwrite` is off, and for ids or names that RecBole cannot read back.
+    Raises InputError if the file exists while `overwrite` is off, for ids or names that RecBole cannot read back, and
+    for a regenerated store, of which RecBole would hold out items that were only added to train on.
     """
+    if {ORIGIN, SOURCE} <= store.columns.keys():
+        raise InputError(
+            "This store was made by `genpas regenerate`: RecBole's leave-one-out would test on the sequences that it "
+            "added. Export the original store; train on this one through SequenceStore.leave_last_out."
+        )
     if not name or name in (".", "..") or set(name) & set('/\\:"') or name == "ml-100k":
         why = "RecBole reads its own copy under that name" if name == "ml-100k" else "it must be a plain file name"
         raise InputError(f"{name!r} cannot name the data set, {why}; choose another name.")

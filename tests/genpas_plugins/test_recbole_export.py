@@ -58,6 +58,14 @@ def test_columns_become_float_fields_of_their_name():
     assert field_names(store) == {"timestamp": "time_", "time": "time", "item_id": "item_id_", "liked": "liked"}
 
 
+def test_a_regenerated_store_is_refused(tmp_path: Path):
+    columns = {"origin": np.zeros(3, np.int8), "source": np.zeros(3, np.int64)}
+    regenerated = SequenceStore.from_arrays([1, 2, 3], [0, 3], columns=columns)
+    with pytest.raises(InputError, match="genpas regenerate"):
+        export_recbole(regenerated, tmp_path, "mine")
+    assert not list(tmp_path.iterdir())
+
+
 def test_columns_without_a_type_in_recbole_are_named(tmp_path: Path):
     store = SequenceStore.from_arrays([1, 2], [0, 2], columns={"words": np.zeros((2, 3)), "liked": [True, False]})
     written = export_recbole(store, tmp_path, "x")
