@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.errors import InputError
-from genpas_plugins.sequences import ORIGIN, SOURCE, SequenceStore
+from genpas_plugins.sequences import SequenceStore
 
 TIME = "timestamp"
 _FIELDS = ("user_id", "item_id", TIME)
@@ -57,7 +57,7 @@ def export_recbole(
     Raises InputError if the file exists while `overwrite` is off, for ids or names that RecBole cannot read back, and
     for a regenerated store, of which RecBole would hold out items that were only added to train on.
     """
-    if {ORIGIN, SOURCE} <= store.columns.keys():
+    if store.is_regenerated:
         raise InputError(
             "This store was made by `genpas regenerate`: RecBole's leave-one-out would test on the sequences that it "
             "added. Export the original store; train on this one through SequenceStore.leave_last_out."

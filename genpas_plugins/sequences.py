@@ -36,7 +36,7 @@ class Pairs(NamedTuple):
     target: Int64
 
 
-ORIGIN, SOURCE = "origin", "source"
+ORIGIN, SOURCE = "origin", "origin_row"
 """Columns of a regenerated store: 0 where an interaction is an original one, and the row that it comes from."""
 
 
@@ -270,16 +270,26 @@ class SequenceStore:
         In a store that `genpas regenerate` made, with the columns ORIGIN and SOURCE, the sequences it added train
         whole and are in neither of the other two: validation and test are those of the original store.
         """
-        if {ORIGIN, SOURCE} <= self.columns.keys():
+        if self.is_regenerated:
             return self._split_with_added_sequences()
         index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
         return LeaveLastOut(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
 
+    @property
+    def is_regenerated(self) -> bool:
+        """Whether `genpas regenerate` made this store, so that some sequences were added to train on."""
+        return {ORIGIN, SOURCE} <= self.columns.keys()
+
+    def entry_of_sequences(self, name: str, empty: NDArray[Any]) -> NDArray[Any]:
+        """Return a column's first entry of each sequence, [n_sequences], and that of `empty` where one has no items."""
+        some = np.flatnonzero(self.lengths() > 0)
+        result = empty.copy()
+        result[some] = self.columns[name][self.offsets[some]]
+        return result
+
     def _split_with_added_sequences(self) -> LeaveLastOut:
         lengths = self.lengths()
-        added = np.zeros(len(lengths), np.bool_)
-        some = np.flatnonzero(lengths > 0)
-        added[some] = self.columns[ORIGIN][self.offsets[some]] > 0
+        added = self.entry_of_sequences(ORIGIN, np.zeros(len(lengths), np.int8)) > 0
         train = np.where(added, lengths, np.maximum(lengths - 2, 0))
         validation, test = (np.where(added, 0, np.maximum(lengths - held_out, 0)) for held_out in (1, 0))
         return LeaveLastOut(*(self.view(lengths=cut) for cut in (train, validation, test)))

@@ -49,6 +49,21 @@ def test_python_blocks_run(number: int, folder: Path) -> None:
     run([sys.executable, "-W", "ignore", "block.py", *(SHORT if "run_recbole" in text else [])], folder)
 
 
+ACCEPTED = """
+import sys
+import recbole_ext
+from recbole.config import Config
+file, sys.argv[1:] = sys.argv[1], []
+Config("SASRec", "ml-100k", config_file_list=[file], config_dict={"train_neg_sample_args": None})
+"""
+
+
+@pytest.mark.parametrize("number", range(len(blocks("yaml"))))
+def test_settings_are_accepted(number: int, folder: Path) -> None:
+    (folder / "block.yaml").write_text(blocks("yaml")[number], encoding="utf-8")
+    run([sys.executable, "-W", "ignore", "-c", ACCEPTED, "block.yaml"], folder)
+
+
 def test_commands_run_in_order(folder: Path) -> None:
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("genpas ")]
     assert len(lines) > 4

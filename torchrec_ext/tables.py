@@ -12,7 +12,7 @@ is made of it, is a `Layer`'s: one for models with an item table (`shard.OutputL
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -112,6 +112,8 @@ class LookedUpRows(nn.Module):
 class Layer(nn.Module):
     """What is beside the tables: runs the model on looked-up rows; pipelines skip it, as nothing in it is sharded.
 
+    A subclass has `forward(rows, batch) -> Step`; `rows` are those of the batch's features, by key.
+
     model : the RecBole model, with `LookedUpRows` where its tables were
     tables : those tables
     n_rows : items of the catalogue that the model knows, padding included
@@ -124,10 +126,6 @@ class Layer(nn.Module):
         self.tables = tuple(tables)
         self.n_rows = n_rows
         self.group = group
-
-    def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
-        """Return loss and output of one batch; `rows` are those of its features, by key."""
-        raise NotImplementedError
 
     def stand_in(self, table: Table) -> LookedUpRows:
         """Return what stands where a table stood."""

@@ -19,6 +19,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import typer
+
 from genpas_plugins.cli.output import print_json, print_lines, progress_bar
 from genpas_plugins.cli.train import (
     check_yaml,
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         ranks = Ranks.join()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        typer.echo(f"error: {error}", err=True)
         raise SystemExit(BAD_INPUT) from error
     code = _outcome(ranks, arguments)
     if code and ranks.world_size > 1:
@@ -104,10 +106,10 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
                 get_error_handler().record_exception(error)
             traceback.print_exc()
             return FAILED
-        print(
+        typer.echo(
             f"error: rank {ranks.rank} lost another rank, which died or was killed, so the run ends here. The same "
             "command goes on from the last checkpoint.",
-            file=sys.stderr,
+            err=True,
         )
         return FAILED
     return 0

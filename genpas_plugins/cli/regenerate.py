@@ -111,9 +111,8 @@ def command(
 
 def _check_original(store: SequenceStore, path: Path) -> None:
     """Raise InputError before any work if the store is a regenerated one."""
-    taken = [name for name in ("origin", "source") if name in store.columns]
-    if taken:
-        raise InputError(f"{path} has a column {taken[0]!r} already: is it regenerated? Start from the original store.")
+    if store.is_regenerated:
+        raise InputError(f"{path} is a regenerated store already. Start from the original one.")
 
 
 def _run(

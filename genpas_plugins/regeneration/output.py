@@ -1,8 +1,8 @@
 """The regenerated data set: original sequences, patterns and regenerated sequences in one store, and its split.
 
 The originals keep their rows and come first, so that a user's row means the same in both stores. Two columns say where
-an interaction is from: `origin` (0 original, 1 pattern, 2 regenerated) and `source`, the row of the original sequence
-(-1 for a pattern, which belongs to several).
+an interaction is from: `origin` (0 original, 1 pattern, 2 regenerated) and `origin_row`, the row of the original
+sequence (-1 for a pattern, which belongs to several).
 
 A pattern has no items to hold out. `SequenceStore.leave_last_out` knows such a store by its columns: all of the added
 sequences train, and validation and test are those of the originals, to the item.
@@ -69,7 +69,7 @@ def origins(store: SequenceStore) -> NDArray[np.int8]:
 
     A sequence without items is an original one. Raises InputError if the store is no regenerated one.
     """
-    return _of_sequences(store, ORIGIN, np.zeros(store.n_sequences, np.int8))
+    return _require_regenerated(store).entry_of_sequences(ORIGIN, np.zeros(store.n_sequences, np.int8))
 
 
 def sources(store: SequenceStore) -> Int64:
@@ -77,15 +77,13 @@ def sources(store: SequenceStore) -> Int64:
 
     -1 for a pattern. Raises InputError if the store is no regenerated one.
     """
-    return _of_sequences(store, SOURCE, np.arange(store.n_sequences))
+    return _require_regenerated(store).entry_of_sequences(SOURCE, np.arange(store.n_sequences))
 
 
-def _of_sequences(store: SequenceStore, name: str, result: NDArray[Any]) -> NDArray[Any]:
-    if name not in store.columns:
-        raise InputError(f"The store has no column {name!r}; make one that has with `genpas regenerate`.")
-    some = np.flatnonzero(store.lengths() > 0)
-    result[some] = store.columns[name][store.offsets[some]]
-    return result
+def _require_regenerated(store: SequenceStore) -> SequenceStore:
+    if not store.is_regenerated:
+        raise InputError("This store was not made by `genpas regenerate`: none of its sequences was added.")
+    return store
 
 
 def _distinct(written: Int64) -> tuple[Int64, Int64]:

@@ -59,7 +59,7 @@ def test_columns_become_float_fields_of_their_name():
 
 
 def test_a_regenerated_store_is_refused(tmp_path: Path):
-    columns = {"origin": np.zeros(3, np.int8), "source": np.zeros(3, np.int64)}
+    columns = {"origin": np.zeros(3, np.int8), "origin_row": np.zeros(3, np.int64)}
     regenerated = SequenceStore.from_arrays([1, 2, 3], [0, 3], columns=columns)
     with pytest.raises(InputError, match="genpas regenerate"):
         export_recbole(regenerated, tmp_path, "mine")

@@ -8,8 +8,6 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +20,8 @@ pytest.importorskip("recbole")
 
 import torch
 import torch.distributed as dist
+from checkpointing import CASES, Training, loaded_and_trained_on
+from spawned_ranks import run_ranks
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
@@ -29,12 +29,6 @@ from genpas_plugins.errors import InputError
 from torchrec_ext.checkpointing import manifest
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.checkpointing.safe_metadata import read_safely
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from checkpointing import CASES, Training, loaded_and_trained_on  # noqa: E402 – a script beside this file
-
-sys.path.remove(str(HERE))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,24 +40,7 @@ def _world_of_one() -> Iterator[None]:
 
 def run(world_size: int, directory: Path) -> list[dict[str, Any]]:
     """Run the script on so many ranks and return what each of them wrote."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
-    logs = [directory / f"log{world_size}{rank}" for rank in range(world_size)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(HERE / "checkpointing.py"), str(rank), str(world_size), str(directory)],
-            env=environment,
-            cwd=directory,
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [process.wait(timeout=240) for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert codes == [0] * world_size, "\n".join(log.read_text()[-3000:] for log in logs)
+    run_ranks("checkpointing.py", world_size, directory)
     return [json.loads((directory / f"results{world_size}{rank}.json").read_text()) for rank in range(world_size)]
 
 

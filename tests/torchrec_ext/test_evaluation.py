@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +12,12 @@ import pytest
 pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
 
+import sharded_evaluation as evaluating
 import torch
 import torch.distributed as dist
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins.errors import InputError
@@ -26,19 +25,6 @@ from torchrec_ext import evaluation
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue, evaluate, output_rows, recbole_state, top_items
 from torchrec_ext.shard import dense_parameters, output_layer, own_rows, shard, whole_table, with_output_rows
-
-SCRIPT = Path(__file__).with_name("sharded_evaluation.py")
-
-
-def load_script() -> Any:
-    specification = importlib.util.spec_from_file_location("sharded_evaluation", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["sharded_evaluation"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-evaluating = load_script()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,24 +69,7 @@ def test_one_rank_scores_as_recboles_trainer(case: Any, directory: Path):
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_together_score_as_recboles_trainer_and_rank_as_a_plain_sort(world_size: int, tmp_path: Path):
     evaluating.write_few(tmp_path)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
-    logs = [tmp_path / f"log{rank}" for rank in range(world_size)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(world_size), str(tmp_path)],
-            env=environment,
-            cwd=tmp_path,
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [process.wait(timeout=240) for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert codes == [0] * world_size, "\n".join(log.read_text()[-3000:] for log in logs)
+    run_ranks("sharded_evaluation.py", world_size, tmp_path)
     results = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(world_size)]
     for case in evaluating.cases_of(world_size):
         check_figures(results[0][case.name])

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +10,10 @@ import pytest
 pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
 
+import sharded_training as training
 import torch
 import torch.distributed as dist
+from spawned_ranks import run_ranks
 from torch import nn
 from torch.nn import functional
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
@@ -33,19 +31,6 @@ from torchrec_ext.shard import (
     with_output_rows,
 )
 
-SCRIPT = Path(__file__).with_name("sharded_training.py")
-
-
-def load_script() -> Any:
-    specification = importlib.util.spec_from_file_location("sharded_training", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["sharded_training"] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
-
-
-training = load_script()
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _world_of_one() -> Iterator[None]:
@@ -57,25 +42,7 @@ def _world_of_one() -> Iterator[None]:
 @pytest.fixture(scope="module", params=[2, 3])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     world_size, directory = request.param, tmp_path_factory.mktemp("world")
-    root = str(SCRIPT.parents[2])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    logs = [directory / f"log{rank}" for rank in range(world_size)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(world_size), str(directory)],
-            env=environment,
-            cwd=directory,
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [process.wait(timeout=240) for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert codes == [0] * world_size, "\n".join(log.read_text()[-3000:] for log in logs)
+    run_ranks("sharded_training.py", world_size, directory)
     return world_size, directory
 
 

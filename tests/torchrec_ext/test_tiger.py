@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +16,10 @@ pytest.importorskip("recbole")
 pytest.importorskip("transformers")
 pytest.importorskip("faiss")
 
+import sharded_tiger as tiger
 import torch
 import torch.distributed as dist
+from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins.errors import InputError
@@ -30,19 +29,6 @@ from torchrec_ext.stage import genpas_stage
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import set_table_rate
 from torchrec_ext.tiger import with_tokens
-
-SCRIPT = Path(__file__).with_name("sharded_tiger.py")
-
-
-def load_script() -> Any:
-    specification = importlib.util.spec_from_file_location("sharded_tiger", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["sharded_tiger"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-tiger = load_script()
 
 
 @pytest.fixture(scope="module")
@@ -64,24 +50,7 @@ def data(_world_of_one: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.mark.distributed
 def test_ranks_together_are_the_unsharded_tiger(tmp_path: Path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
-    logs = [tmp_path / f"log{rank}" for rank in range(2)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), "2", str(tmp_path)],
-            env=environment,
-            cwd=tmp_path,
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [process.wait(timeout=240) for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert codes == [0, 0], "\n".join(log.read_text()[-3000:] for log in logs)
+    run_ranks("sharded_tiger.py", 2, tmp_path)
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     for case in tiger.CASES:
         result = first[case.name]

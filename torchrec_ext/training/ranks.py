@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
+import typer
 
 from genpas_plugins.errors import InputError
 
@@ -99,7 +99,7 @@ class Ranks:
     def say(self, message: str) -> None:
         """Print a line on stderr, on rank 0 alone."""
         if self.rank == 0:
-            print(message, file=sys.stderr, flush=True)
+            typer.echo(message, err=True)
 
     def has_said(self, message: str) -> None:
         """Print a message that every rank has, once: by rank 0, or by this rank if the others do not have it."""
@@ -109,7 +109,7 @@ class Ranks:
             dist.monitored_barrier(self.control, timeout=timedelta(seconds=10))
         except RuntimeError:
             if self.rank:
-                print(message, file=sys.stderr, flush=True)
+                typer.echo(message, err=True)
 
 
 def place(environment: Mapping[str, str]) -> tuple[int, int, int]:

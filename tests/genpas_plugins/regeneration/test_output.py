@@ -107,7 +107,7 @@ def test_every_strategy_draws_from_all_and_no_held_out_item(store, strategy):
 
 
 def test_a_store_that_is_no_regenerated_one(store):
-    with pytest.raises(InputError, match="no column 'origin'"):
+    with pytest.raises(InputError, match="not made by `genpas regenerate`"):
         origins(store)
 
 
