@@ -7,6 +7,7 @@ epoch; neither pairs nor order are ever stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,19 +46,23 @@ class PairNumbering:
     @classmethod
     def of(cls, view: SequenceView, strategy: str) -> PairNumbering:
         """Return the numbering of the pairs of `strategy` over `view`. Raises InputError beyond 2⁶¹ pairs."""
-        groups = view.groups
-        length = groups.length
         # In Python's integers: the number of windows of a long sequence may not fit into 64 bits.
         per_sequence = [
             {"last_target": 1, "multi_target": n - 1, "slide_window": n * (n - 1) // 2}[strategy]
-            for n in length.tolist()
+            for n in view.groups.length.tolist()
         ]
+        return cls.with_counts(view, strategy, per_sequence)
+
+    @classmethod
+    def with_counts(cls, view: SequenceView, strategy: str, per_sequence: Sequence[int]) -> PairNumbering:
+        """Return a numbering of so many pairs in a sequence of each length group, otherwise as `of`."""
+        groups = view.groups
         total = sum(m * count for m, count in zip(per_sequence, groups.size.tolist(), strict=True))
         if total > permutation.LARGEST:
             raise InputError(f"{strategy} has {total} pairs on this data; an enumerated epoch holds at most 2**61.")
         counts = np.array(per_sequence, np.int64)
         ends = np.cumsum(counts * groups.size)
-        return cls(strategy, ends, counts, length, groups.first, view.index.order)
+        return cls(strategy, ends, counts, groups.length, groups.first, view.index.order)
 
     @property
     def total(self) -> int:
@@ -108,19 +113,27 @@ class PairEnumeration:
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
         index = check_indices(indices, self.pairs_per_epoch)
-        enumerate_ = implementation(enumerate_pairs, self.backend)
-        passes_before, skipped = divmod(check_epoch(epoch) * self.pairs_per_epoch, self.n_pairs)
-        place = index + skipped
-        if not len(place) or place.max() < self.n_pairs:
-            return enumerate_(self.numbering, permutation.round_keys(self.seed, passes_before), place)
-        passes, place = np.divmod(place, self.n_pairs)
-        pairs = Pairs(*(np.empty(len(place), np.int64) for _ in range(3)))
-        for number in np.unique(passes):
-            keys = permutation.round_keys(self.seed, passes_before + int(number))
-            of_pass = np.flatnonzero(passes == number)
-            for whole, part in zip(pairs, enumerate_(self.numbering, keys, place[of_pass]), strict=True):
-                whole[of_pass] = part
-        return pairs
+        return pairs_in_passes(
+            self.numbering, self.seed, check_epoch(epoch) * self.pairs_per_epoch, index, self.backend
+        )
+
+
+def pairs_in_passes(numbering: PairNumbering, seed: int, first: int, indices: Int64, backend: str) -> Pairs:
+    """Return pairs `first` + indices of the endless row of passes; `first` may be beyond 64 bits."""
+    enumerate_ = implementation(enumerate_pairs, backend)
+    total = numbering.total
+    passes_before, skipped = divmod(first, total)
+    place = indices + skipped
+    if not len(place) or place.max() < total:
+        return enumerate_(numbering, permutation.round_keys(seed, passes_before), place)
+    passes, place = np.divmod(place, total)
+    pairs = Pairs(*(np.empty(len(place), np.int64) for _ in range(3)))
+    for number in np.unique(passes):
+        keys = permutation.round_keys(seed, passes_before + int(number))
+        of_pass = np.flatnonzero(passes == number)
+        for whole, part in zip(pairs, enumerate_(numbering, keys, place[of_pass]), strict=True):
+            whole[of_pass] = part
+    return pairs
 
 
 def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> Pairs:
