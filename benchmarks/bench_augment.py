@@ -1,60 +1,103 @@
-"""Measure the augmentations: pairs a second, drawn, changed and padded, beside the plain stream's.
+"""Measure the input operators: pairs drawn, gathered, changed and padded, beside pairs drawn and gathered.
 
-    python -m benchmarks.bench_augment --data-dir DIR       on DIR/beauty/interactions.parquet
-    python -m benchmarks.bench_augment                      on a synthetic store
+    python -m benchmarks.bench_augment                     on synthetic data of Beauty's size
+    python -m benchmarks.bench_augment --data-dir DIR      on DIR/beauty/interactions.parquet
+    python -m benchmarks.bench_augment --quick             a smoke test on toy sizes
 
-Prints a table; the goal is at most twice the plain stream's time. Time is the processor's, one thread, batches of
-4096, histories of at most 50 items.
+A whole run writes benchmarks/results/augment.json and augment.md, a quick one outputs/benchmarks/.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 
-from benchmarks.sampler import BATCH, MAX_LENGTH
-from benchmarks.session import DataDir
+from benchmarks import timing
+from benchmarks.goals import Goal
+from benchmarks.jobs import Job
+from benchmarks.report import Grid, goals_grid
+from benchmarks.sampler import BATCH, BEAUTY, MAX_LENGTH
+from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
 from genpas_plugins import PairStream, SamplingPolicy, SequenceStore, gather_padded, pair_stream
 from genpas_plugins.augment import OPERATORS, AugmentedStream, augmented
 from genpas_plugins.backend import BACKENDS
 
+SECTION = "operators"
+PLAIN = "plain"
+RATE = 0.3
+PROBABILITIES = (1.0, 0.5)
+BOUND = 2.0
 
-def main(
-    data_dir: DataDir = None,
-    rate: Annotated[float, typer.Option(help="Of every operator.")] = 0.3,
-    batches: Annotated[int, typer.Option(help="In one repeat.")] = 30,
-    repeats: Annotated[int, typer.Option(help="Of which the median counts.")] = 7,
-) -> None:
-    """Measure every operator with both backends."""
-    print("| backend | operator | probability | M pairs/s | times the plain stream's time |\n|---|---|---|---|---|")
-    with TemporaryDirectory() as folder:
-        store = _store(Path(folder) / "store", data_dir)
-        for backend in BACKENDS:
-            seconds = measure(store, backend, rate, batches, repeats)
-            plain = seconds["plain", 1.0]
-            for (name, probability), own in seconds.items():
-                rate_of = batches * BATCH / own / 1e6
-                print(f"| {backend} | {name} | {probability} | {rate_of:.2f} | {own / plain:.2f} |")
+_LIKE_BEAUTY, _TOY = (22_363, 12_101), (400, 200)
+"""Users and items."""
 
 
-def measure(
-    store: SequenceStore, backend: str, rate: float, batches: int, repeats: int
-) -> dict[tuple[str, float], float]:
-    """Return the seconds of `batches` batches for the plain stream, which is first, and every operator."""
-    view = store.leave_last_out().train
-    stream = pair_stream(view, SamplingPolicy.named("multi_target"), seed=7, backend=backend)
-    loops = {("plain", 1.0): lambda step: _plain(store, stream, step)}
+def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
+    """Measure every operator with both backends, one thread, and hold it against the plain stream."""
+    beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
+    skipped = []
+    if beauty is None or not beauty.is_file():
+        skipped.append(f"Synthetic data stand in for Beauty: give its folder with --data-dir or ${DATA_DIR}.")
+        beauty = None
+    users, items = _TOY if quick else _LIKE_BEAUTY
+    BENCHMARK.run(
+        lambda folder: plan(folder, users, items, beauty, quick),
+        results or (SCRATCH if quick else COMMITTED),
+        command=BENCHMARK.command(quick=quick, data_dir=beauty is not None),
+        quick=quick,
+        data={
+            "store": "Amazon Beauty, 5-core"
+            if beauty
+            else f"{users:,} users of 5 items and more, 9 on average; {items:,} items",
+            "stream": f"multi_target, batches of {BATCH}, histories of at most {MAX_LENGTH} items",
+            "operators": f"rate {RATE}",
+        },
+        skipped=skipped,
+        scratch=scratch,
+    )
+
+
+def plan(folder: Path, users: int, items: int, beauty: Path | None, quick: bool) -> Iterator[Job]:
+    """Yield the jobs: the store, then one process for each backend."""
+    path, name = folder / "store", BEAUTY if beauty else "synthetic"
+    if beauty:
+        yield Job("data", {"make": name}, "sampler", "read_store", {"path": path, "source": beauty}, recorded=False)
+    else:
+        shape = {"path": path, "users": users, "items": items}
+        yield Job("data", {"make": name}, "bench_augment", "make_store", shape, recorded=False)
+    batches, repeats = (1, 1) if quick else (30, 15)
+    for backend in BACKENDS:
+        arguments = {"path": path, "backend": backend, "batches": batches, "repeats": repeats}
+        yield Job(SECTION, {"store": name, "backend": backend}, "bench_augment", "measure", arguments)
+
+
+def make_store(path: str, users: int, items: int) -> dict[str, Any]:
+    """Make a store with short histories, as Beauty's are: 5 items and more, 9 on average."""
+    random = np.random.default_rng(7)
+    lengths = 4 + random.geometric(0.2, users)
+    values = random.integers(1, items, lengths.sum(), endpoint=True)
+    SequenceStore.from_arrays(values, np.cumsum([0, *lengths]), n_items=items).save(path)
+    return {}
+
+
+def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, Any]:
+    """Return the processor seconds a batch of the plain stream and of every operator, taking turns.
+
+    loops : [{"operator", "probability", "cpu"}], the plain stream first; "cpu" is a spread
+    """
+    store = SequenceStore.open(path)
+    stream = pair_stream(store.leave_last_out().train, SamplingPolicy.named("multi_target"), seed=7, backend=backend)
+    loops: dict[tuple[str, float], Callable[[int], None]] = {(PLAIN, 1.0): lambda step: _plain(store, stream, step)}
     for name, operator in OPERATORS.items():
-        for probability in (1.0, 0.5):
-            changed = augmented(stream, [operator(rate, probability)])
+        for probability in PROBABILITIES:
+            changed = augmented(stream, [operator(RATE, probability)])
             assert isinstance(changed, AugmentedStream)
-            loops[name, probability] = lambda step, changed=changed: _augmented(store, changed, step)
+            loops[name, probability] = lambda step, changed=changed: _augmented(store, changed, step)  # type: ignore[misc]
     seen: dict[tuple[str, float], list[float]] = {key: [] for key in loops}
     for repeat in range(repeats + 1):
         for key, loop in loops.items():
@@ -62,8 +105,13 @@ def measure(
             for number in range(batches):
                 loop(number)
             if repeat:
-                seen[key].append(time.process_time() - begin)
-    return {key: statistics.median(values) for key, values in seen.items()}
+                seen[key].append((time.process_time() - begin) / batches)
+    return {
+        "loops": [
+            {"operator": name, "probability": probability, "cpu": timing.spread(values)}
+            for (name, probability), values in seen.items()
+        ]
+    }
 
 
 def _indices(stream: PairStream, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -83,18 +131,47 @@ def _augmented(store: SequenceStore, stream: AugmentedStream, step: int) -> None
     histories.padded(histories.items, MAX_LENGTH, stream.backend)
 
 
-def _store(path: Path, data_dir: Path | None) -> SequenceStore:
-    if data_dir is not None:
-        from genpas_plugins.readers import build_store
+def goals(sections: Sections) -> list[Goal]:
+    """Hold each operator, at its slower probability, against twice the plain stream's time, fastest repeats both."""
+    found = []
+    for record in sections.get(SECTION, []):
+        worst: dict[str, float] = {}
+        for loop in record["loops"][1:]:
+            times = loop["cpu"]["min"] / record["loops"][0]["cpu"]["min"]
+            worst[loop["operator"]] = max(worst.get(loop["operator"], 0), times)
+        found += [
+            Goal(
+                SECTION,
+                f"{record['store']}, {record['backend']}: {name} beside the plain stream",
+                times,
+                BOUND,
+                False,
+                "×",
+            )
+            for name, times in worst.items()
+        ]
+    return found
 
-        build_store(
-            data_dir / "beauty" / "interactions.parquet", path, user="user_id", item="item_id", order="position"
-        )
-        return SequenceStore.open(path)
-    rng = np.random.default_rng(7)
-    lengths = 5 + rng.geometric(0.25, 20_000)
-    return SequenceStore.from_arrays(rng.integers(1, 10_000, lengths.sum()), np.cumsum([0, *lengths]))
 
+def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
+    """Return the table of all loops, and the one of the goals."""
+    rows = [
+        [
+            record["backend"],
+            loop["operator"],
+            f"{loop['probability']:g}",
+            timing.text(loop["cpu"], 3, 1e-3),
+            f"{BATCH / loop['cpu']['median'] / 1e6:.2f}",
+            f"{loop['cpu']['min'] / record['loops'][0]['cpu']['min']:.2f}",
+        ]
+        for record in sections.get(SECTION, [])
+        for loop in record["loops"]
+    ]
+    head = ["backend", "operator", "probability", "ms a batch", "M pairs/s", "× plain (fastest repeats)"]
+    return [Grid("Operators: processor time, batches of 4096", head, rows), goals_grid(goals)]
+
+
+BENCHMARK = Benchmark("augment", "benchmarks.bench_augment", "Input operators: what they cost", 1, goals, tables)
 
 if __name__ == "__main__":
     typer.run(main)

@@ -1,9 +1,10 @@
 """The `mixing:` key in RecBole's configuration: BASRec around the training loss of a sequential model.
 
-It stands beside the `genpas` key or alone. A model takes part as it is if its `forward(item_seq, item_seq_len)` embeds
-the history with `item_embedding` and returns the vector that its CE or BPR loss multiplies with item embeddings:
-SASRec, GRU4Rec, FMLPRec and others. Nothing is stored in the model; prediction, evaluation and checkpoints stay as
-they are. RecBole's early stopping counts from the second stage on; the best epoch may be one of the first stage.
+It stands beside the `genpas` key or alone; flat keys, `mixing_method` and others, mean the same. A model takes part as
+it is if its `forward(item_seq, item_seq_len)` embeds the history with `item_embedding` and returns the vector that its
+CE or BPR loss multiplies with item embeddings: SASRec, GRU4Rec, FMLPRec and others. Nothing is stored in the model;
+prediction, evaluation and checkpoints stay as they are. RecBole's early stopping counts from the second stage on; the
+best epoch may be one of the first stage.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
 from genpas_plugins.mixing.draws import generator
 from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
 from genpas_plugins.mixing.mixture import mix
-from genpas_plugins.mixing.settings import SECTION, MixingConfig
+from genpas_plugins.mixing.settings import PREFIX, SECTION, MixingConfig
 from recbole_ext.configuration import where_set
 
 _TOLERANCE = 0.01
@@ -69,15 +70,18 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
     Raises InputError for a wrong section and for a model that cannot be trained with it.
     """
     final = config.final_config_dict
+    ours = [key for key in final if key == SECTION or str(key).startswith(PREFIX)]
     for key in final:
-        if key != SECTION and difflib.get_close_matches(str(key).lower(), [SECTION], cutoff=0.82):
+        words = {str(key).lower(), str(key).lower().split("_")[0]}
+        if key not in ours and any(difflib.get_close_matches(word, [SECTION], cutoff=0.82) for word in words):
             raise InputError(
                 f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
             )
-    if SECTION not in final:
+    if not ours:
         return
-    place = where_set(config, config_files, [SECTION])
-    section = MixingConfig.from_mapping(final[SECTION], place)
+    place = where_set(config, config_files, ours)
+    section = MixingConfig.from_config(final, place)
+    assert section is not None
     model = config.model
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not _reads_histories(config.model_class):
         raise InputError(

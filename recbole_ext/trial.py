@@ -33,23 +33,21 @@ def train(
     config_files: Sequence[str | Path] = (),
     on_epoch: OnEpoch | None = None,
     test: bool = False,
+    criterion: str = CRITERION,
 ) -> dict[str, Any]:
     """Train one model under the settings' `genpas` key and return how it went.
 
     settings     : RecBole settings; they win over `config_files`
-    on_epoch     : called as on_epoch(epoch from 0, validation NDCG@10) after every validation; may raise to end the run
+    on_epoch     : called as on_epoch(epoch from 0, validation figure) after every validation; may raise to end the run
     test         : whether to look at the test set, once, with the weights of the best validation epoch
+    criterion    : what validation is by, as NDCG@10; a metric of which more is better
 
-    Returns trained_on, pairs_seen, seconds, curve (pairs, seconds and validation NDCG@10 of every epoch), score (the
+    Returns trained_on, pairs_seen, seconds, curve (pairs, seconds and the criterion of every validation), score (the
     best of them), epochs, checkpoint (the file with those weights) and, if asked for, test. Raises InputError for a
-    configuration that cannot be used or whose criterion of validation is not NDCG@10.
+    configuration that cannot be used or that validates by something else than the criterion.
     """
     config = Config(model, dataset, config_file_list=[str(file) for file in config_files], config_dict=dict(settings))
-    if str(config["valid_metric"]).upper() != CRITERION or not _measured(config):
-        raise InputError(
-            f"Validation is by {CRITERION}, but valid_metric is {config['valid_metric']!r}, metrics are "
-            f"{config['metrics']!r} and topk is {config['topk']!r}; leave valid_metric out, keep NDCG and 10."
-        )
+    check_criterion(config, criterion)
     init_seed(config["seed"], config["reproducibility"])
     with warnings.catch_warnings():
         # A second run's log file is opened and dropped at once: logging keeps the handlers of the first.
@@ -61,11 +59,12 @@ def train(
     network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     curve: list[dict[str, float]] = []
+    figure = f"validation_{criterion.lower()}"
     started = time.perf_counter()
 
     def record(epoch: int, score: float) -> None:
         pairs = (epoch + 1) * train_data.stream.pairs_per_epoch
-        curve.append({"pairs": pairs, "seconds": time.perf_counter() - started, "validation_ndcg@10": float(score)})
+        curve.append({"pairs": pairs, "seconds": time.perf_counter() - started, figure: float(score)})
         if on_epoch is not None:
             on_epoch(epoch, float(score))
 
@@ -77,7 +76,7 @@ def train(
         "pairs_seen": curve[-1]["pairs"],
         "seconds": time.perf_counter() - started,
         "curve": curve,
-        "score": max(point["validation_ndcg@10"] for point in curve),
+        "score": max(point[figure] for point in curve),
         "epochs": len(curve),
         "checkpoint": str(Path(trainer.saved_model_file).resolve()),
     }
@@ -96,11 +95,18 @@ def evaluate_checkpoint(file: str | Path) -> dict[str, float]:
     return _plain(trainer.evaluate(test_data, load_best_model=False))
 
 
-def _measured(config: Any) -> bool:
+def check_criterion(config: Any, criterion: str) -> None:
+    """Raise InputError unless a RecBole Config validates by `criterion`, as NDCG@10, and measures it."""
+    metric, _, k = criterion.upper().partition("@")
     topk = config["topk"]
-    return "NDCG" in (str(name).upper() for name in config["metrics"]) and 10 in (  # noqa: PLR2004 – as CRITERION says
+    measured = metric in (str(name).upper() for name in config["metrics"]) and int(k) in (
         topk if isinstance(topk, list) else [topk]
     )
+    if str(config["valid_metric"]).upper() != criterion.upper() or not measured:
+        raise InputError(
+            f"Validation is by {criterion}, but valid_metric is {config['valid_metric']!r}, metrics are "
+            f"{config['metrics']!r} and topk is {topk!r}; leave valid_metric out, keep {metric} and {k}."
+        )
 
 
 def _plain(figures: Mapping[str, Any]) -> dict[str, float]:

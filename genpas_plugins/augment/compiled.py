@@ -27,19 +27,42 @@ def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int6
     return words
 
 
-def choose_numbers(words: UInt32, first: Int64, lengths: Int64, counts: Int64) -> Int64:
-    """Twin of `genpas_plugins.augment.draws.choose_numbers`."""
-    chosen = np.empty(len(words), np.int64)
-    _choose_numbers(words, first, lengths, counts, np.empty(int(lengths.max(initial=0)), np.int64), chosen)
-    return chosen
+def drawn_numbers(
+    seed: int, epoch: int, block: int, indices: Int64, first: Int64, lengths: Int64, counts: Int64, each: int
+) -> tuple[Int64, UInt32]:
+    """Twin of `genpas_plugins.augment.draws.drawn_numbers`."""
+    total, longest = int(counts.sum()), int(lengths.max(initial=0))
+    chosen, further = np.empty(total, np.int64), np.empty(total if each > 1 else 0, np.uint32)
+    # What one pair needs: its words and its numbers.
+    words, numbers = np.empty(each * longest, np.uint32), np.empty(longest, np.int64)
+    _drawn_numbers(
+        np.uint64(seed), np.uint32(epoch), np.int64(block), indices, first, lengths, counts, words, numbers,
+        chosen, further,
+    )  # fmt: skip
+    return chosen, further
 
 
-def repeated(column: Column, copies: NDArray[np.int8]) -> tuple[Column, Int64]:
+def repeated(column: Column, copies: NDArray[np.int8], offsets: Int64) -> tuple[Column, Int64]:
     """Twin of `genpas_plugins.augment.histories.repeated`; copies are 0, 1 or 2."""
-    begin = np.empty(len(column) + 1, np.int64)
+    moved = np.zeros(len(offsets), np.int64)
     result = np.empty(2 * len(column) + 2, column.dtype)
-    _repeated(column, copies, begin, result)
-    return result[: begin[-1]], begin
+    _repeated(column, copies, offsets, moved, result)
+    return result[: moved[-1]], moved
+
+
+def interleaved(column: Column, new: Column, offsets: Int64) -> tuple[Column, Int64]:
+    """Twin of `genpas_plugins.augment.histories.interleaved`."""
+    moved = np.zeros(len(offsets), np.int64)
+    result = np.empty(2 * len(column) + 2, column.dtype)
+    _interleaved(column, new, offsets, moved, result)
+    return result[: moved[-1]], moved
+
+
+def ends(column: Column, offsets: Int64, shorter: Int64) -> Column:
+    """Twin of `genpas_plugins.augment.histories.ends`."""
+    result = np.empty(shorter[-1], column.dtype)
+    _ends(column, offsets, shorter, result)
+    return result
 
 
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> NDArray[np.int8]:
@@ -75,27 +98,73 @@ def _jagged_words(seed: Any, epoch: Any, block: Any, indices: Any, counts: Any, 
 
 
 @_compiled
-def _choose_numbers(words: Any, first: Any, lengths: Any, counts: Any, numbers: Any, chosen: Any) -> None:
+def _drawn_numbers(
+    seed: Any,
+    epoch: Any,
+    block: Any,
+    indices: Any,
+    first: Any,
+    lengths: Any,
+    counts: Any,
+    words: Any,
+    numbers: Any,
+    chosen: Any,
+    further: Any,
+) -> None:
+    key0, key1 = uint32(seed), uint32(seed >> uint64(32))
+    each = 2 if len(further) else 1
     out = 0
     for i in range(len(counts)):
+        if counts[i] == 0:
+            continue
+        _fill(words, 0, each * counts[i], indices[i], epoch, block, key0, key1)
         for j in range(lengths[i]):
             numbers[j] = first[i] + j
         for step in range(counts[i]):
-            other = step + np.int64((uint64(words[out]) * uint64(lengths[i] - step)) >> uint64(32))
+            other = step + np.int64((uint64(words[each * step]) * uint64(lengths[i] - step)) >> uint64(32))
             chosen[out] = numbers[other]
             numbers[other] = numbers[step]
+            if each > 1:
+                further[out] = words[each * step + 1]
             out += 1
 
 
 @_compiled
-def _repeated(column: Any, copies: Any, begin: Any, result: Any) -> None:
+def _repeated(column: Any, copies: Any, offsets: Any, moved: Any, result: Any) -> None:
     out = 0
-    for i in range(len(column)):
-        begin[i] = out
-        # Both places are written without asking which of them will count: no branch to guess wrong.
-        result[out] = result[out + 1] = column[i]
-        out += copies[i]
-    begin[len(column)] = out
+    for i in range(len(offsets) - 1):
+        for j in range(offsets[i], offsets[i + 1]):
+            # Both places are written without asking which of them will count: no branch to guess wrong.
+            result[out] = result[out + 1] = column[j]
+            out += copies[j]
+        moved[i + 1] = out
+
+
+@_compiled
+def _interleaved(column: Any, new: Any, offsets: Any, moved: Any, result: Any) -> None:
+    out = 0
+    for i in range(len(offsets) - 1):
+        for j in range(offsets[i], offsets[i + 1]):
+            # As above: the new item is written anyway, and written over where there is none.
+            result[out] = new[j]
+            out += new[j] != 0
+            result[out] = column[j]
+            out += 1
+        moved[i + 1] = out
+
+
+@_compiled
+def _ends(column: Any, offsets: Any, shorter: Any, result: Any) -> None:
+    done, begin = 0, 0
+    for i in range(len(offsets) - 1):
+        surplus = offsets[i + 1] - offsets[i] - (shorter[i + 1] - shorter[i])
+        if surplus:
+            # What stands between two cuts is copied in one go.
+            for j in range(shorter[i] - done):
+                result[done + j] = column[begin + j]
+            done, begin = shorter[i], offsets[i] + surplus
+    for j in range(len(result) - done):
+        result[done + j] = column[begin + j]
 
 
 @_compiled

@@ -24,5 +24,5 @@ class Delete(Operator):
         """Return the shorter histories, the rest of their items in order."""
         counts = np.minimum(self.affected(histories, draws), histories.lengths - 1)
         copies = np.ones(len(histories.items), np.int8)
-        copies[choose(histories, draws, counts)[1]] = 0
-        return histories.repeat(copies, draws.backend)[0]
+        copies[choose(histories, draws, counts)] = 0
+        return histories.repeat(copies, draws.backend)

@@ -3,8 +3,8 @@
 Blocks of the random stream (see `genpas_plugins.random_stream`) from `first` on, BLOCKS of them an operator:
 
     0               two numbers of the pair: whether the operator is applied, and where
-    1 …             one word for each item of the history, or for each that is chosen
-    BLOCKS / 2 …    one word for each new item
+    1 …             one word for each item of the history, or for each that is chosen; or two for each that is chosen,
+                    the second for the new item that comes there
 """
 
 from __future__ import annotations
@@ -27,19 +27,15 @@ FIRST = 2
 BLOCKS = 1 << 24
 OPERATORS_AT_MOST = 64
 MAX_LENGTH = 1 << 24
-"""So many words has each half of an operator's blocks room for."""
+"""An operator's blocks have room for two words an item of so many."""
 
-_NEW_ITEMS = BLOCKS // 2
 _WORDS = 4  # in a block
 _MODULE = "genpas_plugins.augment.compiled"
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Random numbers for operator `number` of a list and the pairs `indices`, int64 [n], of an epoch.
-
-    `rows` in the methods are int64 [m], which of the n pairs are meant.
-    """
+    """Random numbers for operator `number` of a list and the pairs `indices`, int64 [n], of an epoch."""
 
     seed: int
     epoch: int
@@ -55,29 +51,33 @@ class Draws:
     @cached_property
     def of_pairs(self) -> tuple[Float64, Float64]:
         """Two uniform numbers for every pair, float64 [n] each."""
-        words = self._words(0, np.arange(len(self.indices)), np.full(len(self.indices), _WORDS)).reshape(-1, _WORDS).T
+        words = self._words(0, np.full(len(self.indices), _WORDS)).reshape(-1, _WORDS).T
         return uniform(words[0], words[1]), uniform(words[2], words[3])
 
     def of_items(self, counts: Int64) -> UInt32:
         """Return a random word for each of the `counts`, int64 [n], items of every pair."""
-        return self._words(1, np.arange(len(counts)), counts)
+        return self._words(1, counts)
 
-    def of_new_items(self, rows: Int64, counts: Int64) -> UInt32:
-        """Return a random word for each of the `counts`, int64 [m], new items of these pairs."""
-        return self._words(_NEW_ITEMS, rows, counts)
-
-    def choose(self, rows: Int64, first: Int64, lengths: Int64, counts: Int64) -> Int64:
+    def choose(self, first: Int64, lengths: Int64, counts: Int64) -> Int64:
         """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1: uniformly, each at most once.
 
         They come in random order; with counts = lengths they are a shuffle. int64 [Σ counts]. A choice among l takes
         one word, so chances differ from 1 / l by less than 2⁻³².
         """
-        choose = implementation(choose_numbers, self.backend, _MODULE)
-        return choose(self._words(1, rows, counts), first, lengths, counts)
+        return self._choose(first, lengths, counts, 1)[0]
 
-    def _words(self, block: int, rows: Int64, counts: Int64) -> UInt32:
+    def choose_with_words(self, first: Int64, lengths: Int64, counts: Int64) -> tuple[Int64, UInt32]:
+        """Choose as `choose` does, by other words, and return a further word for each number chosen."""
+        # From the same blocks: with blocks of their own, most histories would need twice as many.
+        return self._choose(first, lengths, counts, 2)
+
+    def _choose(self, first: Int64, lengths: Int64, counts: Int64, each: int) -> tuple[Int64, UInt32]:
+        choose = implementation(drawn_numbers, self.backend, _MODULE)
+        return choose(self.seed, self.epoch, self.first + 1, self.indices, first, lengths, counts, each)
+
+    def _words(self, block: int, counts: Int64) -> UInt32:
         words = implementation(jagged_words, self.backend, _MODULE)
-        return words(self.seed, self.epoch, self.first + block, self.indices[rows], counts)
+        return words(self.seed, self.epoch, self.first + block, self.indices, counts)
 
 
 def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int64) -> UInt32:
@@ -89,8 +89,21 @@ def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int6
     return words[spans(_WORDS * bounds(blocks)[:-1], counts)]
 
 
+def drawn_numbers(  # noqa: PLR0917 – as its twin
+    seed: int, epoch: int, block: int, indices: Int64, first: Int64, lengths: Int64, counts: Int64, each: int
+) -> tuple[Int64, UInt32]:
+    """Return what `Draws.choose` does, and the second of each number's words if it has two; int64, uint32 [Σ counts].
+
+    each : how many words a number has, 1 or 2, one number after another from `block` on
+    """
+    rows = np.flatnonzero(counts)
+    counts = counts[rows]
+    words = jagged_words(seed, epoch, block, indices[rows], each * counts)
+    return choose_numbers(words[::each], first[rows], lengths[rows], counts), words[1::each]
+
+
 def choose_numbers(words: UInt32, first: Int64, lengths: Int64, counts: Int64) -> Int64:
-    """Return what `Draws.choose` does, by the first steps of a Fisher–Yates shuffle; words are uint32 [Σ counts].
+    """Choose counts[i] > 0 numbers of each row, by the first steps of a Fisher–Yates shuffle; words are [Σ counts].
 
     Step t swaps place t with one of the places from t on; all pairs make step t together.
     """

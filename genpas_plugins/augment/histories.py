@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.backend import implementation
-from genpas_plugins.gather import fill_jagged, fill_padded
+from genpas_plugins.gather import fill_padded
+
+_MODULE = "genpas_plugins.augment.compiled"
 
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]
@@ -36,30 +38,59 @@ class Histories(NamedTuple):
         """Return histories made of the items at `places`, int64 [M], cut up by `offsets`, int64 [n + 1]."""
         return Histories(self.items[places], offsets, None if self.rows is None else self.rows[places])
 
-    def repeat(self, copies: NDArray[np.int8], backend: str) -> tuple[Histories, Int64]:
-        """Return the histories with each item copies[i] times, 0 to 2, int8 [N], and where each item now begins."""
-        repeat = implementation(repeated, backend, "genpas_plugins.augment.compiled")
-        items, begin = repeat(self.items, copies)
-        rows = None if self.rows is None else repeat(self.rows, copies)[0]
-        return Histories(items, begin[self.offsets], rows), begin
+    def repeat(self, copies: NDArray[np.int8], backend: str) -> Histories:
+        """Return the histories with each item copies[i] times, 0 to 2, int8 [N]."""
+        repeat = implementation(repeated, backend, _MODULE)
+        items, offsets = repeat(self.items, copies, self.offsets)
+        return Histories(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
+
+    def insert(self, new: Column, backend: str) -> Histories:
+        """Return the histories with item new[i] before each item i, [N] of the type of `items`; 0 for none."""
+        items, offsets = implementation(interleaved, backend, _MODULE)(self.items, new, self.offsets)
+        if self.rows is None:
+            return Histories(items, offsets)
+        copies = np.where(new != 0, np.int8(2), np.int8(1))
+        rows, _ = implementation(repeated, backend, _MODULE)(self.rows, copies, self.offsets)
+        return Histories(items, offsets, rows)
 
     def last(self, max_length: int, backend: str) -> Histories:
         """Return the histories cut to their last `max_length` items."""
         lengths = self.lengths
         if lengths.max(initial=0) <= max_length:
             return self
-        offsets, cut = bounds(np.minimum(lengths, max_length)), implementation(fill_jagged, backend)
-        rows = None if self.rows is None else cut(self.rows, self.offsets[1:], offsets)
-        return Histories(cut(self.items, self.offsets[1:], offsets), offsets, rows)
+        offsets, cut = bounds(np.minimum(lengths, max_length)), implementation(ends, backend, _MODULE)
+        rows = None if self.rows is None else cut(self.rows, self.offsets, offsets)
+        return Histories(cut(self.items, self.offsets, offsets), offsets, rows)
 
     def padded(self, column: Column, width: int, backend: str = "numpy") -> Column:
         """Return entries of the histories, [N, …] such as `items` or `column[rows]`, as [n, width, …] filled with 0."""
         return implementation(fill_padded, backend)(column, self.offsets[1:], self.lengths, width)
 
 
-def repeated(column: Column, copies: NDArray[np.int8]) -> tuple[Column, Int64]:
-    """Return column[i] copies[i] times, 0 to 2, one i after another, and where each begins, int64 [N + 1]."""
-    return np.repeat(column, copies), bounds(copies)
+def repeated(column: Column, copies: NDArray[np.int8], offsets: Int64) -> tuple[Column, Int64]:
+    """Return column[i] copies[i] times, 0 to 2, one i after another, and where the stretches of `offsets` are then."""
+    return np.repeat(column, copies), bounds(copies)[offsets]
+
+
+def interleaved(column: Column, new: Column, offsets: Int64) -> tuple[Column, Int64]:
+    """Return new[i], unless it is 0, and column[i], one i after another, and where the stretches of `offsets` are."""
+    place = np.flatnonzero(new)
+    begin = np.arange(len(column) + 1)
+    begin[1:] += np.cumsum(new != 0)
+    result = np.empty(len(column) + len(place), column.dtype)
+    result[begin[1:] - 1] = column
+    result[begin[place]] = new[place]
+    return result, begin[offsets]
+
+
+def ends(column: Column, offsets: Int64, shorter: Int64) -> Column:
+    """Return the ends of the stretches of `offsets`, [n + 1]: as much of each as `shorter`, [n + 1], has room for.
+
+    Few stretches are too long as a rule, so what goes is looked for, not what stays.
+    """
+    surplus = np.diff(offsets) - np.diff(shorter)
+    cut = np.flatnonzero(surplus)
+    return np.delete(column, spans(offsets[cut], surplus[cut]))
 
 
 def bounds(lengths: NDArray[np.integer[Any]]) -> Int64:

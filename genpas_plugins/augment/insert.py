@@ -8,7 +8,7 @@ import numpy as np
 
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import Histories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose, new_items
+from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new_items
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,7 @@ class Insert(Operator):
 
     def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
         """Return the longer histories, not yet cut."""
-        counts = self.affected(histories, draws)
-        rows, places = choose(histories, draws, counts)
-        copies = np.ones(len(histories.items), np.int8)
-        copies[places] = 2
-        longer, begin = histories.repeat(copies, draws.backend)
-        # Of an item's two copies the first becomes the new item.
-        longer.items[begin[places]] = new_items(draws, rows, counts[rows], catalogue)
-        return longer
+        places, drawn = choose_with_new_items(histories, draws, self.affected(histories, draws), catalogue)
+        new = np.zeros_like(histories.items)
+        new[places] = drawn
+        return histories.insert(new, draws.backend)

@@ -29,5 +29,5 @@ class Mask(Operator):
         known = np.add.reduceat(histories.items != 0, histories.offsets[:-1]) if len(histories.items) else 0
         counts = np.minimum(self.affected(histories, draws), known - 1)
         items = histories.items.copy()
-        items[choose(histories, draws, counts)[1]] = 0
+        items[choose(histories, draws, counts)] = 0
         return histories._replace(items=items)

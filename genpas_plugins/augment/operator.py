@@ -80,20 +80,21 @@ def numbers_of_items(rate: float, bits: int) -> Int64:
     return np.array([0, *counts[1:]], np.int64)
 
 
-def choose(histories: Histories, draws: Draws, counts: Int64) -> tuple[Int64, Int64]:
+def choose(histories: Histories, draws: Draws, counts: Int64) -> Int64:
     """Choose counts[i] items of history i, uniformly without replacement.
 
-    Returns the pairs with any, int64 [m], and where their items stand in `histories.items`, int64 [Σ counts].
+    Returns where they stand in `histories.items`, int64 [Σ counts].
     """
-    rows = np.flatnonzero(counts)
-    first = histories.offsets[rows]
-    return rows, draws.choose(rows, first, histories.offsets[rows + 1] - first, counts[rows])
+    return draws.choose(histories.offsets[:-1], histories.lengths, counts)
 
 
-def new_items(draws: Draws, rows: Int64, counts: Int64, catalogue: Catalogue) -> Int64:
-    """Draw counts[i] items for pair rows[i], uniformly from the catalogue with replacement, int64 [Σ counts].
+def choose_with_new_items(
+    histories: Histories, draws: Draws, counts: Int64, catalogue: Catalogue
+) -> tuple[Int64, Int64]:
+    """Choose items as `choose` does, and a new item for each, uniformly from the catalogue with replacement.
 
-    An item takes one word, so its chance differs from 1 / n_items by less than 2⁻³².
+    Returns where the chosen items stand in `histories.items`, and the new ones, int64 [Σ counts] each. A new item takes
+    one word, so its chance differs from 1 / n_items by less than 2⁻³².
     """
-    words = draws.of_new_items(rows, counts).astype(np.uint64)
-    return 1 + ((words * np.uint64(catalogue.n_items)) >> np.uint64(32)).astype(np.int64)
+    places, words = draws.choose_with_words(histories.offsets[:-1], histories.lengths, counts)
+    return places, 1 + ((words * np.uint64(catalogue.n_items)) >> np.uint64(32)).astype(np.int64)

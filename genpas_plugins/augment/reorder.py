@@ -24,11 +24,9 @@ class Reorder(Operator):
     def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
         """Return the histories, of the same items."""
         place = draws.of_pairs[1]
-        counts = self.affected(histories, draws)
-        rows = np.flatnonzero((counts > 0) & (histories.lengths > 1))
-        sizes = np.maximum(counts[rows], 2)
-        first = histories.offsets[rows]
-        first = first + (place[rows] * (histories.offsets[rows + 1] - first - sizes + 1)).astype(np.int64)
+        counts, lengths = self.affected(histories, draws), histories.lengths
+        sizes = np.where((counts > 0) & (lengths > 1), np.maximum(counts, 2), 0)
+        first = histories.offsets[:-1] + (place * (lengths - sizes + 1)).astype(np.int64)
         places = np.arange(len(histories.items))
-        places[spans(first, sizes)] = draws.choose(rows, first, sizes, sizes)
+        places[spans(first, sizes)] = draws.choose(first, sizes, sizes)
         return histories.take(places, histories.offsets)

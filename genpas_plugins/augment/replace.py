@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import Histories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose, new_items
+from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new_items
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Replace(Operator):
 
     def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
         """Return the histories, of the same lengths."""
-        counts = self.affected(histories, draws)
-        rows, places = choose(histories, draws, counts)
+        places, new = choose_with_new_items(histories, draws, self.affected(histories, draws), catalogue)
         items = histories.items.copy()
-        items[places] = new_items(draws, rows, counts[rows], catalogue)
+        items[places] = new
         return histories._replace(items=items)

@@ -28,7 +28,7 @@ class Sample(Operator):
         lengths = histories.lengths * self.chosen(draws)
         below = np.uint32(min(round(self.rate * 2**32), 2**32 - 1))
         drop = implementation(kept, draws.backend, "genpas_plugins.augment.compiled")
-        return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below), draws.backend)[0]
+        return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below), draws.backend)
 
 
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> NDArray[np.int8]:

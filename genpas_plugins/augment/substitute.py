@@ -24,7 +24,7 @@ class Substitute(Operator):
     def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
         """Return the histories, of the same lengths."""
         assert catalogue.neighbours is not None, "made where this operator is in the list"
-        places = choose(histories, draws, self.affected(histories, draws))[1]
+        places = choose(histories, draws, self.affected(histories, draws))
         items = histories.items.copy()
         chosen = items[places]
         nearest = catalogue.neighbours[chosen]

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from genpas_plugins import __version__
 from genpas_plugins.cli import (
     analyze,
+    compare,
     doctor,
     export_recbole,
     inspect,
@@ -73,6 +74,7 @@ app.command("inspect")(inspect.command)
 app.command("sample")(sample.command)
 app.command("analyze", cls=analyze.SeveralWords)(analyze.command)
 app.command("search")(search.command)
+app.command("compare", cls=compare.SeveralMethods)(compare.command)
 app.command("semantic-ids")(semantic_ids.command)
 app.command("regenerate")(regenerate.command)
 app.command("export-recbole")(export_recbole.command)

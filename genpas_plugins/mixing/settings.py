@@ -9,6 +9,8 @@ mixing:
   views: 2                   # losses a step on histories mixed with a changed copy of themselves
   cross: 3                   # losses a step on encoder outputs and targets mixed across the batch
   released_weights: false    # true: weights as the authors' released code multiplies them
+
+RecBole's command line and tuner know flat keys only, so `mixing_method`, `mixing_beta`, … mean the same, and win.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 from genpas_plugins.errors import InputError, nearest, whole_number
 
 SECTION = "mixing"
+PREFIX = "mixing_"
 METHODS = ("basrec",)
 
 
@@ -65,10 +68,7 @@ class MixingConfig:
         >>> MixingConfig.from_mapping({"method": "basrec", "views": 1}).views
         1
         """
-        if isinstance(section, str):
-            section = {"method": section}
-        if not isinstance(section, Mapping):
-            raise InputError(f"{where}: {SECTION} must hold keys such as 'method: basrec', not {section!r}.")
+        section = _as_mapping(section, where)
         known = [field.name for field in fields(cls)]
         for key in section:
             if key not in known:
@@ -79,3 +79,29 @@ class MixingConfig:
             return cls(**section)
         except InputError as error:
             raise InputError(f"{where}: {SECTION}: {error}") from None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], where: str = "the configuration") -> MixingConfig | None:
+        """Read the `mixing:` section and its flat synonyms out of a whole configuration; None if neither is there.
+
+        A flat key wins over the section. Raises InputError as `from_mapping` does, and for a section without content.
+
+        >>> MixingConfig.from_config({"mixing": "basrec", "mixing_views": 1}).views
+        1
+        """
+        flat = {str(key).removeprefix(PREFIX): value for key, value in config.items() if str(key).startswith(PREFIX)}
+        if SECTION not in config and not flat:
+            return None
+        section = config.get(SECTION)
+        if section is None and flat:
+            section = {}
+        return cls.from_mapping({**_as_mapping(section, where), **flat}, where)
+
+
+def _as_mapping(section: Any, where: str) -> dict[str, Any]:
+    """Return a copy of the section; a method's name stands for its key."""
+    if isinstance(section, str):
+        return {"method": section}
+    if not isinstance(section, Mapping):
+        raise InputError(f"{where}: {SECTION} must hold keys such as 'method: basrec', not {section!r}.")
+    return dict(section)

@@ -59,6 +59,15 @@ def test_another_criterion_than_ndcg_is_refused(change: dict[str, Any], given: d
         train({**given, **change}, model="SASRec", dataset="tiny")
 
 
+def test_a_run_may_validate_by_another_criterion(given: dict[str, Any]):
+    settings = {**given, "valid_metric": "recall@5", "topk": [5, 10]}
+    run = train(settings, model="SASRec", dataset="tiny", criterion="Recall@5")
+    stock = run_recbole("SASRec", "tiny", config_dict=settings)
+    assert run["score"] == max(point["validation_recall@5"] for point in run["curve"]) == stock["best_valid_score"]
+    with pytest.raises(InputError, match="Validation is by Recall@20"):
+        train({**given, "valid_metric": "Recall@20"}, model="SASRec", dataset="tiny", criterion="Recall@20")
+
+
 def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         evaluate_checkpoint(tmp_path / "gone.pth")

@@ -40,3 +40,33 @@ def test_the_file_in_configs_holds_the_defaults():
 def test_what_is_wrong_is_said(section: Any, message: str):
     with pytest.raises(InputError, match=f"^here: mixing.*{message}"):
         MixingConfig.from_mapping(section, "here")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"mixing": {"method": "basrec", "views": 1, "cross": 1}, "mixing_views": 4}, {"views": 4, "cross": 1}),
+        ({"mixing": "basrec", "mixing_beta": 0.5}, {"beta": 0.5}),
+        ({"mixing_method": "basrec", "mixing_cross": 0}, {"cross": 0}),
+        ({"mixing": None, "mixing_method": "basrec"}, {}),
+    ],
+)
+def test_flat_keys_mean_the_same_and_win(config: dict[str, Any], expected: dict[str, Any]):
+    assert MixingConfig.from_config({"seed": 1, **config}) == MixingConfig("basrec", **expected)
+
+
+def test_without_the_key_and_flat_ones_nothing_is_mixed():
+    assert MixingConfig.from_config({"seed": 1, "genpas": "multi_target"}) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mixing": None}, "must hold keys such as"),
+        ({"mixing_views": 1}, "needs a method"),
+        ({"mixing": "basrec", "mixing_vews": 1}, "no key 'vews'. Did you mean 'views'"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_said(config: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=f"^here: mixing.*{message}"):
+        MixingConfig.from_config(config, "here")

@@ -1,0 +1,207 @@
+"""`genpas compare`: methods beside each other, each trained on as many pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from genpas_plugins.cli.output import JSON, StorePath, print_json, progress_bar
+from genpas_plugins.errors import InputError
+
+_METHODS = "--methods"
+
+
+class SeveralMethods(TyperCommand):
+    """A command whose --methods takes all words that follow: --methods last_target multi_target+insert."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its words, as the parser wants it, then parse."""
+        return super().parse_args(ctx, repeat_methods(args))
+
+
+def repeat_methods(arguments: Sequence[str]) -> list[str]:
+    """Write --methods a b as --methods=a --methods=b. A directory after the first word is left alone: it is the store.
+
+    >>> repeat_methods(["--methods", "last_target", "-1,0,0+insert", "--model", "SASRec"])
+    ['--methods=last_target', '--methods=-1,0,0+insert', '--model', 'SASRec']
+    """
+    repeated: list[str] = []
+    taking, taken = False, 0
+    for place, word in enumerate(arguments):
+        if word == "--":
+            return [*repeated, *arguments[place:]]
+        if word == _METHODS:
+            taking, taken = True, 0
+        elif taking and "," not in word and (word.startswith("-") or (taken and Path(word).is_dir())):
+            taking = False
+            repeated.append(word)
+        elif taking:
+            taken += 1
+            repeated.append(f"{_METHODS}={word}")
+        else:
+            repeated.append(word)
+    return repeated
+
+
+def command(
+    store: StorePath,
+    *,
+    methods: Annotated[
+        list[str],
+        typer.Option(
+            _METHODS,
+            metavar="METHOD...",
+            help="One or several: last_target, multi_target, slide_window or exponents alpha,beta,gamma; operators "
+            "(insert, delete, replace, reorder, sample, crop, mask, substitute; rate 0.3, probability 0.5) and basrec "
+            "follow behind a +, as in multi_target+insert+basrec. Or a .yaml file with a genpas key and, if wanted, a "
+            "mixing one. Either from a store of `genpas regenerate`: multi_target@STORE2.",
+        ),
+    ],
+    pairs: Annotated[
+        int,
+        typer.Option(min=1, help="Pairs that every run sees: a multiple of the pairs an epoch. No run stops early."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Directory for the table, every run's figures, checkpoints and RecBole's files.",
+        ),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="RecBole's name of the model to train.")] = "SASRec",
+    seeds: Annotated[str, typer.Option(help="Seeds, comma-separated; each is a run of every method.")] = "2020",
+    metric: Annotated[
+        str, typer.Option(help="What chooses the checkpoint on validation; Recall@20 and others of RecBole's.")
+    ] = "NDCG@10",
+    pairs_per_epoch: Annotated[
+        int | None, typer.Option(min=1, help="Pairs an epoch, of all methods. Default: as many as multi_target has.")
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="RecBole YAML for all methods; repeatable, the last one wins. Its epochs, seed, stopping_step and "
+            "valid_metric give way to the options here.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of RecBole's, the value in YAML; repeatable."),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Train methods through RecBole under an equal budget of pairs; print and save one table.
+
+    Each method is trained with every seed; figures are means and standard deviations over the seeds. A run with the
+    same --out goes on where the last one stopped, and trains only methods and seeds that it lacks.
+    """
+    from genpas_plugins.cli import compare_table
+    from genpas_plugins.cli.compare_methods import read_methods, with_epochs
+    from genpas_plugins.cli.compare_training import Cell, Comparison
+    from genpas_plugins.json_text import to_json
+    from genpas_plugins.search.output import write
+    from genpas_plugins.search.shortlist import require_validation
+    from genpas_plugins.sequences import SequenceStore
+
+    numbers, named = read_seeds(seeds), read_methods(methods)
+    for method in named:
+        if method.store is not None:
+            SequenceStore.open(method.store)
+    split = SequenceStore.open(store).leave_last_out()
+    require_validation(split.validation)
+    split.train.require_pairs()
+    per_epoch = split.train.n_pairs if pairs_per_epoch is None else pairs_per_epoch
+    epochs = whole_epochs(pairs, per_epoch)
+    chosen = [with_epochs(method, per_epoch) for method in named]
+    budget = {"epochs": epochs, "pairs_per_epoch": per_epoch}
+    runs = Comparison.checked(store, out, model, config or (), settings or (), metric=metric, **budget)
+    # Seed by seed: whoever stops early has all methods beside each other.
+    cells = [Cell(method, seed) for seed in numbers for method in chosen]
+    done = {cell: runs.finished(cell) for cell in cells}
+    todo = [cell for cell in cells if done[cell] is None]
+    typer.echo(
+        f"{len(chosen)} methods × {len(numbers)} seeds, {len(cells) - len(todo)} of {len(cells)} runs done; a run is "
+        f"{epochs:,} epochs of {per_epoch:,} pairs.",
+        err=True,
+    )
+    with progress_bar() as tell:
+        if todo:
+            runs.prepare(todo, tell)
+        for number, cell in enumerate(todo, start=len(cells) - len(todo)):
+            tell("runs", number, len(cells))
+            done[cell] = runs.run(cell, tell)
+    rows = [
+        compare_table.row(method.label, [result for cell in cells if cell.method is method and (result := done[cell])])
+        for method in chosen
+    ]
+    result = {
+        "store": str(store),
+        "model": model,
+        "metric": runs.metric,
+        "pairs": pairs,
+        "pairs_per_epoch": per_epoch,
+        "seeds": numbers,
+        "methods": [{**row, **method.settings} for row, method in zip(rows, chosen, strict=True)],
+    }
+    lines = compare_table.grid(rows, runs.metric)
+    title = f"{model} on {store.resolve().name}: {pairs:,} pairs, seeds {', '.join(map(str, numbers))}"
+    write(out / "comparison.json", to_json(result))
+    write(out / "comparison.md", compare_table.markdown(lines, title))
+    if as_json:
+        print_json(result)
+        return
+    _print(lines, title)
+    typer.echo(compare_table.NOTE)
+    typer.echo(f"Written: {out / 'comparison.md'} and {out / 'comparison.json'}.")
+
+
+def read_seeds(text: str) -> list[int]:
+    """Return comma-separated seeds. Raises InputError for none, one that is no whole number from 0 on, and doubles."""
+    seeds: list[int] = []
+    for word in (part.strip() for part in text.split(",")):
+        if not (word.isascii() and word.isdigit()):
+            raise InputError(f"--seeds {text!r}: {word!r} is no seed; write whole numbers from 0 on, as 1,2,3.")
+        if int(word) in seeds:
+            raise InputError(f"--seeds {text!r}: {word} is there twice; a seed counts once.")
+        if int(word) >= 1 << 32:
+            raise InputError(f"--seeds {text!r}: {word} is too large; RecBole's seeds are below 2**32.")
+        seeds.append(int(word))
+    return seeds
+
+
+def whole_epochs(pairs: int, pairs_per_epoch: int) -> int:
+    """Return how many epochs `pairs` are. Raises InputError if they are no whole number, naming the nearest ones.
+
+    >>> whole_epochs(300, 100)
+    3
+    """
+    epochs, rest = divmod(pairs, pairs_per_epoch)
+    if rest:
+        near = " or ".join(str(n * pairs_per_epoch) for n in (epochs, epochs + 1) if n)
+        raise InputError(
+            f"--pairs {pairs} is no multiple of the {pairs_per_epoch} pairs of an epoch; write {near}, or set "
+            "--pairs-per-epoch to a divisor of it."
+        )
+    return epochs
+
+
+def _print(lines: Sequence[Sequence[str]], title: str) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(lines[0]):
+        table.add_column(name, justify="right" if number else "left")
+    for line in lines[1:]:
+        table.add_row(*line)
+    # A pipe says no width: then wide enough for a table.
+    Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(table)

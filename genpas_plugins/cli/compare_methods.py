@@ -1,0 +1,152 @@
+"""What `genpas compare` compares: a strategy or a point, with operators and mixing, as one word or a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.augment import OPERATORS
+from genpas_plugins.cli.analyze import read_point
+from genpas_plugins.cli.train import check_yaml, read_scalar
+from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
+from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.json_text import plain
+from genpas_plugins.mixing import settings as mixing
+from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
+
+RATE, PROBABILITY = 0.3, 0.5
+"""Of an operator that is named without a YAML file."""
+
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the comparison.
+
+    label  : how tables and files call it
+    genpas : what pairs are drawn and how histories change
+    mixing : what is trained on beside them, None for nothing
+    store  : a regenerated store to draw from, None for the store of the comparison
+    """
+
+    label: str
+    genpas: GenPASConfig
+    mixing: mixing.MixingConfig | None = None
+    store: Path | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the RecBole settings that switch the method on; no `mixing` key where nothing is mixed."""
+        sections = {SECTION: asdict(self.genpas)}
+        if self.mixing is not None:
+            sections[mixing.SECTION] = asdict(self.mixing)
+        return sections
+
+
+def read_methods(words: Sequence[str]) -> list[Method]:
+    """Return the methods of these words. Raises InputError for a word that is none, and one that is given twice."""
+    methods: list[Method] = []
+    for method in map(read_method, words):
+        for other in methods:
+            same = (plain(method.settings), method.store) == (plain(other.settings), other.store)
+            if method.label == other.label or same:
+                again = "" if method.label == other.label else f": {method.label} is {other.label}"
+                raise InputError(f"--methods gives the method {other.label!r} twice{again}. Leave one out.")
+        methods.append(method)
+    return methods
+
+
+def with_epochs(method: Method, pairs_per_epoch: int) -> Method:
+    """Return the method with epochs of so many pairs. Raises InputError if it has epochs of its own."""
+    if method.genpas.pairs_per_epoch not in (None, pairs_per_epoch):
+        raise InputError(
+            f"{method.label} has pairs_per_epoch {method.genpas.pairs_per_epoch}, the comparison {pairs_per_epoch}: "
+            "all methods have the same. Remove the key, or set --pairs-per-epoch."
+        )
+    return replace(method, genpas=replace(method.genpas, pairs_per_epoch=pairs_per_epoch))
+
+
+def read_method(word: str) -> Method:
+    """Return the method of a word: POLICY[+OPERATOR…][+basrec] or the name of a YAML file, and @STORE behind either.
+
+    POLICY is last_target, multi_target, slide_window or exponents as 1,0,0. Operators are applied as they stand, with
+    RATE and PROBABILITY; mixing is as it comes. A file holds a `genpas` key and may hold a `mixing` one. STORE is a
+    directory that `genpas regenerate` made.
+    Raises InputError for anything else, naming the nearest word.
+
+    >>> method = read_method("1,0,-inf+insert+basrec")
+    >>> method.label, method.genpas.policy, method.mixing.method
+    ('1,0,-inf+insert+basrec', SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target, 'basrec')
+    >>> method.genpas.augment
+    (Insert(rate=0.3, probability=0.5, operator='insert'),)
+    """
+    before, at, path = word.rpartition("@")
+    if at and not word.endswith(_YAML):
+        store = Path(path).resolve()
+        if not path or not store.is_dir():
+            raise InputError(f"--methods {word}: {path!r} is no directory; a store that was regenerated follows the @.")
+        method = read_method(before)
+        return replace(method, label=f"{method.label}@{store.name}", store=store)
+    if word.endswith(_YAML):
+        return _read_file(Path(word))
+    first, *additions = (part.strip() for part in word.split("+"))
+    policy = _policy(first, word)
+    operators = [name for name in additions if name in OPERATORS]
+    mixtures = [name for name in additions if name in mixing.METHODS]
+    for name in additions:
+        if name not in OPERATORS and name not in mixing.METHODS:
+            raise InputError(
+                f"--methods {word}: {name!r} is no addition.{nearest(name, [*OPERATORS, *mixing.METHODS])}"
+            )
+        if additions.count(name) > 1:
+            raise InputError(f"--methods {word}: {name} is there twice; a YAML file can say that.")
+    if len(mixtures) > 1:
+        raise InputError(f"--methods {word}: one mixing method at most.")
+    augment = [{"operator": name, "rate": RATE, "probability": PROBABILITY} for name in operators]
+    exponents = {name: getattr(policy, name) for name in ("alpha", "beta", "gamma")}
+    section = {"strategy": policy.strategy, **(exponents if policy.strategy == SAMPLED else {})}
+    return Method(
+        "+".join([policy.label, *additions]),
+        GenPASConfig.from_mapping({**section, "augment": augment or None}, f"--methods {word}"),
+        mixing.MixingConfig(mixtures[0]) if mixtures else None,
+    )
+
+
+def _policy(text: str, word: str) -> SamplingPolicy:
+    if text in EXPONENTS:
+        return SamplingPolicy.named(text)
+    if "," in text:
+        try:
+            return read_point(text)
+        except InputError:
+            raise InputError(
+                f"--methods {word}: {text!r} is no point; write three numbers alpha,beta,gamma, as 1,0,0 or 1,0,-inf."
+            ) from None
+    if text == SAMPLED:
+        raise InputError(f"--methods {word}: sampled is written as its exponents alpha,beta,gamma, as 1,0,0.")
+    raise InputError(
+        f"--methods {word}: there is no strategy {text!r}.{nearest(text, EXPONENTS)} Exponents are written 1,0,0, and "
+        "what is neither goes into a .yaml file."
+    )
+
+
+def _read_file(file: Path) -> Method:
+    if not file.is_file():
+        raise InputError(f"--methods {file}: there is no such file; check the path.")
+    check_yaml(file)
+    content = read_scalar(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: a method holds a {SECTION} key, and may hold a {mixing.SECTION} one.")
+    for key in map(str, content):
+        if key not in (SECTION, mixing.SECTION) and not key.startswith((PREFIX, mixing.PREFIX)):
+            raise InputError(
+                f"{file}: a method holds the keys {SECTION} and {mixing.SECTION} alone, not {key!r}; settings for all "
+                "methods go into a --config file."
+            )
+    genpas = GenPASConfig.from_config(content, str(file))
+    if genpas is None:
+        raise InputError(f"{file}: a method needs a {SECTION} key, such as '{SECTION}: multi_target'.")
+    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, str(file)))
