@@ -7,7 +7,8 @@
       gamma: 0.0
       pairs_per_epoch: null      # null: one pass of an enumerated strategy; as many as multi_target has when sampled
       augment: null              # {operator: insert, rate: 0.3, probability: 0.5}, or a list of these, in order
-      targets: single
+      targets: single            # single | parallel: one forward pass trains all targets of a history; causal models
+      trim: false                # true: pad a batch to its longest history; parallel always does
       time_order: exact          # exact: full-precision timestamps | stock: RecBole's float32 order, for comparisons
 
 RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `genpas_alpha`, … mean the same, and win.
@@ -41,7 +42,8 @@ class GenPASConfig:
     alpha, beta, gamma : exponents, with strategy sampled; None otherwise
     pairs_per_epoch : length of an epoch, None for the strategy's own
     augment         : what changes drawn histories, in order; given as a mapping or a list of them, None for none
-    targets         : "single", one target a history
+    targets         : "single", one target a history, or "parallel", every target behind its start in one pass
+    trim            : whether a batch is padded to its longest history instead of the maximum length
     time_order      : "exact" or "stock"
     """
 
@@ -52,6 +54,7 @@ class GenPASConfig:
     pairs_per_epoch: int | None = None
     augment: tuple[Operator, ...] | None = None
     targets: str = "single"
+    trim: bool = False
     time_order: str = "exact"
 
     def __post_init__(self) -> None:
@@ -70,7 +73,14 @@ class GenPASConfig:
         if self.pairs_per_epoch is not None:
             check_pairs_per_epoch(self.pairs_per_epoch)
         object.__setattr__(self, "augment", operators_of(self.augment))
-        _check_choice("targets", self.targets, ("single",))
+        _check_choice("targets", self.targets, ("single", "parallel"))
+        if self.targets == "parallel" and self.augment is not None:
+            raise InputError(
+                "targets: parallel trains the items of a history as they stand, and augment changes them; "
+                "set targets: single or remove augment."
+            )
+        if not isinstance(self.trim, bool):
+            raise InputError(f"trim must be true or false, not {self.trim!r}.")
         _check_choice("time_order", self.time_order, ("exact", "stock"))
         _ = self.policy
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.enumeration import PairNumbering, pairs_in_passes
 from genpas_plugins.errors import whole_number
+from genpas_plugins.gather import PaddedBatch
 from genpas_plugins.policy import SAMPLED, Float64, PowerTable, SamplingPolicy
 from genpas_plugins.random_stream import check_epoch, check_seed
 from genpas_plugins.sampler import DrawTables, check_indices, check_pairs_per_epoch, draw_pairs
@@ -181,6 +182,14 @@ class WindowStream:
         else:
             weight = np.exp(weight + self._log_share)
         return TargetWindows(windows, weight.astype(np.float32))
+
+
+def next_items(batch: PaddedBatch) -> NDArray[Any]:
+    """Return the item that follows each of a padded history, [n, L]: the history one step on; 0 behind the target."""
+    targets = np.zeros_like(batch.history)
+    targets[:, :-1] = batch.history[:, 1:]
+    targets[np.arange(len(targets)), batch.length - 1] = batch.target
+    return targets
 
 
 def window_numbering(view: SequenceView, strategy: str, max_length: int) -> PairNumbering:

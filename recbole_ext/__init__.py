@@ -13,13 +13,28 @@ from recbole_ext import compatibility
 
 compatibility.repair()
 
-from recbole_ext import checkpoints, configuration, dataloader, dataset, mixing, models, processes, report  # noqa: E402 – RecBole must import first
+from recbole_ext import (  # noqa: E402 – RecBole must import first
+    checkpoints,
+    configuration,
+    dataloader,
+    dataset,
+    mask_history,
+    mixing,
+    models,
+    parallel_targets,
+    personaliser,
+    processes,
+    report,
+)
 
 checkpoints.register()
 configuration.register()
 dataset.register()
 dataloader.register()
+mask_history.register()
+parallel_targets.register()
 mixing.register()
+personaliser.register()
 report.register()
 models.register()
 processes.register()

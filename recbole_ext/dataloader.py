@@ -17,10 +17,15 @@ from recbole.data.transform import construct_transform
 from recbole.trainer import Trainer
 from recbole.utils import ModelType
 
-from genpas_plugins import PairStream, pair_stream
-from genpas_plugins.augment import AugmentedStream, augmented
+from genpas_plugins import Pairs, PairStream, pair_stream
+from genpas_plugins.augment import AugmentedStream, Histories, augmented
+from genpas_plugins.gather import PaddedBatch
+from genpas_plugins.parallel_targets import TargetWindows, WindowStream, next_items
 from recbole_ext.configuration import genpas_config
 from recbole_ext.dataset import WindowDataset
+
+TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
+"""Fields of a batch of windows, with targets: parallel: what follows each item of the history, and its weight."""
 
 
 class Step(NamedTuple):
@@ -64,9 +69,11 @@ class PairDataLoader(TrainDataLoader):
     Step t of an epoch is pairs [t G, (t + 1) G) of the stream, G the batch of all processes together; a process takes
     its contiguous part. Neither the number of workers nor resuming changes a pair; negatives and random transforms are
     drawn by RecBole from global random states, as ever.
+
+    With `targets: parallel` a batch is windows, as many as have train_batch_size targets on average.
     """
 
-    stream: PairStream
+    stream: PairStream | WindowStream
     step: int
 
     def __init__(self, config: Any, dataset: WindowDataset, sampler: Any, shuffle: bool = False) -> None:
@@ -75,11 +82,16 @@ class PairDataLoader(TrainDataLoader):
         self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         section = genpas_config(config)
         assert section is not None
-        pairs = pair_stream(
-            dataset.training_view(), section.policy, seed=config["seed"], pairs_per_epoch=section.pairs_per_epoch
-        )
-        self.stream = augmented(pairs, section.augment)
-        self.sample_size = self.stream.pairs_per_epoch
+        view, policy, seed, per_epoch = dataset.training_view(), section.policy, config["seed"], section.pairs_per_epoch
+        if section.targets == "parallel":
+            limit = dataset.max_item_list_len
+            self.stream = WindowStream(view, policy, max_length=limit, seed=seed, pairs_per_epoch=per_epoch)
+            self.sample_size = self.stream.windows_per_epoch
+        else:
+            pairs = pair_stream(view, policy, seed=seed, pairs_per_epoch=per_epoch)
+            self.stream = augmented(pairs, section.augment)
+            self.sample_size = self.stream.pairs_per_epoch
+        self.trim = section.trim
         self.shuffle = shuffle
         self.config = config
         self._dataset = dataset
@@ -104,8 +116,10 @@ class PairDataLoader(TrainDataLoader):
         )
 
     def _init_batch_size_and_step(self) -> None:
-        """Let a process's step be its part of the batch."""
+        """Let a process's step be its part of the batch, in windows where each has many targets."""
         super()._init_batch_size_and_step()
+        if isinstance(self.stream, WindowStream):
+            self.step = max(1, round(self.step / self.stream.targets_per_window))
         self.step = max(1, self.step // self.world_size)
 
     def _n_steps(self) -> int:
@@ -127,13 +141,34 @@ class PairDataLoader(TrainDataLoader):
     def collate_fn(self, address: Step) -> Interaction:
         """Draw, gather, augment, join, transform and sample negatives: the batch at this address."""
         indices = self.indices(address.step)
+        if isinstance(self.stream, WindowStream):
+            return self._windows(self.stream.windows(address.epoch, indices))
         pairs = self.stream.pairs(address.epoch, indices)
         histories = None
         if isinstance(self.stream, AugmentedStream):
             limit = self._dataset.max_item_list_len
             histories = self.stream.histories(address.epoch, indices, pairs, limit, with_rows=True)
-        data = self._dataset.join(self._dataset.windows(pairs, histories))
-        return self._neg_sampling(self.transform(self._dataset, data))
+        return self._neg_sampling(self._joined(pairs, histories, trim=self.trim))
+
+    def _joined(self, pairs: Pairs, histories: Histories | None = None, *, trim: bool) -> Interaction:
+        data = self._dataset.join(self._dataset.windows(pairs, histories, trim=trim))
+        return self.transform(self._dataset, data)
+
+    def _windows(self, windows: TargetWindows) -> Interaction:
+        """Return the batch of these windows, with a negative a target, [n, longest], where the loss wants any."""
+        data, dataset = self._joined(windows.pairs, trim=True), self._dataset
+        histories, lengths = data[f"{self.iid_field}{self.config['LIST_SUFFIX']}"], data[dataset.item_list_length_field]
+        batch = PaddedBatch(histories.numpy(), lengths.numpy(), data[self.iid_field].numpy())
+        targets = torch.from_numpy(next_items(batch))
+        weights = torch.from_numpy(windows.weight)
+        data.update(Interaction({TARGETS: targets, TARGET_WEIGHT: weights}))
+        if self.neg_sample_args["distribution"] != "none" and self.neg_sample_args["sample_num"] != "none":
+            row, column = weights.nonzero(as_tuple=True)
+            users, items = data[self.uid_field][row].numpy(), targets[row, column].numpy()
+            negatives = torch.zeros_like(targets)
+            negatives[row, column] = self._sampler.sample_by_user_ids(users, items, 1)
+            data.update(Interaction({self.neg_item_id: negatives}))
+        return data
 
 
 def register() -> None:

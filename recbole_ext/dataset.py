@@ -16,6 +16,8 @@ from recbole.utils import FeatureType
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.augment import Histories
+from genpas_plugins.configuration import SECTION
+from recbole_ext.added import added_file, read_added
 from recbole_ext.configuration import genpas_config
 
 Int64 = NDArray[np.int64]
@@ -23,13 +25,25 @@ Int64 = NDArray[np.int64]
 ROW = "_store_row"
 """Column of a data set's rows that says where in the store the row's target stands; models never see it."""
 
+_HELD_OUT = 2
+"""Items of a user at most that `genpas regenerate` does not look at."""
+
 
 def register() -> None:
-    """Let `SequentialDataset(config)` make a `WindowDataset` where the configuration has the `genpas` key."""
+    """Let `SequentialDataset(config)` make a `WindowDataset` where the configuration has the `genpas` key.
+
+    Without it, added sequences, which stock RecBole does not read, are an InputError.
+    """
 
     def new(cls: type, config: Any = None, *_: Any) -> Any:
         # pickle and copy call __new__ without a config, subclasses of other models bring their own.
-        chosen = cls is SequentialDataset and config is not None and genpas_config(config) is not None
+        asked = cls is SequentialDataset and config is not None
+        chosen = asked and genpas_config(config) is not None
+        if asked and not chosen and added_file(config).is_file():
+            raise InputError(
+                f"{added_file(config)} holds sequences to train on that RecBole would not read. Add a {SECTION} key, "
+                f"such as {SECTION}: {{strategy: multi_target}}, or take the data set of the original store."
+            )
         return object.__new__(WindowDataset if chosen else cls)
 
     SequentialDataset.__new__ = staticmethod(new)
@@ -51,16 +65,20 @@ class WindowDataset(SequentialDataset):
     """A SequentialDataset whose histories are gathered when they are asked for.
 
     `inter_feat` holds one light row a target (its scalar fields and ROW) and goes through RecBole's own splitting; the
-    `<field>_list` fields are cut out of `store` in `__getitem__`. Sequence s of the store is the user with token id s.
+    `<field>_list` fields are cut out of `store` in `__getitem__`. Sequence s of the store is the user with token id s;
+    behind the users stand the sequences that were added to train on, if there are any (`recbole_ext.added`).
+    `owner`, int64 [n_sequences], is the user of each: of an added one the user it was made from, or 0.
     """
 
     store: SequenceStore
+    owner: Int64
     inter_feat: Any
 
     def _fill_nan(self) -> None:
         """Refuse missing times, which RecBole would fill with the mean time; fill all else as RecBole does."""
         if self.time_field not in self.inter_feat:
-            header = self._inter_file.open(encoding=self.config["encoding"]).readline()
+            with self._inter_file.open(encoding=self.config["encoding"]) as file:
+                header = file.readline()
             there = [field.split(":")[0] for field in header.strip().split(self.config["field_separator"])]
             mend = (
                 f"Add it to load_col, inter: [{', '.join([*self.inter_feat.columns, self.time_field])}]."
@@ -85,6 +103,17 @@ class WindowDataset(SequentialDataset):
             )
         super()._fill_nan()
 
+    def _data_filtering(self) -> None:
+        """Refuse filters that remove interactions where sequences were added, which may hold what they held out."""
+        before = len(self.inter_feat)
+        super()._data_filtering()
+        removed = before - len(self.inter_feat)
+        if removed and added_file(self.config).is_file():
+            raise InputError(
+                f"RecBole's filters removed {removed} of {before} interactions, but the added sequences of "
+                f"{self.dataset_name} were made from all of them. Filter with `genpas prepare`, and regenerate then."
+            )
+
     @property
     def _inter_file(self) -> Path:
         return Path(self.dataset_path) / f"{self.dataset_name}.inter"
@@ -106,9 +135,7 @@ class WindowDataset(SequentialDataset):
         columns = {field: self.inter_feat[field].numpy()[order] for field in self.inter_feat}
         users = columns.pop(self.uid_field)
         offsets = np.searchsorted(users, np.arange(self.user_num + 1))
-        self.store = SequenceStore.from_arrays(
-            columns[self.iid_field], offsets, n_items=self.item_num - 1, columns=columns
-        )
+        self.store, self.owner = self._store(columns, offsets)
         rows = np.flatnonzero(np.arange(len(users)) > offsets[users])
         self.inter_feat = Rows(
             {
@@ -122,6 +149,27 @@ class WindowDataset(SequentialDataset):
         )
         self._list_fields = {field: getattr(self, f"{field}_list_field") for field in columns}
 
+    def _store(self, columns: dict[str, NDArray[Any]], offsets: Int64) -> tuple[SequenceStore, Int64]:
+        """Return the store of the users' sequences and behind them the added ones, and the user of each.
+
+        Fields of added interactions other than the item are 0.
+        """
+        owner, added = np.arange(self.user_num), read_added(self)
+        if added is not None:
+            n = len(added.items)
+            more = {field: np.zeros((n, *column.shape[1:]), column.dtype) for field, column in columns.items()}
+            more[self.iid_field] = added.items
+            columns = {field: np.concatenate([column, more[field]]) for field, column in columns.items()}
+            offsets = np.concatenate([offsets, offsets[-1] + added.offsets[1:]])
+            owner = np.concatenate([owner, added.owner])
+        values = columns[self.iid_field]
+        return SequenceStore.from_arrays(values, offsets, n_items=self.item_num - 1, columns=columns), owner
+
+    @property
+    def n_added(self) -> int:
+        """Number of sequences that were added to train on."""
+        return self.store.n_sequences - int(self.user_num)
+
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         """Return the rows at `index` with their whole histories: what stock keeps in memory for all rows at once."""
         windows = self._windows_of(index)
@@ -134,16 +182,17 @@ class WindowDataset(SequentialDataset):
         windows = self.windows(Pairs(users, np.zeros_like(target), target))
         return windows[0] if isinstance(index, int) else windows
 
-    def windows(self, pairs: Pairs, histories: Histories | None = None) -> Interaction:
+    def windows(self, pairs: Pairs, histories: Histories | None = None, *, trim: bool = False) -> Interaction:
         """Return the batch of these pairs: scalar fields at the target, `<field>_list` right-padded, `item_length`.
 
-        `histories`, with `rows`, stand in for those of the store. Their other columns come from where their items come
-        from; a new item has what stood at its place.
+        With `trim` lists are as long as the longest history, else MAX_ITEM_LIST_LENGTH. `histories`, with `rows`, stand
+        in for those of the store. Their other columns come from where their items come from; a new item has what stood
+        at its place.
         """
         limit = self.max_item_list_len
         rows = self.store.offsets[pairs.sequence] + pairs.target
         batch = {
-            self.uid_field: torch.from_numpy(pairs.sequence),
+            self.uid_field: torch.from_numpy(self.owner[pairs.sequence]),
             **{
                 field: torch.from_numpy(column[rows])
                 for field, column in self.store.columns.items()
@@ -153,6 +202,8 @@ class WindowDataset(SequentialDataset):
                 np.minimum(pairs.target - pairs.start, limit) if histories is None else histories.lengths
             ),
         }
+        if trim:
+            limit = int(batch[self.item_list_length_field].max())
         for field, list_field in self._list_fields.items():
             column = self.store.columns[field]
             if histories is None:
@@ -173,7 +224,8 @@ class WindowDataset(SequentialDataset):
     def training_view(self) -> SequenceView:
         """View of the store that holds this split's targets and what stands before them, and nothing later.
 
-        Raises InputError if the split takes a target out of the middle of a user's sequence.
+        Added sequences are in it whole. Raises InputError if the split takes a target out of the middle of a user's
+        sequence, or holds more out than was held out where sequences were added.
         """
         users, rows = self.inter_feat[self.uid_field].numpy(), self.inter_feat[ROW].numpy()
         counts = np.bincount(users, minlength=self.user_num)
@@ -184,7 +236,19 @@ class WindowDataset(SequentialDataset):
                 "This split does not train on the beginning of every user's sequence, so drawn histories would hold "
                 "held-out items. Use eval_args with order: TO and split: LS, RS or TS."
             )
-        return self.store.view(lengths=np.where(counts > 0, counts + 1, 0))
+        kept, whole = np.where(counts > 0, counts + 1, 0), self.store.lengths()
+        if self.n_added and np.any(kept < whole[: self.user_num] - _HELD_OUT):
+            raise InputError(
+                f"The added sequences of {self.dataset_name} were made from all but the last two items of every user, "
+                "and this split holds out more. Use eval_args with split: {LS: valid_and_test}."
+            )
+        return self.store.view(lengths=np.concatenate([kept, whole[self.user_num :]]))
+
+    def original_view(self) -> SequenceView:
+        """View like `training_view` without the added sequences."""
+        lengths = self.training_view().lengths()
+        lengths[self.user_num :] = 0
+        return self.store.view(lengths=lengths)
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """Return the (user, item) matrix of this split's targets and of the first item of each of its users."""

@@ -13,6 +13,8 @@ from recbole.trainer import Trainer
 from genpas_plugins import __version__
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
+from genpas_plugins.mixing.settings import SECTION as MIXING
+from genpas_plugins.parallel_targets import WindowStream
 from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
 
@@ -51,7 +53,8 @@ def register() -> None:
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
     """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets.
 
-    The expected length of a history is that of the drawn pairs, before `augment`.
+    `mixing` is that section in full, None without one; what it adds to a drawn pair counts as no pair. The expected
+    length of a history is that of the drawn pairs, before `augment`.
     """
     config, stream = train_data.config, train_data.stream
     section = genpas_config(config)
@@ -63,7 +66,9 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "beta": policy.beta,
         "gamma": policy.gamma,
         "pairs_per_epoch": stream.pairs_per_epoch,
+        "targets": section.targets,
         "augment": None if section.augment is None else [asdict(operator) for operator in section.augment],
+        "mixing": config[MIXING],
         "seed": stream.seed,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
         "loss": config["loss_type"],
@@ -71,6 +76,8 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "expected_history_length": policy.expected_history_length(stream.view, config["MAX_ITEM_LIST_LENGTH"]),
         "genpas_version": __version__,
     }
+    if isinstance(stream, WindowStream):
+        report["windows_per_epoch"] = stream.windows_per_epoch
     if valid_data is not None and len(valid_data._dataset):
         targets = valid_data._dataset.inter_feat[valid_data._dataset.iid_field].numpy()
         validation = np.bincount(targets, minlength=stream.view.store.n_items + 1) / len(targets)

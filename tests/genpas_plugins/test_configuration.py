@@ -53,7 +53,12 @@ def test_operators_are_read_and_written_again(several: bool):
         ({"strategy": "xyz"}, ["strategy is 'xyz'.", "Valid: last_target, multi_target, slide_window, sampled"]),
         ("lasttarget", ["strategy is 'lasttarget'", "Did you mean 'last_target'?"]),
         ({**SAMPLED, "time_order": "exactly"}, ["time_order is 'exactly'", "Did you mean 'exact'?", "stock"]),
-        ({**SAMPLED, "targets": "parallel"}, ["targets is 'parallel'", "Valid: single"]),
+        ({**SAMPLED, "targets": "all"}, ["targets is 'all'", "Valid: single, parallel"]),
+        ({**SAMPLED, "trim": 1}, ["trim", "1"]),
+        (
+            {**SAMPLED, "targets": "parallel", "augment": {"operator": "crop", "rate": 0.5}},
+            ["targets: parallel", "remove augment"],
+        ),
         ({**SAMPLED, "augment": {"operator": "insert"}}, ["augment: insert needs a rate"]),
         (
             {**SAMPLED, "augment": [{"operator": "inserted", "rate": 1}]},

@@ -47,7 +47,7 @@ def configured(settings: dict[str, Any]) -> Configured:
         ("genpas: {strategy: last_target, beta: 0}", 1, ["last_target has exponents", "remove beta"]),
         ("genpas: {strategy: last_target, pairs_per_epoch: 0}", 1, ["pairs_per_epoch must be a whole number", "not 0"]),
         ("genpas: {strategy: last_target, time_order: fast}", 1, ["time_order is 'fast'", "exact, stock"]),
-        ("genpas: {strategy: last_target, targets: parallel}", 1, ["targets is 'parallel'"]),
+        ("genpas: {strategy: last_target, targets: all}", 1, ["targets is 'all'"]),
         ("genpas: {strategy: last_target, augment: {operator: insert}}", 1, ["augment", "insert needs a rate"]),
         ("genpas: [last_target]", 1, ["must hold keys such as"]),
         ("genpas: true", 1, ["must hold keys such as"]),
@@ -140,6 +140,7 @@ def test_the_checked_section_is_kept_in_full(configured: Configured):
         "pairs_per_epoch": None,
         "augment": None,
         "targets": "single",
+        "trim": False,
         "time_order": "exact",
     }
 

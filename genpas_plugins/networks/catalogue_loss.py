@@ -1,0 +1,68 @@
+"""Softmax cross-entropy over the whole catalogue without keeping scores of [targets × items], weighted by target.
+
+The gradient of the scores is softmax minus one at the target, so what backward needs – gradients of the hidden states
+and of the table – can be had while a block of scores is still in the cache, and only those are kept. Each score is
+computed once; the plain way writes and reads [targets × items] four times.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+BLOCK = 2**20
+"""Scores in a block: some megabytes, what a core's cache holds."""
+
+
+def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Return Σ w · cross-entropy over all rows of the table, a scalar.
+
+    hidden  : float [T, D], one vector a target
+    table   : float [N, D], one row an item
+    targets : int64 [T], from 0 to N - 1
+    weights : float [T], not differentiated
+
+    Matrix products run in the type of `torch.autocast` where that is on, sums in float32. Differentiable once.
+    """
+    loss: Tensor = cast(Any, _WeightedCatalogueLoss).apply(hidden, table, targets, weights)
+    return loss
+
+
+class _WeightedCatalogueLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        device = hidden.device.type
+        product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else table.dtype
+        # Autocast would turn the softmax, the largest part of the memory moved, back into float32.
+        with torch.autocast(device, enabled=False):
+            states, items = hidden.to(product), table.to(product)
+            # Relative to the largest, which comes back at the end: weights are small, and float16 has no room below.
+            largest = weights.max()
+            weighted = states * (weights / largest)[:, None].to(product)
+            of_states, of_items = torch.empty_like(states), torch.zeros_like(table)
+            likelihood = torch.empty_like(weights)
+            rows = max(1, BLOCK // len(table))
+            for first in range(0, len(hidden), rows):
+                block = slice(first, first + rows)
+                scores = states[block] @ items.T
+                own = targets[block, None]
+                probabilities = torch.softmax(scores, 1)
+                # ln Σ exp of the scores from the likeliest item, whose probability cannot vanish as the target's can.
+                normaliser = scores.amax(1).float() - probabilities.amax(1).float().log()
+                likelihood[block] = scores.gather(1, own)[:, 0].float() - normaliser
+                probabilities.scatter_add_(1, own, probabilities.new_full((1, 1), -1).expand(len(own), 1))
+                torch.matmul(probabilities, items, out=of_states[block])
+                if product == table.dtype:
+                    of_items.addmm_(probabilities.T, weighted[block])
+                else:
+                    of_items += probabilities.T @ weighted[block]
+        ctx.save_for_backward(of_states, of_items.mul_(largest), weights)
+        return -(weights * likelihood).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        of_states, of_items, weights = ctx.saved_tensors
+        (gradient,) = gradients
+        return (of_states * (gradient * weights)[:, None]).to(of_items.dtype), of_items * gradient, None, None

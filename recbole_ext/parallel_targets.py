@@ -1,0 +1,137 @@
+"""`targets: parallel` in RecBole: one forward pass of a causal model trains every target of a window.
+
+A model takes part as it is if its `forward(item_seq, item_seq_len)` ends in `gather_indexes`, which picks the last
+position, and its CE or BPR loss is of that vector times `item_embedding`: SASRec, GRU4Rec and others. Its forward is
+asked for all positions at once; whether these are what it says of every history by itself is checked before training.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.trainer import Trainer
+from torch import Tensor
+
+from genpas_plugins.errors import InputError
+from genpas_plugins.mixing.losses import Targets, history_losses
+from genpas_plugins.networks.catalogue_loss import weighted_catalogue_loss
+from genpas_plugins.parallel_targets import WindowStream
+from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
+from recbole_ext.trimming import (
+    TrimmedLoss,
+    check_trim,
+    close,
+    evaluating,
+    length_groups,
+    random_histories,
+    refusing,
+)
+
+
+def register() -> None:
+    """Let trainers train on windows, and check a model before its first step."""
+    original_epoch = Trainer._train_epoch
+
+    @functools.wraps(original_epoch)
+    def train_epoch(
+        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        if isinstance(train_data, PairDataLoader) and not hasattr(self, "_genpas_loss"):
+            self._genpas_loss = None
+            if isinstance(train_data.stream, WindowStream):
+                self._genpas_loss = WindowLoss(self.config, self.model)
+            elif train_data.trim:
+                self._genpas_loss = TrimmedLoss(self.model)
+        return original_epoch(
+            self, train_data, epoch_idx, loss_func or getattr(self, "_genpas_loss", None), *args, **kwargs
+        )
+
+    Trainer._train_epoch = train_epoch
+
+
+class WindowLoss:
+    """A model's loss of all weighted targets of a batch of windows, called as `model.calculate_loss` is.
+
+    Raises InputError for a model whose loss this is not, or that is not causal.
+    """
+
+    def __init__(self, config: Config, model: Any) -> None:
+        self.model, self.kind = model, config["loss_type"]
+        check_loss(config, model)
+        check_trim(model)
+        check_causal(model)
+
+    def __call__(self, interaction: Any) -> Tensor:
+        """Return the weighted losses of all targets, as a mean over the windows."""
+        model = self.model
+        histories, lengths, weights = (interaction[f] for f in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, TARGET_WEIGHT))
+        wanted = [weights, interaction[TARGETS], *([] if self.kind == "CE" else [interaction[model.NEG_ITEM_ID]])]
+        groups = []
+        with every_position(model):
+            for rows, longest in length_groups(lengths):
+                chosen = weights[rows, :longest] > 0
+                hidden = model(histories[rows, :longest], lengths[rows])[chosen]
+                groups.append((hidden, *(field[rows, :longest][chosen] for field in wanted)))
+        hidden, weight, *targets = (torch.cat(parts) for parts in zip(*groups, strict=True))
+        weight, table = weight / len(lengths), model.item_embedding.weight
+        if self.kind == "CE":
+            return weighted_catalogue_loss(hidden, table, targets[0], weight)
+        loss: Tensor = (weight * history_losses(self.kind, hidden, table, Targets(*targets))).sum()
+        return loss
+
+
+@contextmanager
+def every_position(model: Any) -> Iterator[None]:
+    """Let the model's forward return its outputs at all positions, [B, L, H], instead of the last."""
+    model.gather_indexes = lambda output, _: output
+    try:
+        yield
+    finally:
+        del model.gather_indexes
+
+
+def check_loss(config: Config, model: Any) -> None:
+    """Raise InputError unless the model's own loss is the one that `WindowLoss` computes for a single target."""
+    kind, name = config["loss_type"], type(model).__name__
+    histories, lengths = random_histories(model)
+    items = histories.flip(0)[:, :1].squeeze(1)
+    interaction = {
+        model.ITEM_SEQ: histories,
+        model.ITEM_SEQ_LEN: lengths,
+        model.POS_ITEM_ID: items,
+        model.NEG_ITEM_ID: items.flip(0),
+    }
+    table = getattr(getattr(model, "item_embedding", None), "weight", None)
+    fits = False
+    if kind in ("CE", "BPR") and isinstance(table, Tensor):
+        with evaluating(model), refusing(name):
+            own, hidden = model.calculate_loss(interaction), model(histories, lengths)
+            ours = history_losses(kind, hidden, table, Targets(items, items.flip(0))).mean()
+            fits = isinstance(own, Tensor) and close(ours, own)
+    if not fits:
+        raise InputError(
+            f"targets: parallel needs a model whose loss is CE or BPR of forward's output times item_embedding; "
+            f"that of {name} (loss_type {kind!r}) is another. Set targets: single or choose another model."
+        )
+
+
+def check_causal(model: Any) -> None:
+    """Raise InputError unless the output at every position is that of the history that ends there, by itself."""
+    histories, lengths = random_histories(model)
+    name = type(model).__name__
+    with evaluating(model), refusing(name):
+        with every_position(model):
+            outputs = model(histories, torch.full_like(lengths, histories.shape[1]))
+        whole = torch.arange(histories.shape[1], device=lengths.device)
+        alone = model(histories * (whole < lengths[:, None]), lengths)
+        causal = outputs.dim() == alone.dim() + 1 and close(outputs[torch.arange(len(lengths)), lengths - 1], alone)
+    if not causal:
+        raise InputError(
+            "targets: parallel needs a causal model, whose output at a position depends on the items up to it alone; "
+            f"that of {name} does not. Set targets: single or choose another model, such as SASRec or GRU4Rec."
+        )

@@ -1,0 +1,110 @@
+"""`trim: true` in RecBole: a batch is padded to its longest history, and encoded in groups of like length.
+
+Most histories are far shorter than the longest of their batch. Grouping happens inside the batch that was drawn: every
+batch has the pairs that it would have, its loss is the same mean, and only the padding is less. (Drawing batches of
+like length would be cheaper still and a different distribution of gradients.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genpas_plugins.errors import InputError
+
+_SHORTEST = 8
+"""Histories up to this long are one group; each further group is twice as long at most."""
+
+_TOLERANCE = 1e-4
+"""How far outputs may be off, relative to their largest: float32 rounds products in another order by less."""
+
+
+def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
+    """Return the rows of every group of like length and its longest, for lengths int64 [B].
+
+    >>> [(rows.tolist(), longest) for rows, longest in length_groups(torch.tensor([3, 40, 12, 1]))]
+    [([0, 3], 3), ([2], 12), ([1], 40)]
+    """
+    octave = (lengths.clamp(min=_SHORTEST) - 1).log2().floor()
+    groups = [(octave == value).nonzero()[:, 0] for value in octave.unique()]
+    return [(rows, int(lengths[rows].max())) for rows in groups]
+
+
+class TrimmedLoss:
+    """A model's own loss of a batch, group by group, called as `model.calculate_loss` is.
+
+    Raises InputError for a model whose output depends on the padding.
+    """
+
+    def __init__(self, model: Any) -> None:
+        check_trim(model)
+        self.model = model
+
+    def __call__(self, interaction: Any) -> Tensor:
+        """Return the mean loss of the batch; the groups' own means count as often as they have rows."""
+        model, total = self.model, torch.zeros((), device=self.model.device)
+        for rows, longest in length_groups(interaction[model.ITEM_SEQ_LEN]):
+            group = interaction[rows]
+            group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
+            loss = model.calculate_loss(group)
+            if not isinstance(loss, Tensor):
+                raise InputError(f"{type(model).__name__} has a loss of several parts; set trim: false.")
+            total = total + loss * (len(rows) / len(interaction))
+        return total
+
+
+def check_trim(model: Any) -> None:
+    """Raise InputError unless a history has the same output however far it is padded."""
+    histories, lengths = random_histories(model)
+    width = max(1, model.max_seq_length // 2)
+    lengths = lengths.clamp(max=width)
+    histories = histories * (torch.arange(histories.shape[1], device=lengths.device) < lengths[:, None])
+    name = type(model).__name__
+    with evaluating(model), refusing(name):
+        same = close(model(histories[:, :width], lengths), model(histories, lengths))
+    if not same:
+        raise InputError(
+            f"{name} computes something else for a history that is padded less far, so batches cannot be trimmed. "
+            "Set trim: false and targets: single, or choose another model."
+        )
+
+
+def random_histories(model: Any) -> tuple[Tensor, Tensor]:
+    """Return full histories of random items and lengths from 1 to L, int64 [n, L] and [n]."""
+    longest, random = model.max_seq_length, torch.Generator().manual_seed(0)
+    lengths = torch.linspace(1, longest, min(longest, 8)).round().long()
+    items = torch.randint(1, model.n_items, (len(lengths), longest), generator=random)
+    return items.to(model.device), lengths.to(model.device)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Switch a model to evaluation without gradients for a while."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Turn what a model raises for such histories into an InputError."""
+    try:
+        yield
+    except (RuntimeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{name} cannot be trained on trimmed batches or several targets of a history: its forward says {error}. "
+            "Set trim: false and targets: single, or choose another model."
+        ) from error
+
+
+def close(ours: Tensor, theirs: Tensor) -> bool:
+    """Tell whether two tensors are the same up to rounding."""
+    return ours.shape == theirs.shape and bool((ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max())

@@ -1,0 +1,180 @@
+"""`targets: parallel` and `trim`: the expected gradient is that of single targets; wrong models are refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.quick_start import run_recbole
+from recbole.utils import get_model
+from torch import Tensor
+
+from genpas_plugins import InputError, Pairs, SamplingPolicy
+from genpas_plugins.gather import PaddedBatch, gather_padded
+from genpas_plugins.parallel_targets import TargetWindows, WindowStream, next_items
+from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
+from recbole_ext.parallel_targets import WindowLoss
+from recbole_ext.trimming import TrimmedLoss
+
+POLICIES = [
+    *map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")),
+    SamplingPolicy(1, 0, 0),
+    SamplingPolicy(2, 1, 0),
+    SamplingPolicy(-0.7, 0.4, -1.3),
+    SamplingPolicy(0.3, -1.1, 2.2),
+    SamplingPolicy(0, 0, math.inf),
+    SamplingPolicy(1, -math.inf, 0),
+]
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
+SMALL = {"hidden_size": 8, "embedding_size": 8, "inner_size": 16, "train_batch_size": 32}
+
+
+def section(policy: SamplingPolicy, **more: Any) -> dict[str, Any]:
+    if policy.strategy != "sampled":
+        return {"strategy": policy.strategy, **more}
+    return {"strategy": "sampled", "alpha": policy.alpha, "beta": policy.beta, "gamma": policy.gamma, **more}
+
+
+def pairs_with_probability(prepared: Any, policy: SamplingPolicy) -> tuple[Pairs, np.ndarray]:
+    """Every pair of the training view and its probability, by enumeration."""
+    view = prepared.train._dataset.training_view()
+    every = [(s, j, k) for s, n in enumerate(view.lengths().tolist()) for k in range(1, n) for j in range(k)]
+    pairs = Pairs(*np.array(every, np.int64).T)
+    return pairs, np.exp(policy.log_prob(view, pairs))
+
+
+def windows_with_probability(prepared: Any, policy: SamplingPolicy) -> tuple[TargetWindows, np.ndarray]:
+    """Every window that the stream can draw and its probability."""
+    stream = prepared.train.stream
+    assert isinstance(stream, WindowStream)
+    if policy.strategy != "sampled":
+        n = stream.windows_per_epoch
+        return stream.windows(0, np.arange(n)), np.full(n, 1 / n)
+    pairs, probability = pairs_with_probability(prepared, policy)
+    pairs, probability = Pairs(*(part[probability > 0] for part in pairs)), probability[probability > 0]
+    first = np.maximum(pairs.start, pairs.target - stream.max_length)
+    addresses, which = np.unique(np.stack([pairs.sequence, first]), axis=1, return_inverse=True)
+    return stream._weighted(*addresses), np.bincount(which.ravel(), probability)
+
+
+def gradient(model: Any, loss: Tensor) -> Tensor:
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+
+@pytest.mark.parametrize("max_length", [3, 50])
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.label)
+@pytest.mark.parametrize(("name", "loss_type"), [("SASRec", "CE"), ("GRU4Rec", "CE"), ("SASRec", "BPR")])
+def test_the_expected_gradient_is_that_of_single_targets(
+    prepare: Callable[..., Any], name: str, loss_type: str, policy: SamplingPolicy, max_length: int
+) -> None:
+    changes = {**NO_DROPOUT, **SMALL, "loss_type": loss_type, "MAX_ITEM_LIST_LENGTH": max_length}
+    prepared = prepare(section(policy, targets="parallel"), name, **changes)
+    dataset = prepared.train._dataset
+    torch.manual_seed(3)
+    model = get_model(name)(prepared.config, dataset).double().train()
+
+    def negative_of(items: Tensor) -> Tensor:
+        return items % (model.n_items - 1) + 1
+
+    pairs, probability = pairs_with_probability(prepared, policy)
+    drawn = probability > 0
+    single = dataset.windows(Pairs(*(part[drawn] for part in pairs)))
+    hidden, table = model(single[model.ITEM_SEQ], single[model.ITEM_SEQ_LEN]), model.item_embedding.weight
+    items = single[model.ITEM_ID]
+    if loss_type == "CE":
+        losses = torch.nn.functional.cross_entropy(hidden @ table.T, items, reduction="none")
+    else:
+        margin = (hidden * (table[items] - table[negative_of(items)])).sum(1)
+        losses = -torch.log(1e-10 + torch.sigmoid(margin))
+    expected = torch.from_numpy(probability[drawn]) @ losses
+
+    windows, chance = windows_with_probability(prepared, policy)
+    batch = dataset.windows(windows.pairs, trim=True)
+    padded = PaddedBatch(*(batch[f].numpy() for f in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, model.ITEM_ID)))
+    targets = torch.from_numpy(next_items(padded))
+    # A batch is a mean over its windows; here each counts as often as it is drawn.
+    weight = torch.from_numpy(windows.weight * (chance * len(chance))[:, None])
+    batch.update(Interaction({TARGETS: targets, TARGET_WEIGHT: weight, model.NEG_ITEM_ID: negative_of(targets)}))
+    found = WindowLoss(prepared.config, model)(batch)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(gradient(model, found), gradient(model, expected), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "NARM"])
+def test_a_trimmed_and_grouped_batch_has_the_loss_of_the_padded_one(prepare: Callable[..., Any], name: str) -> None:
+    changes = {**NO_DROPOUT, "dropout_probs": [0.0, 0.0], "MAX_ITEM_LIST_LENGTH": 40}
+    padded, trimmed = (
+        next(iter(prepare({"strategy": "multi_target", "trim": trim}, name, **changes).train)) for trim in (False, True)
+    )
+    prepared = prepare("multi_target", name, **changes)
+    torch.manual_seed(3)
+    model = get_model(name)(prepared.config, prepared.train._dataset).double().train()
+    assert padded[model.ITEM_SEQ].shape[1] == 40
+    assert trimmed[model.ITEM_SEQ].shape[1] == trimmed[model.ITEM_SEQ_LEN].max()
+    expected, found = model.calculate_loss(padded), TrimmedLoss(model)(trimmed)
+    torch.testing.assert_close(gradient(model, found), gradient(model, expected), rtol=1e-9, atol=1e-9)
+
+
+def test_a_batch_of_windows_has_the_targets_of_a_batch_of_pairs(prepare: Callable[..., Any]) -> None:
+    prepared = prepare({"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "targets": "parallel"}, **SMALL)
+    loader = prepared.train
+    counts = [int((batch[TARGET_WEIGHT] > 0).sum()) for _ in range(20) for batch in loader]
+    assert np.mean(counts) == pytest.approx(32, rel=0.15)
+    batch = next(iter(loader))
+    store, limit = loader._dataset.store, loader._dataset.max_item_list_len
+    windows = loader.stream.windows(20, loader.indices(0))
+    expected = gather_padded(store.values, store.offsets, windows.pairs, limit, trim=True)
+    assert np.array_equal(batch["item_id_list"], expected.history)
+    assert np.array_equal(batch[TARGETS], next_items(expected))
+    row = np.arange(len(expected.target))
+    assert np.array_equal(batch[TARGETS][row, expected.length - 1], expected.target)
+
+
+def test_negatives_are_drawn_for_every_target(prepare: Callable[..., Any]) -> None:
+    batch = next(iter(prepare({"strategy": "multi_target", "targets": "parallel"}, loss_type="BPR").train))
+    chosen = batch[TARGET_WEIGHT] > 0
+    negatives = batch["neg_item_id"]
+    assert negatives.shape == chosen.shape
+    assert (negatives[chosen] > 0).all() and (negatives[chosen] != batch[TARGETS][chosen]).all()
+
+
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+def test_a_model_learns_in_parallel_and_its_report_says_so(settings: dict[str, Any], name: str) -> None:
+    result = run_recbole(
+        name,
+        "tiny",
+        config_dict={
+            **settings,
+            "genpas": {"strategy": "multi_target", "targets": "parallel"},
+            "epochs": 2,
+        },
+    )
+    assert result["trained_on"]["targets"] == "parallel"
+    assert result["trained_on"]["pairs_per_epoch"] > result["trained_on"]["windows_per_epoch"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "words"),
+    [
+        ("FMLPRec", "parallel", "FMLPRec"),
+        ("STAMP", "parallel", "STAMP"),
+        ("NARM", "parallel", "NARM"),
+        ("BERT4Rec", "parallel", "BERT4Rec"),
+        ("Caser", "parallel", "Caser"),
+        ("Caser", "single", "Caser"),
+    ],
+)
+def test_a_model_that_cannot_is_refused_before_it_trains(
+    settings: dict[str, Any], name: str, targets: str, words: str
+) -> None:
+    changed = {
+        **settings,
+        "genpas": {"strategy": "multi_target", "targets": targets, "trim": True},
+    }
+    with pytest.raises(InputError, match=words):
+        run_recbole(name, "tiny", config_dict=changed)
