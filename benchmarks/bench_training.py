@@ -1,0 +1,87 @@
+"""Measure training: stock RecBole, batches trimmed to their histories, and all targets of a window in one pass.
+
+    python -m benchmarks.bench_training                     on synthetic data of Beauty's size
+    python -m benchmarks.bench_training --data-dir DIR      on DIR/beauty/interactions.parquet; time to equal quality too
+    python -m benchmarks.bench_training --quick             a smoke test on toy sizes
+
+A whole run writes benchmarks/results/training.json and training.md, a quick one outputs/benchmarks/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+from benchmarks import training_quality, training_speed
+from benchmarks.goals import Goal
+from benchmarks.jobs import Job
+from benchmarks.report import Grid, goals_grid
+from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
+from benchmarks.training_setup import BATCH, MAX_LENGTH
+
+QUALITY, EPOCHS = 0.02, 12
+_LIKE_BEAUTY, _TOY = (22_363, 12_101), (400, 200)
+_TOY_NETWORK = {"hidden_size": 8, "inner_size": 16, "n_layers": 1, "n_heads": 1}
+
+
+def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
+    """Measure training and hold it against its goals."""
+    beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
+    skipped = ["A CUDA device was not measured."]
+    if beauty is None or not beauty.is_file():
+        skipped.append(
+            f"Synthetic data stand in for Beauty, and have no quality: give its folder with --data-dir or ${DATA_DIR}."
+        )
+        beauty = None
+    BENCHMARK.run(
+        lambda folder: plan(folder, beauty, quick),
+        results or (SCRATCH if quick else COMMITTED),
+        command=BENCHMARK.command(quick=quick, data_dir=beauty is not None),
+        quick=quick,
+        data={
+            "interactions": "Amazon Beauty, 5-core" if beauty else "synthetic, 9 a user on average",
+            "model": f"SASRec, RecBole's sizes, dropout 0.5, cross-entropy, histories of at most {MAX_LENGTH} items",
+            "batch": f"{BATCH} targets, with parallel on average",
+        },
+        skipped=skipped,
+        scratch=scratch,
+    )
+
+
+def plan(folder: Path, beauty: Path | None, quick: bool) -> Iterator[Job]:
+    """Yield the jobs: the data, the steps, and on real data the time to equal quality."""
+    store, exported = folder / "store", folder / "recbole"
+    if beauty is not None:
+        read = {"path": store, "source": beauty}
+        yield Job("data", {"make": "store of Beauty"}, "sampler", "read_store", read, recorded=False)
+    else:
+        users, items = _TOY if quick else _LIKE_BEAUTY
+        shape = {"path": store, "users": users, "items": items}
+        yield Job("data", {"make": "synthetic store"}, "bench_augment", "make_store", shape, recorded=False)
+    export = {"store": store, "folder": exported}
+    yield Job("data", {"make": ".inter file"}, "training_setup", "export", export, recorded=False)
+    network = _TOY_NETWORK if quick else {}
+    yield from training_speed.jobs(exported, network, 1 if quick else 8)
+    if beauty is not None or quick:
+        yield from training_quality.jobs(exported, network, 0.0 if quick else QUALITY, EPOCHS)
+
+
+def goals(sections: Sections) -> list[Goal]:
+    """Return all goals."""
+    steps, quality = sections.get(training_speed.SECTION, []), sections.get(training_quality.SECTION, [])
+    return [*training_speed.goals(steps), *training_quality.goals(quality)]
+
+
+def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
+    """Return the tables of what was measured, and the one of the goals."""
+    steps, quality = sections.get(training_speed.SECTION, []), sections.get(training_quality.SECTION, [])
+    grids = [*training_speed.tables(steps), *(training_quality.tables(quality) if quality else [])]
+    return [*grids, goals_grid(held)]
+
+
+BENCHMARK = Benchmark("training", "benchmarks.bench_training", "Training SASRec: what a target costs", 1, goals, tables)
+
+if __name__ == "__main__":
+    typer.run(main)
