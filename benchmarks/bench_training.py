@@ -1,7 +1,7 @@
 """Measure training: stock RecBole, batches trimmed to their histories, and all targets of a window in one pass.
 
     python -m benchmarks.bench_training                     on synthetic data of Beauty's size
-    python -m benchmarks.bench_training --data-dir DIR      on DIR/beauty/interactions.parquet; time to equal quality too
+    python -m benchmarks.bench_training --data-dir DIR      on DIR/beauty/interactions.parquet, time to quality too
     python -m benchmarks.bench_training --quick             a smoke test on toy sizes
 
 A whole run writes benchmarks/results/training.json and training.md, a quick one outputs/benchmarks/.

@@ -65,7 +65,7 @@ def recommend(
     checkpoint : file that training with recbole_ext left, of any sequential model that ranks all items
     out : file to write, `.parquet`
     users : ids of users; None for all of the data set
-    top_k : items a user; fewer where the catalogue has no more
+    top_k : items a user, at most all of the catalogue; fewer where `exclude_history` leaves no more
     batch_size : users ranked at a time
     exclude_history : leave out the items of the user's history, however long ago
     device : "cpu" or "cuda"; None for a GPU if there is one
@@ -76,7 +76,7 @@ def recommend(
     ------
     InputError
         For a checkpoint that does not load, data that changed since, users that the data do not have, an output file
-        that exists, and a model that cannot rank all items.
+        that exists, a `top_k` above the catalogue, and a model that cannot rank all items.
     """
     path = Path(out)
     top_k, batch_size = whole_number("top_k", top_k, 1), whole_number("batch_size", batch_size, 1)
@@ -86,6 +86,9 @@ def recommend(
         raise InputError(f"{path} exists already; choose another output file or ask to overwrite it.")
     config, model = trained_model(Path(checkpoint), device)
     histories = WholeHistories.of(config)
+    n_items = histories.dataset.item_num - 1
+    if top_k > n_items:
+        raise InputError(f"top_k is {top_k:,}, but the catalogue has {n_items:,} items; ask for at most as many.")
     chosen = histories.user_numbers(users)
     with_history = chosen[histories.lengths[chosen] > 0]
     rows = 0
@@ -140,7 +143,7 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
 def best_items(
     model: Any, histories: WholeHistories, users: Int64, top_k: int, exclude_history: bool = False
 ) -> Ranked:
-    """Return the best `top_k` items of users, int64 [B]; fewer columns where the catalogue is smaller."""
+    """Return the best items of users, int64 [B]; `top_k` is at most the catalogue's size."""
     interaction = histories.batch(users).to(model.device)
     excluded = [histories.items(user) for user in users] if exclude_history else None
     if isinstance(model, TIGER) and not model.settings.exact_ranking:
@@ -152,7 +155,7 @@ def best_items(
     scores[:, 0] = -torch.inf  # padding
     for row, items in enumerate(excluded or ()):
         scores[row, torch.from_numpy(items).to(scores.device)] = -torch.inf
-    best = scores.topk(min(top_k, scores.shape[1] - 1))
+    best = scores.topk(top_k)
     return Ranked(best.indices, best.values)
 
 
@@ -161,17 +164,16 @@ def _by_beams(model: TIGER, interaction: Any, excluded: list[Int64] | None, top_
     n_items = model.n_items - 1
     beams = min(n_items, max(model.settings.beams, 2 * top_k))
     items, scores = _without(*model.beam_search(interaction, beams), excluded)
-    width = min(top_k, n_items)
-    best = Ranked(items[:, :width].clone(), scores[:, :width].clone())
+    best = Ranked(items[:, :top_k].clone(), scores[:, :top_k].clone())
     while excluded is not None and beams < n_items:
         short = (best.scores == -torch.inf).any(1).nonzero()[:, 0]
         if not len(short):
             break
         again = [excluded[row] for row in short.tolist()]
-        enough = width + max(len(np.unique(had)) for had in again)  # so many finds are not all in the history
+        enough = top_k + max(len(np.unique(had)) for had in again)  # so many finds are not all in the history
         beams = min(n_items, 2 * beams, max(enough, beams + 1))
         items, scores = _without(*model.beam_search(interaction[short.cpu()], beams), again)
-        best.items[short], best.scores[short] = items[:, :width], scores[:, :width]
+        best.items[short], best.scores[short] = items[:, :top_k], scores[:, :top_k]
     return best
 
 

@@ -30,6 +30,7 @@ def register() -> None:
         _last_report.clear()
         if isinstance(train_data, PairDataLoader):
             _last_report.update(trained_on(train_data, valid_data))
+            _last_report.update(getattr(self.model, "trained_on", {}))  # what else a model was made from
             self.config[REPORT] = dict(_last_report)
             self.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in _last_report.items()))
         return original_fit(self, train_data, valid_data, *args, **kwargs)

@@ -23,7 +23,7 @@ def command(
         Path | None, typer.Option("--users", metavar="FILE", help="Text file with one user id a line. Default: all.")
     ] = None,
     user: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="One user's id; repeatable.")] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Items a user.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, help="Items a user, at most all of the catalogue.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Users ranked at a time.")] = 256,
     exclude_history: Annotated[
         bool, typer.Option("--exclude-history", help="Leave out what the user has had already.")

@@ -26,7 +26,9 @@ Progress = Callable[[str, int, int | None], None]
 _CHUNK = 1024
 _BLOCK = 1 << 22
 _KEY_VERSION = 1
+_HUB_SECONDS = 10.0
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_NOT_LOADED = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError)
 
 
 def default_encoder() -> Path:
@@ -132,9 +134,7 @@ def _identity(model: str | Path, folder: Path | None) -> str:
         return ""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in (str(model), f"sentence-transformers/{model}"):
-        if name.count("/") > 1:
-            continue
+    for name in _hub_names(str(model)):
         found = try_to_load_from_cache(name, "config.json")
         if isinstance(found, str):
             return f"{name}@{Path(found).parent.name}"  # …/snapshots/REVISION/config.json
@@ -142,29 +142,63 @@ def _identity(model: str | Path, folder: Path | None) -> str:
 
 
 def _load(model: str | Path, folder: Path | None) -> Any:
+    """Return the encoder: a folder's, a hub's model that is on this machine, or else one that the hub answers for."""
     if importlib.util.find_spec("sentence_transformers") is None:
         raise InputError("Encoding texts needs sentence-transformers: pip install 'genpas-plugins[text]'.")
     from sentence_transformers import SentenceTransformer
     from torch import cuda
     from transformers.utils import logging
 
+    name = str(folder if folder is not None else model)
+    device = "cuda" if cuda.is_available() else "cpu"
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for each file of weights, whatever we draw ourselves
     try:
-        return SentenceTransformer(
-            str(folder if folder is not None else model),
-            device="cuda" if cuda.is_available() else "cpu",
-            local_files_only=folder is not None,
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(
-            f"Encoder {str(model)!r} could not be loaded ({type(error).__name__}: {reason}); name the folder of a "
-            "sentence-transformers model, or a model as the hub names it."
-        ) from error
+        # What is on this machine is taken as it is: it is what the cache's key names.
+        try:
+            return SentenceTransformer(name, device=device, local_files_only=True)
+        except _NOT_LOADED as error:
+            if folder is not None:
+                raise InputError(
+                    f"Encoder {str(model)!r} could not be loaded ({_reason(error)}); name the folder of a "
+                    "sentence-transformers model, or a model as the hub names it."
+                ) from error
+        _ask_hub(name)
+        try:
+            return SentenceTransformer(name, device=device)
+        except _NOT_LOADED as error:
+            raise InputError(
+                f"Encoder {name!r} of the hub could not be loaded ({_reason(error)}); it may be no model that "
+                "sentence-transformers reads."
+            ) from error
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _ask_hub(model: str) -> None:
+    """Raise InputError unless the hub answers and has the model: one request, where loading would retry for minutes."""
+    from huggingface_hub import HfApi
+
+    for name in _hub_names(model):
+        try:
+            HfApi().model_info(name, timeout=_HUB_SECONDS)
+            return
+        except Exception as error:  # the errors are those of the HTTP library, and it changes
+            last = error
+    raise InputError(
+        f"Encoder {model!r} is not on this machine, and the hub does not give it ({_reason(last)}); check its name and "
+        "the network, or name the folder of a sentence-transformers model."
+    ) from last
+
+
+def _hub_names(model: str) -> list[str]:
+    """Return the names that a model may have on the hub: a name without an owner may be sentence-transformers' own."""
+    return [model] if "/" in model else [f"sentence-transformers/{model}", model]
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().split(chr(10))[0].rstrip('.')}"
 
 
 def _encode(encoder: Any, texts: Sequence[str], batch_size: int, name: str) -> Float32:

@@ -88,6 +88,12 @@ class TIGER(SequentialRecommender):
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     @property
+    def trained_on(self) -> dict[str, Any]:
+        """What a report of a training says of this model: where its semantic IDs are from, and the codes a level."""
+        source = self.settings.semantic_ids or "training sequences"
+        return {"semantic_ids": source, "codes_a_level": list(self.network.sizes)}
+
+    @property
     def tree(self) -> PrefixTree:
         """The valid semantic IDs, on the model's device."""
         codes = self.network.codes

@@ -31,7 +31,7 @@ def test_a_quick_run_measures_every_way(tmp_path):
     assert content["command"] == "python -m benchmarks.bench_training --quick"
     assert str(tmp_path) not in text and str(ROOT) not in text + json.dumps(content)
     ways = content["sections"]["step"][0]["ways"]
-    assert list(ways)[0] == "stock RecBole" and len(ways) == 5
+    assert next(iter(ways)) == "stock RecBole" and len(ways) == 5
     # The same targets: with all of them in one pass, fewer operations each.
     assert ways["parallel"]["flop"] < ways["single, trimmed"]["flop"] < ways["stock RecBole"]["flop"]
     assert [record["reached"] for record in content["sections"]["quality"]] == [True] * 3

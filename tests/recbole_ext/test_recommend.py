@@ -201,6 +201,8 @@ def test_bad_input_is_one_sentence(sasrec: Path, tmp_path: Path):
         recommend(sasrec, tmp_path / "r.csv")
     with pytest.raises(InputError, match="top_k must be a whole number from 1 on"):
         recommend(sasrec, out, top_k=0)
+    with pytest.raises(InputError, match=f"top_k is {N_ITEMS + 1}, but the catalogue has {N_ITEMS} items"):
+        recommend(sasrec, out, top_k=N_ITEMS + 1)
     with pytest.raises(InputError, match="no checkpoint to load"):
         recommend(tmp_path / "no.pth", out)
     with pytest.raises(InputError, match="no device 'abacus'"):

@@ -192,6 +192,13 @@ def test_ids_of_a_file_find_the_items_by_their_source_id(saved_ids: Callable[...
         assert model.network.codes[number].tolist() == [place // 5, place % 5]
 
 
+def test_it_says_which_ids_it_trains_on(saved_ids: Callable[..., Path], made: Callable[..., Any]):
+    path = str(saved_ids())
+    assert made(semantic_ids=path)[1].trained_on == {"semantic_ids": path, "codes_a_level": [5, 5]}
+    _, model = made()
+    assert model.trained_on == {"semantic_ids": "training sequences", "codes_a_level": model.sizes.tolist()}
+
+
 def test_an_index_of_another_tool(made: Callable[..., Any], tmp_path: Path):
     index = {f"i{item:02}": [f"<a_{item % 3}>", f"<b_{item % 4}>"] for item in range(N_ITEMS)}
     (tmp_path / "index.json").write_text(json.dumps(index))

