@@ -3,11 +3,21 @@
 RecBole sorts each user's interactions by `timestamp` after casting it to float32, which swaps those less than about two
 minutes apart. So `timestamp` is the position inside the sequence (exact below 2²⁴), and the store's own time becomes
 another field.
+
+Of a regenerated store that file holds the original sequences alone, so that whoever reads it tests on nothing else.
+The added ones stand beside it in `NAME/NAME.added.inter`, which `recbole_ext` reads to train on, and stock RecBole does
+not read:
+
+sequence:float   user_id:token   item_id:token
+0                [PAD]           17               a pattern, which belongs to several users
+0                [PAD]           4
+1                ann             17               a sequence regenerated from ann's
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +28,14 @@ from numpy.typing import NDArray
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.errors import InputError
-from genpas_plugins.sequences import SequenceStore
+from genpas_plugins.sequences import ORIGIN, SOURCE, SequenceStore
 
 TIME = "timestamp"
+ADDED_SUFFIX = ".added.inter"
+ADDED_FIELDS = ("sequence:float", "user_id:token", "item_id:token")
+NO_USER = "[PAD]"
+"""RecBole's padding token, number 0: the user of a sequence that is nobody's own."""
+
 _FIELDS = ("user_id", "item_id", TIME)
 _RENAMED = {TIME: "time"}
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -33,11 +48,17 @@ _RESERVED = (
 
 
 class RecBoleFile(NamedTuple):
-    """What was written: the file, its fields as in the header, and the columns that RecBole has no type for."""
+    """What was written: the file, its fields as in the header, and its number of interactions.
+
+    left_out : columns of the store that RecBole has no type for
+    added    : the file of added sequences, of a regenerated store
+    """
 
     file: Path
     fields: list[str]
     left_out: list[str]
+    interactions: int
+    added: Path | None = None
 
 
 def export_recbole(
@@ -54,20 +75,18 @@ def export_recbole(
     `<column>:float` for every numeric column of the store, where a column `timestamp` is called `time`.
     `progress` is called with the number of interactions written so far.
 
-    Raises InputError if the file exists while `overwrite` is off, for ids or names that RecBole cannot read back, and
-    for a regenerated store, of which RecBole would hold out items that were only added to train on.
+    Of a regenerated store the file is that of the original store, to the byte, and `directory/name/name.added.inter`
+    holds the sequences that were added to train on. Raises InputError if the file exists while `overwrite` is off, and
+    for ids or names that RecBole cannot read back.
     """
-    if store.is_regenerated:
-        raise InputError(
-            "This store was made by `genpas regenerate`: RecBole's leave-one-out would test on the sequences that it "
-            "added. Export the original store; train on this one through SequenceStore.leave_last_out."
-        )
     if not name or name in (".", "..") or set(name) & set('/\\:"') or name == "ml-100k":
         why = "RecBole reads its own copy under that name" if name == "ml-100k" else "it must be a plain file name"
         raise InputError(f"{name!r} cannot name the data set, {why}; choose another name.")
     file = directory / name / f"{name}.inter"
     if file.exists() and not (overwrite and file.is_file()):
         raise InputError(f"{file} exists already; choose another directory or name, or ask to overwrite it.")
+    whole, store = store, _originals(store)
+    added = file.with_name(f"{name}{ADDED_SUFFIX}")
     longest = int(store.lengths().max(initial=0))
     if longest > _EXACT_IN_FLOAT32:
         raise InputError(f"A sequence has {longest} items; RecBole's float32 time keeps the order of at most 2**24.")
@@ -78,15 +97,44 @@ def export_recbole(
 
     from pyarrow import csv
 
-    with replaced_file(file) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        sink.write(("\t".join(fields) + "\n").encode())
-        # Ids were checked to need no quotes, and RecBole takes a quoted header field for a part of its name.
-        options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+    # Ids were checked to need no quotes, and RecBole takes a quoted header field for a part of its name.
+    options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+    with ExitStack() as complete:
+        sinks = []
+        wanted = [(file, fields), (added, list(ADDED_FIELDS))] if whole.is_regenerated else [(file, fields)]
+        for path, header in wanted:
+            temporary = complete.enter_context(replaced_file(path))
+            sinks.append(complete.enter_context(pa.OSFile(str(temporary), "wb")))
+            sinks[-1].write(("\t".join(header) + "\n").encode())
         for first, table in _tables(store, users, items, columns):
-            csv.write_csv(table, sink, options)
+            csv.write_csv(table, sinks[0], options)
             if progress is not None:
                 progress(first + table.num_rows)
-    return RecBoleFile(file, fields, [column for column in store.columns if column not in columns])
+        for first, table in _added_tables(whole, store.n_sequences, users, items):
+            csv.write_csv(table, sinks[1], options)
+            if progress is not None:
+                progress(first + table.num_rows)
+        if not whole.is_regenerated:
+            added.unlink(missing_ok=True)  # of a regenerated store that stood here before
+    left_out = [column for column in store.columns if column not in columns]
+    return RecBoleFile(file, fields, left_out, store.n_interactions, added if whole.is_regenerated else None)
+
+
+def _originals(store: SequenceStore) -> SequenceStore:
+    """Return the store without added sequences, which stand behind all others, and without the columns about them."""
+    if not store.is_regenerated:
+        return store
+    origin = store.entry_of_sequences(ORIGIN, np.zeros(store.n_sequences, np.int8))
+    n = int(np.argmax(origin > 0)) if np.any(origin > 0) else store.n_sequences
+    stop = int(store.offsets[n])
+    return SequenceStore.from_arrays(
+        store.values[:stop],
+        store.offsets[: n + 1],
+        n_items=store.n_items,
+        user_ids=None if store.user_ids is None else store.user_ids[:n],
+        item_ids=store.item_ids,
+        columns={name: values[:stop] for name, values in store.columns.items() if name not in (ORIGIN, SOURCE)},
+    )
 
 
 def field_names(store: SequenceStore) -> dict[str, str]:
@@ -123,6 +171,24 @@ def _tables(
             values = store.columns[column][first:stop]
             table[field] = values.astype(np.int8) if values.dtype == np.bool_ else values
         yield first, pa.table(table)
+
+
+def _added_tables(
+    store: SequenceStore, n_originals: int, users: pa.Array | None, items: pa.Array | None
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the first interaction of each piece and the piece, of the sequences behind the originals."""
+    source = store.entry_of_sequences(SOURCE, np.full(store.n_sequences, -1)) if store.is_regenerated else np.empty(0)
+    for first in range(int(store.offsets[n_originals]), store.n_interactions, _ROWS):
+        stop = min(first + _ROWS, store.n_interactions)
+        rows = np.searchsorted(store.offsets, np.arange(first, stop), side="right") - 1
+        owner = source[rows]
+        known = _chosen(users, np.maximum(owner, 0), 0).cast(pa.string())
+        fields = (
+            pa.array(rows - n_originals),
+            pc.if_else(pa.array(owner >= 0), known, NO_USER),
+            _chosen(items, store.values[first:stop], 1),
+        )
+        yield first, pa.table(dict(zip(ADDED_FIELDS, fields, strict=True)))
 
 
 def _tokens(ids: pa.Array | None, kind: str) -> pa.Array | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,13 +28,11 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.errors import InputError
 from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
 from genpas_plugins.mixing.draws import generator
-from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
+from genpas_plugins.mixing.losses import LOSSES
 from genpas_plugins.mixing.mixture import mix
 from genpas_plugins.mixing.settings import PREFIX, SECTION, MixingConfig
-from recbole_ext.configuration import where_set
-
-_TOLERANCE = 0.01
-"""How far our sum of a model's own loss may be off, relatively: half precision rounds by less."""
+from recbole_ext.configuration import genpas_config, where_set
+from recbole_ext.history_loss import HistoryLoss, reads_histories
 
 
 def register() -> None:
@@ -83,7 +80,7 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
     section = MixingConfig.from_config(final, place)
     assert section is not None
     model = config.model
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not _reads_histories(config.model_class):
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not reads_histories(config.model_class):
         raise InputError(
             f"{place}: {SECTION} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
             f"GRU4Rec or FMLPRec; {model} has none. Remove the key or choose another model."
@@ -93,16 +90,15 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
             f"{place}: {SECTION} knows the losses {', '.join(LOSSES)}, but the loss_type of {model} is "
             f"{config['loss_type']!r}."
         )
+    genpas = genpas_config(config)
+    if genpas is not None and genpas.targets != "single":
+        raise InputError(f"{place}: {SECTION} mixes single targets; set targets: single in the genpas key.")
     if section.warmup_epochs >= config["epochs"]:
         raise InputError(
             f"{place}: {SECTION} would never begin: warmup_epochs is {section.warmup_epochs}, "
             f"epochs {config['epochs']}."
         )
     final[SECTION] = asdict(section)
-
-
-def _reads_histories(model_class: Any) -> bool:
-    return list(inspect.signature(model_class.forward).parameters)[1:] == ["item_seq", "item_seq_len"]
 
 
 def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
@@ -131,16 +127,12 @@ class BASRecLoss:
     """
 
     def __init__(self, config: Config, section: MixingConfig, model: Any, dataset: Any) -> None:
-        if not isinstance(getattr(model, "item_embedding", None), torch.nn.Embedding):
-            raise InputError(
-                f"{SECTION} needs a model with an embedding table called item_embedding; {config.model} has none. "
-                f"Remove the {SECTION} key or choose another model."
-            )
         self.section, self.model, self.name = section, model, config.model
         self.kind, self.seed = config["loss_type"], config["seed"]
+        self.plain = HistoryLoss(model, self.kind, SECTION)
         self.process = 0 if config["single_spec"] else torch.distributed.get_rank()
         self.neighbours = _neighbours(dataset).to(config["device"])
-        self.epoch, self.step, self.verified = 0, 0, False
+        self.epoch, self.step = 0, 0
 
     def start_epoch(self, epoch: int) -> None:
         """Let the next call be the first step of this epoch."""
@@ -150,12 +142,7 @@ class BASRecLoss:
         """Return the model's own loss, the views' and the cross losses; their sum is trained on."""
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
-        negative = None if self.kind == "CE" else interaction[model.NEG_ITEM_ID]
-        targets = Targets(interaction[model.POS_ITEM_ID], negative)
-        check_loss(self.kind, targets)
-        with _recorded_outputs(model) as outputs:
-            plain = model.calculate_loss(interaction)
-        self._verify(plain, outputs, targets)
+        plain, vectors, targets = self.plain(interaction)
 
         def encode(changed: Tensor, share: Tensor) -> Tensor:
             with _mixed_embeddings(model.item_embedding, histories, changed, share) as replaced:
@@ -170,24 +157,8 @@ class BASRecLoss:
         random = generator(self.seed, self.epoch, self.step, self.process)
         self.step += 1
         asked = Model(self.kind, model.item_embedding.weight, self.neighbours, encode)
-        views, cross = mixing_losses(self.section, random, asked, Batch(histories, lengths, targets), outputs[0])
+        views, cross = mixing_losses(self.section, random, asked, Batch(histories, lengths, targets), vectors)
         return plain, views, cross
-
-    def _verify(self, plain: Any, outputs: list[Tensor], targets: Targets) -> None:
-        """Raise InputError unless the model's own loss is the one that mixtures get. Looks at the first step alone."""
-        if self.verified:
-            return
-        table = self.model.item_embedding.weight
-        fits = isinstance(plain, Tensor) and len(outputs) == 1 and outputs[0].shape == (len(targets[0]), table.shape[1])
-        if fits:
-            ours = history_losses(self.kind, outputs[0].detach(), table.detach(), targets).mean()
-            fits = bool((ours - plain.detach()).abs() <= _TOLERANCE * plain.detach().abs())
-        if not fits:
-            raise InputError(
-                f"{SECTION} needs a model whose loss is {self.kind} of forward's output times item_embedding; "
-                f"{self.name} computes another. Remove the {SECTION} key or choose another model."
-            )
-        self.verified = True
 
 
 def _neighbours(dataset: Any) -> Tensor:
@@ -196,23 +167,6 @@ def _neighbours(dataset: Any) -> Tensor:
     store = SequenceStore.from_arrays(seen.indices, seen.indptr, n_items=seen.shape[1] - 1)
     nearest = torch.from_numpy(nearest_items(store.view()).astype(np.int64))
     return torch.where(nearest > 0, nearest, torch.arange(len(nearest)))
-
-
-@contextmanager
-def _recorded_outputs(model: Any) -> Iterator[list[Tensor]]:
-    """Collect what the model's forward returns, also where it calls `self.forward` past torch's hooks."""
-    outputs: list[Tensor] = []
-    original = model.forward
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        outputs.append(original(*args, **kwargs))
-        return outputs[-1]
-
-    model.forward = forward
-    try:
-        yield outputs
-    finally:
-        del model.forward
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.mixing.settings import SECTION as MIXING
 from genpas_plugins.parallel_targets import WindowStream
+from genpas_plugins.regeneration.settings import SECTION as PERSONALISER
 from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
 
@@ -54,8 +55,8 @@ def register() -> None:
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
     """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets.
 
-    `mixing` is that section in full, None without one; what it adds to a drawn pair counts as no pair. The expected
-    length of a history is that of the drawn pairs, before `augment`.
+    `mixing` and `personaliser` are those sections in full, None without; what they add to a drawn pair counts as no
+    pair. The expected length of a history is that of the drawn pairs, before `augment`.
     """
     config, stream = train_data.config, train_data.stream
     section = genpas_config(config)
@@ -70,6 +71,8 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "targets": section.targets,
         "augment": None if section.augment is None else [asdict(operator) for operator in section.augment],
         "mixing": config[MIXING],
+        "personaliser": config[PERSONALISER],
+        "added_sequences": train_data._dataset.n_added,
         "seed": stream.seed,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
         "loss": config["loss_type"],

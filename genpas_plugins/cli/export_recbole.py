@@ -26,7 +26,9 @@ def command(
     """Write DIR/NAME/NAME.inter, which RecBole reads back in the same order.
 
     RecBole rounds its time field to float32, so timestamp holds the position inside the user's sequence; the store's
-    own timestamp column becomes the field time, and every other numeric column a field of its name.
+    own timestamp column becomes the field time, and every other numeric column a field of its name. Of a store that
+    `genpas regenerate` made, the file holds the original sequences, and NAME.added.inter the added ones, which train
+    where the configuration has a genpas key.
     """
     from genpas_plugins.recbole_export import TIME, export_recbole
     from genpas_plugins.sequences import SequenceStore
@@ -51,14 +53,17 @@ def command(
         print_json(
             {
                 "file": str(written.file),
+                "added": None if written.added is None else str(written.added),
                 "fields": written.fields,
                 "left_out": written.left_out,
-                "interactions": opened.n_interactions,
+                "interactions": written.interactions,
                 "config": settings,
             }
         )
         return
-    typer.echo(f"{written.file}: {opened.n_interactions:,} interactions, fields {', '.join(written.fields)}.")
+    typer.echo(f"{written.file}: {written.interactions:,} interactions, fields {', '.join(written.fields)}.")
+    if written.added is not None:
+        typer.echo(f"{written.added}: the sequences that were added to train on, read where there is a genpas key.")
     if written.left_out:
         typer.echo(f"Left out, as RecBole has no type for them: {', '.join(written.left_out)}.")
     typer.echo("In RecBole's configuration:\n")

@@ -34,7 +34,9 @@ def command(
     stage: Annotated[
         str | None, typer.Option(help=f"Stop after this stage: {', '.join(STAGES)}. Default: go on to STORE2.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the regenerator.")] = 40,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of the regenerator, over which its temperature falls.")
+    ] = 40,
     gamma: Annotated[
         float, typer.Option(help="Probability that any item may be written, not the sequence's own.")
     ] = 0.1,
@@ -63,8 +65,8 @@ def command(
 
     Stages: mine the patterns that sequences share, train a regenerator that writes a sequence's patterns, infer new
     sequences with it. The same command goes on where an earlier one stopped; a file of the work folder that was made
-    with other settings is an error, never used. Held-out items are not looked at. STORE2's split knows that added
-    sequences train whole: validation and test are the original ones.
+    with other settings, the number of epochs among them, is an error, never used. Held-out items are not looked at.
+    STORE2's split knows that added sequences train whole: validation and test are the original ones.
     """
     if stage is not None and stage not in STAGES:
         raise InputError(f"--stage: there is no stage {stage!r}.{nearest(stage, STAGES)}")

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genpas_plugins.errors import InputError, whole_number
 
@@ -23,10 +24,15 @@ TERMS = 3
 """Hessian products of the series, the paper's; the series then has one term more, the vector itself."""
 
 
+_LEAST = 1e-12
+"""Added to a vector's variance, so that one of equal numbers is 0."""
+
+
 class Personaliser(nn.Module):
     """A multi-layer perceptron that gives an instance its weight in (0, 1).
 
-    An instance is described by its history's mean item vector and its target's vector, D dimensions each.
+    An instance is described by its history's mean item vector and its target's vector, D dimensions each, both brought
+    to mean 0 and variance 1, as models' vectors are of any size. Untrained, it gives every instance the same weight.
     """
 
     def __init__(self, dimension: int, hidden: int = 64) -> None:
@@ -35,6 +41,10 @@ class Personaliser(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(width, whole_number("hidden", hidden, 1)), nn.ReLU(), nn.Linear(hidden, 1), nn.Sigmoid()
         )
+        last = self.layers[2]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, history: Tensor, target: Tensor) -> Tensor:
         """Return weights, float [B], of instances with vectors float [B, L, D] (0 at padding) and float [B, D].
@@ -42,9 +52,19 @@ class Personaliser(nn.Module):
         The vectors are taken as they are: the personaliser does not train the item table.
         """
         count = (history != 0).any(-1).sum(1, keepdim=True).clamp(min=1)
-        described = torch.cat([history.sum(1) / count, target], dim=1).detach()
+        parts = (history.sum(1) / count).detach(), target.detach()
+        described = torch.cat([functional.layer_norm(part, part.shape[1:], eps=_LEAST) for part in parts], dim=1)
         weights: Tensor = self.layers(described)[:, 0]
         return weights
+
+
+def relative_weights(weights: Tensor) -> Tensor:
+    """Return weights, float [B] above 0, divided by their mean, so that the batch's loss keeps its size.
+
+    Equal weights give 1 to the bit: a mean of them would round, one of ones does not.
+    """
+    of_largest = weights / weights.detach().max()
+    return of_largest / of_largest.mean()
 
 
 def implicit_gradient(

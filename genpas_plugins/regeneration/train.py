@@ -118,8 +118,8 @@ def train_regenerator(
     made_from    : plain values written into the checkpoint; one with others is refused
     progress     : called as progress(done, total) in steps of the whole training
 
-    Raises InputError if there is nothing to train on, if the checkpoint belongs to something else or has more epochs
-    than asked for, and if the loss stops being finite.
+    Raises InputError if there is nothing to train on, if the checkpoint belongs to something else, and if the loss
+    stops being finite. Another number of epochs is something else: the temperature falls over all of them.
     """
     n = len(patterns.sequence)
     if n == 0:
@@ -127,7 +127,7 @@ def train_regenerator(
     longest = int(np.diff(patterns.offsets).max(initial=0))
     if longest > shape.max_pattern:
         raise InputError(f"A pattern has {longest} items; the regenerator writes {shape.max_pattern} (max_pattern).")
-    told = {**(made_from or {}), "shape": asdict(shape), "recipe": _of_an_epoch(recipe)}
+    told = {**(made_from or {}), "shape": asdict(shape), "recipe": _plain(recipe)}
     n_steps = -(-n // recipe.batch_size)
     lengths = np.minimum(view.lengths(patterns.sequence), shape.max_history)
     with torch.random.fork_rng(devices=_cuda(device)):
@@ -139,8 +139,6 @@ def train_regenerator(
         if checkpoint is not None and checkpoint.exists():
             saved = _read(checkpoint, told)
             curve = saved["curve"]
-            if len(curve) > recipe.epochs:
-                raise InputError(f"{checkpoint} has {len(curve)} epochs already; ask for at least that, or remove it.")
             model.load_state_dict(saved["model"])
             update.load_state_dict(saved["optimiser"])
         for epoch in range(len(curve), recipe.epochs):
@@ -182,11 +180,9 @@ def load_regenerator(checkpoint: Path, *, device: str = "cpu") -> Trained:
     return Trained(model.to(device).eval(), saved["curve"])
 
 
-def _of_an_epoch(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as plain values without the number of epochs, which a resumed run may raise."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()} | {
-        "epochs": None
-    }
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as torch.load gives it back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
 
 
 def _cuda(device: str) -> list[torch.device]:
@@ -209,6 +205,12 @@ def _read(checkpoint: Path, told: dict[str, Any] | None) -> dict[str, Any]:
     if not known:
         raise InputError(f"{checkpoint} holds no regenerator; choose another folder for the work.")
     if told is not None and saved["made_from"] != told:
+        recipe, wanted = saved["made_from"].get("recipe") or {}, told["recipe"]
+        if {**saved["made_from"], "recipe": wanted} == told and {**recipe, "epochs": wanted["epochs"]} == wanted:
+            raise InputError(
+                f"{checkpoint} is of a training of {recipe['epochs']} epochs, not {wanted['epochs']}, and the "
+                f"temperature falls over all of them. Ask for {recipe['epochs']} epochs, or remove it to train again."
+            )
         changed = [name for name in {**told, **saved["made_from"]} if saved["made_from"].get(name) != told.get(name)]
         raise InputError(
             f"{checkpoint} was trained from other data or settings ({', '.join(changed)} changed); remove it to train "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,65 @@ def test_columns_become_float_fields_of_their_name():
     assert field_names(store) == {"timestamp": "time_", "time": "time", "item_id": "item_id_", "liked": "liked"}
 
 
-def test_a_regenerated_store_is_refused(tmp_path: Path):
-    columns = {"origin": np.zeros(3, np.int8), "origin_row": np.zeros(3, np.int64)}
-    regenerated = SequenceStore.from_arrays([1, 2, 3], [0, 3], columns=columns)
-    with pytest.raises(InputError, match="genpas regenerate"):
-        export_recbole(regenerated, tmp_path, "mine")
-    assert not list(tmp_path.iterdir())
+USERS, ITEMS = ["ann", "bob", "cal"], [f"item {letter}" for letter in "abc"]
+
+
+@pytest.fixture
+def original() -> SequenceStore:
+    """Three users, one of them without items, with ids and a column."""
+    columns = {"rating": np.arange(7.0)}
+    return SequenceStore.from_arrays(
+        [1, 2, 3, 1, 3, 2, 1], [0, 4, 4, 7], user_ids=USERS, item_ids=ITEMS, columns=columns
+    )
+
+
+def with_added(store: SequenceStore) -> SequenceStore:
+    """Two patterns of two and three items, and a sequence made from the last user's."""
+    pytest.importorskip("torch")
+    from genpas_plugins.regeneration.inference import Regenerated
+    from genpas_plugins.regeneration.mine import Patterns
+    from genpas_plugins.regeneration.output import regenerated_store
+
+    none = np.empty(0, np.int64)
+    patterns = Patterns(np.array([2, 3, 3, 2, 1]), np.array([0, 2, 5]), np.array([2, 2]), none, none)
+    return regenerated_store(store, patterns, Regenerated(np.array([2]), np.array([[[3, 1]]]), np.array([[False]])))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_regenerated_store_is_the_original_and_a_file_of_added_sequences(
+    original: SequenceStore, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recbole_export, "_ROWS", 2)
+    if not named:
+        original = replace(original, user_ids=None, item_ids=None)
+    told: list[int] = []
+    plain = export_recbole(original, tmp_path, "plain")
+    written = export_recbole(with_added(original), tmp_path, "new", progress=told.append)
+    assert plain.added is None and plain.interactions == 7 and written._replace(file=plain.file, added=None) == plain
+    assert written.file.read_bytes() == plain.file.read_bytes()
+    assert told == sorted(told) and told[-1] == 14
+    assert written.added == tmp_path / "new" / "new.added.inter"
+    fields, rows = fields_and_rows(written.added)
+    assert fields == ["sequence:float", "user_id:token", "item_id:token"]
+    items = [ITEMS[item - 1] if named else str(item) for item in (2, 3, 3, 2, 1, 3, 1)]
+    users = ["[PAD]"] * 5 + ["cal" if named else "2"] * 2
+    assert rows == [list(row) for row in zip("0011122", users, items, strict=True)]
+
+
+def test_an_original_store_leaves_no_added_sequences_of_another_behind(original: SequenceStore, tmp_path: Path):
+    export_recbole(with_added(original), tmp_path, "x")
+    assert export_recbole(original, tmp_path, "x", overwrite=True).added is None
+    assert [file.name for file in (tmp_path / "x").iterdir()] == ["x.inter"]
+
+
+def test_a_failed_export_leaves_neither_file(original: SequenceStore, tmp_path: Path):
+    def stop(done: int) -> None:
+        if done > 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_recbole(with_added(original), tmp_path, "x", progress=stop)
+    assert not list((tmp_path / "x").iterdir())
 
 
 def test_columns_without_a_type_in_recbole_are_named(tmp_path: Path):

@@ -7,10 +7,12 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from genpas_plugins import InputError
-from genpas_plugins.regeneration.personaliser import Personaliser, implicit_gradient, outer_step
+from genpas_plugins.regeneration.personaliser import Personaliser, implicit_gradient, outer_step, relative_weights
 
 N, D = 64, 3
 
@@ -96,11 +98,29 @@ def test_weights_are_between_nought_and_one_and_padding_does_not_count():
     torch.manual_seed(0)
     personaliser = Personaliser(4, hidden=8)
     history, target = torch.randn(5, 3, 4, requires_grad=True), torch.randn(5, 4)
+    assert personaliser(history, target).tolist() == [0.5] * 5, "untrained, it has no preference"
+    torch.nn.init.normal_(personaliser.layers[2].weight)
     weights = personaliser(history, target)
     assert weights.shape == (5,) and (weights > 0).all() and (weights < 1).all()
+    assert len(weights.unique()) == 5
+    assert torch.allclose(weights, personaliser(100 * history, 0.01 * target)), "size tells nothing"
     assert torch.allclose(weights, personaliser(torch.cat([history, torch.zeros(5, 2, 4)], 1), target))
     weights.sum().backward()
     assert history.grad is None
+
+
+@given(size=st.integers(1, 300), value=st.floats(0.001, 1))
+def test_equal_weights_are_one_to_the_bit(size: int, value: float):
+    assert relative_weights(torch.full((size,), value)).tolist() == [1.0] * size
+
+
+def test_weights_are_relative_to_their_mean():
+    weights = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = torch.arange(50.0, dtype=torch.float64)
+    made = (relative_weights(weights) * loss).mean()
+    expected = (weights * loss).sum() / weights.sum()
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, weights)[0] for value in (made, expected)))
 
 
 def test_steps_take_weight_from_harmful_instances():

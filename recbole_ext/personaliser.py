@@ -1,0 +1,227 @@
+"""The `personaliser:` key in RecBole's configuration: DR4SR+ around the training loss of a sequential model.
+
+It stands beside the `genpas` key, whose strategy draws the training pairs, on a data set with added sequences. Every
+pair has a weight from a personaliser, which learns by implicit gradients what makes the model fit pairs of the original
+sequences, drawn by the same strategy. Models take part as with `mixing`. Prediction and evaluation stay as they are;
+the personaliser's state goes into checkpoints with the model's other parameters. RecBole's early stopping counts from
+the end of the warm-up on; the best epoch may be one before.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.trainer import Trainer
+from recbole.utils import ModelType
+from torch import Tensor
+
+from genpas_plugins import pair_stream
+from genpas_plugins.errors import InputError
+from genpas_plugins.mixing.losses import LOSSES
+from genpas_plugins.mixing.settings import SECTION as MIXING
+from genpas_plugins.regeneration.personaliser import Personaliser, outer_step, relative_weights
+from genpas_plugins.regeneration.settings import SECTION, PersonaliserConfig
+from recbole_ext.configuration import genpas_config, where_set
+from recbole_ext.dataloader import PairDataLoader, Step
+from recbole_ext.history_loss import HistoryLoss, reads_histories
+
+STATE = "personaliser_state"
+"""The model's other parameter that holds the personaliser and its optimiser."""
+
+
+def register() -> None:
+    """Check the section whenever a RecBole Config is made, and let trainers train with it."""
+    original_init = Config.__init__
+
+    @functools.wraps(original_init)
+    def init(
+        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
+    ) -> None:
+        original_init(self, model, dataset, config_file_list, config_dict)
+        check(self, config_file_list or ())
+
+    Config.__init__ = init
+
+    original_epoch = Trainer._train_epoch
+
+    @functools.wraps(original_epoch)
+    def train_epoch(
+        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        if loss_func is None and self.config[SECTION] is not None:
+            loss_func = _loss_of_epoch(self, train_data, epoch_idx)
+        return original_epoch(self, train_data, epoch_idx, loss_func, *args, **kwargs)
+
+    Trainer._train_epoch = train_epoch
+
+
+def check(config: Config, config_files: Sequence[Any] = ()) -> None:
+    """Check the section and store it in full under `config['personaliser']`; do nothing where there is none.
+
+    Raises InputError for a wrong section and for a model or settings that cannot be trained with it.
+    """
+    final = config.final_config_dict
+    for key in final:
+        if key != SECTION and difflib.get_close_matches(str(key).lower(), [SECTION], cutoff=0.82):
+            raise InputError(
+                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
+            )
+    if SECTION not in final:
+        return
+    place = where_set(config, config_files, [SECTION])
+    section = PersonaliserConfig.from_mapping(final[SECTION], place)
+    model = config.model
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not reads_histories(config.model_class):
+        raise InputError(
+            f"{place}: {SECTION} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
+            f"GRU4Rec or FMLPRec; {model} has none. Remove the key or choose another model."
+        )
+    if config["loss_type"] not in LOSSES:
+        raise InputError(
+            f"{place}: {SECTION} knows the losses {', '.join(LOSSES)}, but the loss_type of {model} is "
+            f"{config['loss_type']!r}."
+        )
+    pairs = genpas_config(config)
+    if pairs is None:
+        raise InputError(f"{place}: {SECTION} weighs the pairs of a genpas key, and there is none.")
+    if pairs.targets == "parallel":
+        raise InputError(f"{place}: {SECTION} weighs single pairs; remove it, or targets: parallel of the genpas key.")
+    if config[MIXING] is not None:
+        raise InputError(f"{place}: {SECTION} and {MIXING} are two training losses; remove one of the keys.")
+    if section.warmup_epochs >= config["epochs"]:
+        raise InputError(
+            f"{place}: {SECTION} would never begin: warmup_epochs is {section.warmup_epochs}, "
+            f"epochs {config['epochs']}."
+        )
+    final[SECTION] = asdict(section)
+
+
+def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
+    """Return the loss function of this epoch: None, the model's own, in the warm-up."""
+    section = PersonaliserConfig.from_mapping(trainer.config[SECTION])
+    personalised: PersonalisedLoss | None = getattr(trainer, "_personalised", None)
+    if personalised is None:  # in the warm-up already, so that what cannot be trained ends at once
+        personalised = trainer._personalised = PersonalisedLoss(trainer.config, section, trainer.model, train_data)
+        trainer.logger.info(
+            f"DR4SR+ weighs pairs from epoch {section.warmup_epochs} on: "
+            + ", ".join(f"{key} = {value}" for key, value in asdict(section).items())
+        )
+    if epoch <= section.warmup_epochs:
+        trainer.cur_step = 0  # epochs without a better validation: the warm-up ends by its length alone
+    if epoch < section.warmup_epochs:
+        return None
+    personalised.start_epoch(epoch)
+    return personalised
+
+
+class PersonalisedLoss:
+    """A model's training loss with a weight for every pair, called as `model.calculate_loss` is.
+
+    Σ w l / Σ w over the batch, so equal weights are the model's own loss, to the bit. Before every `interval`-th batch
+    since the warm-up the personaliser takes a step: inner loss that of this batch, outer loss the model's own on a
+    batch of pairs of the original sequences. Which batches these are depends on the seed, epoch and step alone.
+    """
+
+    def __init__(self, config: Config, section: PersonaliserConfig, model: Any, train_data: PairDataLoader) -> None:
+        if not config["single_spec"]:
+            raise InputError(f"{SECTION} trains in one process; remove the key or train with one.")
+        if not train_data._dataset.n_added:
+            raise InputError(
+                f"{SECTION} weighs added sequences, and the data set {config['dataset']} has none. Export a store that "
+                f"`genpas regenerate` made, or remove the {SECTION} key."
+            )
+        self.section, self.model = section, model
+        self.losses = HistoryLoss(model, config["loss_type"], SECTION)
+        self.step_size = config["learning_rate"] if section.step is None else section.step
+        self.device = torch.device(config["device"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config["seed"])
+            self.personaliser = Personaliser(model.item_embedding.embedding_dim, section.hidden).to(self.device)
+        self.optimiser = torch.optim.Adam(self.personaliser.parameters(), lr=section.learning_rate)
+        saved = getattr(model, STATE, None)
+        if saved is not None:
+            self.personaliser.load_state_dict(saved["personaliser"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+        self.steps_per_epoch = len(train_data)
+        self.originals = _originals(train_data)
+        self.epoch, self.step = section.warmup_epochs, 0
+        self._keep_state()
+
+    def start_epoch(self, epoch: int) -> None:
+        """Let the next call be the first batch of this epoch."""
+        self.epoch, self.step = epoch, 0
+
+    def __call__(self, interaction: Any) -> Tensor:
+        """Return the weighted loss of a batch, and move the personaliser first where it is its turn."""
+        batches = (self.epoch - self.section.warmup_epochs) * self.steps_per_epoch + self.step
+        self.step += 1
+        if batches and batches % self.section.interval == 0:
+            self._move(interaction, batches // self.section.interval)
+        with torch.no_grad():
+            weights = self.weights(interaction)
+        return self._weighted(interaction, weights)
+
+    def weights(self, interaction: Any) -> Tensor:
+        """Return the weights of a batch's pairs, float [B] in (0, 1)."""
+        vectors = self.model.item_embedding
+        histories, targets = interaction[self.model.ITEM_SEQ], interaction[self.model.POS_ITEM_ID]
+        padded = (histories == 0)[..., None]
+        made: Tensor = self.personaliser(vectors(histories).masked_fill(padded, 0), vectors(targets))
+        return made
+
+    def original_batch(self, number: int) -> Any:
+        """Return the batch of original pairs that the personaliser's step `number`, counted from 1, is judged by."""
+        epoch, step = divmod(number - 1, self.originals._n_steps())
+        # Of the class: torch's loader keeps a method bound to the loader that this one was copied from.
+        return PairDataLoader.collate_fn(self.originals, Step(epoch, step))
+
+    def _weighted(self, interaction: Any, weights: Tensor) -> Tensor:
+        encoded = self.losses(interaction)
+        single = self.losses.single(encoded)
+        # The model's own loss and a change of it: nothing is added where all weights are equal.
+        return encoded.loss + ((relative_weights(weights) - 1) * single).mean()
+
+    def _move(self, interaction: Any, number: int) -> None:
+        """Let the personaliser take its step `number`, counted from 1."""
+        original = self.original_batch(number).to(self.device)
+        cuda = [self.device] if self.device.type == "cuda" else []
+        # cuDNN's recurrent layers have no second derivative, and half precision has too few digits for one.
+        with (
+            torch.random.fork_rng(devices=cuda),
+            torch.backends.cudnn.flags(enabled=False),
+            torch.autocast(self.device.type, enabled=False),
+        ):
+            outer_step(
+                self._weighted(interaction, self.weights(interaction)),
+                self.losses(original).loss,
+                [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+                self.personaliser,
+                self.optimiser,
+                step=self.step_size,
+                terms=self.section.terms,
+            )
+        self._keep_state()
+
+    def _keep_state(self) -> None:
+        names = getattr(self.model, "other_parameter_name", [])
+        self.model.other_parameter_name = names if STATE in names else [*names, STATE]
+        state = {"personaliser": self.personaliser.state_dict(), "optimiser": self.optimiser.state_dict()}
+        setattr(self.model, STATE, state)
+
+
+def _originals(train_data: PairDataLoader) -> PairDataLoader:
+    """Return a loader like this one of the original sequences' pairs alone, not augmented."""
+    section = genpas_config(train_data.config)
+    assert section is not None
+    loader = copy.copy(train_data)
+    seed = (train_data.config["seed"] + 1) % 2**64  # draws of its own
+    loader.stream = pair_stream(train_data._dataset.original_view(), section.policy, seed=seed)
+    loader.sample_size = loader.stream.pairs_per_epoch
+    return loader

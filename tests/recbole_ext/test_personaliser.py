@@ -1,0 +1,299 @@
+"""DR4SR+ around RecBole's models: equal weights change nothing, and the personaliser learns which pairs help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.config import Config
+from recbole.quick_start import run_recbole
+from recbole.trainer import Trainer
+from recbole.utils import get_model
+
+from genpas_plugins import InputError, SequenceStore
+from genpas_plugins.recbole_export import export_recbole
+from genpas_plugins.regeneration.inference import Regenerated
+from genpas_plugins.regeneration.mine import mine_patterns
+from genpas_plugins.regeneration.output import regenerated_store
+from genpas_plugins.regeneration.settings import PersonaliserConfig
+from recbole_ext import personaliser
+from recbole_ext.personaliser import STATE, PersonalisedLoss
+
+MODELS = ("SASRec", "GRU4Rec", "FMLPRec")
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
+PLUS = {"method": "dr4sr_plus", "warmup_epochs": 0, "interval": 2}
+STRATEGIES: dict[str, Any] = {
+    "last_target": "last_target",
+    "multi_target": "multi_target",
+    "slide_window": "slide_window",
+    "sampled": {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 128},
+    "augmented": {"strategy": "multi_target", "augment": {"operator": "reorder", "rate": 0.5, "probability": 1.0}},
+}
+N_ITEMS, WRONG = 30, 20
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Walks around a circle of 20 items; added sequences step from it to ten other items, which no user does."""
+    random = np.random.default_rng(0)
+    walks = [1 + (random.integers(WRONG) + np.arange(random.integers(5, 9))) % WRONG for _ in range(80)]
+    walks.append(np.arange(1, N_ITEMS + 3))  # RecBole knows the items that users have, held-out ones among them
+    walks[-1][-2:] = 1
+    store = SequenceStore.from_arrays(np.concatenate(walks), np.cumsum([0, *map(len, walks)]))
+    written = np.zeros((80, 8, 5), np.int64)
+    written[:, :, 0] = random.integers(1, WRONG + 1, (80, 8))
+    written[:, :, 1] = random.integers(WRONG + 1, N_ITEMS + 1, (80, 8))
+    patterns = mine_patterns(store.leave_last_out().train)
+    made = regenerated_store(store, patterns, Regenerated(np.arange(80), written, written > 0))
+    directory = tmp_path_factory.mktemp("exported")
+    export_recbole(made, directory, "new")
+    export_recbole(store, directory, "plain")
+    return directory
+
+
+@pytest.fixture
+def made(prepare: Callable[..., Any], exported: Path) -> Callable[..., Any]:
+    """Return made(genpas, model, …): RecBole's configuration, data set and loaders of the data set `new`."""
+
+    def of(genpas: Any = "multi_target", model: str = "SASRec", dataset: str = "new", **changes: Any) -> Any:
+        loaded = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "data_path": str(exported)}
+        return prepare(genpas, model, dataset, **{**loaded, "personaliser": PLUS, **changes})
+
+    return of
+
+
+@pytest.fixture
+def loss_of(made: Callable[..., Any]) -> Callable[..., tuple[PersonalisedLoss, Any]]:
+    """Return loss_of(model, **settings): the loss around an untrained model in training mode, and a batch."""
+
+    def of(name: str, **changes: Any) -> tuple[PersonalisedLoss, Any]:
+        prepared = made(model=name, **{**NO_DROPOUT, **changes})
+        model = get_model(name)(prepared.config, prepared.train._dataset).train()
+        section = PersonaliserConfig.from_mapping(prepared.config["personaliser"])
+        return PersonalisedLoss(prepared.config, section, model, prepared.train), next(iter(prepared.train))
+
+    return of
+
+
+def unequal(loss: PersonalisedLoss) -> None:
+    """Give the personaliser preferences."""
+    torch.nn.init.normal_(loss.personaliser.layers[2].weight)
+
+
+def gradients(model: Any, loss: Any) -> list[Any]:
+    return list(torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], allow_unused=True))
+
+
+@pytest.mark.parametrize("kind", ["CE", "BPR"])
+@pytest.mark.parametrize("name", MODELS)
+def test_equal_weights_are_the_plain_loss_to_the_bit(name: str, kind: str, loss_of: Callable[..., Any]):
+    loss, batch = loss_of(name, loss_type=kind)
+    assert loss.weights(batch).unique().numel() == 1
+    made, plain = loss(batch), loss.model.calculate_loss(batch)
+    assert torch.equal(made, plain)
+    for one, other in zip(gradients(loss.model, made), gradients(loss.model, plain), strict=True):
+        assert one is other is None or torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_are_those_of_single_pairs(name: str, loss_of: Callable[..., Any]):
+    loss, batch = loss_of(name)
+    unequal(loss)
+    weights = loss.weights(batch)
+    single = [loss.model.calculate_loss(batch[row : row + 1]).item() for row in range(len(weights))]
+    expected = np.average(single, weights=weights.detach().numpy())
+    assert loss(batch).item() == pytest.approx(expected, rel=1e-5) and weights.std() > 0.01
+
+
+def test_a_weight_is_of_the_pairs_items(loss_of: Callable[..., Any]):
+    loss, batch = loss_of("SASRec")
+    unequal(loss)
+    table = loss.model.item_embedding.weight
+    length = int(batch["item_length"][3])
+    history = table[batch["item_id_list"][3, :length]][None]
+    alone = loss.personaliser(history, table[batch["item_id"][3]][None])
+    torch.testing.assert_close(loss.weights(batch)[3:4], alone)
+
+
+@pytest.mark.parametrize("kind", ["CE", "BPR"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_moves_the_personaliser_alone(name: str, kind: str, loss_of: Callable[..., Any]):
+    loss, batch = loss_of(name, loss_type=kind)
+    before = {key: value.clone() for key, value in loss.model.state_dict().items()}
+    state = torch.get_rng_state()
+    loss._move(batch, 1)
+    assert torch.equal(torch.get_rng_state(), state), "dropout goes on as without a step"
+    assert all(torch.equal(value, before[key]) for key, value in loss.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in loss.model.parameters())
+    assert loss.personaliser.layers[2].weight.abs().sum() > 0
+
+
+def test_steps_stand_every_interval_counted_from_the_warm_up(loss_of: Callable[..., Any], monkeypatch: Any):
+    section = {"method": "dr4sr_plus", "warmup_epochs": 1, "interval": 3}
+    loss, batch = loss_of("SASRec", personaliser=section, epochs=9)
+    moved: list[tuple[int, int]] = []
+    monkeypatch.setattr(loss, "_move", lambda _, number: moved.append((count, number)))
+    loss.steps_per_epoch = 4
+    count = 0
+    for epoch in (1, 2, 3):
+        loss.start_epoch(epoch)
+        for _ in range(4):
+            loss(batch)
+            count += 1
+    assert moved == [(3, 1), (6, 2), (9, 3)]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_outer_batches_are_pairs_of_originals_and_repeat(strategy: str, loss_of: Callable[..., Any]):
+    loss, _ = loss_of("SASRec", genpas=STRATEGIES[strategy])
+    data = loss.originals._dataset
+    stream = loss.originals.stream
+    drawn = stream.pairs(0, np.arange(stream.pairs_per_epoch))
+    assert drawn.sequence.max() < data.user_num and data.n_added
+    assert np.all(drawn.target < data.training_view().lengths()[drawn.sequence])
+    made, again = loss.original_batch(2), loss.original_batch(2)
+    addressed = stream.pairs(0, loss.originals.indices(1))
+    assert np.array_equal(made["user_id"], addressed.sequence)
+    assert np.array_equal(made["item_id"], data.store.values[data.store.offsets[addressed.sequence] + addressed.target])
+    assert torch.equal(made["item_id_list"], again["item_id_list"])
+
+
+def validation_loss(trainer: Any, prepared: Any) -> float:
+    """Return the model's mean loss of the validation pairs."""
+    data = prepared.valid._dataset
+    trainer.model.eval()
+    with torch.no_grad():
+        return float(trainer.model.calculate_loss(data[np.arange(len(data))]))
+
+
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+def test_it_takes_weight_from_sequences_that_mislead_and_lowers_validation_loss(name: str, made: Callable[..., Any]):
+    def trained(**changes: Any) -> tuple[Any, Any]:
+        prepared = made(model=name, epochs=11, learning_rate=0.02, train_batch_size=256, **NO_DROPOUT, **changes)
+        torch.manual_seed(0)
+        trainer = Trainer(prepared.config, get_model(name)(prepared.config, prepared.train._dataset))
+        for epoch in range(11):
+            trainer._train_epoch(prepared.train, epoch)
+        return trainer, prepared
+
+    plus = {"method": "dr4sr_plus", "warmup_epochs": 3, "interval": 3}
+    weighted, prepared = trained(personaliser=plus)
+    plain, _ = trained(personaliser={**plus, "interval": 10**6})
+    assert validation_loss(weighted, prepared) < 0.9 * validation_loss(plain, prepared)
+    weights, wrong = [], []
+    for batch in prepared.train:
+        weights.append(weighted._personalised.weights(batch).detach())
+        wrong.append(torch.from_numpy(prepared.dataset.field2id_token["item_id"][batch["item_id"]].astype(int) > WRONG))
+    mean = [float(torch.cat(weights)[torch.cat(wrong) == side].mean()) for side in (True, False)]
+    assert mean[0] < 0.5 * mean[1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_without_a_step_training_is_plain_training(name: str, made: Callable[..., Any], monkeypatch: Any):
+    def trained(**changes: Any) -> dict[str, Any]:
+        prepared = made(model=name, epochs=2, **changes)
+        torch.manual_seed(0)
+        trainer = Trainer(prepared.config, get_model(name)(prepared.config, prepared.train._dataset))
+        for epoch in (0, 1):
+            trainer._train_epoch(prepared.train, epoch)
+        return {key: value.clone() for key, value in trainer.model.state_dict().items()}
+
+    ours = trained(personaliser={**PLUS, "warmup_epochs": 1, "interval": 10**6})
+    monkeypatch.setattr(personaliser, "_loss_of_epoch", lambda *_: None)
+    stock = trained()
+    assert all(torch.equal(stock[key], ours[key]) for key in stock)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_it_trains_under_every_strategy(strategy: str, settings: dict[str, Any], exported: Path):
+    loaded = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "data_path": str(exported)}
+    changes = {"genpas": STRATEGIES[strategy], "personaliser": PLUS, **loaded}
+    result = run_recbole("SASRec", "new", config_dict={**settings, **changes})
+    assert all(math.isfinite(value) for value in result["test_result"].values())
+
+
+def test_early_stopping_counts_from_the_warm_up_on(made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    prepared = made(stopping_step=1, epochs=20, personaliser={**PLUS, "warmup_epochs": 4})
+    trainer = Trainer(prepared.config, get_model("SASRec")(prepared.config, prepared.train._dataset))
+    epochs: list[int] = []
+    monkeypatch.setattr(trainer, "_valid_epoch", lambda *_, **__: (-len(epochs), {}))  # each worse than the last
+    trainer.fit(
+        prepared.train, prepared.valid, saved=False, verbose=False, callback_fn=lambda epoch, _: epochs.append(epoch)
+    )
+    assert epochs[-1] == 5  # the second without progress, counted from epoch 4
+
+
+def test_a_resumed_training_goes_on_with_the_same_personaliser(made: Callable[..., Any], tmp_path: Path):
+    def fresh() -> tuple[Any, Any]:
+        prepared = made(model="GRU4Rec", epochs=4, checkpoint_dir=str(tmp_path), **NO_DROPOUT)
+        torch.manual_seed(0)
+        return Trainer(prepared.config, get_model("GRU4Rec")(prepared.config, prepared.train._dataset)), prepared
+
+    whole, prepared = fresh()
+    for epoch in range(4):
+        if epoch == 2:
+            whole._save_checkpoint(1, verbose=False)
+        whole._train_epoch(prepared.train, epoch)
+    resumed, prepared = fresh()
+    resumed.resume_checkpoint(whole.saved_model_file)
+    for epoch in (2, 3):
+        resumed._train_epoch(prepared.train, epoch)
+    for one, other in (
+        (whole.model, resumed.model),
+        (whole._personalised.personaliser, resumed._personalised.personaliser),
+    ):
+        assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+    assert set(getattr(resumed.model, STATE)) == {"personaliser", "optimiser"}
+    assert resumed.evaluate(prepared.test, load_best_model=True, model_file=whole.saved_model_file)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        ("SASRec", {"personaliser": {"method": "dr4sr_plus", "intervall": 1}}, "no key 'intervall'.*'interval'"),
+        ("SASRec", {"personalizer": "dr4sr_plus"}, "there is no key 'personalizer'. Did you mean 'personaliser'"),
+        ("SASRec", {"personaliser": None}, "personaliser must hold keys such as"),
+        ("SASRec", {"personaliser": "dr4sr_plus"}, "personaliser would never begin: warmup_epochs is 10, epochs 1"),
+        ("SASRec", {"personaliser": PLUS, "genpas": None}, "weighs the pairs of a genpas key, and there is none"),
+        (
+            "SASRec",
+            {"personaliser": PLUS, "genpas": {"strategy": "multi_target", "targets": "parallel"}},
+            "weighs single pairs; remove it, or targets: parallel",
+        ),
+        (
+            "SASRec",
+            {"personaliser": PLUS, "mixing": {"method": "basrec", "warmup_epochs": 0}},
+            "personaliser and mixing are two training losses",
+        ),
+        ("Caser", {"personaliser": PLUS}, "needs a sequential model.*Caser has none"),
+        ("BERT4Rec", {"personaliser": PLUS}, "needs a sequential model.*BERT4Rec has none"),
+    ],
+)
+def test_what_cannot_be_personalised_is_refused_before_data_are_read(
+    model: str, changes: dict[str, Any], message: str, settings: dict[str, Any]
+):
+    given = {**settings, "genpas": "multi_target", **changes}
+    if given["genpas"] is None:
+        del given["genpas"]
+    with pytest.raises(InputError, match=f"config_dict.*{message}"):
+        Config(model, "tiny", config_dict=given)
+
+
+def test_a_data_set_without_added_sequences_is_refused(loss_of: Callable[..., Any]):
+    with pytest.raises(InputError, match="the data set plain has none"):
+        loss_of("SASRec", dataset="plain")
+
+
+def test_a_model_with_another_loss_is_refused_at_the_first_step(loss_of: Callable[..., Any], monkeypatch: Any):
+    loss, batch = loss_of("SASRec")
+    original = loss.model.calculate_loss
+    monkeypatch.setattr(loss.model, "calculate_loss", lambda batch: original(batch) + 1)
+    with pytest.raises(InputError, match=r"needs a model whose loss is CE.*SASRec computes another"):
+        loss(batch)
+    with pytest.raises(InputError, match=r"called item_embedding; RepeatNet has none"):
+        loss_of("RepeatNet")
