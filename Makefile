@@ -1,4 +1,5 @@
-# make venv | test | lint | demo | demo-torchrec | bench-data | bench-analysis | bench-torchrec | bench-tiger | clean
+# make venv | test | lint | demo | demo-torchrec | reproduce | clean
+# make bench-data | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
 # environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
@@ -25,7 +26,8 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test lint demo demo-torchrec bench-data bench-analysis bench-torchrec bench-tiger clean
+.PHONY: venv test lint demo demo-torchrec reproduce clean
+.PHONY: bench-data bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale
 .DELETE_ON_ERROR:
 
 venv: $(READY)
@@ -65,6 +67,15 @@ bench-data: $(READY)
 
 bench-analysis: $(READY)
 	$(PY) -m benchmarks.bench_analysis
+
+bench-augment: $(READY)
+	$(PY) -m benchmarks.bench_augment
+
+bench-training: $(READY)
+	$(PY) -m benchmarks.bench_training
+
+bench-scale: $(READY)
+	$(PY) -m benchmarks.bench_scale
 
 bench-torchrec: $(READY)
 	$(PY) -m benchmarks.bench_torchrec

@@ -18,6 +18,7 @@ from genpas_plugins.parallel_targets import WindowStream
 from genpas_plugins.regeneration.settings import SECTION as PERSONALISER
 from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
+from recbole_ext.mask_history import masks_history
 
 _last_report: dict[str, Any] = {}
 
@@ -75,6 +76,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "added_sequences": train_data._dataset.n_added,
         "seed": stream.seed,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
+        "mask_history": masks_history(config),
         "loss": config["loss_type"],
         "time_order": section.time_order,
         "expected_history_length": policy.expected_history_length(stream.view, config["MAX_ITEM_LIST_LENGTH"]),

@@ -68,8 +68,8 @@ def check_trim(model: Any) -> None:
         same = close(model(histories[:, :width], lengths), model(histories, lengths))
     if not same:
         raise InputError(
-            f"{name} computes something else for a history that is padded less far, so batches cannot be trimmed. "
-            "Set trim: false and targets: single, or choose another model."
+            f"{name} computes something else for a history that is padded less far, which trim: true and "
+            "targets: parallel do. Set trim: false and targets: single, or choose another model."
         )
 
 

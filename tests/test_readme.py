@@ -71,6 +71,9 @@ def test_commands_run_in_order(folder: Path) -> None:
         arguments = shlex.split(line, comments=True)[1:]
         if arguments[0] == "train":
             arguments = [a for a in arguments if not a.startswith(("--epochs", "--genpas_pairs"))] + SHORT
+        if arguments[0] == "compare":
+            arguments += ["--set", "MAX_ITEM_LIST_LENGTH=5", "--set", "hidden_size=16"]
+            arguments = [{"4000": "256", "2000": "128"}.get(a, a) for a in arguments]
         # The files that the README names are here or in the checkout; the shell would expand a pattern.
         arguments = [str(ROOT / a) if a.startswith("configs/") else a for a in arguments]
         arguments = [str(next(iter(folder.glob(a)), a)) if "*" in a else a for a in arguments]

@@ -2,6 +2,7 @@
 
 GenPASStream    an IterableDataset of batches, elastic, resumable   GenPASStream(stream, batch_size=512, max_length=50)
 PairBatch       histories and targets as one KeyedJaggedTensor      model(batch.features)
+WindowBatch     histories of which every item is a target           GenPASStream(WindowStream(…), …)
 genpas_stage    a stage that draws on the device                    StagedTrainPipeline([genpas_stage(batches, "cuda")])
 torchrec_ext.shard   a RecBole model, its item table sharded, and what a loop around it needs
 DeviceStream    the stream in torch: the same pairs, bit for bit    DeviceStream.of(stream, "cuda")
@@ -16,18 +17,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchrec_ext.batch import PairBatch, StepAddress
+    from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
     from torchrec_ext.stage import genpas_stage, staged_batches
     from torchrec_ext.stream import GenPASStream
     from torchrec_ext.torch_sampling import DeviceStream
 
-__all__ = ["DeviceStream", "GenPASStream", "PairBatch", "StepAddress", "genpas_stage", "staged_batches"]
+__all__ = ["DeviceStream", "GenPASStream", "PairBatch", "StepAddress", "WindowBatch", "genpas_stage", "staged_batches"]
 
 _HOME = {
     "DeviceStream": "torch_sampling",
     "GenPASStream": "stream",
     "PairBatch": "batch",
     "StepAddress": "batch",
+    "WindowBatch": "batch",
     "genpas_stage": "stage",
     "staged_batches": "stage",
 }

@@ -1,8 +1,10 @@
-"""What travels through a TorchRec pipeline: batches of pairs, and the addresses of steps that become batches."""
+"""What travels through a TorchRec pipeline: batches of pairs or windows, and the addresses of steps they come from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +14,9 @@ require_torchrec()
 
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor  # noqa: E402 – after the check above
 from torchrec.streamable import Pipelineable  # noqa: E402
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 HISTORY, TARGET = "history", "target"
 
@@ -55,7 +60,7 @@ class PairBatch(Pipelineable):
         return cls(features, ones.to(torch.float32), address, epoch, sequence)
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
+        """Return the number of pairs, or of windows."""
         return len(self.address)
 
     @property
@@ -70,37 +75,75 @@ class PairBatch(Pipelineable):
         values: torch.Tensor = self.features.values()
         return values[len(values) - len(self.address) :]
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> PairBatch:
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """Return the batch on a device."""
-        return PairBatch(
-            self.features.to(device, non_blocking=non_blocking),
-            self.weights.to(device, non_blocking=non_blocking),
-            self.address.to(device, non_blocking=non_blocking),
-            self.epoch,
-            None if self.sequence is None else self.sequence.to(device, non_blocking=non_blocking),
-        )
+        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
 
     def record_stream(self, stream: torch.Stream) -> None:
         """Keep the memory until `stream` is done with it; nothing to do on CPU."""
         if self.address.device.type == "cpu":  # tensors there have no record_stream
             return
-        self.features.record_stream(stream)
-        self.weights.record_stream(stream)
-        self.address.record_stream(stream)
-        if self.sequence is not None:
-            self.sequence.record_stream(stream)
+        for part in self._parts().values():
+            part.record_stream(stream)
 
-    def pin_memory(self) -> PairBatch:
+    def pin_memory(self) -> Self:
         """Return the batch in page-locked memory; where there is no CUDA device, the batch itself."""
         if not torch.cuda.is_available() or self.address.device.type != "cpu":
             return self
-        return PairBatch(
-            self.features.pin_memory(),
-            self.weights.pin_memory(),
-            self.address.pin_memory(),
-            self.epoch,
-            None if self.sequence is None else self.sequence.pin_memory(),
+        return self._each(lambda part: part.pin_memory())
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what lies on a device, by field."""
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, torch.Tensor | KeyedJaggedTensor)}
+
+    def _each(self, change: Callable[[Any], Any]) -> Self:
+        return replace(self, **{name: change(part) for name, part in self._parts().items()})
+
+
+@dataclass
+class WindowBatch(PairBatch):
+    """A batch of n windows, in each of which several items are targets, of the items of the window before them.
+
+    features : as in a PairBatch, but `target` has T values, those of each window together
+    weights  : float32 [T], each target's weight: the loss is Σ weight · loss / n, n that of all ranks
+    address, epoch, sequence : of the windows; address and sequence int64 [n]
+    place    : int64 [T], where in its window's history the item before each target stands, from 0
+    """
+
+    place: torch.Tensor = field(kw_only=True)
+
+    @classmethod
+    def of_targets(
+        cls,
+        histories: tuple[torch.Tensor, torch.Tensor],
+        targets: tuple[torch.Tensor, torch.Tensor],
+        *,
+        place: torch.Tensor,
+        weights: torch.Tensor,
+        address: torch.Tensor,
+        epoch: int,
+        sequence: torch.Tensor | None = None,
+    ) -> WindowBatch:
+        """Make a batch of jagged histories and targets, each (values, offsets [n + 1]), and what is said of them."""
+        features = KeyedJaggedTensor(
+            keys=[HISTORY, TARGET],
+            values=torch.cat([histories[0], targets[0]]).to(torch.int64),
+            lengths=torch.cat([torch.diff(histories[1]), torch.diff(targets[1])]),
         )
+        return cls(features, weights, address, epoch, sequence, place=place)
+
+    @property
+    def target(self) -> torch.Tensor:
+        """The targets, int64 [T]."""
+        values: torch.Tensor = self.features.values()
+        return values[len(values) - len(self.place) :]
+
+    @property
+    def row(self) -> torch.Tensor:
+        """The window of each target, int64 [T]."""
+        lengths = self.features[TARGET].lengths()
+        return torch.repeat_interleave(lengths, output_size=len(self.place))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     users of a batch, shared ──> hidden [B, D] ──all-gather──> hidden [G, D] @ own block [M, D] ──> best k of the block
     metrics by RecBole's Evaluator <── items [G, k] <── best k of W × k candidates <──all-gather── keys [G, k]
 
-TIGER, which has no scores of all items, searches instead: each rank for its users, by `tiger.best_items`.
+TIGER, which has no scores of all items, searches instead: each rank for its users, by `tiger.best_items`. With
+`mask_history: true` every rank knows the items that each user's history takes out of its block: nothing is sent.
 
 A candidate travels as one whole number, its *key*: the score's bits in an order-preserving form above, the item
 number, falling, below. Keys compare as (score, lower item number first) and no two are equal, so the ranking is a
@@ -38,6 +39,7 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 import recbole_ext  # noqa: F401 – mends RecBole for current numpy
 from genpas_plugins.errors import InputError, nearest
+from recbole_ext.mask_history import history_index, masks_history
 from torchrec_ext.batch import HISTORY, PairBatch
 from torchrec_ext.losses import gather_rows, row_block
 from torchrec_ext.shard import output_layer, own_rows, with_output_rows
@@ -46,7 +48,10 @@ from torchrec_ext.tiger import TigerLayer, best_items, whole_tables
 
 SCORES_AT_ONCE = 2**25  # 128 MiB of float32
 Ranking = Callable[[range, list[int]], Tensor]
-"""Of the users at these places, this rank's, and the numbers of all ranks' users: the best items [G, k] of all."""
+"""Of the users at these places, all ranks', and how many each rank takes, in order: the best items [G, k] of all."""
+
+Masked = tuple[Tensor, Tensor]
+"""Places among some histories, ascending, and the items that must not be ranked for them; int64 [m] each."""
 
 _LOW, _INT32_MAX = 0xFFFFFFFF, 0x7FFFFFFF
 _NOTHING = torch.iinfo(torch.int64).min  # below the key of every score
@@ -72,15 +77,16 @@ def evaluate(
 
     The figures are those of RecBole's `trainer.evaluate` with the same weights, up to scores that tie: RecBole leaves
     their order to the sort, here the lower item number comes first. (TIGER's search may find fewer than topk items, in
-    small catalogues; the rest are misses here, and arbitrary items in RecBole.) Dropout is off, nothing is learnt, and
-    training goes on as if there had been no evaluation.
+    small catalogues or because the history is masked; the rest are misses here, and arbitrary items in RecBole.)
+    Dropout is off, nothing is learnt, and training goes on as if there had been no evaluation.
 
     Parameters
     ----------
     sharded : what `shard` returned, detached from any training pipeline
     loader : RecBole's loader of a validation or test set, on every rank the whole one; a step's users are shared by
         the ranks
-    config : RecBole's configuration; metrics, topk and metric_decimal_place count
+    config : RecBole's configuration; metrics, topk and metric_decimal_place count. What is masked is the loader's
+        configuration's to say
     item_counts : how often each item is in the training data (`train_data.dataset.item_counter`); AveragePopularity
         and TailPercentage need it
     progress : called after each batch with the number of users done, on every rank
@@ -102,15 +108,13 @@ def evaluate(
     check_catalogue(sharded, dataset.item_num - 1)
     _check_fit(layer.model, dataset, n_users)
     _check_k(k, layer.n_rows)
-    rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
-    found = []
+    world_size, found = dist.get_world_size(layer.group), []
     with _evaluating(sharded):
         ranked = (_by_search if isinstance(layer, TigerLayer) else _by_score)(sharded, loader, k)
         for begin in range(0, n_users, loader.step):
             end = min(begin + loader.step, n_users)
             bounds = [begin + (end - begin) * at // world_size for at in range(world_size + 1)]
-            sizes = [after - before for before, after in pairwise(bounds)]
-            found.append(ranked(range(bounds[rank], bounds[rank + 1]), sizes))
+            found.append(ranked(range(begin, end), [after - before for before, after in pairwise(bounds)]))
             if progress is not None:
                 progress(end)
         items = torch.cat(found).cpu()
@@ -125,12 +129,13 @@ def evaluate(
 
 def _by_score(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader, k: int) -> Ranking:
     layer = output_layer(sharded)
-    own = output_rows(sharded)
+    own, masks = output_rows(sharded), masks_history(loader.config)
 
     def ranked(users: range, sizes: list[int]) -> Tensor:
-        history = _histories(loader, layer.model, users).to(sharded.device)
+        history = _histories(loader, layer.model, _share(users, sizes, layer.group)).to(sharded.device)
         hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
-        return _merged(hidden, own, k, layer.n_rows, layer.group).items
+        masked = _masked(loader, users, sharded.device) if masks else None
+        return _merged(hidden, own, k, layer.n_rows, layer.group, masked=masked).items
 
     return ranked
 
@@ -138,15 +143,43 @@ def _by_score(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader,
 def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader, k: int) -> Ranking:
     layer = layer_of(sharded)
     tables = whole_tables(sharded)
+    settings: Any = layer.model.settings
 
     def ranked(users: range, sizes: list[int]) -> Tensor:
+        own = _share(users, sizes, layer.group)
         found = torch.empty(0, k, dtype=torch.int64, device=sharded.device)
-        if users:
-            interaction = loader.collate_fn(list(users))[0].to(sharded.device)
-            found, _ = best_items(sharded, interaction, k, tables)
+        if own:
+            interaction = loader.collate_fn(list(own))[0].to(sharded.device)
+            if masks_history(loader.config):
+                masked = _masked(loader, own, sharded.device)
+                longest = int(torch.bincount(masked[0], minlength=1).max())
+                enough = min(k + longest, layer.n_rows - 1) if settings.exact_ranking else settings.beams
+                found = _unmasked(best_items(sharded, interaction, enough, tables)[0], masked, layer.n_rows)[:, :k]
+            else:
+                found, _ = best_items(sharded, interaction, k, tables)
         return gather_rows(found, sizes, layer.group)
 
     return ranked
+
+
+def _share(users: range, sizes: list[int], group: dist.ProcessGroup) -> range:
+    """Return this rank's users, of all ranks' and how many each takes."""
+    rank = dist.get_rank(group)
+    return users[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
+
+
+def _masked(loader: FullSortEvalDataLoader, users: range, device: torch.device) -> Masked:
+    """Return the items that are not ranked for the users at these places of the loader's data set."""
+    place, items = history_index(loader._dataset, users)
+    return place.to(device), items.to(device)
+
+
+def _unmasked(items: Tensor, masked: Masked, n_rows: int) -> Tensor:
+    """Return ranked items [B, k] without the masked ones: the rest move up, item 0 fills up behind them."""
+    row = torch.arange(len(items), device=items.device)[:, None]
+    left_out = torch.isin(row * n_rows + items, masked[0] * n_rows + masked[1])
+    order = left_out.byte().argsort(dim=1, stable=True)
+    return items.masked_fill(left_out, 0).gather(1, order)
 
 
 def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, own: Tensor) -> TopItems:
@@ -291,16 +324,33 @@ def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -
     return JaggedTensor(values=padded[present], lengths=lengths)
 
 
-def _merged(hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup) -> TopItems:
-    """Return the best k of all ranks' blocks for hidden states [G, D], the same on every rank."""
+def _merged(
+    hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup, *, masked: Masked | None = None
+) -> TopItems:
+    """Return the best k of all ranks' blocks for hidden states [G, D], the same on every rank; masked items last."""
     world_size = dist.get_world_size(group)
     first = row_block(n_rows, dist.get_rank(group), world_size).start
     if first == 0:
         own, first = own[1:], 1  # padding is never recommended
     at_once = max(SCORES_AT_ONCE // max(len(own), 1), 1)
-    keys = torch.cat([_top_keys((part @ own.T).float(), first, k) for part in hidden.split(at_once)])
+    keys = torch.cat(
+        [
+            _top_keys(_scores(hidden[begin : begin + at_once], own, first, begin, masked), first, k)
+            for begin in range(0, len(hidden), at_once)
+        ]
+    )
     of_ranks = gather_rows(keys, [len(keys)] * world_size, group).view(world_size, len(keys), k)
     return _read(of_ranks.transpose(0, 1).flatten(1).topk(k).values)
+
+
+def _scores(hidden: Tensor, own: Tensor, first: int, begin: int, masked: Masked | None) -> Tensor:
+    """Return scores [G, M] of the items from `first` on for the histories from `begin` on, -inf where masked."""
+    scores = (hidden @ own.T).float()
+    if masked is not None:
+        row, column = masked[0] - begin, masked[1] - first
+        here = (row >= 0) & (row < len(scores)) & (column >= 0) & (column < scores.shape[1])
+        scores[row[here], column[here]] = -torch.inf
+    return scores
 
 
 def _top_keys(scores: Tensor, first: int, k: int) -> Tensor:

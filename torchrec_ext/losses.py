@@ -108,13 +108,14 @@ def sampled_softmax_loss(
     return torch.logsumexp(torch.cat([target_scores, scores], dim=1), dim=1) - target_scores[:, 0]
 
 
-def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup) -> Tensor:
+def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup, count: int | None = None) -> Tensor:
     """Return W × Σ w·loss over this rank / Σ w over all ranks: its mean over the ranks is the global (weighted) mean.
 
-    Exact for ranks with different numbers of samples too. `weights` [B]; None counts every sample once.
+    Exact for ranks with different numbers of samples too. `weights` [B]; None counts every sample once. With `count`,
+    the mean is over so many on this rank instead of Σ w: windows, whose targets are weighted.
     """
     weights = torch.ones_like(losses) if weights is None else weights.to(losses)
-    total = weights.sum().detach()
+    total = weights.sum().detach() if count is None else weights.new_full((), count)
     dist.all_reduce(total, group=group)
     return (weights * losses).sum() * dist.get_world_size(group) / total
 

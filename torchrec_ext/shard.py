@@ -4,6 +4,9 @@
       history, target,   one lookup a batch, where pipelines see it        history rows padded; own rows   losses.py
       all | negatives                                                      or negatives for the output
 
+With targets "parallel" the batch holds windows (`batch.WindowBatch`) and the model, which must be causal, is asked for
+its hidden states at all positions: every item of a window is a target of one forward pass.
+
 `shard` replaces the model's `item_embedding` by a stand-in that hands the model the rows already looked up. TIGER has a
 table of tokens instead and is `tiger.py`'s; `tables.py` is what both share.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from torchrec_ext.environment import require_torchrec
@@ -27,6 +31,9 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from genpas_plugins.errors import InputError, nearest
+from recbole_ext.parallel_targets import check_causal, check_loss, every_position
+from recbole_ext.trimming import check_trim
+from torchrec_ext.batch import WindowBatch
 from torchrec_ext.losses import (
     gathered_softmax_loss,
     global_mean,
@@ -76,6 +83,7 @@ __all__ = [
 ]
 
 BatchT = TypeVar("BatchT", bound=Any)
+TARGETS = ("single", "parallel")
 # Features that are looked up, for each way of computing the output layer; `target` is read from the batch in any case.
 FEATURES = {
     "vocab_parallel": ("history", "all"),
@@ -94,29 +102,53 @@ class OutputLayer(Layer):
     output : "vocab_parallel", "gather" or "sampled"
     log_q : float tensor [n_rows], the negatives' log-probabilities, for "sampled"
     group : the process group over which the table is sharded
+    targets : "single", or "parallel" for a model that has been found to be causal: it takes windows too
     """
 
     def __init__(
-        self, model: nn.Module, n_rows: int, output: str, log_q: Tensor | None, group: dist.ProcessGroup
+        self,
+        model: nn.Module,
+        n_rows: int,
+        output: str,
+        log_q: Tensor | None,
+        group: dist.ProcessGroup,
+        *,
+        targets: str = "single",
     ) -> None:
         super().__init__(model, [Table("item", "item_embedding", FEATURES[output])], n_rows, group)
         self.output = output
+        self.targets = targets
         self.log_q: Tensor | None
         self.register_buffer("log_q", log_q, persistent=False)
 
     def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
-        """Return loss and hidden states of one batch."""
-        hidden = self.hidden(rows["history"], batch.features["history"])
+        """Return loss and hidden states of one batch, of windows [T, D]."""
+        windows = isinstance(batch, WindowBatch)
+        if windows and self.targets != "parallel":
+            raise InputError(
+                "The batch holds windows, and whether the model is causal was not checked. Call shard() with "
+                'targets="parallel", or give it batches of pairs.'
+            )
+        hidden = self.hidden(rows["history"], batch.features["history"], everywhere=windows)
+        if windows:
+            hidden = hidden[batch.row, batch.place]
         targets = batch.features["target"].values().long()
         losses = self._losses(hidden, targets, rows, batch)
-        return Step(global_mean(losses, getattr(batch, "weights", None), self.group), hidden.detach())
+        weights, count = getattr(batch, "weights", None), len(batch) if windows else None
+        return Step(global_mean(losses, weights, self.group, count), hidden.detach())
 
-    def hidden(self, rows: JaggedTensor, history: JaggedTensor) -> Tensor:
-        """Return the model's hidden states [B, D] for jagged histories (int64) and their rows (float [sum, D])."""
+    def hidden(self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False) -> Tensor:
+        """Return the model's hidden states [B, D] for jagged histories (int64) and their rows (float [sum, D]).
+
+        With `everywhere` they are those at all positions, [B, longest history, D].
+        """
         lengths = history.lengths().long()
         longest = padded_length(lengths, int(self.model.max_seq_length))  # type: ignore[arg-type]  # nn.Module hides it
         ids, dense = padded(history, rows, longest)
-        with self.stand_in(self.tables[0]).holding((ids, dense)):
+        with (
+            self.stand_in(self.tables[0]).holding((ids, dense)),
+            every_position(self.model) if everywhere else nullcontext(),
+        ):
             hidden: Tensor = self.model(ids, lengths)
         return hidden
 
@@ -148,6 +180,7 @@ def shard(
     *,
     sharding: str = "row_wise",
     output: str = "vocab_parallel",
+    targets: str = "single",
     optimizer: str = "row_wise_adagrad",
     learning_rate: float = 0.01,
     eps: float = 1e-8,
@@ -171,6 +204,8 @@ def shard(
         CE; its batches go through `with_output_rows`. Or TIGER, whose batches go through `tiger.with_tokens`
     sharding : "row_wise", "table_wise", "column_wise", or "planner" (TorchRec's planner chooses among the three)
     output : "vocab_parallel", "gather" (both exact), or "sampled"; TIGER has an output layer of its own, and no choice
+    targets : "single"; or "parallel" to train on windows (`batch.WindowBatch`) a model whose output at a position is
+        that of the history that ends there, which is checked here: SASRec, GRU4Rec
     optimizer : "row_wise_adagrad", "adagrad", "sgd"; "adam" on CUDA only
     learning_rate, eps : the fused optimizer's
     log_q : float tensor [n_items], log-probabilities from which negatives are drawn; None: uniform over items from 1 on
@@ -181,7 +216,8 @@ def shard(
     Raises
     ------
     InputError
-        For unknown names, a model that cannot be sharded, Adam on CPU, a table too large, no process group.
+        For unknown names, a model that cannot be sharded or trained on windows, Adam on CPU, a table too large, no
+        process group.
     """
     device = torch.device(device)
     check_names(sharding, output, optimizer)
@@ -192,12 +228,16 @@ def shard(
         )
     group = process_group if process_group is not None else _world()
     layer: Layer
+    check_targets(targets, tiger=is_tiger(model))
     if is_tiger(model):
         check_output(output)
         layer = tiger_layer(model, group)
     else:
         n_rows = _item_rows(model)
-        layer = OutputLayer(model, n_rows, output, _proposal(log_q, n_rows) if output == "sampled" else log_q, group)
+        if targets == "parallel":
+            _check_causal(model)
+        log_q = _proposal(log_q, n_rows) if output == "sampled" else log_q
+        layer = OutputLayer(model, n_rows, output, log_q, group, targets=targets)
     return shard_tables(
         layer,
         sharding=sharding,
@@ -263,6 +303,17 @@ def check_names(sharding: str, output: str, optimizer: str) -> None:
             raise InputError(f"{name} {value!r} is unknown.{nearest(value, known)}")
 
 
+def check_targets(targets: str, *, tiger: bool) -> None:
+    """Raise InputError for targets that `shard` does not know, or TIGER cannot be trained on."""
+    if targets not in TARGETS:
+        raise InputError(f"targets {targets!r} is unknown.{nearest(targets, TARGETS)}")
+    if tiger and targets == "parallel":
+        raise InputError(
+            "targets: parallel needs a causal model with a loss over items; TIGER's encoder reads a history both ways. "
+            "Set targets: single or choose another model, such as SASRec or GRU4Rec."
+        )
+
+
 def check_optimizer(optimizer: str, device: torch.device) -> None:
     """Raise InputError if fbgemm cannot run the item table's optimizer on the device."""
     if optimizer == "adam" and device.type == "cpu":
@@ -288,6 +339,19 @@ def _item_rows(model: nn.Module) -> int:
         )
     check_columns(model, "item", embedding.embedding_dim, "hidden_size (embedding_size in GRU4Rec)")
     return embedding.num_embeddings
+
+
+def _check_causal(model: Any) -> None:
+    """Raise InputError for a model that RecBole's adapter would not train on windows either."""
+    device = model.item_embedding.weight.device
+    # A model on its way to a GPU says it is there, and its weights are still here.
+    model.device, before = device, getattr(model, "device", device)
+    try:
+        check_loss({"loss_type": "CE"}, model)
+        check_trim(model)
+        check_causal(model)
+    finally:
+        model.device = before
 
 
 def _proposal(log_q: Tensor | None, n_rows: int) -> Tensor:

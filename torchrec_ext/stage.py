@@ -14,6 +14,7 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # 
 
 from genpas_plugins.augment import AugmentedStream
 from genpas_plugins.errors import InputError
+from genpas_plugins.parallel_targets import WindowStream
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.torch_sampling import DeviceStream
 
@@ -31,8 +32,13 @@ def genpas_stage(
     stream  : the device's stream to work on; None: a new one, so that drawing overlaps with training
     name    : the stage's name in profiles
 
-    Its batches are those of `batches`, bit for bit. Raises InputError for an augmented stream.
+    Its batches are those of `batches`, bit for bit. Raises InputError for an augmented stream, and one of windows.
     """
+    if isinstance(batches.stream, WindowStream):
+        raise InputError(
+            "The stage draws pairs on the device, not windows. Iterate over the GenPASStream, which makes windows on "
+            "the CPU, in place of its addresses; or set targets: single."
+        )
     if isinstance(batches.stream, AugmentedStream):
         raise InputError(
             "The stage draws plain histories on the device and cannot augment them. Remove the augment key, or iterate "

@@ -4,7 +4,7 @@
     rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n pairs
 
 so the row of pairs that all ranks train on together is the epoch itself, whatever the number of ranks, of workers, of
-batches read ahead, and of restarts.
+batches read ahead, and of restarts. All of it holds for windows, of which every item is a target, in place of pairs.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from genpas_plugins.augment import AugmentedStream
 from genpas_plugins.errors import InputError, whole_number
 from genpas_plugins.gather import JaggedBatch, gather_jagged
+from genpas_plugins.parallel_targets import WindowStream
 from genpas_plugins.random_stream import check_epoch
 from genpas_plugins.stream import PairStream
-from torchrec_ext.batch import PairBatch, StepAddress
+from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 
 
 class GenPASStream(IterableDataset[PairBatch]):
     """The batches of one rank, one epoch an iterator.
 
-    stream      : the pairs, as `pair_stream` gives them, or `genpas_plugins.augment.augmented` to change histories
+    stream      : the pairs, as `pair_stream` gives them, or `genpas_plugins.augment.augmented` to change histories; or
+                  a WindowStream, whose batches are WindowBatches, and windows stand for pairs in all that follows
     batch_size  : pairs of one step on all ranks together; every rank has at least one and shares differ by one at most.
                   Where they differ, a trainer that averages over ranks divides each rank's summed loss by
                   batch_size / world_size, not by its own share.
-    max_length  : histories keep their last `max_length` items
+    max_length  : histories keep their last `max_length` items; of a WindowStream its own
     rank, world_size : this rank among how many; None: those of torch.distributed where it is initialised, else 0 of 1
     drop_last   : what becomes of the pairs that do not fill the epoch's last step. False: they make a shorter step, so
                   that nothing is left out; InputError if there are fewer of them than ranks. True: they are left out.
@@ -49,7 +52,7 @@ class GenPASStream(IterableDataset[PairBatch]):
 
     def __init__(
         self,
-        stream: PairStream,
+        stream: PairStream | WindowStream,
         *,
         batch_size: int,
         max_length: int,
@@ -70,25 +73,26 @@ class GenPASStream(IterableDataset[PairBatch]):
         self.epoch, self.step = 0, 0
         self._begun: int | None = None
         self._in_worker = False
+        name, self.size = size_of(stream)
+        if isinstance(stream, WindowStream) and self.max_length != stream.max_length:
+            raise InputError(f"max_length is {self.max_length}, but the windows were made for {stream.max_length}.")
         if self.batch_size < self.world_size:
             raise InputError(
-                f"batch_size is {self.batch_size} pairs on all ranks together, too few for {self.world_size} ranks."
+                f"batch_size is {self.batch_size} {name} on all ranks together, too few for {self.world_size} ranks."
             )
-        remainder = stream.pairs_per_epoch % self.batch_size
-        if drop_last and stream.pairs_per_epoch < self.batch_size:
-            raise InputError(
-                f"drop_last leaves no step: an epoch has {stream.pairs_per_epoch} pairs, a step {self.batch_size}."
-            )
+        remainder = self.size % self.batch_size
+        if drop_last and self.size < self.batch_size:
+            raise InputError(f"drop_last leaves no step: an epoch has {self.size} {name}, a step {self.batch_size}.")
         if not drop_last and 0 < remainder < self.world_size:
             raise InputError(
-                f"The last step of an epoch has {remainder} pairs for {self.world_size} ranks: set drop_last to leave "
+                f"The last step of an epoch has {remainder} {name} for {self.world_size} ranks: set drop_last to leave "
                 "them out, or choose another batch_size or pairs_per_epoch."
             )
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of steps of an epoch, on every rank."""
-        whole, rest = divmod(self.stream.pairs_per_epoch, self.batch_size)
+        whole, rest = divmod(self.size, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __len__(self) -> int:
@@ -99,12 +103,14 @@ class GenPASStream(IterableDataset[PairBatch]):
         """Return the indices [first, last) in the epoch of this rank's pairs of a step."""
         step = whole_number("step", step, 0, self.steps_per_epoch - 1)
         begin = step * self.batch_size
-        n = min(self.batch_size, self.stream.pairs_per_epoch - begin)
+        n = min(self.batch_size, self.size - begin)
         return begin + n * self.rank // self.world_size, begin + n * (self.rank + 1) // self.world_size
 
     def batch(self, epoch: int, step: int) -> PairBatch:
         """Return this rank's batch of a step, on CPU."""
         address = np.arange(*self.share(step))
+        if isinstance(self.stream, WindowStream):
+            return window_batch(self.stream, epoch, address)
         pairs = self.stream.pairs(epoch, address)
         store = self.stream.view.store
         if isinstance(self.stream, AugmentedStream):
@@ -164,7 +170,7 @@ class GenPASStream(IterableDataset[PairBatch]):
     def _identity(self) -> dict[str, int]:
         return {
             "seed": self.stream.seed,
-            "pairs_per_epoch": self.stream.pairs_per_epoch,
+            f"{size_of(self.stream)[0]}_per_epoch": self.size,
             "global_batch_size": self.batch_size,
             "drop_last": int(self.drop_last),
         }
@@ -180,6 +186,33 @@ class GenPASStream(IterableDataset[PairBatch]):
 
     def _batch_at(self, address: StepAddress) -> PairBatch:
         return self.batch(address.epoch, address.step)
+
+
+def size_of(stream: PairStream | WindowStream) -> tuple[str, int]:
+    """Return what a stream is addressed by, "pairs" or "windows", and how many an epoch has."""
+    if isinstance(stream, WindowStream):
+        return "windows", stream.windows_per_epoch
+    return "pairs", stream.pairs_per_epoch
+
+
+def window_batch(stream: WindowStream, epoch: int, address: NDArray[np.int64]) -> WindowBatch:
+    """Return the batch of the windows at these addresses, int64 [n], on CPU; targets of weight 0 are left out."""
+    windows, weight = stream.windows(epoch, address)
+    store = stream.view.store
+    histories = gather_jagged(store.values, store.offsets, windows, stream.max_length, backend=stream.backend)
+    row, place = np.nonzero(weight)
+    targets = np.asarray(store.values[store.offsets[windows.sequence[row]] + windows.start[row] + 1 + place])
+    bounds = np.searchsorted(row, np.arange(len(address) + 1))
+    values, offsets, target, ends, index, share, where, sequence = map(
+        torch.from_numpy,
+        (
+            *(histories.values, histories.offsets, targets, bounds, place, weight[row, place], address),
+            np.asarray(windows.sequence, np.int64),
+        ),
+    )
+    return WindowBatch.of_targets(
+        (values, offsets), (target, ends), place=index, weights=share, address=where, epoch=epoch, sequence=sequence
+    )
 
 
 class _Loader(DataLoader[PairBatch]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing import SimpleQueue
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from recbole.model.sequential_recommender import SASRec
 from recbole.quick_start import run_recbole
 from recbole.trainer import Trainer
 
+from genpas_plugins.mixing.settings import MixingConfig
 from recbole_ext.processes import run_recboles
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
@@ -118,6 +120,14 @@ def test_the_report_reaches_the_queue_of_a_run_of_many_processes(monkeypatch):
     assert calls == [(("SASRec", "tiny", None), {"config_dict": {"nproc": 2, "local_rank": rank}}) for rank in (0, 1)]
     assert queue.get() == {"test_result": 1, "trained_on": {"strategy": "sampled"}}
     assert queue.empty()
+
+
+def test_the_report_names_what_is_mixed(settings: dict[str, Any]):
+    config = {**settings, "genpas": "multi_target"}
+    assert run_recbole("SASRec", "tiny", config_dict=config)["trained_on"]["mixing"] is None
+    section = {"method": "basrec", "warmup_epochs": 0, "beta": 0.3}
+    report = run_recbole("SASRec", "tiny", config_dict={**config, "mixing": section})["trained_on"]
+    assert report["mixing"] == asdict(MixingConfig(**section))
 
 
 def test_the_report_names_the_operators(settings: dict[str, Any]):

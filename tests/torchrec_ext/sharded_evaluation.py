@@ -41,10 +41,11 @@ class Case(NamedTuple):
     model: str
     sharding: str
     output: str
+    mask_history: bool = False
 
     @property
     def name(self) -> str:
-        return "-".join(self)
+        return "-".join(map(str, self))
 
 
 CASES = [
@@ -55,6 +56,8 @@ CASES = [
     Case("ml-100k", "SASRec", "column_wise", "vocab_parallel"),
     Case("few", "SASRec", "table_wise", "vocab_parallel"),  # of three ranks, the last has no row and often no user
     Case("few", "GRU4Rec", "table_wise", "sampled"),
+    Case("ml-100k", "SASRec", "row_wise", "vocab_parallel", mask_history=True),
+    Case("few", "GRU4Rec", "table_wise", "sampled", mask_history=True),
 ]
 
 
@@ -102,7 +105,7 @@ def recbole_figures(config: Any, model: nn.Module, train: Any, loader: Any) -> d
 
 def figures(case: Case, directory: Path) -> dict[str, Any]:
     """Return what the sharded and the unsharded model score on validation and test data."""
-    config, train, valid, test = prepared(case.dataset, case.model, directory)
+    config, train, valid, test = prepared(case.dataset, case.model, directory, mask_history=case.mask_history)
     expected = [recbole_figures(config, build(config, train), train, loader) for loader in (valid, test)]
     model = build(config, train)
     weights = {name: value.clone() for name, value in model.state_dict().items()}

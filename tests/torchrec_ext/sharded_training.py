@@ -22,6 +22,7 @@ from torch.nn import functional
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
+from torchrec_ext.batch import WindowBatch
 from torchrec_ext.shard import dense_parameters, own_rows, shard, whole_table, with_output_rows
 
 N_ROWS, MAX_LENGTH, STEPS, RATE, EPS = 11, 6, 20, 0.1, 1e-8
@@ -43,6 +44,7 @@ class Case(NamedTuple):
     model: str = "SASRec"
     n_rows: int = N_ROWS
     weighted: bool = False
+    targets: str = "single"
 
     @property
     def name(self) -> str:
@@ -69,12 +71,15 @@ CASES = [
     Case("table_wise", "gather", "sgd", n_rows=4),
     Case("row_wise", "vocab_parallel", "sgd", weighted=True),
     Case("row_wise", "sampled", "sgd", weighted=True),
+    Case("row_wise", "vocab_parallel", "adagrad", targets="parallel"),
+    Case("table_wise", "gather", "sgd", model="GRU4Rec", targets="parallel"),
+    Case("row_wise", "sampled", "row_wise_adagrad", targets="parallel"),
 ]
 
 
 def cases_of(world_size: int) -> list[Case]:
     """Return all cases for two ranks; for more, which are slow to run, each sharding with each output once."""
-    chosen = {(case.sharding, case.output, case.n_rows): case for case in CASES if case.model == "SASRec"}
+    chosen = {(case.sharding, case.output, case.n_rows, case.targets): case for case in CASES if case.model == "SASRec"}
     return CASES if world_size == 2 else list(chosen.values())
 
 
@@ -128,6 +133,47 @@ def draw(step: int, rank: int, *, n_rows: int = N_ROWS, weighted: bool = False) 
     return Padded(history, length, target, weights, negatives)
 
 
+def draw_windows(step: int, rank: int, n_rows: int = N_ROWS) -> WindowBatch:
+    """Return rank's windows of a step: the pairs' histories and targets, every other item a target of random weight."""
+    pairs = draw(step, rank, n_rows=n_rows)
+    numbers = torch.Generator().manual_seed(9000 + 1000 * step + rank)
+    # At least one target a window, as streams have it: the last one.
+    place = torch.arange(MAX_LENGTH)
+    chosen = (torch.rand(pairs.history.shape, generator=numbers) < 0.5) & (place < pairs.length[:, None] - 1)
+    chosen |= place == pairs.length[:, None] - 1
+    following = torch.cat([pairs.history[:, 1:], torch.zeros_like(pairs.history[:, :1])], 1)
+    following[torch.arange(len(following)), pairs.length - 1] = pairs.target
+    weights = torch.rand(int(chosen.sum()), generator=numbers)
+    offsets, bounds = (functional.pad(counts.cumsum(0), (1, 0)) for counts in (pairs.length, chosen.sum(1)))
+    return WindowBatch.of_targets(
+        (pairs.history[pairs.history > 0], offsets),
+        (following[chosen], bounds),
+        place=chosen.nonzero()[:, 1],
+        weights=weights,
+        address=torch.arange(len(pairs.length)),
+        epoch=0,
+    )
+
+
+def single_pairs(step: int, world_size: int, n_rows: int) -> tuple[Padded, int]:
+    """Return every target of all ranks' windows as a pair of its own, weighted, and the number of windows."""
+    rows, windows = [], 0
+    for rank in range(world_size):
+        batch = draw_windows(step, rank, n_rows)
+        windows += len(batch)
+        histories = batch.history.to_dense()
+        targets = batch.features["target"].to_dense()
+        at = iter(zip(batch.place.tolist(), batch.weights.tolist(), strict=True))
+        for history, of_window in zip(histories, targets, strict=True):
+            for target in of_window.tolist():
+                place, weight = next(at)
+                read = history[: place + 1]
+                rows.append((functional.pad(read, (0, MAX_LENGTH - len(read))), place + 1, target, weight))
+    history, length, target, weight = zip(*rows, strict=True)
+    columns = torch.stack(history), torch.tensor(length), torch.tensor(target), torch.tensor(weight)
+    return Padded(*columns, draw(step, 0, n_rows=n_rows).negatives), windows
+
+
 def proposal(n_rows: int = N_ROWS) -> Tensor:
     """Return the log-probabilities of a skewed proposal over items from 1 on."""
     return torch.tensor([-math.inf, *range(1, n_rows)]).log().sub(math.log(n_rows * (n_rows - 1) / 2)).nan_to_num(-1e9)
@@ -148,6 +194,7 @@ def train_sharded(case: Case, rank: int) -> tuple[list[float], Tensor]:
         build(case.model, case.n_rows),
         sharding=case.sharding,
         output=case.output,
+        targets=case.targets,
         optimizer=case.optimizer,
         learning_rate=RATE,
         eps=EPS,
@@ -160,7 +207,8 @@ def train_sharded(case: Case, rank: int) -> tuple[list[float], Tensor]:
         padded = draw(step, rank, n_rows=case.n_rows, weighted=case.weighted)
         extra = ("negatives", padded.negatives) if case.output == "sampled" else ("all", rows)
         dense.zero_grad()
-        loss = sharded(with_output_rows(batch_of(padded), *extra)).loss
+        batch = draw_windows(step, rank, case.n_rows) if case.targets == "parallel" else batch_of(padded)
+        loss = sharded(with_output_rows(batch, *extra)).loss
         loss.backward()
         dense.step()
         mean = loss.detach().clone()
@@ -181,7 +229,11 @@ def train_unsharded(case: Case, world_size: int) -> tuple[list[float], Tensor]:
         whole = Padded(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         whole = whole._replace(negatives=parts[0].negatives)
         model.zero_grad()
-        loss = unsharded_loss(model, whole, case)
+        if case.targets == "parallel":
+            whole, windows = single_pairs(step, world_size, case.n_rows)
+            loss = unsharded_loss(model, whole, case) * whole.weights.sum() / windows
+        else:
+            loss = unsharded_loss(model, whole, case)
         loss.backward()
         dense.step()
         gradient = table.grad
@@ -197,7 +249,7 @@ def train_unsharded(case: Case, world_size: int) -> tuple[list[float], Tensor]:
 
 
 def unsharded_loss(model: nn.Module, whole: Padded, case: Case) -> Tensor:
-    if case.output != "sampled" and not case.weighted:
+    if case.output != "sampled" and not case.weighted and case.targets == "single":
         interaction = {
             model.ITEM_SEQ: whole.history, model.ITEM_SEQ_LEN: whole.length, model.POS_ITEM_ID: whole.target
         }  # fmt: skip

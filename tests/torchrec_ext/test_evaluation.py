@@ -59,7 +59,7 @@ def check_figures(result: dict[str, Any]) -> None:
     assert result["done"][-1] == result["users"]
 
 
-@pytest.mark.parametrize("case", [evaluating.CASES[at] for at in (0, 1, 5)], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [evaluating.CASES[at] for at in (0, 1, 5, 7, 8)], ids=lambda case: case.name)
 def test_one_rank_scores_as_recboles_trainer(case: Any, directory: Path):
     check_figures(evaluating.figures(case, directory))
 
@@ -92,6 +92,35 @@ def test_top_items_are_torch_topks_on_random_scores():
     expected = (rows[1:] @ rows[1:].T).topk(20)
     assert torch.equal(found.items, expected.indices + 1)
     torch.testing.assert_close(found.scores, expected.values)
+
+
+@pytest.mark.parametrize("at_once", [evaluation.SCORES_AT_ONCE, 7])
+def test_masked_items_are_never_ranked_and_targets_are(at_once: int, directory: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evaluation, "SCORES_AT_ONCE", at_once)
+    config, train, _, test = few(directory, mask_history=True, metric_decimal_place=9)
+    model = evaluating.build(config, train)
+    data = test._dataset
+    with torch.no_grad():
+        scores = model.eval().full_sort_predict(data[range(len(data))])
+    hits = repeats = 0
+    for user, row in zip(data.inter_feat["user"].tolist(), scores, strict=True):
+        items = data.store.values[data.store.offsets[user] : data.store.offsets[user + 1]].tolist()
+        target, taken = items[-1], set(items[:-1]) - {items[-1]}
+        repeats += target in items[:-1]
+        ranked = sorted({1, 2, 3} - taken, key=lambda item, row=row: -row[item])
+        hits += ranked[0] == target
+    found = evaluate(shard(model), test, config)
+    assert found["recall@1"] == pytest.approx(hits / len(data))
+    assert found["recall@3"] == 1  # the target is always ranked
+    assert repeats
+    plain = evaluate(shard(evaluating.build(config, train)), few(directory, metric_decimal_place=9)[3], config)
+    assert found["recall@1"] > plain["recall@1"]
+
+
+def test_ranked_items_move_up_where_others_are_left_out():
+    items = torch.tensor([[5, 1, 3, 2], [5, 1, 3, 0]])
+    masked = (torch.tensor([0, 0, 1, 1]), torch.tensor([3, 5, 1, 2]))
+    assert evaluation._unmasked(items, masked, 6).tolist() == [[1, 2, 0, 0], [5, 3, 0, 0]]
 
 
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, 1.0, -1.0, 2.0**-149, -(2.0**-149), 2.0**127]
@@ -141,8 +170,9 @@ def test_metrics_of_the_whole_catalogue_are_recboles(directory: Path):
         evaluate(sharded, valid, config)
 
 
-def test_recboles_own_dataset_is_evaluated_too(directory: Path):
-    config, train, valid, _ = few(directory, genpas=None)
+@pytest.mark.parametrize("mask_history", [False, True])
+def test_recboles_own_dataset_is_evaluated_too(mask_history: bool, directory: Path):
+    config, train, valid, _ = few(directory, genpas=None, mask_history=mask_history)
     model = evaluating.build(config, train)
     expected = evaluating.recbole_figures(config, model, train, valid)
     assert evaluate(shard(model), valid, config) == pytest.approx(expected, abs=1e-6)

@@ -67,7 +67,7 @@ def test_bad_ids_raise_on_every_rank(trained: tuple[int, Path]):
         assert "RuntimeError" in errors["history"]
 
 
-@pytest.mark.parametrize("case", training.CASES[2:9:3], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*training.CASES[2:9:3], *training.CASES[-3:]], ids=lambda case: case.name)
 def test_one_rank_trains_as_the_unsharded_model(case: Any):
     losses, table = training.train_sharded(case, 0)
     expected_losses, expected_table = training.train_unsharded(case, 1)

@@ -23,7 +23,7 @@ from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins.errors import InputError
-from torchrec_ext.evaluation import check_catalogue
+from torchrec_ext.evaluation import check_catalogue, evaluate
 from torchrec_ext.shard import dense_parameters, own_rows, shard, whole_table
 from torchrec_ext.stage import genpas_stage
 from torchrec_ext.stream import GenPASStream
@@ -87,6 +87,15 @@ def test_a_pipeline_trains_as_the_plain_loop(data: Any):
 
     for found, expected in zip(trained(pipelined=True), trained(pipelined=False), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("case", [tiger.CASES[1], tiger.CASES[3]], ids=lambda case: case.name)
+def test_the_history_is_masked_as_in_recbole(case: Any, data: Any, tmp_path: Path):
+    masked, plain = (tiger.prepared(tmp_path, case, mask_history=value) for value in (True, False))
+    sharded = shard(tiger.build(masked))
+    found = evaluate(sharded, masked.test, masked.config)
+    assert found == pytest.approx(tiger.recbole_figures(masked, tiger.build(masked), masked.test), abs=1e-6)
+    assert found != pytest.approx(evaluate(sharded, plain.test, plain.config), abs=1e-3)
 
 
 @pytest.mark.parametrize("sharding", ["column_wise", "planner"])

@@ -168,6 +168,48 @@ def test_other_ways_of_training(change: list[str], tiny_settings: Path, tmp_path
         assert results["tested_weights"] == "last"
 
 
+PARALLEL = ("genpas_targets=parallel", "mask_history=true")
+
+
+@pytest.fixture(scope="module")
+def trained_on_windows(tiny_settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of two epochs on windows, evaluated without what users have taken."""
+    folder = tmp_path_factory.mktemp("windows") / "run"
+    run(tiny_settings, folder, *PARALLEL)
+    return folder
+
+
+def test_a_run_on_windows_trains_as_many_targets_in_fewer_steps_and_says_so(trained_on_windows: Path, trained: Path):
+    found, single = (json.loads((folder / "results.json").read_text()) for folder in (trained_on_windows, trained))
+    assert found["config"]["genpas"]["targets"] == "parallel"
+    assert (found["mask_history"], single["mask_history"]) == (True, False)
+    assert found["pairs_seen"] == single["pairs_seen"] == 470
+    assert [point["pairs"] for point in found["curve"]] == [235, 470]
+    assert found["steps"] == single["steps"]  # as many targets a step, of fewer windows
+    assert found["curve"][1]["train_loss"] < found["curve"][0]["train_loss"]
+
+
+def test_recbole_measures_the_masked_figures_too(
+    trained_on_windows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    test_recbole_loads_the_model_and_measures_the_same(trained_on_windows, tmp_path, monkeypatch)
+
+
+def test_a_stopped_run_on_windows_goes_on_as_if_it_had_not_been(
+    trained_on_windows: Path, tiny_settings: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+):
+    monkeypatch.setattr(training, "GenPASStream", Stopped)
+    monkeypatch.setattr(Stopped, "last", 17)
+    with pytest.raises(SystemExit):
+        run(tiny_settings, tmp_path, *PARALLEL)
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert "genpas.targets was 'parallel' and is 'single'" in refused(capsys, tiny_settings, tmp_path)
+    run(tiny_settings, tmp_path, *PARALLEL)
+    assert "Going on after step 15," in capsys.readouterr().err
+    assert learnt(tmp_path) == learnt(trained_on_windows)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -189,6 +231,9 @@ def test_other_ways_of_training(change: list[str], tiny_settings: Path, tmp_path
         (["torchrec.keep_last=2"], "no key 'torchrec.keep_last'; write torchrec_keep_last"),
         (["--model", "BERT4Rec"], "BERT4Rec masks or crops histories itself"),
         (["--config", "missing.yaml"], "missing.yaml does not exist"),
+        (["mask_history=1"], "mask_history must be true or false, not 1"),
+        (["mask_histroy=true"], "no key 'mask_histroy'. Did you mean 'mask_history'"),
+        (["--model", "LightSANs", "genpas_targets=parallel"], "LightSANs computes something else .* targets: single"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

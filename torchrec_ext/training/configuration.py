@@ -25,7 +25,9 @@ import torch
 
 from genpas_plugins import configuration as genpas
 from genpas_plugins.errors import InputError, nearest, whole_number
-from torchrec_ext.shard import check_names
+from recbole_ext.configuration import genpas_config
+from recbole_ext.mask_history import KEY as MASK_HISTORY
+from torchrec_ext.shard import check_names, check_targets
 from torchrec_ext.tiger import check_output
 
 SECTION = "torchrec"
@@ -113,7 +115,7 @@ def check_keys(config: Any, given: Collection[str]) -> None:
     config : RecBole's Config
     given  : the keys in files and on the command line
     """
-    known = {SECTION, genpas.SECTION, "model", "dataset", *config.internal_config_dict}
+    known = {SECTION, genpas.SECTION, MASK_HISTORY, "model", "dataset", *config.internal_config_dict}
     known.update(key for keys in config.parameters.values() for key in keys)
     for key in given:
         if key not in known and not key.startswith((PREFIX, genpas.PREFIX)):
@@ -164,6 +166,7 @@ def check_model(config: Any, section: TrainingConfig) -> None:
     """Raise InputError for a section that RecBole's model of the configuration cannot keep."""
     if config.model == "TIGER":
         check_output(section.output)
+        check_targets(genpas_config(config).targets, tiger=True)  # type: ignore[union-attr]  # there is one
 
 
 def _positive(name: str, value: Any) -> None:

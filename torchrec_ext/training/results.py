@@ -17,6 +17,7 @@ import torch.distributed as dist
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins import __version__
 from recbole_ext import checkpoints as recbole_checkpoints
+from recbole_ext.mask_history import masks_history
 from recbole_ext.report import trained_on
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import evaluate, recbole_state
@@ -49,6 +50,7 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
     results: dict[str, Any] = {
         "config": settings,
         "trained_on": {},
+        "mask_history": masks_history(run.config),
         "epochs": epochs,
         "steps": steps,
         "pairs_seen": pairs,

@@ -30,6 +30,7 @@ import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.augment.stream import AugmentedStream
 from genpas_plugins.errors import InputError
+from genpas_plugins.parallel_targets import WindowStream
 from genpas_plugins.random_stream import philox
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from recbole_ext.configuration import genpas_config
@@ -40,7 +41,7 @@ from torchrec_ext.evaluation import check_catalogue
 from torchrec_ext.prefetch import prefetched
 from torchrec_ext.shard import dense_parameters, own_rows, set_table_steps, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage, staged_batches
-from torchrec_ext.stream import GenPASStream
+from torchrec_ext.stream import GenPASStream, size_of
 from torchrec_ext.tables import layer_of, set_table_rate
 from torchrec_ext.tiger import TigerLayer, with_tokens
 from torchrec_ext.training.configuration import OPTIMIZERS, TrainingConfig
@@ -117,11 +118,11 @@ class Run:
 
     @property
     def pairs_seen(self) -> int:
-        """Pairs trained on since the beginning, on all ranks together."""
+        """Pairs trained on since the beginning, on all ranks together; of windows the expected number of targets."""
         stream = self.stream
-        return stream.epoch * stream.stream.pairs_per_epoch + min(
-            stream.step * stream.batch_size, stream.stream.pairs_per_epoch
-        )
+        per_epoch = stream.stream.pairs_per_epoch
+        done = min(stream.step * stream.batch_size, stream.size)
+        return stream.epoch * per_epoch + round(done * (per_epoch / stream.size))
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds: live tensors, and the position as plain values."""
@@ -159,6 +160,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         model,
         sharding=section.sharding,
         output=section.output,
+        targets="parallel" if isinstance(pairs, WindowStream) else "single",
         optimizer=section.optimizer,
         learning_rate=section.learning_rate,
         log_q=None if proposal is None else proposal.log_q,
@@ -166,7 +168,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         memory_per_rank=section.memory_per_rank,
     )
     check_catalogue(sharded, pairs.view.store.n_items)
-    is_augmented = isinstance(pairs, AugmentedStream)
+    on_device = not isinstance(pairs, AugmentedStream | WindowStream)
     return Run(
         config=config,
         section=section,
@@ -177,8 +179,8 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         sharded=sharded,
         optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
         proposal=proposal,
-        # Augmented histories are made on the CPU, by the reading thread; the pipeline copies them to the device.
-        stage=genpas_stage(stream, device) if device.type == "cuda" and not is_augmented else None,
+        # Augmented histories and windows are made on the CPU, by the reading thread; the pipeline copies them.
+        stage=genpas_stage(stream, device) if device.type == "cuda" and on_device else None,
         record=Record(),
         validation=_validation(config, loaders.valid, ranks),
     )
@@ -229,6 +231,8 @@ def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[P
             yield with_tokens(batch, layer.network)
         return
     rows = own_rows(run.sharded)
+    if run.stage is None:
+        rows = rows.cpu()  # where the batches are
     seed, epoch = run.stream.stream.seed, run.stream.epoch
     for step, batch in zip(itertools.count(first), source, strict=False):
         if run.proposal is None:
@@ -274,17 +278,23 @@ def _validation(config: Any, loader: Any, ranks: Ranks) -> Any:
 
 
 def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:
-    batch_size = config["train_batch_size"]
-    remainder = pairs.pairs_per_epoch % batch_size
+    batch_size, (name, size) = config["train_batch_size"], size_of(pairs)
+    meaning = ""
+    if isinstance(pairs, WindowStream):
+        # As many windows as have train_batch_size targets on average.
+        batch_size = max(1, round(batch_size / pairs.targets_per_window))
+        meaning = f" targets, {batch_size} windows"
+    remainder = size % batch_size
     if 0 < remainder < ranks.world_size <= batch_size:
         raise InputError(
-            f"The last step of an epoch has {remainder} pairs for {ranks.world_size} ranks: an epoch has "
-            f"{pairs.pairs_per_epoch} pairs, train_batch_size is {batch_size}. Change train_batch_size or "
+            f"The last step of an epoch has {remainder} {name} for {ranks.world_size} ranks: an epoch has "
+            f"{size} {name}, train_batch_size is {config['train_batch_size']}{meaning}. Change train_batch_size or "
             "genpas.pairs_per_epoch."
         )
     if batch_size < ranks.world_size:
         raise InputError(
-            f"train_batch_size is {batch_size} pairs on all ranks together, too few for {ranks.world_size} ranks."
+            f"train_batch_size is {config['train_batch_size']}{meaning or ' pairs'} on all ranks together, too few for "
+            f"{ranks.world_size} ranks."
         )
     return GenPASStream(
         pairs,

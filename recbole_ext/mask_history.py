@@ -1,0 +1,142 @@
+"""`mask_history: true`: full ranking leaves out what a user has already taken, as many papers evaluate.
+
+RecBole masks the history for general models and not for sequential ones. With the key, every item before the target of
+a row gets the score -inf, the whole sequence of it and not only the last MAX_ITEM_LIST_LENGTH items. The target itself
+keeps its score, so that an item bought again can be a hit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recbole.data.dataset
+import torch
+from numpy.typing import ArrayLike
+from recbole.config import Config
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
+from recbole.utils.argument_list import dataset_arguments
+from torch import Tensor
+
+from genpas_plugins import InputError, Pairs, SequenceStore, gather_jagged
+from recbole_ext.configuration import where_set
+from recbole_ext.dataset import ROW
+
+KEY = "mask_history"
+
+
+def register() -> None:
+    """Check the key whenever a RecBole Config is made, and let loaders of full ranking say what is to be masked."""
+    original_init = Config.__init__
+
+    @functools.wraps(original_init)
+    def init(
+        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
+    ) -> None:
+        original_init(self, model, dataset, config_file_list, config_dict)
+        check(self, config_file_list or ())
+
+    Config.__init__ = init
+    dataset_arguments.append(KEY)
+
+    original_augmentation = SequentialDataset.data_augmentation
+
+    @functools.wraps(original_augmentation)
+    def data_augmentation(self: SequentialDataset) -> None:
+        store = _store_of_rows(self) if masks_history(self.config) else None
+        original_augmentation(self)
+        if store is not None:
+            # RecBole's prefixes are cut to MAX_ITEM_LIST_LENGTH, so the sequences are kept beside them.
+            self.store = store
+            rows = np.delete(np.arange(store.offsets[-1]), store.offsets[:-1][store.lengths() > 0])
+            self.inter_feat.update(Interaction({ROW: torch.from_numpy(rows)}))
+
+    SequentialDataset.data_augmentation = data_augmentation
+
+    original_collate = FullSortEvalDataLoader.collate_fn
+
+    @functools.wraps(original_collate)
+    def collate_fn(self: FullSortEvalDataLoader, index: Any) -> Any:
+        interaction, history, *positive = original_collate(self, index)
+        if self.is_sequential and masks_history(self.config):
+            history = history_index(self._dataset, index)
+        return (interaction, history, *positive)
+
+    FullSortEvalDataLoader.collate_fn = collate_fn
+
+
+def masks_history(config: Any) -> bool:
+    """Tell whether items of the history are left out of the ranking; by RecBole's default they are not."""
+    return bool(config[KEY])
+
+
+def history_index(dataset: Any, index: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Return what is masked for these rows of a validation or test set: places in `index`, ascending, and items.
+
+    dataset : a sequential data set of a configuration with `mask_history: true`
+    index   : int [n], row numbers
+
+    Both are int64 [m]: the items before each row's target, those that are the target's item left out.
+    """
+    rows = dataset.inter_feat[np.atleast_1d(np.asarray(index))]
+    users, items = rows[dataset.uid_field].numpy(), rows[dataset.iid_field].numpy()
+    store = dataset.store
+    target = rows[ROW].numpy() - store.offsets[users]
+    longest = max(1, int(target.max(initial=1)))
+    history = gather_jagged(store.values, store.offsets, Pairs(users, np.zeros_like(target), target), longest)
+    place = np.repeat(np.arange(len(users)), np.diff(history.offsets))
+    masked = history.values != items[place]
+    return torch.from_numpy(place[masked]), torch.from_numpy(history.values[masked].astype(np.int64))
+
+
+def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
+    """Raise InputError for a value that is not true or false, a misspelt key, and where nothing could be masked."""
+    final = config.final_config_dict
+    for key in map(str, final):
+        if key != KEY and difflib.get_close_matches(key.lower(), [KEY, KEY.replace("_", "")], cutoff=0.82):
+            raise InputError(
+                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {KEY!r}?"
+            )
+    value, where = final.get(KEY), where_set(config, config_files, [KEY])
+    if not isinstance(value, bool | None):
+        raise InputError(f"{where}: {KEY} must be true or false, not {value!r}.")
+    if not value:
+        return
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise InputError(
+            f"{where}: {KEY} is for sequential models; RecBole masks the history for {config.model} anyway. "
+            "Remove the key."
+        )
+    modes = {str(mode) for mode in config["eval_args"]["mode"].values()}
+    if modes != {"full"}:
+        raise InputError(
+            f"{where}: {KEY} masks items in a ranking of all items, but eval_args has mode "
+            f"{', '.join(sorted(modes))}, which ranks a few. Set mode: full or remove {KEY}."
+        )
+    if config["benchmark_filename"] is not None:
+        raise InputError(
+            f"{where}: {KEY} needs every user's whole sequence, but benchmark_filename names data that are cut into "
+            f"histories already. Give the interactions as one .inter file or remove {KEY}."
+        )
+    own = getattr(recbole.data.dataset, f"{config.model}Dataset", SequentialDataset)
+    if own.data_augmentation is not SequentialDataset.data_augmentation:
+        raise InputError(
+            f"{where}: {config.model} builds its own data set, in which the whole sequences are not kept. "
+            f"Remove {KEY} or choose another model."
+        )
+
+
+def _store_of_rows(dataset: SequentialDataset) -> SequenceStore:
+    """Return the sequences of RecBole's raw rows, by user number, in the order that its prefixes will have."""
+    dataset.sort(by=[dataset.uid_field, dataset.time_field], ascending=True)
+    users = dataset.inter_feat[dataset.uid_field].numpy()
+    offsets = np.searchsorted(users, np.arange(dataset.user_num + 1))
+    items = dataset.inter_feat[dataset.iid_field].numpy().copy()
+    return SequenceStore.from_arrays(items, offsets, n_items=dataset.item_num - 1)
