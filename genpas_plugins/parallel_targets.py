@@ -155,6 +155,10 @@ class WindowStream:
             self.pairs_per_epoch = check_pairs_per_epoch(pairs_per_epoch)
         self.windows_per_epoch = max(1, round(self.pairs_per_epoch / self.targets_per_window))
 
+    def __reduce__(self) -> Any:
+        """Pickle the arguments: the tables are made again where the stream is opened."""
+        return _reopened, (self.view, self.policy, self.max_length, self.seed, self.pairs_per_epoch, self.backend)
+
     def windows(self, epoch: int, indices: ArrayLike) -> TargetWindows:
         """Return the windows with these indices of the epoch: int64 [n], each in [0, windows_per_epoch)."""
         index, epoch = check_indices(indices, self.windows_per_epoch), check_epoch(epoch)
@@ -182,6 +186,11 @@ class WindowStream:
         else:
             weight = np.exp(weight + self._log_share)
         return TargetWindows(windows, weight.astype(np.float32))
+
+
+def _reopened(view: SequenceView, policy: SamplingPolicy, *numbers: Any) -> WindowStream:
+    names = ("max_length", "seed", "pairs_per_epoch", "backend")
+    return WindowStream(view, policy, **dict(zip(names, numbers, strict=True)))
 
 
 def next_items(batch: PaddedBatch) -> NDArray[Any]:

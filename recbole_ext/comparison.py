@@ -1,17 +1,27 @@
-"""One cell of `genpas compare`: a method, trained with one seed for a fixed number of epochs and tested once."""
+"""One cell of `genpas compare` or `genpas reproduce`: trained with one seed for fixed epochs, tested once."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.config import Config
+from recbole.utils import argument_list, get_trainer, init_logger
 
 from genpas_plugins import InputError
+from genpas_plugins.errors import nearest
+from recbole_ext.checkpoints import data_and_model, load
+from recbole_ext.mask_history import KEY
 from recbole_ext.trial import OnEpoch, check_criterion, train
 
-FIGURES = ("pairs_seen", "seconds", "epochs", "curve", "trained_on", "test", "checkpoint")
+FIGURES = ("pairs_seen", "seconds", "epochs", "curve", "trained_on", "checkpoint")
+
+PROTOCOLS = {"masked": True, "unmasked": False}
+"""Whether the items of a user's history are left out of the ranking."""
 
 
 def check(
@@ -35,6 +45,20 @@ def check(
         )
 
 
+def check_known(model: str, keys: Sequence[str]) -> None:
+    """Raise InputError for a key that neither RecBole nor the model reads: it would silently do nothing."""
+    settings = {"state": "ERROR", "train_neg_sample_args": None}
+    known = {*Config(model, "store", config_dict=settings).final_config_dict, KEY}
+    known |= set(chain.from_iterable(getattr(argument_list, f"{kind}_arguments") for kind in _KINDS))
+    for key in keys:
+        if key not in known:
+            near = nearest(key, sorted(known)).partition(" Valid:")[0]  # not all 100 of them
+            raise InputError(f"Neither RecBole nor {model} has a setting {key!r}.{near} Correct it or leave it out.")
+
+
+_KINDS = ("general", "training", "evaluation", "dataset")
+
+
 def run(
     settings: Mapping[str, Any],
     *,
@@ -43,10 +67,11 @@ def run(
     config_files: Sequence[Path],
     criterion: str,
     on_epoch: OnEpoch,
+    test: bool = True,
 ) -> dict[str, Any]:
-    """Train and return plain values: `validation`, the best of the criterion, and FIGURES.
+    """Train and return plain values: `validation`, the best of the criterion, FIGURES, the device and its threads.
 
-    The checkpoint is that of the best validation; `test` is measured with it, once.
+    The checkpoint is that of the best validation; `test`, if asked for, is measured with it, once.
     """
     result = train(
         settings,
@@ -54,7 +79,31 @@ def run(
         dataset=dataset,
         config_files=config_files,
         on_epoch=on_epoch,
-        test=True,
+        test=test,
         criterion=criterion,
     )
-    return {"validation": result["score"], **{name: result[name] for name in FIGURES}}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads"
+    tested = {"test": result["test"]} if test else {}
+    return {"validation": result["score"], **{name: result[name] for name in FIGURES}, **tested, "device": device}
+
+
+def test(checkpoint: Path, data_path: Path) -> dict[str, dict[str, float]]:
+    """Return the test figures of a checkpoint that `run` left, for each of PROTOCOLS.
+
+    data_path : where its data set stands now. Raises InputError where the checkpoint cannot be loaded.
+    """
+    content = load(checkpoint)
+    content["config"]["data_path"] = str(data_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of RecBole's log files, as in `train`
+        init_logger(content["config"])
+        config, network, _, train_data, _, test_data = data_and_model(content)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
+    trainer.eval_collector.data_collect(train_data)
+    figures = {}
+    for protocol, masked in PROTOCOLS.items():
+        test_data.config[KEY] = masked
+        measured = trainer.evaluate(test_data, load_best_model=False)
+        figures[protocol] = {metric: float(value) for metric, value in measured.items()}
+    trainer.tensorboard.close()  # its thread would write to a relative path later on
+    return figures

@@ -22,6 +22,7 @@ from genpas_plugins.cli import (
     prepare,
     recommend,
     regenerate,
+    reproduce,
     sample,
     search,
     semantic_ids,
@@ -75,6 +76,7 @@ app.command("sample")(sample.command)
 app.command("analyze", cls=analyze.SeveralWords)(analyze.command)
 app.command("search")(search.command)
 app.command("compare", cls=compare.SeveralMethods)(compare.command)
+app.command("reproduce", cls=reproduce.SeveralStores)(reproduce.command)
 app.command("semantic-ids")(semantic_ids.command)
 app.command("regenerate")(regenerate.command)
 app.command("export-recbole")(export_recbole.command)

@@ -105,6 +105,7 @@ def command(
     from genpas_plugins.cli import compare_table
     from genpas_plugins.cli.compare_methods import read_methods, with_epochs
     from genpas_plugins.cli.compare_training import Cell, Comparison
+    from genpas_plugins.cli.train import parse_settings
     from genpas_plugins.json_text import to_json
     from genpas_plugins.search.output import write
     from genpas_plugins.search.shortlist import require_validation
@@ -120,8 +121,10 @@ def command(
     per_epoch = split.train.n_pairs if pairs_per_epoch is None else pairs_per_epoch
     epochs = whole_epochs(pairs, per_epoch)
     chosen = [with_epochs(method, per_epoch) for method in named]
-    budget = {"epochs": epochs, "pairs_per_epoch": per_epoch}
-    runs = Comparison.checked(store, out, model, config or (), settings or (), metric=metric, **budget)
+    overrides = parse_settings(settings or (), "genpas compare", "write --set key=value")
+    runs = Comparison.checked(
+        store, out, model, config or (), overrides, metric=metric, epochs=epochs, pairs_per_epoch=per_epoch
+    )
     # Seed by seed: whoever stops early has all methods beside each other.
     cells = [Cell(method, seed) for seed in numbers for method in chosen]
     done = {cell: runs.finished(cell) for cell in cells}

@@ -43,8 +43,8 @@ def grid(rows: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
             [
                 row["method"],
                 f"{row['pairs_seen']:,}",
-                *(_text(figure, 4) for figure in (row["validation"], *row["test"].values())),
-                _text(row["seconds"], 1),
+                *(figure_text(figure, 4) for figure in (row["validation"], *row["test"].values())),
+                figure_text(row["seconds"], 1),
                 f"{row['kl_validation']:.4f}",
             ]
             for row in rows
@@ -54,11 +54,16 @@ def grid(rows: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
 
 def markdown(lines: Sequence[Sequence[str]], title: str) -> str:
     """Return a Markdown page with the table."""
+    return "\n".join([f"# {title}", "", *table_lines(lines), "", NOTE, ""])
+
+
+def table_lines(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return head and rows as the lines of a Markdown table."""
     head, *rows = (f"| {' | '.join(line)} |" for line in lines)
-    rule = f"| {' | '.join(['---', *['--:'] * (len(lines[0]) - 1)])} |"
-    return "\n".join([f"# {title}", "", head, rule, *rows, "", NOTE, ""])
+    return [head, f"| {' | '.join(['---', *['--:'] * (len(lines[0]) - 1)])} |", *rows]
 
 
-def _text(figure: Mapping[str, float | None], digits: int) -> str:
+def figure_text(figure: Mapping[str, float | None], digits: int) -> str:
+    """Return a spread as "mean ± standard deviation", a dash for the latter of one value."""
     sd = figure["sd"]
     return f"{figure['mean']:.{digits}f} ± {'–' if sd is None else f'{sd:.{digits}f}'}"

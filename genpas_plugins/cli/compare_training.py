@@ -1,4 +1,4 @@
-"""The RecBole side of `genpas compare`: one run for each method and seed, each finished one kept as a JSON file."""
+"""The RecBole side of `genpas compare` and `genpas reproduce`: cells, each finished one kept as a JSON file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import filecmp
 import hashlib
 import importlib
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,36 +15,45 @@ from typing import Any
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
+from genpas_plugins.cli.compare_environment import describe
 from genpas_plugins.cli.compare_methods import Method
+from genpas_plugins.cli.compare_settings import (
+    check_metric,
+    check_setting,
+    content_of,
+    figure_names,
+    measures,
+    of_a_method,
+)
 from genpas_plugins.cli.output import Tell
 from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, quiet_recbole
-from genpas_plugins.configuration import PREFIX, SECTION
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.errors import InputError
 from genpas_plugins.json_text import plain, to_json
-from genpas_plugins.mixing import settings as mixing
 from genpas_plugins.search.output import check_replaceable
 from genpas_plugins.storage import HEADER
 
-OURS = ("seed", "epochs", "stopping_step", "valid_metric", "checkpoint_dir", "data_path")
-"""Settings that the comparison makes itself."""
-
-METRICS = ("NDCG", "Recall", "Hit", "MRR", "MAP", "Precision")
-"""What can choose the checkpoint: more is better, and the number after @ is the length of the list."""
-
 CELLS, CHECKPOINTS = "cells", "checkpoints"
+
+FIGURES = ("validation", "pairs_seen", "seconds", "trained_on", "checkpoint")
+"""What every trained cell's file holds."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method with one seed; `name` is that of its file and of its checkpoints' folder."""
+    """One method with one seed; `name` is that of its file and of its checkpoints' folder.
+
+    settings : RecBole settings of this cell alone, names and values that are no lists; they win over all others
+    """
 
     method: Method
     seed: int
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
-        """The label and the seed."""
-        return f"{self.method.label}.seed{self.seed}"
+        """The label, the settings if there are any, and the seed."""
+        settings = [re.sub(r"[^\w.=-]+", "_", f"{key}={value}") for key, value in self.settings]
+        return ".".join([self.method.label, *([",".join(settings)] if settings else []), f"seed{self.seed}"])
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,14 @@ class Comparison:
     trials : what `genpas search` trains with: the store, the folder, the model, and RecBole's files and settings
     metric : what chooses the checkpoint on validation, as NDCG@10
     epochs, pairs_per_epoch : the budget
+    results : directory of the cells' files, None for one in the trials' folder
     """
 
     trials: RecBoleTrials
     metric: str
     epochs: int
     pairs_per_epoch: int
+    results: Path | None = None
 
     @classmethod
     def checked(
@@ -67,27 +79,30 @@ class Comparison:
         out: Path,
         model: str,
         files: Sequence[Path],
-        settings: Sequence[str],
+        settings: Mapping[str, Any],
         *,
         metric: str,
         epochs: int,
         pairs_per_epoch: int,
+        results: Path | None = None,
     ) -> Comparison:
-        """Check the options. Raises InputError without RecBole or for what training cannot use or would overrule."""
+        """Check the options. Raises InputError without RecBole or for what training cannot use or would overrule.
+
+        settings : RecBole's, which win over the files
+        results  : directory of the cells' files, None for one in `out`
+        """
         for file in files:
             recbole_command.check_yaml(file)
-            for key in _content(file):
-                if _of_a_method(key):
+            for key in content_of(file):
+                if of_a_method(key):
                     raise InputError(
                         f"{file}: {key} is what methods differ in; remove it, or give the file to --methods."
                     )
-        overrides = recbole_command.parse_settings(settings, "genpas compare", "write --set key=value")
-        for key in overrides:
-            if key in OURS or _of_a_method(key):
-                raise InputError(f"--set {key}=…: the comparison or a method sets that itself. Leave it out.")
-        for folder in ("", CELLS, CHECKPOINTS):
-            if (out / folder).exists() and not (out / folder).is_dir():
-                raise InputError(f"{out / folder} is a file where a directory must be; choose another --out.")
+        for key in settings:
+            check_setting(key, f"--set {key}=…")
+        for folder in (out, out / CELLS if results is None else results, out / CHECKPOINTS):
+            if folder.exists() and not folder.is_dir():
+                raise InputError(f"{folder} is a file where a directory must be; choose another --out.")
         if out.resolve() == store.resolve():
             raise InputError(f"--out {out} is the store itself; choose another directory.")
         check_replaceable(out / "recbole.yaml")
@@ -98,23 +113,37 @@ class Comparison:
             out.resolve(),
             model,
             tuple(file.resolve() for file in files),
-            overrides,
+            settings,
             seed=0,
             epochs=epochs,
             pairs_per_epoch=pairs_per_epoch,
         )
-        return cls(trials, check_metric(metric), epochs, pairs_per_epoch)
+        return cls(
+            trials, check_metric(metric), epochs, pairs_per_epoch, None if results is None else results.resolve()
+        )
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of the figures of validation and test, as RecBole writes them: ndcg@10."""
+        return figure_names(self._measured())
 
     def depends_on(self, cell: Cell) -> dict[str, Any]:
         """Return what a cell's figures depend on, as plain JSON values."""
         given = {**self.trials.depends_on, "seed": cell.seed, "metric": self.metric, "method": cell.method.settings}
+        if cell.settings:
+            given["settings"] = {**given["settings"], **{key: str(value) for key, value in cell.settings}}
         if cell.method.store is not None:
             given["regenerated store"] = self._trials_of(cell).depends_on["store"]
         content: dict[str, Any] = plain(given)
         return content
 
     def finished(self, cell: Cell) -> dict[str, Any] | None:
-        """Return what a cell gave that is finished, None for one that is not.
+        """Return what a cell gave that is trained and tested, None for one that is not; raises as `trained` does."""
+        result = self.trained(cell)
+        return result if result is not None and "test" in result else None
+
+    def trained(self, cell: Cell) -> dict[str, Any] | None:
+        """Return what a cell gave that is trained, tested or not, None for one that is not.
 
         Raises InputError for a file that is no cell's, and for a cell of other settings.
         """
@@ -124,7 +153,9 @@ class Comparison:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             before, result = content["configuration"], content["result"]
-            figures: dict[str, Any] = {name: result[name] for name in ("validation", "test", "pairs_seen", "seconds")}
+            figures: dict[str, Any] = {
+                name: result[name] for name in ("validation", "pairs_seen", "seconds", "checkpoint")
+            }
             figures |= result
         except (ValueError, LookupError, TypeError) as error:
             raise InputError(f"{file} is no finished cell of a comparison; remove it to train that cell.") from error
@@ -149,14 +180,17 @@ class Comparison:
                     "be tested on other interactions. Regenerate that store, or compare on the other one's."
                 )
         with quiet_recbole(self.trials.folder):
-            for cell in {cell.method.label: cell for cell in cells}.values():
+            for cell in {(cell.method.label, cell.settings): cell for cell in cells}.values():
                 try:
                     _cells().check(self._settings(cell), **self._recbole)
                 except InputError as error:
                     raise InputError(f"{cell.method.label}: {error}") from error
 
-    def run(self, cell: Cell, tell: Tell) -> dict[str, Any]:
-        """Train and test a cell, keep what it gave in its file, and return that."""
+    def run(self, cell: Cell, tell: Tell, *, test: bool = True) -> dict[str, Any]:
+        """Train a cell and, if asked for, test it; keep what it gave in its file, and return that.
+
+        What `tell` raises ends the cell, of which nothing is kept then.
+        """
         shutil.rmtree(self._checkpoints(cell), ignore_errors=True)
         tell(cell.name, 0, self.epochs)
         with quiet_recbole(self.trials.folder):
@@ -164,13 +198,33 @@ class Comparison:
                 self._settings(cell),
                 **self._recbole,
                 on_epoch=lambda epoch, score: tell(cell.name, epoch + 1, self.epochs),
+                test=test,
             )
         # Relative to the folder, so that the folder may be moved.
         result["checkpoint"] = str(Path(result["checkpoint"]).relative_to(self.trials.folder))
-        with replaced_file(self._file(cell)) as temporary:
-            content = {"method": cell.method.label, "configuration": self.depends_on(cell), "result": result}
-            temporary.write_text(to_json(content), encoding="utf-8")
+        result["environment"] = describe()
+        self._keep(cell, result)
         return result
+
+    def can_be_tested(self, cell: Cell) -> bool:
+        """Tell whether a trained cell still has its checkpoint."""
+        result = self.trained(cell)
+        return result is not None and (self.trials.folder / result["checkpoint"]).is_file()
+
+    def test(self, cell: Cell) -> dict[str, Any]:
+        """Test a trained cell's checkpoint in both protocols, add that to its file, and return what it then holds."""
+        result = self.trained(cell)
+        assert result is not None
+        with quiet_recbole(self.trials.folder):
+            data = self._trials_of(cell).folder / "dataset" / DATASET
+            result["test"] = _cells().test(self.trials.folder / result["checkpoint"], data)
+        self._keep(cell, result)
+        return result
+
+    def _keep(self, cell: Cell, result: Mapping[str, Any]) -> None:
+        content = {"method": cell.method.label, "configuration": self.depends_on(cell), "result": result}
+        with replaced_file(self._file(cell)) as temporary:
+            temporary.write_text(to_json(content), encoding="utf-8")
 
     @property
     def _recbole(self) -> dict[str, Any]:
@@ -186,6 +240,7 @@ class Comparison:
             **self.trials.overrides,
             **self._measured(),
             **cell.method.settings,
+            **dict(cell.settings),
             "seed": cell.seed,
             "epochs": self.epochs,
             "stopping_step": self.epochs,  # nobody stops early: the budget is the same for all
@@ -198,17 +253,7 @@ class Comparison:
         return {key: recbole_command.sealed(value) for key, value in settings.items()}
 
     def _measured(self) -> dict[str, Any]:
-        """Return the metrics and lengths that are asked for, and the one that chooses the checkpoint among them."""
-        given: dict[str, Any] = {"metrics": ["NDCG", "Recall"], "topk": []}
-        for content in (*map(_content, self.trials.files), self.trials.overrides):
-            given |= {key: content[key] for key in given if content.get(key) is not None}
-        lists = {key: list(value) if isinstance(value, list | tuple) else [value] for key, value in given.items()}
-        name, _, k = self.metric.partition("@")
-        if name.upper() not in (str(metric).upper() for metric in lists["metrics"]):
-            lists["metrics"].append(name)
-        if int(k) not in lists["topk"]:
-            lists["topk"].append(int(k))
-        return lists
+        return measures([*map(content_of, self.trials.files), self.trials.overrides], self.metric)
 
     def _trials_of(self, cell: Cell) -> RecBoleTrials:
         """Return what a cell's data are exported by: a regenerated store has a folder of its own."""
@@ -221,35 +266,22 @@ class Comparison:
         return self.trials.folder / "regenerated" / digest
 
     def _file(self, cell: Cell) -> Path:
-        return self.trials.folder / CELLS / f"{cell.name}.json"
+        return (self.results or self.trials.folder / CELLS) / f"{cell.name}.json"
 
     def _checkpoints(self, cell: Cell) -> Path:
         return self.trials.folder / CHECKPOINTS / cell.name
 
 
-def check_metric(text: str) -> str:
-    """Return a metric as RecBole writes it, NDCG@10. Raises InputError for one that cannot choose a checkpoint."""
-    name, at, k = text.partition("@")
-    known = {metric.upper(): metric for metric in METRICS}
-    if name.upper() not in known:
-        raise InputError(f"--metric {text}: {name!r} cannot choose a checkpoint.{nearest(name, METRICS)}")
-    if not at or not (k.isascii() and k.isdigit()) or int(k) < 1:
-        raise InputError(f"--metric {text}: write the length of the list behind an @, as {known[name.upper()]}@10.")
-    return f"{known[name.upper()]}@{int(k)}"
+def check_settings(model: str, keys: Sequence[str]) -> None:
+    """Raise InputError for a setting that neither RecBole nor the model reads, and without RecBole or such a model."""
+    with quiet_recbole(None):
+        recbole_command.recbole_run(model)
+        _cells().check_known(model, keys)
 
 
 def _interactions(trials: RecBoleTrials) -> Path:
     """Return the file of what RecBole validates and tests on: a regenerated store's original interactions."""
     return trials.folder / "dataset" / DATASET / f"{DATASET}.inter"
-
-
-def _of_a_method(key: str) -> bool:
-    return key in (SECTION, mixing.SECTION) or key.startswith((PREFIX, mixing.PREFIX))
-
-
-def _content(file: Path) -> Mapping[str, Any]:
-    content = recbole_command.read_scalar(file.read_text(encoding="utf-8"))
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def _cells() -> Any:

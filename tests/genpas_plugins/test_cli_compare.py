@@ -15,8 +15,8 @@ from genpas_plugins.augment import OPERATORS, Insert, Reorder
 from genpas_plugins.cli import app
 from genpas_plugins.cli.compare import read_seeds, repeat_methods, whole_epochs
 from genpas_plugins.cli.compare_methods import PROBABILITY, RATE, read_method, read_methods, with_epochs
+from genpas_plugins.cli.compare_settings import check_metric, figure_names, measures
 from genpas_plugins.cli.compare_table import grid, markdown, row
-from genpas_plugins.cli.compare_training import check_metric
 from genpas_plugins.mixing.settings import MixingConfig
 from genpas_plugins.policy import EXPONENTS
 
@@ -195,6 +195,15 @@ def test_metrics():
     }.items():
         with pytest.raises(InputError, match=told):
             check_metric(text)
+
+
+def test_the_metric_that_chooses_is_measured_in_any_case():
+    assert figure_names(measures([], "NDCG@10")) == ["ndcg@10", "recall@10"]
+    assert measures([{"topk": 5}, {"metrics": ["Hit"], "seed": 1}, {"topk": [20, 1]}], "MRR@3") == {
+        "metrics": ["Hit", "MRR"],
+        "topk": [20, 1, 3],
+    }
+    assert measures([{"metrics": ["recall"], "topk": [3]}], "Recall@3") == {"metrics": ["recall"], "topk": [3]}
 
 
 @pytest.mark.parametrize(

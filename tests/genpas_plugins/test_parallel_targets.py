@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,13 @@ def test_a_window_depends_on_seed_epoch_and_index_alone(
     whole = targets_of(streams[0], index)
     assert targets_of(streams[1], index) == whole == targets_of(streams[2], index)
     assert [targets_of(streams[0], index[i : i + 1])[0] for i in index] == whole
+
+
+def test_a_pickled_stream_holds_no_tables(tmp_path: Path) -> None:
+    view_of([5] * 20_000).store.save(tmp_path / "store")
+    view = SequenceStore.open(tmp_path / "store").view()
+    stream = WindowStream(view, SamplingPolicy(1, 0, 0), max_length=9, seed=1)
+    assert len(pickle.dumps(stream)) < 2_000 < stream.source.order.nbytes
 
 
 def test_the_mean_number_of_targets_is_that_of_the_windows() -> None:
