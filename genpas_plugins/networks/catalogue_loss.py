@@ -47,12 +47,14 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
             for first in range(0, len(hidden), rows):
                 block = slice(first, first + rows)
                 scores = states[block] @ items.T
-                own = targets[block, None]
                 probabilities = torch.softmax(scores, 1)
-                # ln Σ exp of the scores from the likeliest item, whose probability cannot vanish as the target's can.
-                normaliser = scores.amax(1).float() - probabilities.amax(1).float().log()
-                likelihood[block] = scores.gather(1, own)[:, 0].float() - normaliser
-                probabilities.scatter_add_(1, own, probabilities.new_full((1, 1), -1).expand(len(own), 1))
+                own = torch.arange(len(scores), device=scores.device) * len(table) + targets[block]
+                likelihood[block] = probabilities.view(-1)[own].to(likelihood.dtype).log()
+                lost = likelihood[block].isinf()  # the probability is too small for a number, its logarithm is not
+                if lost.any():
+                    exact = torch.log_softmax(scores[lost].float(), 1).gather(1, targets[block][lost, None])[:, 0]
+                    likelihood[block] = likelihood[block].masked_scatter(lost, exact.to(likelihood.dtype))
+                probabilities.view(-1).index_add_(0, own, probabilities.new_full((len(own),), -1))
                 torch.matmul(probabilities, items, out=of_states[block])
                 if product == table.dtype:
                     of_items.addmm_(probabilities.T, weighted[block])
