@@ -1,0 +1,69 @@
+"""RecBole settings of `genpas compare` and `genpas reproduce`: which are theirs to make, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.cli.train import read_scalar
+from genpas_plugins.configuration import PREFIX, SECTION
+from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.mixing import settings as mixing
+
+OURS = ("seed", "epochs", "stopping_step", "valid_metric", "checkpoint_dir", "data_path")
+"""Settings that the comparison makes itself."""
+
+METRICS = ("NDCG", "Recall", "Hit", "MRR", "MAP", "Precision")
+"""What can choose the checkpoint: more is better, and the number after @ is the length of the list."""
+
+
+def check_setting(key: str, where: str) -> None:
+    """Raise InputError, naming `where`, for a setting of RecBole's that the comparison or a method makes itself."""
+    if key in OURS or of_a_method(key):
+        raise InputError(f"{where}: the comparison or a method sets that itself. Leave it out.")
+
+
+def check_metric(text: str, where: str = "--metric") -> str:
+    """Return a metric as RecBole writes it, NDCG@10. Raises InputError for one that cannot choose a checkpoint."""
+    name, at, k = text.partition("@")
+    known = {metric.upper(): metric for metric in METRICS}
+    if name.upper() not in known:
+        raise InputError(f"{where} {text}: {name!r} cannot choose a checkpoint.{nearest(name, METRICS)}")
+    if not at or not (k.isascii() and k.isdigit()) or int(k) < 1:
+        raise InputError(f"{where} {text}: write the length of the list behind an @, as {known[name.upper()]}@10.")
+    return f"{known[name.upper()]}@{int(k)}"
+
+
+def measures(settings: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[Any]]:
+    """Return the metrics and lengths that settings ask for, later ones winning, and those of `metric` among them."""
+    given: dict[str, Any] = {"metrics": ["NDCG", "Recall"], "topk": []}
+    for content in settings:
+        given |= {key: content[key] for key in given if content.get(key) is not None}
+    lists = {key: list(value) if isinstance(value, list | tuple) else [value] for key, value in given.items()}
+    name, _, k = metric.partition("@")
+    if name.upper() not in (str(metric).upper() for metric in lists["metrics"]):
+        lists["metrics"].append(name)
+    if int(k) not in lists["topk"]:
+        lists["topk"].append(int(k))
+    return lists
+
+
+def figure_names(measured: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the names under which RecBole reports what `measures` returned.
+
+    >>> figure_names({"metrics": ["NDCG", "Recall"], "topk": [5]})
+    ['ndcg@5', 'recall@5']
+    """
+    return [f"{metric.lower()}@{k}" for metric in measured["metrics"] for k in measured["topk"]]
+
+
+def of_a_method(key: str) -> bool:
+    """Tell whether a key says what is trained on: methods differ in that."""
+    return key in (SECTION, mixing.SECTION) or key.startswith((PREFIX, mixing.PREFIX))
+
+
+def content_of(file: Path) -> Mapping[str, Any]:
+    """Return the keys and values of a YAML file that was checked."""
+    content = read_scalar(file.read_text(encoding="utf-8"))
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

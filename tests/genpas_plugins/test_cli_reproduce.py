@@ -1,0 +1,176 @@
+"""`genpas reproduce`: what a table may say, where stores come from, and the budget of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars
+import pytest
+from typer.testing import CliRunner
+
+from genpas_plugins import InputError, SequenceStore
+from genpas_plugins.cli import app, reproduce_training
+from genpas_plugins.cli.reproduce import find_stores, repeat_stores
+from genpas_plugins.cli.reproduce_settings import read_table
+from genpas_plugins.cli.reproduce_training import Clock
+
+SHIPPED = Path(__file__).parents[2] / "configs" / "reproduce" / "sasrec.yaml"
+
+TABLE = """
+model: SASRec
+rows: [last_target, "1,0,0"]
+epochs: 2
+settings: {hidden_size: 8, topk: [5]}
+grid: [{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 1e-1}]
+published: {beauty: {last_target: {NDCG@10: 0.0124}}}
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Write:
+    """Return table(old, new), which writes TABLE with one text for another."""
+
+    def write(old: str = "", new: str = "") -> Path:
+        assert old in TABLE
+        file = tmp_path / "table.yaml"
+        file.write_text(TABLE.replace(old, new) if old else TABLE)
+        return file
+
+    return write
+
+
+def quiet(step: str, done: int, total: int | None) -> None:
+    pass
+
+
+def test_a_table_is_read(table: Write):
+    read = read_table(table())
+    assert [row.label for row in read.rows] == ["last_target", "1,0,0"]
+    assert {row.genpas.targets for row in read.rows} == {"single"}
+    assert (read.model, read.epochs, read.pairs_per_epoch, read.metric) == ("SASRec", 2, None, "NDCG@10")
+    assert read.grid == ((("hidden_dropout_prob", 0.5),), (("hidden_dropout_prob", 0.1),))
+    assert read.published == {"beauty": {"last_target": {"ndcg@10": 0.0124}}}
+    assert read_table(table("grid: [{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 1e-1}]", "")).grid == ((),)
+    read = read_table(table("epochs: 2", "epochs: 3\npairs_per_epoch: 7\nmetric: recall@10\ntargets: parallel"))
+    assert (read.epochs, read.pairs_per_epoch, read.metric) == (3, 7, "Recall@10")
+    assert {row.genpas.targets for row in read.rows} == {"parallel"}
+
+
+def test_the_shipped_table_is_that_of_the_paper():
+    read = read_table(SHIPPED)
+    labels = {"last_target", "multi_target", "2,1,0", "slide_window", "1,0,0"}
+    assert {row.label for row in read.rows} == labels
+    assert list(read.published) == ["beauty", "toys", "sports", "ml-1m"]
+    for figures in read.published.values():
+        assert figures.keys() == labels and all(len(of_row) == 2 for of_row in figures.values())
+        assert max(figures, key=lambda label: figures[label]["ndcg@10"]) == "1,0,0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("epochs: 2", "epoch: 2", "no key 'epoch'. Did you mean 'epochs'"),
+        ("epochs: 2\n", "", "needs epochs"),
+        ("epochs: 2", "epochs: 0", "epochs must be a whole number"),
+        ("epochs: 2", "epochs: 2\npairs_per_epoch: 1.5", "pairs_per_epoch must be a whole number"),
+        ("model: SASRec", "model: [SASRec]", "model must be a name"),
+        ("epochs: 2", "epochs: 2\nmetric: NDGC@10", "metric NDGC@10: 'NDGC' cannot choose"),
+        ("epochs: 2", "epochs: 2\ntargets: paralel", "Did you mean 'parallel'"),
+        ('[last_target, "1,0,0"]', "last_target", "rows must be a list"),
+        ('[last_target, "1,0,0"]', "[]", "rows must be a list"),
+        ("[last_target,", "[last_targt,", "Did you mean 'last_target'"),
+        ("[last_target,", '["1.0,0,0",', "twice"),
+        ("hidden_size: 8", "seed: 8", "settings: seed: the comparison"),
+        ("hidden_size: 8", "genpas_alpha: 8", "settings: genpas_alpha"),
+        ("hidden_size: 8", "metrics: [AUC]", "has no 'AUC'"),
+        ("topk: [5]", "topk: [0]", "topk must be"),
+        ("{hidden_size: 8, topk: [5]}", "hidden_size", "settings must have keys"),
+        ("hidden_size: 8", "hidden_dropout_prob: 0.1", "stands in settings and in grid"),
+        ("{hidden_dropout_prob: 1e-1}", "{learning_rate: 1e-1}", "sets other keys than point 1"),
+        ("1e-1", "0.5", "there twice"),
+        ("1e-1", "[0.1]", "must be one value"),
+        ("{hidden_dropout_prob: 0.5}", "{epochs: 5}", "point 1 of grid: epochs"),
+        ("grid: [", "grid: [3, ", "point 1 of grid must have keys"),
+        ("last_target: {NDCG", "last_targt: {NDCG", "Did you mean 'last_target'"),
+        ("NDCG@10: 0.0124", "NDCG@20: 0.0124", "NDCG@20 is not measured. Did you mean 'ndcg@"),
+        ("0.0124", "best", "must be a number"),
+        (TABLE, "- 3", "must have keys"),
+        ("rows:", "rows: {", "is not YAML"),
+    ],
+)
+def test_a_bad_table_is_refused_before_anything_is_written(old: str, new: str, told: str, table: Write, tmp_path: Path):
+    done = CliRunner().invoke(app, ["reproduce", str(table(old, new)), "--out", str(tmp_path / "out")])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "table.yaml" in done.stderr and told in done.stderr and "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["table.yaml"]
+
+
+def test_stores_are_words_until_an_option_or_the_table():
+    words = ["--stores", "a", "b", "--json", "c", "--stores=d", "--stores", "e", "t.yml", "f"]
+    assert repeat_stores(words) == [
+        "--stores=a",
+        "--stores=b",
+        "--json",
+        "c",
+        "--stores=d",
+        "--stores=e",
+        "t.yml",
+        "f",
+    ]
+
+
+def test_data_are_prepared_once_in_the_order_of_their_positions(tmp_path: Path):
+    (tmp_path / "data" / "toys").mkdir(parents=True)
+    frame = polars.DataFrame({"user_id": [1, 2, 1, 2], "item_id": [5, 5, 9, 7], "position": [2, 1, 1, 2]})
+    frame.write_parquet(tmp_path / "data" / "toys" / "interactions.parquet")
+    work = tmp_path / "work"
+    found = find_stores(["toys"], [], tmp_path / "data", work, quiet)
+    store = SequenceStore.open(found["toys"])
+    assert store.values.tolist() == [3, 1, 1, 2]  # items 5, 7, 9; the first user's are the other way round
+    frame.head(0).write_parquet(tmp_path / "data" / "toys" / "interactions.parquet")
+    assert find_stores(["toys"], [], tmp_path / "data", work, quiet) == found
+    assert (work / ".gitignore").read_text() == "*\n"
+
+    given = find_stores(["mine", "toys"], [tmp_path / "mine"], tmp_path / "data", work, quiet)
+    assert given == {"mine": tmp_path / "mine", **found}
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["toy"], "Did you mean 'toys'"),
+        (["toys", "toys"], "names that differ"),
+        (["toys", ""], "names that differ"),
+        ([], "names that differ"),
+    ],
+)
+def test_data_that_are_not_there_are_refused(names: list[str], told: str, tmp_path: Path):
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "interactions.parquet").touch()
+    with pytest.raises(InputError, match=told):
+        find_stores(names, [], tmp_path, tmp_path / "work", quiet)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_store_that_is_not_named_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no store 'beauty'\. Did you mean 'beaut'"):
+        find_stores(["beauty"], [tmp_path / "beaut"], None, tmp_path / "work", quiet)
+    with pytest.raises(InputError, match="two stores have one name"):
+        find_stores(["a"], [tmp_path / "a", tmp_path / "b" / "a"], None, tmp_path / "work", quiet)
+
+
+def test_the_clock_knows_whether_a_run_fits(monkeypatch: pytest.MonkeyPatch):
+    now: dict[str, Any] = {"seconds": 100.0}
+    monkeypatch.setattr(reproduce_training, "time", SimpleNamespace(monotonic=lambda: now["seconds"]))
+    clock = Clock(2)
+    assert clock.has(119) and not clock.has(120)
+    now["seconds"] = 219.0
+    assert clock.has(0) and not clock.has(2)
+    now["seconds"] = 220.0
+    assert not clock.has(0)
+    assert Clock(None).has(1e9) and not Clock(0).has(0)

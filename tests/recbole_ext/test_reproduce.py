@@ -1,0 +1,204 @@
+"""`genpas reproduce` through RecBole: tuned alike, tested once in both protocols, stopped and resumed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from genpas_plugins import InputError, SequenceStore
+from genpas_plugins.cli import app
+from genpas_plugins.cli.compare_training import Cell, Comparison
+from genpas_plugins.cli.reproduce_settings import read_table
+from genpas_plugins.cli.reproduce_training import Clock
+from recbole_ext import comparison
+from recbole_ext.trial import train
+
+TABLE = """
+model: SASRec
+rows: [last_target, "1,0,0"]
+targets: parallel
+epochs: 4
+pairs_per_epoch: 60
+settings: {hidden_size: 8, inner_size: 8, n_layers: 1, n_heads: 1, MAX_ITEM_LIST_LENGTH: 5, topk: [5], eval_step: 2,
+           mask_history: true}
+grid: [{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 0.1}]
+published: {tiny: {"1,0,0": {NDCG@10: 0.1234}}}
+"""
+TUNING = [f"{row}.hidden_dropout_prob={dropout}.seed1" for row in ("last_target", "1,0,0") for dropout in (0.5, 0.1)]
+
+Reproduce = Callable[..., Any]
+
+
+@pytest.fixture
+def reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reproduce:
+    """Return reproduce(*arguments), which runs `genpas reproduce t.yaml --out out` and says which cells it trained."""
+    lengths = [6 + user % 4 for user in range(40)]
+    values = np.random.default_rng(0).integers(1, 26, sum(lengths))
+    SequenceStore.from_arrays(values, np.cumsum([0, *lengths]), n_items=25).save(tmp_path / "tiny")
+    (tmp_path / "t.yaml").write_text(TABLE)
+    trained: list[str] = []
+    run = Comparison.run
+
+    def counted(self: Comparison, cell: Cell, *given: Any, **more: Any) -> dict[str, Any]:
+        if len(trained) == counted.stop:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        result = run(self, cell, *given, **more)
+        trained.append(cell.name)
+        return result
+
+    monkeypatch.setattr(Comparison, "run", counted)
+
+    def invoke(*arguments: object, stop: int | None = None, out: str = "out") -> tuple[Any, list[str]]:
+        trained.clear()
+        counted.stop = stop  # type: ignore[attr-defined]
+        given = ["reproduce", "t.yaml", "--stores", "tiny", "--seeds", "1,2", "--out", out, *map(str, arguments)]
+        return CliRunner().invoke(app, given), list(trained)
+
+    return invoke
+
+
+def cells(out: Path) -> dict[str, dict[str, Any]]:
+    return {file.stem: json.loads(file.read_text())["result"] for file in (out / "cells" / "tiny").iterdir()}
+
+
+def without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_seconds(part) for key, part in value.items() if key != "seconds"}
+    return [without_seconds(part) for part in value] if isinstance(value, list) else value
+
+
+def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path: Path):
+    done, trained = reproduce(stop=3)
+    assert (done.exit_code, trained) == (130, TUNING[:3])
+    out = tmp_path / "out"
+    row, not_run = json.loads((out / "reproduction.json").read_text())["datasets"]["tiny"]
+    assert row["seeds"] == [1] and row["test"]["masked"]["ndcg@5"]["sd"] is None
+    assert (not_run["chosen"], not_run["test"], not_run["seeds"]) == (None, None, [])
+    assert [point["validation"] is None for point in not_run["tuning"]] == [False, True]
+    page = (out / "reproduction.md").read_text()
+    assert "| 1,0,0 | – | – | not run | not run |" in page and "0.1234" in page
+
+    done, trained = reproduce("--json")
+    assert done.exit_code == 0, done.stderr
+    result = json.loads(done.stdout)
+    kept = cells(out)
+    chosen = {}
+    for row in result["datasets"]["tiny"]:
+        scores = [kept[f"{row['method']}.hidden_dropout_prob={dropout}.seed1"]["validation"] for dropout in (0.5, 0.1)]
+        assert row["chosen"] == {"hidden_dropout_prob": (0.5, 0.1)[int(np.argmax(scores))]}
+        chosen[row["method"]] = f"{row['method']}.hidden_dropout_prob={row['chosen']['hidden_dropout_prob']}"
+        for protocol in ("masked", "unmasked"):
+            figures = [kept[f"{chosen[row['method']]}.seed{seed}"]["test"][protocol] for seed in (1, 2)]
+            assert {f"{metric}@{k}" for metric in ("ndcg", "recall") for k in (5, 10)} == figures[0].keys()
+            for name, spread in row["test"][protocol].items():
+                assert spread["mean"] == pytest.approx(np.mean([figure[name] for figure in figures]))
+        assert (row["pairs_seen"], row["seeds"]) == (240, [1, 2])
+    assert trained == [*TUNING[3:], *(f"{name}.seed2" for name in chosen.values())]
+    tested = {name for name, cell in kept.items() if "test" in cell}
+    assert tested == {f"{name}.seed{seed}" for name in chosen.values() for seed in (1, 2)} and len(kept) == 6
+    assert {cell["trained_on"]["targets"] for cell in kept.values()} == {"parallel"}
+    assert all(cell["environment"]["versions"]["torch"] for cell in kept.values())
+
+    whole, trained = reproduce("--json", out="whole")
+    assert len(trained) == 6 and without_seconds(json.loads(whole.stdout)) == without_seconds(result)
+
+    # Results without the work beside them, as git keeps them, are enough for the table, not for another seed.
+    shutil.rmtree(out / "work")
+    done, trained = reproduce()
+    assert (done.exit_code, trained) == (0, []) and "| 1,0,0 | hidden_dropout_prob 0." in done.stdout
+    (tmp_path / "t.yaml").write_text(TABLE.replace("hidden_size: 8", "hidden_size: 16"))
+    done, trained = reproduce()
+    assert (done.exit_code, trained) == (2, []) and "was trained otherwise: settings" in done.stderr
+
+
+def test_a_tuned_cell_without_its_checkpoint_is_trained_anew(reproduce: Reproduce, tmp_path: Path):
+    (tmp_path / "t.yaml").write_text(TABLE.replace("grid: [{hidden_dropout_prob: 0.5}, ", "grid: ["))
+    cell = "last_target.hidden_dropout_prob=0.1.seed1"
+    done, _ = reproduce("--seeds", "1")
+    assert done.exit_code == 0, done.stderr
+    file = tmp_path / "out" / "cells" / "tiny" / f"{cell}.json"
+    content = json.loads(file.read_text())
+    test = content["result"].pop("test")
+    file.write_text(json.dumps(content))
+    done, trained = reproduce("--seeds", "1")
+    assert (done.exit_code, trained, cells(tmp_path / "out")[cell]["test"]) == (0, [], test)
+    file.write_text(json.dumps(content))
+    shutil.rmtree(tmp_path / "out" / "work")
+    done, trained = reproduce("--seeds", "1")
+    assert (done.exit_code, trained, cells(tmp_path / "out")[cell]["test"]) == (0, [cell], test)
+
+
+def test_the_budget_ends_between_cells_and_between_epochs(
+    reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    done, trained = reproduce("--minutes", 0)
+    assert (done.exit_code, trained) == (0, []) and "The time is over" in done.stderr
+    assert done.stdout.count("| last_target | – | – | not run |") == 1
+    # A cell asks before it begins, then after no and after two of its four epochs: the second ends in its middle.
+    answers = iter([True, True, True, True, True, False])
+    asked = []
+
+    def has(self: Clock, seconds: float) -> bool:
+        asked.append(seconds)
+        return next(answers)
+
+    monkeypatch.setattr(Clock, "has", has)
+    done, trained = reproduce()
+    assert (done.exit_code, trained) == (0, TUNING[:1]) and "The time is over" in done.stderr
+    kept = cells(tmp_path / "out")
+    assert list(kept) == TUNING[:1] and asked == [0, 0, 0, kept[TUNING[0]]["seconds"], 0, 0]
+
+
+def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, Any], tmp_path: Path):
+    given = {**settings, "metrics": ["NDCG", "Recall"], "topk": [5, 10], "valid_metric": "NDCG@10", "epochs": 1}
+    given |= {"genpas": {"strategy": "multi_target"}, "mask_history": True}
+    run = comparison.run(
+        {**given, "checkpoint_dir": str(tmp_path / "a")},
+        **{"model": "SASRec", "dataset": "tiny", "config_files": [], "criterion": "NDCG@10"},
+        on_epoch=lambda epoch, score: None,
+        test=False,
+    )
+    assert "test" not in run
+    data = tmp_path / "moved"
+    shutil.copytree(Path(settings["data_path"]) / "tiny", data)
+    figures = comparison.test(Path(run["checkpoint"]), data)
+    masked = train(given, model="SASRec", dataset="tiny", test=True)["test"]
+    assert figures["masked"] == masked and figures["unmasked"] != masked
+    # One epoch trains alike whatever validation is by, so the weights are the same.
+    assert (
+        figures["unmasked"]
+        == train({**given, "mask_history": False}, model="SASRec", dataset="tiny", test=True)["test"]
+    )
+
+
+def test_the_shipped_table_has_settings_that_recbole_knows():
+    table = read_table(Path(__file__).parents[2] / "configs" / "reproduce" / "sasrec.yaml")
+    keys = [*table.settings, *(key for point in table.grid for key, _ in point)]
+    comparison.check_known(table.model, keys)
+    with pytest.raises(InputError, match=r"'hidden_droput_prob'\. Did you mean 'hidden_dropout_prob'"):
+        comparison.check_known(table.model, [*keys, "hidden_droput_prob"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("hidden_size: 8", "hiden_size: 8", "Did you mean 'hidden_size'"),
+        ("SASRec", "SASRek", "no model 'SASRek'"),
+        ("SASRec", "BERT4Rec", "BERT4Rec cannot be trained"),
+        ("eval_step: 2", "eval_step: 3", "eval_step is 3"),
+    ],
+)
+def test_what_could_not_be_trained_is_said_before_training(
+    old: str, new: str, told: str, reproduce: Reproduce, tmp_path: Path
+):
+    (tmp_path / "t.yaml").write_text(TABLE.replace(old, new))
+    done, trained = reproduce()
+    assert (done.exit_code, done.stdout, trained) == (2, "", [])
+    assert told in done.stderr and "Traceback" not in done.stderr
