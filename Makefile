@@ -62,6 +62,10 @@ demo: $(READY)
 demo-torchrec: $(READY)
 	$(PY) -m torchrec_ext.demo
 
+# GENPAS_DATA_DIR names the folder with beauty/, toys/ and sports/; MINUTES=60 stops after that time, and it goes on later.
+reproduce: $(READY)
+	$(VENV)/bin/genpas reproduce configs/reproduce/sasrec.yaml --datasets beauty,toys,sports --seeds 1,2,3 --out benchmarks/results/reproduce $(if $(MINUTES),--minutes $(MINUTES))
+
 bench-data: $(READY)
 	$(PY) -m benchmarks.bench_data
 

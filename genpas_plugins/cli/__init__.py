@@ -28,6 +28,7 @@ from genpas_plugins.cli import (
     semantic_ids,
     train,
 )
+from genpas_plugins.cli.several_words import SeveralWords
 from genpas_plugins.errors import InputError
 
 __all__ = ["app", "main"]
@@ -73,9 +74,9 @@ app.command("doctor")(doctor.command)
 app.command("prepare")(prepare.command)
 app.command("inspect")(inspect.command)
 app.command("sample")(sample.command)
-app.command("analyze", cls=analyze.SeveralWords)(analyze.command)
+app.command("analyze", cls=SeveralWords)(analyze.command)
 app.command("search")(search.command)
-app.command("compare", cls=compare.SeveralMethods)(compare.command)
+app.command("compare", cls=SeveralWords)(compare.command)
 app.command("reproduce", cls=reproduce.SeveralStores)(reproduce.command)
 app.command("semantic-ids")(semantic_ids.command)
 app.command("regenerate")(regenerate.command)

@@ -6,54 +6,16 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 from genpas_plugins.cli.sample import exponent
 from genpas_plugins.errors import InputError
 from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
 
-_WORDS = ("--strategies", "--point")
 _STEPS = 6
-
-
-class SeveralWords(TyperCommand):
-    """A command whose --strategies and --point take all words that follow: --strategies last_target multi_target."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before each of its words, as the parser wants it, then parse."""
-        return super().parse_args(ctx, repeat_options(args))
-
-
-def repeat_options(arguments: Sequence[str]) -> list[str]:
-    """Write --option a b as --option a --option b, for --strategies and --point.
-
-    A directory after the words of the option is left alone: it is the store.
-
-    >>> repeat_options(["--strategies", "last_target", "multi_target", "--point", "-1,0,0", "--json"])
-    ['--strategies', 'last_target', '--strategies', 'multi_target', '--point', '-1,0,0', '--json']
-    """
-    repeated: list[str] = []
-    option, first = "", False
-    for place, word in enumerate(arguments):
-        if word == "--":
-            return [*repeated, *arguments[place:]]
-        name = word.partition("=")[0]
-        if name in _WORDS:
-            option, first = name, word == name
-            repeated.append(word)
-        elif first:
-            first = False
-            repeated.append(word)
-        elif _is_option(word) or (option and word not in EXPONENTS and Path(word).is_dir()):
-            option = ""
-            repeated.append(word)
-        else:
-            repeated += [option, word] if option else [word]
-    return repeated
 
 
 def command(
@@ -166,10 +128,6 @@ def read_point(text: str) -> SamplingPolicy:
         return SamplingPolicy(alpha, beta, gamma)
     except InputError as error:
         raise InputError(f"--point {text!r}: {error}") from None
-
-
-def _is_option(word: str) -> bool:
-    return word.startswith("-") and not word[1:2].isdigit() and not word.lower().startswith(("-inf", "-."))
 
 
 def _nearest(word: str, known: list[str]) -> str:

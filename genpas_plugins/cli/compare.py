@@ -4,47 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from genpas_plugins.cli.output import JSON, StorePath, print_json, progress_bar
 from genpas_plugins.errors import InputError
-
-_METHODS = "--methods"
-
-
-class SeveralMethods(TyperCommand):
-    """A command whose --methods takes all words that follow: --methods last_target multi_target+insert."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before each of its words, as the parser wants it, then parse."""
-        return super().parse_args(ctx, repeat_methods(args))
-
-
-def repeat_methods(arguments: Sequence[str]) -> list[str]:
-    """Write --methods a b as --methods=a --methods=b. A directory after the first word is left alone: it is the store.
-
-    >>> repeat_methods(["--methods", "last_target", "-1,0,0+insert", "--model", "SASRec"])
-    ['--methods=last_target', '--methods=-1,0,0+insert', '--model', 'SASRec']
-    """
-    repeated: list[str] = []
-    taking, taken = False, 0
-    for place, word in enumerate(arguments):
-        if word == "--":
-            return [*repeated, *arguments[place:]]
-        if word == _METHODS:
-            taking, taken = True, 0
-        elif taking and "," not in word and (word.startswith("-") or (taken and Path(word).is_dir())):
-            taking = False
-            repeated.append(word)
-        elif taking:
-            taken += 1
-            repeated.append(f"{_METHODS}={word}")
-        else:
-            repeated.append(word)
-    return repeated
 
 
 def command(
@@ -53,7 +18,7 @@ def command(
     methods: Annotated[
         list[str],
         typer.Option(
-            _METHODS,
+            "--methods",
             metavar="METHOD...",
             help="One or several: last_target, multi_target, slide_window or exponents alpha,beta,gamma; operators "
             "(insert, delete, replace, reorder, sample, crop, mask, substitute; rate 0.3, probability 0.5) and basrec "

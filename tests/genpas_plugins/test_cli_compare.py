@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.augment import OPERATORS, Insert, Reorder
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare import read_seeds, repeat_methods, whole_epochs
+from genpas_plugins.cli.compare import read_seeds, whole_epochs
 from genpas_plugins.cli.compare_methods import PROBABILITY, RATE, read_method, read_methods, with_epochs
 from genpas_plugins.cli.compare_settings import check_metric, figure_names, measures
 from genpas_plugins.cli.compare_table import grid, markdown, row
+from genpas_plugins.cli.several_words import repeat_options
 from genpas_plugins.mixing.settings import MixingConfig
 from genpas_plugins.policy import EXPONENTS
 
@@ -159,13 +160,13 @@ def test_an_epoch_of_a_file_s_own_is_refused(tmp_path: Path):
 
 def test_words_are_methods_until_an_option_or_the_store(tmp_path: Path):
     words = ["--methods", "last_target", "-1,0,0", "-inf,0,0+insert", str(tmp_path), "--pairs", "5", "-m", "SASRec"]
-    assert repeat_methods(words) == [
-        *("--methods=last_target", "--methods=-1,0,0", "--methods=-inf,0,0+insert"),
+    assert repeat_options(words) == [
+        *("--methods", "last_target", "--methods", "-1,0,0", "--methods", "-inf,0,0+insert"),
         *(str(tmp_path), "--pairs", "5", "-m", "SASRec"),
     ]
     # What is written that way already stays, and so does what stands behind --.
-    assert repeat_methods(["s", "--methods=a", "--methods", "b", "--", "--methods", "c"]) == [
-        *("s", "--methods=a", "--methods=b", "--", "--methods", "c")
+    assert repeat_options(["s", "--methods=a", "--methods", "b", "--", "--methods", "c"]) == [
+        *("s", "--methods=a", "--methods", "b", "--", "--methods", "c")
     ]
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("scipy")
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.analyze import repeat_options
+from genpas_plugins.cli.several_words import repeat_options
 
 Run = Callable[..., Any]
 ALL = ["last_target", "multi_target", "slide_window"]
