@@ -28,9 +28,12 @@ from recbole_ext.trimming import (
     close,
     evaluating,
     length_groups,
+    random_batch,
     random_histories,
     refusing,
 )
+
+ASKED = "targets: parallel"
 
 
 def register() -> None:
@@ -41,8 +44,8 @@ def register() -> None:
     def train_epoch(
         self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        if isinstance(train_data, PairDataLoader) and not hasattr(self, "_genpas_loss"):
-            self._genpas_loss = None
+        if isinstance(train_data, PairDataLoader) and getattr(self, "_genpas_loader", None) is not train_data:
+            self._genpas_loader, self._genpas_loss = train_data, None
             if isinstance(train_data.stream, WindowStream):
                 self._genpas_loss = WindowLoss(self.config, self.model)
             elif train_data.trim:
@@ -62,9 +65,7 @@ class WindowLoss:
 
     def __init__(self, config: Config, model: Any) -> None:
         self.model, self.kind = model, config["loss_type"]
-        check_loss(config, model)
-        check_trim(model)
-        check_causal(model)
+        check_model(self.kind, model)
 
     def __call__(self, interaction: Any) -> Tensor:
         """Return the weighted losses of all targets, as a mean over the windows."""
@@ -95,27 +96,27 @@ def every_position(model: Any) -> Iterator[None]:
         del model.gather_indexes
 
 
-def check_loss(config: Config, model: Any) -> None:
+def check_model(kind: str, model: Any) -> None:
+    """Raise InputError for a model that cannot be trained on windows with this loss_type."""
+    check_loss(kind, model)
+    check_causal(model)
+    check_trim(model, ASKED)
+
+
+def check_loss(kind: str, model: Any) -> None:
     """Raise InputError unless the model's own loss is the one that `WindowLoss` computes for a single target."""
-    kind, name = config["loss_type"], type(model).__name__
-    histories, lengths = random_histories(model)
-    items = histories.flip(0)[:, :1].squeeze(1)
-    interaction = {
-        model.ITEM_SEQ: histories,
-        model.ITEM_SEQ_LEN: lengths,
-        model.POS_ITEM_ID: items,
-        model.NEG_ITEM_ID: items.flip(0),
-    }
+    name = type(model).__name__
+    batch = random_batch(model)
     table = getattr(getattr(model, "item_embedding", None), "weight", None)
     fits = False
     if kind in ("CE", "BPR") and isinstance(table, Tensor):
-        with evaluating(model), refusing(name):
-            own, hidden = model.calculate_loss(interaction), model(histories, lengths)
-            ours = history_losses(kind, hidden, table, Targets(items, items.flip(0))).mean()
-            fits = isinstance(own, Tensor) and close(ours, own)
+        with evaluating(model), refusing(model, ASKED):
+            own, hidden = model.calculate_loss(batch), model(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
+            ours = history_losses(kind, hidden, table, Targets(batch[model.POS_ITEM_ID], batch[model.NEG_ITEM_ID]))
+            fits = isinstance(own, Tensor) and close(ours.mean(), own)
     if not fits:
         raise InputError(
-            f"targets: parallel needs a model whose loss is CE or BPR of forward's output times item_embedding; "
+            f"{ASKED} needs a model whose loss is CE or BPR of forward's output times item_embedding; "
             f"that of {name} (loss_type {kind!r}) is another. Set targets: single or choose another model."
         )
 
@@ -123,8 +124,7 @@ def check_loss(config: Config, model: Any) -> None:
 def check_causal(model: Any) -> None:
     """Raise InputError unless the output at every position is that of the history that ends there, by itself."""
     histories, lengths = random_histories(model)
-    name = type(model).__name__
-    with evaluating(model), refusing(name):
+    with evaluating(model), refusing(model, ASKED):
         with every_position(model):
             outputs = model(histories, torch.full_like(lengths, histories.shape[1]))
         whole = torch.arange(histories.shape[1], device=lengths.device)
@@ -132,6 +132,6 @@ def check_causal(model: Any) -> None:
         causal = outputs.dim() == alone.dim() + 1 and close(outputs[torch.arange(len(lengths)), lengths - 1], alone)
     if not causal:
         raise InputError(
-            "targets: parallel needs a causal model, whose output at a position depends on the items up to it alone; "
-            f"that of {name} does not. Set targets: single or choose another model, such as SASRec or GRU4Rec."
+            f"{ASKED} needs a causal model, whose output at a position depends on the items up to it alone; "
+            f"that of {type(model).__name__} does not. Set targets: single or choose another model, such as SASRec."
         )

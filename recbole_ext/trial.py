@@ -56,7 +56,10 @@ def train(
     data = create_dataset(config)
     train_data, valid_data, test_data = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    try:
+        network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"{config['model']} refuses these settings: {error}") from error
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     curve: list[dict[str, float]] = []
     figure = f"validation_{criterion.lower()}"

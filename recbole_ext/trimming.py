@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from genpas_plugins.errors import InputError
@@ -41,8 +42,16 @@ class TrimmedLoss:
     """
 
     def __init__(self, model: Any) -> None:
-        check_trim(model)
+        check_trim(model, "trim: true")
         self.model = model
+        batch = random_batch(model)
+        with evaluating(model), refusing(model, "trim: true"):
+            same = close(self(batch), model.calculate_loss(batch))
+        if not same:
+            raise InputError(
+                "trim: true needs a loss that is the mean of those of single histories; that of "
+                f"{type(model).__name__} is not. Set trim: false or choose another model."
+            )
 
     def __call__(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch; the groups' own means count as often as they have rows."""
@@ -57,28 +66,42 @@ class TrimmedLoss:
         return total
 
 
-def check_trim(model: Any) -> None:
-    """Raise InputError unless a history has the same output however far it is padded."""
-    histories, lengths = random_histories(model)
-    width = max(1, model.max_seq_length // 2)
-    lengths = lengths.clamp(max=width)
-    histories = histories * (torch.arange(histories.shape[1], device=lengths.device) < lengths[:, None])
-    name = type(model).__name__
-    with evaluating(model), refusing(name):
-        same = close(model(histories[:, :width], lengths), model(histories, lengths))
+def check_trim(model: Any, asked: str) -> None:
+    """Raise InputError unless a history has the same output however far it is padded; `asked` is the key for it."""
+    batch = random_batch(model)
+    histories, lengths = batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]
+    with evaluating(model), refusing(model, asked):
+        same = close(model(histories[:, : lengths.max()], lengths), model(histories, lengths))
     if not same:
         raise InputError(
-            f"{name} computes something else for a history that is padded less far, which trim: true and "
-            "targets: parallel do. Set trim: false and targets: single, or choose another model."
+            f"{asked} pads histories to the longest of their batch, and {type(model).__name__} computes something else "
+            "for a history that is padded less far. Leave it out or choose another model."
         )
 
 
 def random_histories(model: Any) -> tuple[Tensor, Tensor]:
-    """Return full histories of random items and lengths from 1 to L, int64 [n, L] and [n]."""
+    """Return eight full histories of random items, and lengths from 1 to L, int64 [8, L] and [8]."""
     longest, random = model.max_seq_length, torch.Generator().manual_seed(0)
-    lengths = torch.linspace(1, longest, min(longest, 8)).round().long()
+    lengths = torch.linspace(1, longest, 8).round().long()
     items = torch.randint(1, model.n_items, (len(lengths), longest), generator=random)
     return items.to(model.device), lengths.to(model.device)
+
+
+def random_batch(model: Any) -> Interaction:
+    """Return a batch of histories of up to half the maximum length, padded to it, with targets and negatives."""
+    histories, lengths = random_histories(model)
+    lengths = lengths.clamp(max=max(1, model.max_seq_length // 2))
+    targets = histories[:, -1]
+    kept = torch.arange(histories.shape[1], device=lengths.device) < lengths[:, None]
+    return Interaction(
+        {
+            model.USER_ID: torch.ones_like(lengths),
+            model.ITEM_SEQ: histories * kept,
+            model.ITEM_SEQ_LEN: lengths,
+            model.POS_ITEM_ID: targets,
+            model.NEG_ITEM_ID: targets.flip(0),
+        }
+    )
 
 
 @contextmanager
@@ -94,14 +117,15 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(name: str) -> Iterator[None]:
-    """Turn what a model raises for such histories into an InputError."""
+def refusing(model: Any, asked: str) -> Iterator[None]:
+    """Turn what a model raises for such histories into an InputError; `asked` is the key that needs them."""
     try:
         yield
-    except (RuntimeError, IndexError, KeyError, TypeError) as error:
+    except (RuntimeError, IndexError, KeyError, TypeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{name} cannot be trained on trimmed batches or several targets of a history: its forward says {error}. "
-            "Set trim: false and targets: single, or choose another model."
+            f"{asked} is not possible with {type(model).__name__}, whose forward does not take such histories "
+            f"({reason}). Leave it out or choose another model, such as SASRec or GRU4Rec."
         ) from error
 
 

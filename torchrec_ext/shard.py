@@ -31,8 +31,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from genpas_plugins.errors import InputError, nearest
-from recbole_ext.parallel_targets import check_causal, check_loss, every_position
-from recbole_ext.trimming import check_trim
+from recbole_ext.parallel_targets import check_model, every_position
 from torchrec_ext.batch import WindowBatch
 from torchrec_ext.losses import (
     gathered_softmax_loss,
@@ -347,9 +346,7 @@ def _check_causal(model: Any) -> None:
     # A model on its way to a GPU says it is there, and its weights are still here.
     model.device, before = device, getattr(model, "device", device)
     try:
-        check_loss({"loss_type": "CE"}, model)
-        check_trim(model)
-        check_causal(model)
+        check_model("CE", model)
     finally:
         model.device = before
 

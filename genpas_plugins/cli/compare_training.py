@@ -106,8 +106,7 @@ class Comparison:
         if out.resolve() == store.resolve():
             raise InputError(f"--out {out} is the store itself; choose another directory.")
         check_replaceable(out / "recbole.yaml")
-        with quiet_recbole(None):
-            recbole_command.recbole_run(model)
+        check_settings(model, [*(key for file in files for key in content_of(file)), *settings])
         trials = RecBoleTrials(
             store.resolve(),
             out.resolve(),

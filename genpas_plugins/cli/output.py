@@ -26,7 +26,8 @@ def print_json(value: Any) -> None:
 
 def print_lines(rows: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns; whole numbers with thousands separators."""
-    rows = [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows]
+    counts = [(name, value, isinstance(value, int) and not isinstance(value, bool)) for name, value in rows]
+    rows = [(name, f"{value:,}" if counted else str(value)) for name, value, counted in counts]
     width = max((len(name) for name, _ in rows), default=0) + 2
     for name, value in rows:
         typer.echo(f"{name:<{width}}{value}".rstrip())

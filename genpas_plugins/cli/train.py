@@ -104,10 +104,14 @@ def check_yaml(file: Path) -> None:
 
 
 def _is_about_settings(error: BaseException) -> bool:
-    """Tell whether RecBole's configuration or data code raised the error: the user's to mend, not a bug in a model."""
+    """Tell whether RecBole's configuration, its data code or the making of a model raised the error.
+
+    Those are the user's to mend; what a model raises later is a bug.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     place = Path(frames[-1].filename).parts[:-1] if frames else ()
-    return "recbole" in place and ("config" in place or "data" in place)
+    made = "model" in place and any(frame.name == "__init__" for frame in frames[-2:])
+    return "recbole" in place and ("config" in place or "data" in place or made)
 
 
 def parse_settings(arguments: Sequence[str], program: str = "genpas train", how: str = _HOW) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 BLOCK = 2**20
 """Scores in a block: some megabytes, what a core's cache holds."""
@@ -24,7 +25,8 @@ def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weig
     targets : int64 [T], from 0 to N - 1
     weights : float [T], not differentiated
 
-    Matrix products run in the type of `torch.autocast` where that is on, sums in float32. Differentiable once.
+    Matrix products and probabilities are in the type of `torch.autocast` where that is on, sums in float32: in bfloat16
+    a target that is more than 99.8 % likely has no gradient left. Differentiable once.
     """
     loss: Tensor = cast(Any, _WeightedCatalogueLoss).apply(hidden, table, targets, weights)
     return loss
@@ -39,7 +41,7 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             states, items = hidden.to(product), table.to(product)
             # Relative to the largest, which comes back at the end: weights are small, and float16 has no room below.
-            largest = weights.max()
+            largest = weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
             weighted = states * (weights / largest)[:, None].to(product)
             of_states, of_items = torch.empty_like(states), torch.zeros_like(table)
             likelihood = torch.empty_like(weights)
@@ -64,6 +66,7 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
         return -(weights * likelihood).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         of_states, of_items, weights = ctx.saved_tensors
         (gradient,) = gradients

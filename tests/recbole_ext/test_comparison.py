@@ -106,7 +106,7 @@ def test_a_cell_of_other_settings_is_refused(compare: Compare, tmp_path: Path):
     for change, key in {
         ("--metric", "NDCG@5"): "metric",
         ("--set", "learning_rate=0.1"): "settings",
-        ("--model", "GRU4Rec"): "model",
+        ("--model", "LightSANs"): "model",
         ("--pairs", "120"): "epochs",
     }.items():
         done, trained = compare(*arguments, *change)

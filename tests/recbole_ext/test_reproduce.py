@@ -191,7 +191,7 @@ def test_the_shipped_table_has_settings_that_recbole_knows():
     [
         ("hidden_size: 8", "hiden_size: 8", "Did you mean 'hidden_size'"),
         ("SASRec", "SASRek", "no model 'SASRek'"),
-        ("SASRec", "BERT4Rec", "BERT4Rec cannot be trained"),
+        ("SASRec", "BERT4Rec", "not possible with BERT4Rec"),
         ("eval_step: 2", "eval_step: 3", "eval_step is 3"),
     ],
 )
