@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench_training                     on synthetic data of Beauty's size
     python -m benchmarks.bench_training --data-dir DIR      on DIR/beauty/interactions.parquet, time to quality too
+    python -m benchmarks.bench_training --steps             steps alone: the time to quality takes an hour, stock's most
     python -m benchmarks.bench_training --quick             a smoke test on toy sizes
 
 A whole run writes benchmarks/results/training.json and training.md, a quick one outputs/benchmarks/.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -26,7 +28,16 @@ _LIKE_BEAUTY, _TOY = (22_363, 12_101), (400, 200)
 _TOY_NETWORK = {"hidden_size": 8, "inner_size": 16, "n_layers": 1, "n_heads": 1}
 
 
-def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
+Steps = Annotated[bool, typer.Option("--steps", help="Steps alone, without the time to equal quality.")]
+
+
+def main(
+    quick: Quick = False,
+    steps: Steps = False,
+    data_dir: DataDir = None,
+    results: Results = None,
+    scratch: Scratch = None,
+) -> None:
     """Measure training and hold it against its goals."""
     beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
     skipped = ["A CUDA device was not measured."]
@@ -35,10 +46,12 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
             f"Synthetic data stand in for Beauty, and have no quality: give its folder with --data-dir or ${DATA_DIR}."
         )
         beauty = None
+    if steps:
+        skipped.append("The time to equal quality was not measured.")
     BENCHMARK.run(
-        lambda folder: plan(folder, beauty, quick),
+        lambda folder: plan(folder, beauty, quick, steps),
         results or (SCRATCH if quick else COMMITTED),
-        command=BENCHMARK.command(quick=quick, data_dir=beauty is not None),
+        command=BENCHMARK.command(quick=quick, data_dir=beauty is not None, words=["--steps"] if steps else []),
         quick=quick,
         data={
             "interactions": "Amazon Beauty, 5-core" if beauty else "synthetic, 9 a user on average",
@@ -50,7 +63,7 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
     )
 
 
-def plan(folder: Path, beauty: Path | None, quick: bool) -> Iterator[Job]:
+def plan(folder: Path, beauty: Path | None, quick: bool, steps: bool) -> Iterator[Job]:
     """Yield the jobs: the data, the steps, and on real data the time to equal quality."""
     store, exported = folder / "store", folder / "recbole"
     if beauty is not None:
@@ -64,7 +77,7 @@ def plan(folder: Path, beauty: Path | None, quick: bool) -> Iterator[Job]:
     yield Job("data", {"make": ".inter file"}, "training_setup", "export", export, recorded=False)
     network = _TOY_NETWORK if quick else {}
     yield from training_speed.jobs(exported, network, 1 if quick else 8)
-    if beauty is not None or quick:
+    if (beauty is not None or quick) and not steps:
         yield from training_quality.jobs(exported, network, 0.0 if quick else QUALITY, EPOCHS)
 
 
