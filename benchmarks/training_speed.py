@@ -86,9 +86,11 @@ def _step(trainer: Any, loader: Any, way: str) -> Callable[[], int]:
 
 def _flop(step: Callable[[], int]) -> float:
     """Count a step's floating-point operations in matrix products, a target, forward and backward."""
-    from torch.utils.flop_counter import FlopCounterMode
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, addmm_flop
 
-    with FlopCounterMode(display=False) as counter:
+    # The counter knows addmm, not its in-place form.
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: addmm_flop}) as counter:
         count = step()
     return float(counter.get_total_flops()) / count
 
