@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,9 @@ def test(checkpoint: Path, data_path: Path) -> dict[str, dict[str, float]]:
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     trainer.eval_collector.data_collect(train_data)
     figures = {}
-    for protocol, masked in PROTOCOLS.items():
-        test_data.config[KEY] = masked
-        measured = trainer.evaluate(test_data, load_best_model=False)
-        figures[protocol] = {metric: float(value) for metric, value in measured.items()}
-    trainer.tensorboard.close()  # its thread would write to a relative path later on
+    with closing(trainer.tensorboard):  # its thread would write to a relative path later on
+        for protocol, masked in PROTOCOLS.items():
+            test_data.config[KEY] = masked
+            measured = trainer.evaluate(test_data, load_best_model=False)
+            figures[protocol] = {metric: float(value) for metric, value in measured.items()}
     return figures

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,20 +72,21 @@ def train(
         if on_epoch is not None:
             on_epoch(epoch, float(score))
 
-    trainer.fit(train_data, valid_data, verbose=False, callback_fn=record)
-    if not curve:
-        raise InputError("Nothing was validated: epochs and eval_step must be 1 or more.")
-    result: dict[str, Any] = {
-        "trained_on": config[REPORT],
-        "pairs_seen": curve[-1]["pairs"],
-        "seconds": time.perf_counter() - started,
-        "curve": curve,
-        "score": max(point[figure] for point in curve),
-        "epochs": len(curve),
-        "checkpoint": str(Path(trainer.saved_model_file).resolve()),
-    }
-    if test:
-        result["test"] = _plain(trainer.evaluate(test_data))
+    with closing(trainer.tensorboard):  # its thread would write to a relative path later on
+        trainer.fit(train_data, valid_data, verbose=False, callback_fn=record)
+        if not curve:
+            raise InputError("Nothing was validated: epochs and eval_step must be 1 or more.")
+        result: dict[str, Any] = {
+            "trained_on": config[REPORT],
+            "pairs_seen": curve[-1]["pairs"],
+            "seconds": time.perf_counter() - started,
+            "curve": curve,
+            "score": max(point[figure] for point in curve),
+            "epochs": len(curve),
+            "checkpoint": str(Path(trainer.saved_model_file).resolve()),
+        }
+        if test:
+            result["test"] = _plain(trainer.evaluate(test_data))
     return result
 
 
@@ -95,7 +97,8 @@ def evaluate_checkpoint(file: str | Path) -> dict[str, float]:
         config, network, _, train_data, _, test_data = load_data_and_model(file)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     trainer.eval_collector.data_collect(train_data)
-    return _plain(trainer.evaluate(test_data, load_best_model=False))
+    with closing(trainer.tensorboard):
+        return _plain(trainer.evaluate(test_data, load_best_model=False))
 
 
 def check_criterion(config: Any, criterion: str) -> None:
