@@ -6,9 +6,10 @@ import os
 import platform
 import subprocess
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from genpas_plugins.environment import cpu_model, installed_version
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,7 +54,7 @@ def describe() -> dict[str, Any]:
 def hardware() -> dict[str, Any]:
     """Return cpu model, usable cores, memory in GiB, and how busy the machine was (load average of one minute)."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -73,13 +74,7 @@ def busy_elsewhere() -> float:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of what is measured; None for what is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return {"python": platform.python_version(), **{name: installed_version(name) for name in DISTRIBUTIONS}}
 
 
 def commit() -> dict[str, Any]:
@@ -94,10 +89,3 @@ def commit() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-
-
-def _cpu_model() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.errors import InputError, nearest
 from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampler import check_pairs_per_epoch
+from genpas_plugins.section import as_mapping, checked
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")
 SECTION = "genpas"
@@ -100,17 +101,7 @@ class GenPASConfig:
         >>> GenPASConfig.from_mapping({"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}).policy
         SamplingPolicy(alpha=1, beta=0, gamma=0)
         """
-        section = _as_mapping(section, where)
-        known = [f.name for f in fields(cls)]
-        for key in section:
-            if key not in known:
-                raise InputError(f"{where}: {SECTION} has no key {key!r}.{nearest(key, known)}")
-        if "strategy" not in section:
-            raise InputError(f"{where}: {SECTION} needs a strategy: one of {', '.join(STRATEGIES)}.")
-        try:
-            return cls(**section)
-        except InputError as error:
-            raise InputError(f"{where}: {SECTION}: {error}") from None
+        return checked(cls, _as_mapping(section, where), SECTION, where, first="strategy", choices=STRATEGIES)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str = "the configuration") -> GenPASConfig | None:
@@ -137,13 +128,10 @@ class GenPASConfig:
 
 def _as_mapping(section: Any, where: str) -> dict[str, Any]:
     """Return a copy of the section: a strategy's name stands for its key, an exponent's spelling of infinity for it."""
-    if isinstance(section, str):
-        return {"strategy": section}
-    if not isinstance(section, Mapping):
-        raise InputError(f"{where}: {SECTION} must hold keys such as 'strategy: multi_target', not {section!r}.")
+    keys = as_mapping(section, SECTION, where, first="strategy", example="multi_target")
     return {
         key: _INFINITIES.get(value, value) if key in EXPONENT_NAMES and isinstance(value, str) else value
-        for key, value in section.items()
+        for key, value in keys.items()
     }
 
 

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from genpas_plugins.backend import choose_backend
 from genpas_plugins.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
+from genpas_plugins.environment import installed_version
 from genpas_plugins.errors import InputError
 
 __all__ = ["Facts", "Probe", "Problem", "Report", "collect", "diagnose", "find_problems", "probe"]
@@ -88,7 +88,7 @@ def diagnose(timeout: float = 60.0) -> Report:
 def collect(timeout: float = 60.0) -> Facts:
     """Gather versions and try the imports that can break; see `diagnose` for `timeout`."""
     names = dict.fromkeys((*DISTRIBUTIONS, *RECBOLE_NEEDS, *TORCHREC_NEEDS))
-    versions = {name: _installed_version(name) for name in names}
+    versions = {name: installed_version(name) for name in names}
     present = [
         module
         for module, found in (
@@ -132,13 +132,6 @@ def probe(module: str, timeout: float = 60.0) -> Probe:
     if done.returncode < 0:
         return Probe(module, False, f"import was killed by signal {-done.returncode}")
     return Probe(module, False, lines[-1] if lines else f"import ended with exit status {done.returncode}")
-
-
-def _installed_version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _fbgemm_variant(versions: Mapping[str, str | None]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ NEEDS_ALL_PREFIXES = ("FEARec",)
 
 def register() -> None:
     """Check the section whenever a RecBole Config is made, and let saved datasets and loaders depend on it."""
+    check_every_config(check)
+    dataset_arguments.append(SECTION)
+
+
+def check_every_config(check: Callable[[Config, Sequence[Any]], None]) -> None:
+    """Call check(config, its configuration files) whenever a RecBole Config has been made."""
     original = Config.__init__
 
     @functools.wraps(original)
@@ -41,7 +47,6 @@ def register() -> None:
         check(self, config_file_list or ())
 
     Config.__init__ = init
-    dataset_arguments.append(SECTION)
 
 
 def genpas_config(config: Config) -> GenPASConfig | None:

@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from recbole.config import Config
+from recbole.trainer import Trainer
+from recbole.utils import ModelType
 from torch import Tensor
 
 from genpas_plugins import InputError
-from genpas_plugins.mixing.losses import Targets, check_loss, history_losses
+from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
 
 _TOLERANCE = 0.01
 """How far our mean of a model's own loss may be off, relatively: half precision rounds by less."""
+
+
+def lend_loss(loss_of_epoch: Callable[[Trainer, Any, int], Any]) -> None:
+    """Let trainers train with loss_of_epoch(trainer, training loader, epoch); None leaves them the one they have."""
+    original = Trainer._train_epoch
+
+    @functools.wraps(original)
+    def train_epoch(
+        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        return original(
+            self, train_data, epoch_idx, loss_func or loss_of_epoch(self, train_data, epoch_idx), *args, **kwargs
+        )
+
+    Trainer._train_epoch = train_epoch
+
+
+def check_trainable(config: Config, section: str, place: str, warmup_epochs: int) -> None:
+    """Raise InputError, naming `place`, for a configuration whose loss could not be taken apart after the warm-up."""
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not _reads_histories(config.model_class):
+        raise InputError(
+            f"{place}: {section} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
+            f"GRU4Rec or FMLPRec; {config.model} has none. Remove the key or choose another model."
+        )
+    if config["loss_type"] not in LOSSES:
+        raise InputError(
+            f"{place}: {section} knows the losses {', '.join(LOSSES)}, but the loss_type of {config.model} is "
+            f"{config['loss_type']!r}."
+        )
+    if warmup_epochs >= config["epochs"]:
+        raise InputError(
+            f"{place}: {section} would never begin: warmup_epochs is {warmup_epochs}, epochs {config['epochs']}."
+        )
 
 
 class Encoded(NamedTuple):
@@ -67,8 +104,7 @@ class HistoryLoss:
         return history_losses(self.kind, encoded.hidden, self.model.item_embedding.weight, encoded.targets)
 
 
-def reads_histories(model_class: Any) -> bool:
-    """Tell whether a model's forward takes histories and their lengths and nothing else."""
+def _reads_histories(model_class: Any) -> bool:
     return list(inspect.signature(model_class.forward).parameters)[1:] == ["item_seq", "item_seq_len"]
 
 

@@ -26,7 +26,7 @@ from recbole.utils.argument_list import dataset_arguments
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SequenceStore, gather_jagged
-from recbole_ext.configuration import where_set
+from recbole_ext.configuration import check_every_config, where_set
 from recbole_ext.dataset import ROW
 
 KEY = "mask_history"
@@ -34,16 +34,7 @@ KEY = "mask_history"
 
 def register() -> None:
     """Check the key whenever a RecBole Config is made, and let loaders of full ranking say what is to be masked."""
-    original_init = Config.__init__
-
-    @functools.wraps(original_init)
-    def init(
-        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
-    ) -> None:
-        original_init(self, model, dataset, config_file_list, config_dict)
-        check(self, config_file_list or ())
-
-    Config.__init__ = init
+    check_every_config(check)
     dataset_arguments.append(KEY)
 
     original_augmentation = SequentialDataset.data_augmentation

@@ -10,7 +10,6 @@ best epoch may be one of the first stage.
 from __future__ import annotations
 
 import difflib
-import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,7 +19,6 @@ import numpy as np
 import torch
 from recbole.config import Config
 from recbole.trainer import Trainer
-from recbole.utils import ModelType
 from torch import Tensor
 
 from genpas_plugins import SequenceStore
@@ -28,37 +26,16 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.errors import InputError
 from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
 from genpas_plugins.mixing.draws import generator
-from genpas_plugins.mixing.losses import LOSSES
 from genpas_plugins.mixing.mixture import mix
 from genpas_plugins.mixing.settings import PREFIX, SECTION, MixingConfig
-from recbole_ext.configuration import genpas_config, where_set
-from recbole_ext.history_loss import HistoryLoss, reads_histories
+from recbole_ext.configuration import check_every_config, genpas_config, where_set
+from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
 
 
 def register() -> None:
     """Check the section whenever a RecBole Config is made, and let trainers train with it."""
-    original_init = Config.__init__
-
-    @functools.wraps(original_init)
-    def init(
-        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
-    ) -> None:
-        original_init(self, model, dataset, config_file_list, config_dict)
-        check(self, config_file_list or ())
-
-    Config.__init__ = init
-
-    original_epoch = Trainer._train_epoch
-
-    @functools.wraps(original_epoch)
-    def train_epoch(
-        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        if loss_func is None and self.config[SECTION] is not None:
-            loss_func = _loss_of_epoch(self, train_data, epoch_idx)
-        return original_epoch(self, train_data, epoch_idx, loss_func, *args, **kwargs)
-
-    Trainer._train_epoch = train_epoch
+    check_every_config(check)
+    lend_loss(_loss_of_epoch)
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
@@ -79,30 +56,17 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
     place = where_set(config, config_files, ours)
     section = MixingConfig.from_config(final, place)
     assert section is not None
-    model = config.model
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not reads_histories(config.model_class):
-        raise InputError(
-            f"{place}: {SECTION} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
-            f"GRU4Rec or FMLPRec; {model} has none. Remove the key or choose another model."
-        )
-    if config["loss_type"] not in LOSSES:
-        raise InputError(
-            f"{place}: {SECTION} knows the losses {', '.join(LOSSES)}, but the loss_type of {model} is "
-            f"{config['loss_type']!r}."
-        )
+    check_trainable(config, SECTION, place, section.warmup_epochs)
     genpas = genpas_config(config)
     if genpas is not None and genpas.targets != "single":
         raise InputError(f"{place}: {SECTION} mixes single targets; set targets: single in the genpas key.")
-    if section.warmup_epochs >= config["epochs"]:
-        raise InputError(
-            f"{place}: {SECTION} would never begin: warmup_epochs is {section.warmup_epochs}, "
-            f"epochs {config['epochs']}."
-        )
     final[SECTION] = asdict(section)
 
 
 def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     """Return the loss function of this epoch: None, the model's own, in the first stage."""
+    if trainer.config[SECTION] is None:
+        return None
     section = MixingConfig.from_mapping(trainer.config[SECTION])
     if epoch <= section.warmup_epochs:
         trainer.cur_step = 0  # epochs without a better validation: the first stage ends by its length alone

@@ -7,7 +7,6 @@ asked for all positions at once; whether these are what it says of every history
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from genpas_plugins.mixing.losses import Targets, history_losses
 from genpas_plugins.networks.catalogue_loss import weighted_catalogue_loss
 from genpas_plugins.parallel_targets import WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
+from recbole_ext.history_loss import lend_loss
 from recbole_ext.trimming import (
     TrimmedLoss,
     check_trim,
@@ -37,24 +37,21 @@ ASKED = "targets: parallel"
 
 
 def register() -> None:
-    """Let trainers train on windows, and check a model before its first step."""
-    original_epoch = Trainer._train_epoch
+    """Let trainers train on windows and on trimmed batches, and check a model before its first step."""
+    lend_loss(_loss_of_epoch)
 
-    @functools.wraps(original_epoch)
-    def train_epoch(
-        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        if isinstance(train_data, PairDataLoader) and getattr(self, "_genpas_loader", None) is not train_data:
-            self._genpas_loader, self._genpas_loss = train_data, None
-            if isinstance(train_data.stream, WindowStream):
-                self._genpas_loss = WindowLoss(self.config, self.model)
-            elif train_data.trim:
-                self._genpas_loss = TrimmedLoss(self.model)
-        return original_epoch(
-            self, train_data, epoch_idx, loss_func or getattr(self, "_genpas_loss", None), *args, **kwargs
-        )
 
-    Trainer._train_epoch = train_epoch
+def _loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
+    """Return the loss for the loader's batches, None where they are RecBole's own or padded as RecBole pads."""
+    if not isinstance(train_data, PairDataLoader):
+        return None
+    if getattr(trainer, "_loss_for", None) is not train_data:
+        trainer._loss_for, trainer._loss = train_data, None
+        if isinstance(train_data.stream, WindowStream):
+            trainer._loss = WindowLoss(trainer.config, trainer.model)
+        elif train_data.trim:
+            trainer._loss = TrimmedLoss(trainer.model)
+    return trainer._loss
 
 
 class WindowLoss:

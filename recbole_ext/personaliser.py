@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,18 +18,16 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.trainer import Trainer
-from recbole.utils import ModelType
 from torch import Tensor
 
 from genpas_plugins import pair_stream
 from genpas_plugins.errors import InputError
-from genpas_plugins.mixing.losses import LOSSES
 from genpas_plugins.mixing.settings import SECTION as MIXING
 from genpas_plugins.regeneration.personaliser import Personaliser, outer_step, relative_weights
 from genpas_plugins.regeneration.settings import SECTION, PersonaliserConfig
-from recbole_ext.configuration import genpas_config, where_set
+from recbole_ext.configuration import check_every_config, genpas_config, where_set
 from recbole_ext.dataloader import PairDataLoader, Step
-from recbole_ext.history_loss import HistoryLoss, reads_histories
+from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
 
 STATE = "personaliser_state"
 """The model's other parameter that holds the personaliser and its optimiser."""
@@ -38,28 +35,8 @@ STATE = "personaliser_state"
 
 def register() -> None:
     """Check the section whenever a RecBole Config is made, and let trainers train with it."""
-    original_init = Config.__init__
-
-    @functools.wraps(original_init)
-    def init(
-        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
-    ) -> None:
-        original_init(self, model, dataset, config_file_list, config_dict)
-        check(self, config_file_list or ())
-
-    Config.__init__ = init
-
-    original_epoch = Trainer._train_epoch
-
-    @functools.wraps(original_epoch)
-    def train_epoch(
-        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        if loss_func is None and self.config[SECTION] is not None:
-            loss_func = _loss_of_epoch(self, train_data, epoch_idx)
-        return original_epoch(self, train_data, epoch_idx, loss_func, *args, **kwargs)
-
-    Trainer._train_epoch = train_epoch
+    check_every_config(check)
+    lend_loss(_loss_of_epoch)
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
@@ -77,17 +54,7 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
         return
     place = where_set(config, config_files, [SECTION])
     section = PersonaliserConfig.from_mapping(final[SECTION], place)
-    model = config.model
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not reads_histories(config.model_class):
-        raise InputError(
-            f"{place}: {SECTION} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
-            f"GRU4Rec or FMLPRec; {model} has none. Remove the key or choose another model."
-        )
-    if config["loss_type"] not in LOSSES:
-        raise InputError(
-            f"{place}: {SECTION} knows the losses {', '.join(LOSSES)}, but the loss_type of {model} is "
-            f"{config['loss_type']!r}."
-        )
+    check_trainable(config, SECTION, place, section.warmup_epochs)
     pairs = genpas_config(config)
     if pairs is None:
         raise InputError(f"{place}: {SECTION} weighs the pairs of a genpas key, and there is none.")
@@ -95,16 +62,13 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
         raise InputError(f"{place}: {SECTION} weighs single pairs; remove it, or targets: parallel of the genpas key.")
     if config[MIXING] is not None:
         raise InputError(f"{place}: {SECTION} and {MIXING} are two training losses; remove one of the keys.")
-    if section.warmup_epochs >= config["epochs"]:
-        raise InputError(
-            f"{place}: {SECTION} would never begin: warmup_epochs is {section.warmup_epochs}, "
-            f"epochs {config['epochs']}."
-        )
     final[SECTION] = asdict(section)
 
 
 def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     """Return the loss function of this epoch: None, the model's own, in the warm-up."""
+    if trainer.config[SECTION] is None:
+        return None
     section = PersonaliserConfig.from_mapping(trainer.config[SECTION])
     personalised: PersonalisedLoss | None = getattr(trainer, "_personalised", None)
     if personalised is None:  # in the warm-up already, so that what cannot be trained ends at once

@@ -16,6 +16,8 @@ def test_strategies_are_valid_sections(file: Path) -> None:
     assert config is not None
     if file.stem == "augmented":
         assert config.augment
+    elif file.stem == "parallel_targets":
+        assert config.targets == "parallel"
     else:
         assert (config.strategy, config.augment) == (file.stem, None)
 

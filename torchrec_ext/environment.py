@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 
 from genpas_plugins.doctor_rules import PAIRING_RULE, TORCHREC_NEEDS, Facts, find_problems
+from genpas_plugins.environment import installed_version
 from genpas_plugins.errors import InputError
 
 _NAMES = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
@@ -22,7 +23,7 @@ def require_torchrec() -> None:
 
 
 def _explanation(module: str, error: Exception) -> str:
-    versions = {name: _version(name) for name in (*_NAMES, *TORCHREC_NEEDS)}
+    versions = {name: installed_version(name) for name in (*_NAMES, *TORCHREC_NEEDS)}
     installed = ", ".join(f"{name} {versions[name]}" for name in _NAMES if versions[name]) or "none of them"
     problems = find_problems(Facts(sys.version_info[:2], versions))
     mends = [f"{problem.what} {problem.mend}" for problem in problems if problem.level == "error"]
@@ -33,10 +34,3 @@ def _explanation(module: str, error: Exception) -> str:
             *(mends or ["Run `genpas doctor`."]),
         ]
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -15,7 +15,6 @@ from typing import Any
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
-from genpas_plugins.cli.compare_environment import describe
 from genpas_plugins.cli.compare_methods import Method
 from genpas_plugins.cli.compare_settings import (
     check_metric,
@@ -27,6 +26,7 @@ from genpas_plugins.cli.compare_settings import (
 )
 from genpas_plugins.cli.output import Tell
 from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, quiet_recbole
+from genpas_plugins.environment import describe
 from genpas_plugins.errors import InputError
 from genpas_plugins.json_text import plain, to_json
 from genpas_plugins.search.output import check_replaceable

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.section import as_mapping, checked
 
 SECTION = "mixing"
 PREFIX = "mixing_"
@@ -68,17 +69,7 @@ class MixingConfig:
         >>> MixingConfig.from_mapping({"method": "basrec", "views": 1}).views
         1
         """
-        section = _as_mapping(section, where)
-        known = [field.name for field in fields(cls)]
-        for key in section:
-            if key not in known:
-                raise InputError(f"{where}: {SECTION} has no key {key!r}.{nearest(key, known)}")
-        if "method" not in section:
-            raise InputError(f"{where}: {SECTION} needs a method: one of {', '.join(METHODS)}.")
-        try:
-            return cls(**section)
-        except InputError as error:
-            raise InputError(f"{where}: {SECTION}: {error}") from None
+        return checked(cls, _as_mapping(section, where), SECTION, where, first="method", choices=METHODS)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str = "the configuration") -> MixingConfig | None:
@@ -100,8 +91,4 @@ class MixingConfig:
 
 def _as_mapping(section: Any, where: str) -> dict[str, Any]:
     """Return a copy of the section; a method's name stands for its key."""
-    if isinstance(section, str):
-        return {"method": section}
-    if not isinstance(section, Mapping):
-        raise InputError(f"{where}: {SECTION} must hold keys such as 'method: basrec', not {section!r}.")
-    return dict(section)
+    return as_mapping(section, SECTION, where, first="method", example=METHODS[0])

@@ -16,11 +16,11 @@ sums over batches; here losses are means, so Adam, which does not mind the scale
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.section import as_mapping, checked
 
 SECTION = "personaliser"
 METHODS = ("dr4sr_plus",)
@@ -60,17 +60,5 @@ class PersonaliserConfig:
         >>> PersonaliserConfig.from_mapping({"method": "dr4sr_plus", "interval": 10}).interval
         10
         """
-        if isinstance(section, str):
-            section = {"method": section}
-        if not isinstance(section, Mapping):
-            raise InputError(f"{where}: {SECTION} must hold keys such as 'method: {METHODS[0]}', not {section!r}.")
-        known = [field.name for field in fields(cls)]
-        for key in section:
-            if key not in known:
-                raise InputError(f"{where}: {SECTION} has no key {key!r}.{nearest(key, known)}")
-        if "method" not in section:
-            raise InputError(f"{where}: {SECTION} needs a method: one of {', '.join(METHODS)}.")
-        try:
-            return cls(**section)
-        except InputError as error:
-            raise InputError(f"{where}: {SECTION}: {error}") from None
+        keys = as_mapping(section, SECTION, where, first="method", example=METHODS[0])
+        return checked(cls, keys, SECTION, where, first="method", choices=METHODS)

@@ -14,6 +14,7 @@ from typing import Any
 import recbole.trainer
 from recbole.config import Config
 
+from recbole_ext.configuration import check_every_config
 from recbole_ext.models import fmlprec, tiger
 from recbole_ext.models.tiger_settings import TigerSettings
 from recbole_ext.models.tiger_trainer import TIGERTrainer
@@ -37,12 +38,8 @@ def register() -> None:
 
     Config._load_internal_config_dict = load_internal_config_dict
 
-    original_init = Config.__init__
+    def check(config: Config, _: Any) -> None:
+        if config.model == "TIGER":
+            TigerSettings.of(config).check_training(config["topk"])
 
-    @functools.wraps(original_init)
-    def init(self: Config, *args: Any, **kwargs: Any) -> None:
-        original_init(self, *args, **kwargs)
-        if self.model == "TIGER":
-            TigerSettings.of(self).check_training(self["topk"])
-
-    Config.__init__ = init
+    check_every_config(check)

@@ -1,35 +1,15 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_a_quick_run_measures_decoding_and_finds_what_generate_finds(tmp_path):
+def test_a_quick_run_measures_decoding_and_finds_what_generate_finds(quick_run):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    environment = {name: value for name, value in os.environ.items() if name != "GENPAS_DATA_DIR"}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.bench_tiger", "--quick", "--results", str(tmp_path)],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    content = json.loads((tmp_path / "tiger.json").read_text("utf-8"))
-    text = (tmp_path / "tiger.md").read_text("utf-8")
+    content, text = quick_run("tiger")
     assert content["quick"] is True and content["command"] == "python -m benchmarks.bench_tiger --quick"
     assert content["versions"]["transformers"] and [words.split()[0] for words in content["skipped"]] == ["A", "Random"]
-    assert str(tmp_path) not in text and str(ROOT) not in text + json.dumps(content)
 
     sections = content["sections"]
     assert list(sections) == ["beams", "catalogue", "all items"]

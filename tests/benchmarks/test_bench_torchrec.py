@@ -1,41 +1,21 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_quick_run_measures_everything_that_needs_no_device_and_says_what_it_skipped(tmp_path):
+def test_a_quick_run_measures_everything_that_needs_no_device_and_says_what_it_skipped(quick_run):
     pytest.importorskip("torchrec")
     pytest.importorskip("recbole")
     pytest.importorskip("numba")
     import torch
 
-    environment = {name: value for name, value in os.environ.items() if name != "GENPAS_DATA_DIR"}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.bench_torchrec", "--quick", "--results", str(tmp_path)],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    content = json.loads((tmp_path / "torchrec.json").read_text("utf-8"))
-    text = (tmp_path / "torchrec.md").read_text("utf-8")
+    content, text = quick_run("torchrec")
     on_device = torch.cuda.is_available()
     assert content["quick"] is True and content["command"] == "python -m benchmarks.bench_torchrec --quick"
     assert {"torch", "torchrec", "fbgemm-gpu-cpu"} <= set(content["versions"])
     assert [words.split()[0] for words in content["skipped"]] == ["Data", *([] if on_device else ["The"])]
-    assert str(tmp_path) not in text and str(ROOT) not in text + json.dumps(content)
 
     sections = content["sections"]
     assert list(sections) == ["waiting", "stage", *(["device"] if on_device else []), "steps"]

@@ -42,7 +42,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], module: str,
         if name == module:
             raise error
 
-    monkeypatch.setattr(environment.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(environment, "import_module", load)
     with pytest.raises(InputError) as caught:
         environment.require_torchrec()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 from torchrec_ext.environment import require_torchrec
@@ -16,6 +15,7 @@ import torch.distributed as dist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins import __version__
+from genpas_plugins.environment import installed_version
 from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.mask_history import masks_history
 from recbole_ext.report import trained_on
@@ -85,11 +85,7 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
     return results
 
 
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"genpas-plugins": __version__}
-    for name in ("torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def _versions() -> dict[str, str]:
+    names = ("torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy")
+    found = {name: version for name in names if (version := installed_version(name)) is not None}
+    return {"genpas-plugins": __version__, **found}

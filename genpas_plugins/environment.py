@@ -1,4 +1,4 @@
-"""What a cell was trained with, to stand beside its figures: commit, versions and hardware."""
+"""What a figure was made with, to stand beside it: commit, versions and hardware."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ def describe() -> dict[str, Any]:
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in DISTRIBUTIONS}},
-        "hardware": {"cpu": _cpu(), "machine": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version(), **{name: installed_version(name) for name in DISTRIBUTIONS}},
+        "hardware": {
+            "cpu": cpu_model(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+        },
     }
 
 
 def _commit() -> str | None:
     """Return the commit of the checkout that this code runs from, "+" behind it where files differ; None elsewhere."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     try:
@@ -40,14 +44,16 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of a distribution, None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _cpu() -> str:
+def cpu_model() -> str:
+    """Return the processor's name as the system gives it."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
