@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genpas_plugins import InputError
 from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
+from recbole_ext.trimming import TRIM, check_trim, trimmed_groups
 
 _TOLERANCE = 0.01
 """How far our mean of a model's own loss may be off, relatively: half precision rounds by less."""
@@ -65,23 +66,44 @@ class Encoded(NamedTuple):
 class HistoryLoss:
     """A RecBole model whose loss is CE or BPR of forward's output times item_embedding, taken apart.
 
-    `section` is the key that asks for it, for messages. Nothing is stored in the model.
+    section : the key that asks for it, for messages
+    trim    : whether a batch goes through the model in groups of like length, which gives the same (`trimming`)
+
+    Nothing is stored in the model. Raises InputError for a model without a table, or that cannot be trimmed.
     """
 
-    def __init__(self, model: Any, kind: str, section: str) -> None:
+    def __init__(self, model: Any, kind: str, section: str, *, trim: bool = False) -> None:
         self.name = type(model).__name__
         if not isinstance(getattr(model, "item_embedding", None), torch.nn.Embedding):
             raise InputError(
                 f"{section} needs a model with an embedding table called item_embedding; {self.name} has none. "
                 f"Remove the {section} key or choose another model."
             )
-        self.model, self.kind, self.section, self.verified = model, kind, section, False
+        if trim:
+            check_trim(model, TRIM)
+        self.model, self.kind, self.section, self.trim, self.verified = model, kind, section, trim, False
 
     def __call__(self, interaction: Any) -> Encoded:
         """Compute the model's own loss and keep its vectors. Raises InputError, at the first, for another loss."""
+        if not self.trim:
+            return self._encoded(interaction)
+        rows, groups = zip(*trimmed_groups(self.model, interaction), strict=True)
+        parts = [self._encoded(group) for group in groups]
+        share = [len(chosen) / len(interaction) for chosen in rows]
+        back = torch.cat(rows).argsort()
+        return Encoded(
+            torch.stack([part.loss * weight for part, weight in zip(parts, share, strict=True)]).sum(),
+            torch.cat([part.hidden for part in parts])[back],
+            self._targets(interaction),
+        )
+
+    def _targets(self, interaction: Any) -> Targets:
+        negative = None if self.kind == "CE" else interaction[self.model.NEG_ITEM_ID]
+        return Targets(interaction[self.model.POS_ITEM_ID], negative)
+
+    def _encoded(self, interaction: Any) -> Encoded:
         model = self.model
-        negative = None if self.kind == "CE" else interaction[model.NEG_ITEM_ID]
-        targets = Targets(interaction[model.POS_ITEM_ID], negative)
+        targets = self._targets(interaction)
         check_loss(self.kind, targets)
         with _recorded_outputs(model) as outputs:
             own = model.calculate_loss(interaction)

@@ -30,6 +30,7 @@ from genpas_plugins.mixing.mixture import mix
 from genpas_plugins.mixing.settings import PREFIX, SECTION, MixingConfig
 from recbole_ext.configuration import check_every_config, genpas_config, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
+from recbole_ext.trimming import length_groups
 
 
 def register() -> None:
@@ -93,7 +94,9 @@ class BASRecLoss:
     def __init__(self, config: Config, section: MixingConfig, model: Any, dataset: Any) -> None:
         self.section, self.model, self.name = section, model, config.model
         self.kind, self.seed = config["loss_type"], config["seed"]
-        self.plain = HistoryLoss(model, self.kind, SECTION)
+        genpas = genpas_config(config)
+        self.trim = genpas is not None and genpas.trim
+        self.plain = HistoryLoss(model, self.kind, SECTION, trim=self.trim)
         self.process = 0 if config["single_spec"] else torch.distributed.get_rank()
         self.neighbours = _neighbours(dataset).to(config["device"])
         self.epoch, self.step = 0, 0
@@ -107,22 +110,33 @@ class BASRecLoss:
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
+        whole = torch.arange(len(lengths), device=lengths.device), histories.shape[1]
+        groups = length_groups(lengths) if self.trim else [whole]
+        back = torch.cat([rows for rows, _ in groups]).argsort()
 
         def encode(changed: Tensor, share: Tensor) -> Tensor:
-            with _mixed_embeddings(model.item_embedding, histories, changed, share) as replaced:
-                hidden: Tensor = model(histories, lengths)
-            if not replaced:
-                raise InputError(
-                    f"{self.name} does not embed its history with item_embedding as {SECTION} needs it. "
-                    f"Remove the {SECTION} key or choose another model."
-                )
-            return hidden
+            parts = [
+                self._mixed(histories[rows, :longest], lengths[rows], changed[rows, :longest], share[rows])
+                for rows, longest in groups
+            ]
+            return torch.cat(parts)[back]
 
         random = generator(self.seed, self.epoch, self.step, self.process)
         self.step += 1
         asked = Model(self.kind, model.item_embedding.weight, self.neighbours, encode)
         views, cross = mixing_losses(self.section, random, asked, Batch(histories, lengths, targets), vectors)
         return plain, views, cross
+
+    def _mixed(self, histories: Tensor, lengths: Tensor, changed: Tensor, share: Tensor) -> Tensor:
+        """Return the model's vectors of histories whose embeddings are mixed with those of `changed`."""
+        with _mixed_embeddings(self.model.item_embedding, histories, changed, share) as replaced:
+            hidden: Tensor = self.model(histories, lengths)
+        if not replaced:
+            raise InputError(
+                f"{self.name} does not embed its history with item_embedding as {SECTION} needs it. "
+                f"Remove the {SECTION} key or choose another model."
+            )
+        return hidden
 
 
 def _neighbours(dataset: Any) -> Tensor:

@@ -102,7 +102,7 @@ class PersonalisedLoss:
                 f"`genpas regenerate` made, or remove the {SECTION} key."
             )
         self.section, self.model = section, model
-        self.losses = HistoryLoss(model, config["loss_type"], SECTION)
+        self.losses = HistoryLoss(model, config["loss_type"], SECTION, trim=train_data.trim)
         self.step_size = config["learning_rate"] if section.step is None else section.step
         self.device = torch.device(config["device"])
         with torch.random.fork_rng(devices=[]):

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from genpas_plugins.errors import InputError
 
+TRIM = "trim: true"
+"""The setting, as messages name it."""
+
 _SHORTEST = 8
 """Histories up to this long are one group; each further group is twice as long at most."""
 
@@ -35,6 +38,14 @@ def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
     return [(rows, int(lengths[rows].max())) for rows in groups]
 
 
+def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
+    """Yield the rows of every group of like length, int64, and these rows of the batch with histories cut to it."""
+    for rows, longest in length_groups(interaction[model.ITEM_SEQ_LEN]):
+        group = interaction[rows]
+        group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
+        yield rows, group
+
+
 class TrimmedLoss:
     """A model's own loss of a batch, group by group, called as `model.calculate_loss` is.
 
@@ -42,23 +53,21 @@ class TrimmedLoss:
     """
 
     def __init__(self, model: Any) -> None:
-        check_trim(model, "trim: true")
+        check_trim(model, TRIM)
         self.model = model
         batch = random_batch(model)
-        with evaluating(model), refusing(model, "trim: true"):
+        with evaluating(model), refusing(model, TRIM):
             same = close(self(batch), model.calculate_loss(batch))
         if not same:
             raise InputError(
-                "trim: true needs a loss that is the mean of those of single histories; that of "
+                f"{TRIM} needs a loss that is the mean of those of single histories; that of "
                 f"{type(model).__name__} is not. Set trim: false or choose another model."
             )
 
     def __call__(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch; the groups' own means count as often as they have rows."""
         model, total = self.model, torch.zeros((), device=self.model.device)
-        for rows, longest in length_groups(interaction[model.ITEM_SEQ_LEN]):
-            group = interaction[rows]
-            group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
+        for rows, group in trimmed_groups(model, interaction):
             loss = model.calculate_loss(group)
             if not isinstance(loss, Tensor):
                 raise InputError(f"{type(model).__name__} has a loss of several parts; set trim: false.")

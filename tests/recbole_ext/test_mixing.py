@@ -111,6 +111,29 @@ def test_gradients_of_every_part_reach_every_parameter_that_the_plain_loss_reach
         )
 
 
+@pytest.mark.parametrize("loss", ["CE", "BPR"])
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+def test_trimmed_histories_have_the_losses_and_gradients_of_padded_ones(name: str, loss: str, made: Callable[..., Any]):
+    negatives = {} if loss == "CE" else {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    settings = {"loss_type": loss, "MAX_ITEM_LIST_LENGTH": 50, "train_batch_size": 64, **negatives}
+    mixing, batch = made(name, {"strategy": "slide_window", "trim": True}, **settings)
+    lengths = batch["item_length"]
+    assert 8 < lengths.max() == batch["item_id_list"].shape[1] and lengths.min() < 8, "groups of several lengths"
+
+    def measured(*, trim: bool) -> tuple[list[float], list[torch.Tensor]]:
+        mixing.trim = mixing.plain.trim = trim
+        mixing.start_epoch(0)
+        mixing.model.zero_grad()
+        parts = mixing(batch)
+        sum(parts).backward()
+        return [part.item() for part in parts], [p.grad.clone() for p in mixing.model.parameters()]
+
+    (parts, slopes), (expected, expected_slopes) = measured(trim=True), measured(trim=False)
+    assert parts == pytest.approx(expected, rel=1e-5)
+    for slope, wanted in zip(slopes, expected_slopes, strict=True):
+        torch.testing.assert_close(slope, wanted, rtol=1e-3, atol=1e-6)
+
+
 def test_nothing_stays_on_the_model(made: Callable[..., Any]):
     basrec_loss, batch = made("SASRec")
     model = basrec_loss.model
