@@ -10,6 +10,7 @@
       targets: single            # single | parallel: one forward pass trains all targets of a history; causal models
       trim: false                # true: pad a batch to its longest history; parallel always does
       time_order: exact          # exact: full-precision timestamps | stock: RecBole's float32 order, for comparisons
+      train_users: 1.0           # share of the users to train on, above 0 to 1; all are validated and tested
 
 RecBole's command line and tuner know flat keys only, so `genpas_strategy`, `genpas_alpha`, … mean the same, and win.
 """
@@ -26,6 +27,7 @@ from genpas_plugins.errors import InputError, nearest
 from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampler import check_pairs_per_epoch
 from genpas_plugins.section import as_mapping, checked
+from genpas_plugins.train_users import check_share
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")
 SECTION = "genpas"
@@ -46,6 +48,7 @@ class GenPASConfig:
     targets         : "single", one target a history, or "parallel", every target behind its start in one pass
     trim            : whether a batch is padded to its longest history instead of the maximum length
     time_order      : "exact" or "stock"
+    train_users     : share of the users to train on, above 0 and at most 1; the others are still validated and tested
     """
 
     strategy: str
@@ -57,6 +60,7 @@ class GenPASConfig:
     targets: str = "single"
     trim: bool = False
     time_order: str = "exact"
+    train_users: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every value, and that they go together."""
@@ -83,6 +87,7 @@ class GenPASConfig:
         if not isinstance(self.trim, bool):
             raise InputError(f"trim must be true or false, not {self.trim!r}.")
         _check_choice("time_order", self.time_order, ("exact", "stock"))
+        check_share(self.train_users)
         _ = self.policy
 
     @property

@@ -16,6 +16,7 @@ from recbole.utils import argument_list, get_trainer, init_logger
 from genpas_plugins import InputError
 from genpas_plugins.errors import nearest
 from recbole_ext.checkpoints import data_and_model, load
+from recbole_ext.groups import evaluated, groups_of
 from recbole_ext.mask_history import KEY
 from recbole_ext.trial import OnEpoch, check_criterion, train
 
@@ -88,10 +89,14 @@ def run(
     return {"validation": result["score"], **{name: result[name] for name in FIGURES}, **tested, "device": device}
 
 
-def test(checkpoint: Path, data_path: Path) -> dict[str, dict[str, float]]:
-    """Return the test figures of a checkpoint that `run` left, for each of PROTOCOLS.
+def test(checkpoint: Path, data_path: Path) -> dict[str, Any]:
+    """Return the test figures of a checkpoint that `run` left, of all users and of groups of them.
 
     data_path : where its data set stands now. Raises InputError where the checkpoint cannot be loaded.
+
+    Returns {"test": {protocol: {metric: figure}}, "groups": {protocol: {kind: {group: {"n": users, metric: figure}}}}}
+    for each of PROTOCOLS, metrics as RecBole writes them; kinds and groups are those of `recbole_ext.groups`. Each
+    protocol ranks once.
     """
     content = load(checkpoint)
     content["config"]["data_path"] = str(data_path)
@@ -101,10 +106,10 @@ def test(checkpoint: Path, data_path: Path) -> dict[str, dict[str, float]]:
         config, network, _, train_data, _, test_data = data_and_model(content)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     trainer.eval_collector.data_collect(train_data)
-    figures = {}
+    groups = groups_of(train_data._dataset, test_data._dataset)
+    result: dict[str, Any] = {"test": {}, "groups": {}}
     with closing(trainer.tensorboard):  # its thread would write to a relative path later on
         for protocol, masked in PROTOCOLS.items():
             test_data.config[KEY] = masked
-            measured = trainer.evaluate(test_data, load_best_model=False)
-            figures[protocol] = {metric: float(value) for metric, value in measured.items()}
-    return figures
+            result["test"][protocol], result["groups"][protocol] = evaluated(trainer, test_data, groups)
+    return result

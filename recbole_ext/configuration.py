@@ -19,7 +19,7 @@ from recbole.utils.argument_list import dataset_arguments
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.configuration import PREFIX, SECTION
 
-OURS_ALONE = ("strategy", "pairs_per_epoch", "augment", "targets", "trim", "time_order")
+OURS_ALONE = ("strategy", "pairs_per_epoch", "augment", "targets", "trim", "time_order", "train_users")
 """Words of the section that RecBole does not know: written outside it, they would silently do nothing."""
 
 REPORT = "trained_on"

@@ -70,7 +70,8 @@ class PairDataLoader(TrainDataLoader):
     its contiguous part. Neither the number of workers nor resuming changes a pair; negatives and random transforms are
     drawn by RecBole from global random states, as ever.
 
-    With `targets: parallel` a batch is windows, as many as have train_batch_size targets on average.
+    With `targets: parallel` a batch is windows, as many as have train_batch_size targets on average. With `train_users`
+    the loader's data set is that of the users who are trained on.
     """
 
     stream: PairStream | WindowStream
@@ -78,10 +79,14 @@ class PairDataLoader(TrainDataLoader):
 
     def __init__(self, config: Any, dataset: WindowDataset, sampler: Any, shuffle: bool = False) -> None:
         # Stands in for the __init__ of TrainDataLoader and AbstractDataLoader, which list every index of the epoch.
-        self.logger = dataset.logger
-        self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         section = genpas_config(config)
         assert section is not None
+        whole, dataset = dataset, dataset.of_users(section.train_users, config["seed"])
+        if dataset is not whole and sampler is not None and sampler.distribution == "popularity":
+            # RecBole counts every interaction of the data set, also of those who are not trained on.
+            sampler = type(sampler)("train", dataset, sampler.distribution, sampler.alpha).set_phase("train")
+        self.logger = dataset.logger
+        self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         view, policy, seed, per_epoch = dataset.training_view(), section.policy, config["seed"], section.pairs_per_epoch
         if section.targets == "parallel":
             limit = dataset.max_item_list_len

@@ -17,6 +17,7 @@ from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gathe
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.augment import Histories
 from genpas_plugins.configuration import SECTION
+from genpas_plugins.train_users import keep_users
 from recbole_ext.added import added_file, read_added
 from recbole_ext.configuration import genpas_config
 
@@ -73,6 +74,9 @@ class WindowDataset(SequentialDataset):
     store: SequenceStore
     owner: Int64
     inter_feat: Any
+
+    _trained: SequenceView | None = None
+    _of_all_users: SequenceView | None = None
 
     def _fill_nan(self) -> None:
         """Refuse missing times, which RecBole would fill with the mean time; fill all else as RecBole does."""
@@ -221,12 +225,33 @@ class WindowDataset(SequentialDataset):
         groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
         return sorted(groups, key=lambda rows: int(rows[0])) if len(keys) else []
 
+    def of_users(self, share: float, seed: int) -> WindowDataset:
+        """Return this training split for a share of its users, chosen by `keep_users`; the split itself for all.
+
+        Its rows, its views and what is counted from them are those of these users, and of the sequences added from
+        theirs; the numbers of users and items stay what they are.
+        """
+        of_all = self.training_view()
+        trained = keep_users(of_all, share, seed, self.owner)
+        if trained is of_all:
+            return self
+        users = self.inter_feat[self.uid_field].numpy()
+        part: WindowDataset = self.copy(self.inter_feat[np.flatnonzero(trained.lengths()[users])])
+        part._trained, part._of_all_users = trained, of_all
+        return part
+
     def training_view(self) -> SequenceView:
         """View of the store that holds this split's targets and what stands before them, and nothing later.
 
         Added sequences are in it whole. Raises InputError if the split takes a target out of the middle of a user's
         sequence, or holds more out than was held out where sequences were added.
         """
+        return self.view_of_all_users() if self._trained is None else self._trained
+
+    def view_of_all_users(self) -> SequenceView:
+        """View like `training_view` with the users that `of_users` left out. Raises InputError as that one does."""
+        if self._of_all_users is not None:
+            return self._of_all_users
         users, rows = self.inter_feat[self.uid_field].numpy(), self.inter_feat[ROW].numpy()
         counts = np.bincount(users, minlength=self.user_num)
         last = np.zeros(self.user_num, np.int64)

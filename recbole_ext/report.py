@@ -16,6 +16,7 @@ from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.mixing.settings import SECTION as MIXING
 from genpas_plugins.parallel_targets import WindowStream
 from genpas_plugins.regeneration.settings import SECTION as PERSONALISER
+from genpas_plugins.sequences import PAIR_ITEMS
 from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
 from recbole_ext.mask_history import masks_history
@@ -57,12 +58,15 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
     """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets.
 
     `mixing` and `personaliser` are those sections in full, None without; what they add to a drawn pair counts as no
-    pair. The expected length of a history is that of the drawn pairs, before `augment`.
+    pair. The expected length of a history is that of the drawn pairs, before `augment`. `users` are those who have a
+    pair, `users_left_out` those who would have one with `train_users: 1.0`; all else is of the former alone.
     """
-    config, stream = train_data.config, train_data.stream
+    config, stream, dataset = train_data.config, train_data.stream, train_data._dataset
     section = genpas_config(config)
     assert section is not None
-    policy = section.policy
+    policy, lengths = section.policy, stream.view.lengths()
+    users = np.count_nonzero(lengths[: dataset.user_num] >= PAIR_ITEMS)
+    of_all = np.count_nonzero(dataset.view_of_all_users().lengths()[: dataset.user_num] >= PAIR_ITEMS)
     report: dict[str, Any] = {
         "strategy": section.strategy,
         "alpha": policy.alpha,
@@ -74,7 +78,10 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "augment": None if section.augment is None else [asdict(operator) for operator in section.augment],
         "mixing": config[MIXING],
         "personaliser": config[PERSONALISER],
-        "added_sequences": train_data._dataset.n_added,
+        "train_users": section.train_users,
+        "users": int(users),
+        "users_left_out": int(of_all - users),
+        "added_sequences": int(np.count_nonzero(lengths[dataset.user_num :])),
         "seed": stream.seed,
         "max_length": config["MAX_ITEM_LIST_LENGTH"],
         "mask_history": masks_history(config),

@@ -17,7 +17,7 @@ def test_a_named_strategy_is_enough(strategy):
     assert config == GenPASConfig.from_mapping(strategy)
     assert config.policy == SamplingPolicy.named(strategy)
     assert (config.pairs_per_epoch, config.augment) == (None, None)
-    assert (config.targets, config.time_order) == ("single", "exact")
+    assert (config.targets, config.time_order, config.train_users) == ("single", "exact", 1.0)
 
 
 def test_sampled_takes_three_exponents():
@@ -55,6 +55,10 @@ def test_operators_are_read_and_written_again(several: bool):
         ({**SAMPLED, "time_order": "exactly"}, ["time_order is 'exactly'", "Did you mean 'exact'?", "stock"]),
         ({**SAMPLED, "targets": "all"}, ["targets is 'all'", "Valid: single, parallel"]),
         ({**SAMPLED, "trim": 1}, ["trim", "1"]),
+        ({**SAMPLED, "train_users": 0}, ["train_users must be a number above 0 and at most 1", "not 0."]),
+        ({**SAMPLED, "train_users": 1.5}, ["train_users must be a number", "1.5"]),
+        ({**SAMPLED, "train_users": "all"}, ["train_users must be a number", "'all'"]),
+        ({**SAMPLED, "train_user": 0.5}, ["no key 'train_user'", "Did you mean 'train_users'?"]),
         (
             {**SAMPLED, "targets": "parallel", "augment": {"operator": "crop", "rate": 0.5}},
             ["targets: parallel", "remove augment"],
@@ -157,6 +161,7 @@ def test_flat_keys_mean_the_same_as_nested_ones(config):
             GenPASConfig("multi_target", pairs_per_epoch=5),
         ),
         ({"genpas": SAMPLED, "genpas_strategy": "last_target"}, GenPASConfig("last_target")),
+        ({"genpas": "multi_target", "genpas_train_users": 0.1}, GenPASConfig("multi_target", train_users=0.1)),
         ({"genpas": "multi_target", "genpas_strategy": "last_target"}, GenPASConfig("last_target")),
     ],
 )

@@ -143,6 +143,27 @@ def test_an_added_sequence_has_the_user_it_was_made_from(made: Callable[..., Any
     assert np.array_equal(lengths[: data.user_num], data.training_view().lengths()[: data.user_num])
 
 
+def test_with_a_share_of_the_users_they_go_with_their_user(
+    made: Callable[..., Any], regenerated: SequenceStore, same_evaluation: Callable[..., None]
+):
+    whole, part = (made({"strategy": "multi_target", "train_users": share}) for share in (1.0, 0.4))
+    data, lengths = part.train._dataset, part.train.stream.view.lengths()
+    before = whole.train.stream.view.lengths()
+    users = set(np.flatnonzero(lengths[: data.user_num]).tolist())
+    assert len(users) == -(-np.count_nonzero(before[: data.user_num] >= 2) * 4 // 10)
+    assert not any(data.owner[data.user_num :][origins(regenerated)[origins(regenerated) > 0] == 1]), "nobody's own"
+    for row in range(data.user_num, data.store.n_sequences):
+        assert lengths[row] == (before[row] if data.owner[row] in users else 0)
+    assert np.any(lengths[data.user_num :])
+    assert {int(user) for batch in part.train for user in batch["user_id"]} == users
+    same_evaluation(whole.valid, part.valid)
+    same_evaluation(whole.test, part.test)
+    trainer = Trainer(part.config, get_model("SASRec")(part.config, data))
+    trainer.fit(part.train, part.valid, verbose=False, saved=False)
+    assert part.config["trained_on"]["added_sequences"] == np.count_nonzero(lengths[data.user_num :]) < data.n_added
+    assert not data.original_view().lengths()[data.user_num :].any()
+
+
 def test_other_fields_of_added_interactions_are_nought(made: Callable[..., Any]):
     data = made("multi_target", load_col={"inter": ["user_id", "item_id", "timestamp", "rating"]}).train._dataset
     first = data.store.offsets[data.user_num]

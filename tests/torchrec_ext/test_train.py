@@ -17,7 +17,9 @@ import torch.distributed as dist
 pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
 
+from genpas_plugins import SequenceStore
 from genpas_plugins.errors import InputError
+from genpas_plugins.train_users import keep_users
 from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.training import ranks
@@ -79,6 +81,35 @@ def test_recbole_loads_the_model_and_measures_the_same(trained: Path, tmp_path: 
     trainer.eval_collector.data_collect(train_data)
     figures = trainer.evaluate(test_data, load_best_model=False)
     assert dict(figures) == json.loads((trained / "results.json").read_text())["test"]
+
+
+def test_a_share_of_the_users_trains_and_all_are_tested(
+    tiny_settings: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    import numpy as np
+    from recbole.trainer import Trainer
+
+    from recbole_ext.checkpoints import load_data_and_model
+
+    run(tiny_settings, tmp_path / "run", "genpas_train_users=0.3", "genpas_pairs_per_epoch=null", "epochs=1")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    # RecBole numbers users from 1 and holds two items out.
+    lengths = np.array([0, *(6 + user % 5 for user in range(30))])
+    store = SequenceStore.from_arrays(np.ones(lengths.sum(), np.int64), np.cumsum([0, *lengths]))
+    part = keep_users(store.view(held_out=2), 0.3, seed=7)
+    said = {name: results["trained_on"][name] for name in ("train_users", "users", "users_left_out", "pairs_per_epoch")}
+    assert said == {"train_users": 0.3, "users": 9, "users_left_out": 21, "pairs_per_epoch": part.n_pairs}
+    assert results["pairs_seen"] == part.n_pairs
+    assert results["config"]["data"]["interactions"] == part.lengths().sum()
+    monkeypatch.chdir(tmp_path)  # RecBole logs into the working directory
+    config, model, _, train_data, _, test_data = load_data_and_model(tmp_path / "run" / "model.pth")
+    assert np.array_equal(train_data.stream.view.lengths(), part.lengths()) and len(test_data._dataset) == 30
+    assert dict(Trainer(config, model).evaluate(test_data, load_best_model=False)) == results["test"]
+    said = refused(capsys, tiny_settings, tmp_path / "run", "genpas_train_users=0.5", "genpas_pairs_per_epoch=null")
+    assert "genpas.train_users was 0.3 and is 0.5" in said
+    assert "train_users must be a number above 0" in refused(
+        capsys, tiny_settings, tmp_path / "none", "genpas_train_users=0"
+    )
 
 
 def test_a_finished_run_says_so_and_prints_its_results(trained: Path, tiny_settings: Path, capsys: Any):

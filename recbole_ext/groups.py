@@ -1,0 +1,155 @@
+"""Figures of groups of users, out of the one ranking that the figures of all users come from.
+
+popularity   G1, G2, G3: by the user's target. Items stand in the order of their training interactions, the most first,
+             equal ones by number, and each group has a third of these interactions: G1 are the few popular items, G3
+             the long tail and the items without any.
+users        seen, unseen: whether the user is trained on; where `train_users` left somebody out.
+
+RecBole's evaluator computes a group's figures as it does those of all users, from what it collected of the group.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.evaluator.collector import DataStruct
+from recbole.trainer import Trainer
+
+from genpas_plugins.augment.histories import spans
+from recbole_ext.dataset import WindowDataset
+
+Int64 = NDArray[np.int64]
+Groups = dict[str, dict[str, NDArray[np.bool_]]]
+"""Of every kind, by the names of its groups, which rows of an evaluation set are in them, bool [n] each."""
+
+POPULARITY = ("G1", "G2", "G3")
+SEEN, UNSEEN = "seen", "unseen"
+
+_OF_THE_DATA = ("data.num_items", "data.num_users", "data.count_items", "data.count_users")
+"""What RecBole collects that is no row's, and the same for all groups."""
+
+
+class Evaluated(NamedTuple):
+    """Figures by metric, named as RecBole names them, of all users, and of every group of every kind.
+
+    A group has `n`, its number of rows, beside them.
+    """
+
+    figures: dict[str, float]
+    groups: dict[str, dict[str, dict[str, float]]]
+
+
+def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
+    """Return the groups of an evaluation set's rows, in the rows' order; a row is a user and a target.
+
+    train      : what a training loader has in its `_dataset`
+    evaluation : what an evaluation loader has in its
+
+    Popularity is that in the training part of all users, added sequences left out: the groups of a data set are the
+    same whatever share of its users is trained on, under which strategy.
+    """
+    users, targets = (evaluation.inter_feat[field].numpy() for field in (train.uid_field, train.iid_field))
+    of_item = popularity_groups(interactions(train))
+    kinds = {"popularity": {name: of_item[targets] == k for k, name in enumerate(POPULARITY)}}
+    trained, of_all = train.training_view().lengths(), train.view_of_all_users().lengths()
+    if not np.array_equal(trained, of_all):
+        seen = trained[users] > 0
+        kinds["users"] = {SEEN: seen, UNSEEN: ~seen}
+    return kinds
+
+
+def interactions(train: WindowDataset) -> Int64:
+    """Return how often each item stands in the training part of a user's own sequence, int64 [n_items + 1].
+
+    All users count, also those whom `train_users` left out.
+    """
+    store, lengths = train.store, train.view_of_all_users().lengths()
+    n_users = int(train.user_num)
+    items = store.values[spans(store.offsets[:n_users], lengths[:n_users])]
+    return np.bincount(items, minlength=store.n_items + 1)
+
+
+def popularity_groups(counts: Int64) -> Int64:
+    """Return the group of each item by its interactions, int64 [n_items + 1] both: 0, 1 or 2, an index into POPULARITY.
+
+    An item is in the group in which its first interaction falls, all interactions being ordered as the items are.
+
+    >>> popularity_groups(np.array([0, 1, 3, 0, 2]))
+    array([2, 2, 0, 2, 1])
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]
+    group = np.empty(len(counts), np.int64)
+    group[order] = len(POPULARITY) * before // max(1, int(counts.sum()))
+    group[counts == 0] = len(POPULARITY) - 1
+    return group
+
+
+def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
+    """Rank a loader's set once with the trainer's weights as they are, and return the figures of all and of each group.
+
+    groups : of the loader's rows. A group without rows is left out, as are, of all groups, the metrics that are not
+             computed from one entry a row: all of them where a user's several targets are ranked together, AUC, loss.
+    """
+    with _collected(trainer) as structs:
+        figures = _plain(trainer.evaluate(loader, load_best_model=False))
+    (struct,) = structs
+    n = len(loader._dataset)
+    content: Mapping[str, Any] = struct._data_dict
+    rows = {name for name, value in content.items() if isinstance(value, torch.Tensor) and len(value) == n}
+    evaluator = copy.copy(trainer.evaluator)
+    by_row = [
+        metric
+        for metric in evaluator.metrics
+        if all(name in rows or name in _OF_THE_DATA for name in evaluator.metric_class[metric].metric_need)
+    ]
+    if by_row != evaluator.metrics:
+        left_out = ", ".join(metric for metric in evaluator.metrics if metric not in by_row)
+        trainer.logger.warning(f"No figures of groups for {left_out}: not computed from one entry a row.")
+    evaluator.metrics = by_row
+    by_kind: dict[str, dict[str, dict[str, float]]] = {}
+    for kind, named in groups.items():
+        of_group = {
+            name: {"n": int(chosen.sum()), **_plain(evaluator.evaluate(_part(content, rows, chosen)))}
+            for name, chosen in named.items()
+            if by_row and chosen.any()
+        }
+        if of_group:
+            by_kind[kind] = of_group
+    return Evaluated(figures, by_kind)
+
+
+@contextmanager
+def _collected(trainer: Trainer) -> Iterator[list[Any]]:
+    """Collect what the trainer hands to its evaluator."""
+    structs: list[Any] = []
+    evaluator = trainer.evaluator
+    original = evaluator.evaluate
+
+    def evaluate(struct: Any) -> Any:
+        structs.append(struct)
+        return original(struct)
+
+    evaluator.evaluate = evaluate
+    try:
+        yield structs
+    finally:
+        del evaluator.evaluate
+
+
+def _part(content: Mapping[str, Any], rows: set[str], chosen: NDArray[np.bool_]) -> Any:
+    part = DataStruct()
+    mask = torch.from_numpy(chosen)
+    for name, value in content.items():
+        part.set(name, value[mask] if name in rows else value)
+    return part
+
+
+def _plain(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {metric: float(value) for metric, value in figures.items()}
