@@ -63,8 +63,10 @@ demo-torchrec: $(READY)
 	$(PY) -m torchrec_ext.demo
 
 # GENPAS_DATA_DIR names the folder with beauty/, toys/ and sports/; MINUTES=60 stops after that time, and it goes on later.
+# TABLE=operators, or another one of configs/reproduce/, goes to a folder of that name; DATASETS=ml-1m instead of its own.
+TABLE ?= sasrec
 reproduce: $(READY)
-	$(VENV)/bin/genpas reproduce configs/reproduce/sasrec.yaml --datasets beauty,toys,sports --seeds 1,2,3 --out benchmarks/results/reproduce $(if $(MINUTES),--minutes $(MINUTES))
+	$(VENV)/bin/genpas reproduce configs/reproduce/$(TABLE).yaml $(if $(DATASETS),--datasets $(DATASETS)) --seeds 1,2,3 --out benchmarks/results/$(if $(filter sasrec,$(TABLE)),reproduce,$(TABLE)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-data: $(READY)
 	$(PY) -m benchmarks.bench_data

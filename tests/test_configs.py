@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from genpas_plugins import GenPASConfig
+from genpas_plugins.cli.reproduce.table import read_table
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -20,6 +21,13 @@ def test_strategies_are_valid_sections(file: Path) -> None:
         assert config.targets == "parallel"
     else:
         assert (config.strategy, config.augment) == (file.stem, None)
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "reproduce").glob("*.yaml")), ids=lambda file: file.stem)
+def test_tables_can_be_trained_to_their_last_epoch(file: Path) -> None:
+    table = read_table(file)
+    assert table.epochs % table.settings.get("eval_step", 1) == 0
+    assert set(table.datasets) <= {"beauty", "toys", "sports", "ml-1m"}
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.augment import OPERATORS, Insert, Reorder
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare import read_seeds, whole_epochs
-from genpas_plugins.cli.compare_methods import PROBABILITY, RATE, read_method, read_methods, with_epochs
-from genpas_plugins.cli.compare_settings import check_metric, figure_names, measures
-from genpas_plugins.cli.compare_table import grid, markdown, row
+from genpas_plugins.cli.compare.budget import read_seeds, whole_epochs
+from genpas_plugins.cli.compare.methods import PROBABILITY, RATE, read_method, read_methods, with_epochs
+from genpas_plugins.cli.compare.settings import check_metric, figure_names, measures
+from genpas_plugins.cli.compare.table import grid, markdown, row
 from genpas_plugins.cli.several_words import repeat_options
 from genpas_plugins.mixing.settings import MixingConfig
 from genpas_plugins.policy import EXPONENTS
@@ -141,6 +141,39 @@ def test_a_file_that_is_no_method_is_refused(text: str, told: str, tmp_path: Pat
 def test_a_method_given_twice_is_refused(words: list[str]):
     with pytest.raises(InputError, match="twice"):
         read_methods(words)
+
+
+def test_stores_and_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
+    for folder in ("old/a", "new/a", "new/b c"):
+        (tmp_path / folder / "toys").mkdir(parents=True)
+    for k, folder in enumerate(("old/a", "new/a")):
+        (tmp_path / folder / "mine.yaml").write_text(f"genpas: {{strategy: multi_target, pairs_per_epoch: {5 + k}}}\n")
+
+    def labels(*words: str) -> list[str]:
+        return [method.label for method in read_methods([word.replace("~", str(tmp_path)) for word in words])]
+
+    two = ("multi_target@~/old/a/toys", "multi_target@~/new/b c/toys")
+    assert labels(two[0]) == ["multi_target@toys"]
+    assert labels(*two) == ["multi_target@a-toys", "multi_target@b_c-toys"]
+    # Others keep their names, and only as much of a path is written as is needed.
+    assert labels("multi_target", "1,0,0+insert@~/old/a/toys", *two)[:2] == ["multi_target", "1,0,0+insert@toys"]
+    assert labels("1,0,0@~/old/a/toys", "1,0,0@~/new/a/toys") == ["1,0,0@old-a-toys", "1,0,0@new-a-toys"]
+    files = ("~/old/a/mine.yaml", "~/new/a/mine.yaml")
+    assert labels(*files) == ["old-a-mine.yaml", "new-a-mine.yaml"]
+    assert labels(*(f"{file}@~/new/b c/toys" for file in files)) == ["old-a-mine.yaml@toys", "new-a-mine.yaml@toys"]
+    assert labels(f"{files[0]}@~/new/a/toys", f"{files[0]}@~/new/b c/toys") == [
+        "mine.yaml@a-toys",
+        "mine.yaml@b_c-toys",
+    ]
+
+
+def test_names_that_would_be_one_are_refused(tmp_path: Path):
+    for folder in ("a b/toys", "a_b/toys", "c/toys", "x/c-toys", "d/toys"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(InputError, match="no names that differ; rename"):
+        read_methods([f"1,0,0@{tmp_path}/a b/toys", f"1,0,0@{tmp_path}/a_b/toys"])
+    with pytest.raises(InputError, match="would both be called 1,0,0@c-toys; rename"):
+        read_methods([f"1,0,0@{tmp_path}/{path}" for path in ("c/toys", "d/toys", "x/c-toys")])
 
 
 def test_the_order_of_operators_and_drawing_make_methods_differ():

@@ -12,10 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.cli import app, reproduce_training
-from genpas_plugins.cli.reproduce import find_stores, repeat_stores
-from genpas_plugins.cli.reproduce_settings import read_table
-from genpas_plugins.cli.reproduce_training import Clock
+from genpas_plugins.cli import app
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.reproduce import training
+from genpas_plugins.cli.reproduce.command import repeat_stores
+from genpas_plugins.cli.reproduce.stores import find_stores
+from genpas_plugins.cli.reproduce.table import read_table
+from genpas_plugins.cli.reproduce.training import Clock
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "reproduce" / "sasrec.yaml"
 
@@ -27,6 +30,7 @@ settings: {hidden_size: 8, topk: [5]}
 grid: [{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 1e-1}]
 published: {beauty: {last_target: {NDCG@10: 0.0124}}}
 """
+PUBLISHED = TABLE.splitlines()[-1]
 
 Write = Callable[..., Path]
 
@@ -61,6 +65,83 @@ def test_a_table_is_read(table: Write):
     assert {row.genpas.targets for row in read.rows} == {"parallel"}
 
 
+def test_a_table_may_vary_one_thing(table: Write):
+    read = read_table(table())
+    assert (read.along, read.points, read.datasets) == (None, ((),), ("beauty",))
+    points = "[{genpas_train_users: 0.5, n_layers: 1}, {genpas_train_users: 1e-1, n_layers: 2}]"
+    given = f"trim: true\ndatasets: [a, b]\nalong: {{name: share, points: {points}}}"
+    read = read_table(table(PUBLISHED, given))
+    assert read.along is not None and read.along.name == "share" and read.datasets == ("a", "b")
+    assert read.points[1] == (("genpas_train_users", 0.1), ("n_layers", 2))
+    assert read.recbole_keys == ["hidden_size", "topk", "hidden_dropout_prob", "n_layers"]
+    assert {row.genpas.trim for row in read.rows} == {True}
+    cell = Cell(read.rows[1], 3, (*read.points[1], *read.grid[0]))
+    assert cell.name == "1,0,0.genpas_train_users=0.1,n_layers=2,hidden_dropout_prob=0.5.seed3"
+    assert cell.recbole == {"n_layers": 2, "hidden_dropout_prob": 0.5}
+    assert cell.sections["genpas"] == {**read.rows[1].settings["genpas"], "train_users": 0.1}
+
+
+def test_a_row_keeps_what_its_file_says_where_the_table_says_nothing(table: Write, tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("genpas: {strategy: multi_target, targets: parallel, trim: true}\n")
+    rows = f'["{tmp_path}/mine.yaml", last_target]'
+    read = read_table(table('[last_target, "1,0,0"]', rows))
+    assert [(row.genpas.targets, row.genpas.trim) for row in read.rows] == [("parallel", True), ("single", False)]
+
+
+@pytest.mark.parametrize(
+    ("along", "told"),
+    [
+        ("3", "along must have keys"),
+        ("{name: x, point: []}", "along has no key 'point'. Did you mean 'points'"),
+        ("{points: [{n_layers: 1}]}", "along needs a name"),
+        ("{name: '', points: [{n_layers: 1}]}", "along needs a name"),
+        ("{name: x}", "along must be a list"),
+        ("{name: x, points: []}", "along must be a list"),
+        ("{name: x, points: [{}]}", "set nothing"),
+        ("{name: x, points: [{n_layers: [1, 2]}]}", "point 1 of along: n_layers must be one value"),
+        ("{name: x, points: [{n_layers: 1}, {n_heads: 1}]}", "point 2 of along sets other keys"),
+        ("{name: x, points: [{n_layers: 1}, {n_layers: 1}]}", "a point of along is there twice"),
+        ("{name: x, points: [{hidden_size: 16}]}", "hidden_size stands in settings and in along"),
+        ("{name: x, points: [{hidden_dropout_prob: 0.3}]}", "hidden_dropout_prob stands in grid and in along"),
+        ("{name: x, points: [{genpas_targets: single}]}", "genpas_targets stands in the table and in along"),
+        ("{name: x, points: [{n_layers: 1, epochs: 3}]}", "along: epochs: the comparison"),
+        ("{name: x, points: [{mixing_views: 1}]}", "along: mixing_views"),
+        ("{name: x, points: [{genpas_alpha: 1}]}", "genpas_alpha is the rows' or the budget's to say"),
+        ("{name: x, points: [{genpas_pairs_per_epoch: 9}]}", "genpas_pairs_per_epoch is the rows' or the budget's"),
+        ("{name: x, points: [{genpas_train_user: 0.5}]}", "Did you mean 'train_users'"),
+        ("{name: x, points: [{genpas_train_users: 1}, {genpas_train_users: 2}]}", "point 2 of along"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(along: str, told: str, table: Write):
+    with pytest.raises(InputError, match=r"table\.yaml: ") as error:
+        read_table(table(PUBLISHED, f"targets: parallel\nalong: {along}\n"))
+    assert told in str(error.value)
+
+
+def test_published_figures_are_of_one_point(table: Write):
+    with pytest.raises(InputError, match="published figures are of one point"):
+        read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}]}"))
+
+
+def test_the_shipped_tables_have_one_budget_and_the_rows_of_the_paper():
+    tables = {file.stem: read_table(file) for file in SHIPPED.parent.glob("*.yaml")}
+    assert tables.keys() == {"sasrec", "data_efficiency", "parameter_efficiency", "operators", "inductive"}
+    assert all(table.datasets and table.pairs_per_epoch is None for table in tables.values())
+    shares = [dict(point)["genpas_train_users"] for point in tables["data_efficiency"].points]
+    assert shares == [0.01, 0.05, 0.1, 0.2, 1.0]
+    for point in map(dict, tables["parameter_efficiency"].points):
+        assert point["inner_size"] == 4 * point["hidden_size"]
+    assert tables["inductive"].points == ((("genpas_train_users", 0.9),),)
+    operators = tables["operators"]
+    points = {"multi_target": (1, 0), "2,1,-inf": (2, 1), "last_target": (0, float("inf"))}
+    for row in operators.rows:
+        policy = row.genpas.policy
+        assert (policy.alpha, policy.beta) == points[row.label.partition("+")[0]] and policy.gamma == -float("inf")
+        assert len(row.genpas.augment or ()) == row.label.count("+") and row.genpas.trim
+    labels = [row.label for row in operators.rows]
+    assert len(labels) == 18 and all(set(figures) == set(labels) for figures in operators.published.values())
+
+
 def test_the_shipped_table_is_that_of_the_paper():
     read = read_table(SHIPPED)
     labels = {"last_target", "multi_target", "2,1,0", "slide_window", "1,0,0"}
@@ -81,6 +162,8 @@ def test_the_shipped_table_is_that_of_the_paper():
         ("model: SASRec", "model: [SASRec]", "model must be a name"),
         ("epochs: 2", "epochs: 2\nmetric: NDGC@10", "metric NDGC@10: 'NDGC' cannot choose"),
         ("epochs: 2", "epochs: 2\ntargets: paralel", "Did you mean 'parallel'"),
+        ("epochs: 2", "epochs: 2\ntrim: 3", "trim must be true or false"),
+        ("epochs: 2", "epochs: 2\ndatasets: beauty", "datasets must be a list"),
         ('[last_target, "1,0,0"]', "last_target", "rows must be a list"),
         ('[last_target, "1,0,0"]', "[]", "rows must be a list"),
         ("[last_target,", "[last_targt,", "Did you mean 'last_target'"),
@@ -94,7 +177,7 @@ def test_the_shipped_table_is_that_of_the_paper():
         ("{hidden_dropout_prob: 1e-1}", "{learning_rate: 1e-1}", "sets other keys than point 1"),
         ("1e-1", "0.5", "there twice"),
         ("1e-1", "[0.1]", "must be one value"),
-        ("{hidden_dropout_prob: 0.5}", "{epochs: 5}", "point 1 of grid: epochs"),
+        ("[{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 1e-1}]", "[{epochs: 5}]", "grid: epochs"),
         ("grid: [", "grid: [3, ", "point 1 of grid must have keys"),
         ("last_target: {NDCG", "last_targt: {NDCG", "Did you mean 'last_target'"),
         ("NDCG@10: 0.0124", "NDCG@20: 0.0124", "NDCG@20 is not measured. Did you mean 'ndcg@"),
@@ -166,7 +249,7 @@ def test_a_store_that_is_not_named_is_refused(tmp_path: Path):
 
 def test_the_clock_knows_whether_a_run_fits(monkeypatch: pytest.MonkeyPatch):
     now: dict[str, Any] = {"seconds": 100.0}
-    monkeypatch.setattr(reproduce_training, "time", SimpleNamespace(monotonic=lambda: now["seconds"]))
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now["seconds"]))
     clock = Clock(2)
     assert clock.has(119) and not clock.has(120)
     now["seconds"] = 219.0

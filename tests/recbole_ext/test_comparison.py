@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare_training import Cell, Comparison
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import regenerated_store
@@ -103,15 +104,15 @@ def test_a_cell_of_other_settings_is_refused(compare: Compare, tmp_path: Path):
     done, trained = compare(*arguments)
     assert done.exit_code == 0 and trained == ["last_target.seed2020"], done.stderr
     assert "± –" in (tmp_path / "out" / "comparison.md").read_text()
-    for change, key in {
-        ("--metric", "NDCG@5"): "metric",
-        ("--set", "learning_rate=0.1"): "settings",
-        ("--model", "LightSANs"): "model",
-        ("--pairs", "120"): "epochs",
+    for change, said in {
+        ("--metric", "NDCG@5"): "metric was NDCG@10 and is NDCG@5 now",
+        ("--set", "learning_rate=0.1"): "settings: learning_rate was not set and is 0.1 now",
+        ("--model", "LightSANs"): "model was SASRec and is LightSANs now",
+        ("--pairs", "120"): "epochs was 1 and is 2 now",
     }.items():
         done, trained = compare(*arguments, *change)
         assert (done.exit_code, trained) == (2, [])
-        assert f"was trained otherwise: {key} was" in done.stderr
+        assert f"was trained otherwise: {said}. Choose" in done.stderr
     cell = tmp_path / "out" / "cells" / "last_target.seed2020.json"
     cell.write_text("{}")
     done, _ = compare(*arguments)

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare_training import Cell, Comparison
-from genpas_plugins.cli.reproduce_settings import read_table
-from genpas_plugins.cli.reproduce_training import Clock
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.compare.training import Comparison
+from genpas_plugins.cli.reproduce.table import read_table
+from genpas_plugins.cli.reproduce.training import Clock
 from recbole_ext import comparison
 from recbole_ext.trial import train
 
@@ -103,6 +104,8 @@ def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path
     assert trained == [*TUNING[3:], *(f"{name}.seed2" for name in chosen.values())]
     tested = {name for name, cell in kept.items() if "test" in cell}
     assert tested == {f"{name}.seed{seed}" for name in chosen.values() for seed in (1, 2)} and len(kept) == 6
+    for cell in (cell for cell in kept.values() if "test" in cell):
+        assert cell["groups"].keys() == cell["test"].keys()
     assert {cell["trained_on"]["targets"] for cell in kept.values()} == {"parallel"}
     assert all(cell["environment"]["versions"]["torch"] for cell in kept.values())
 
@@ -115,7 +118,7 @@ def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path
     assert (done.exit_code, trained) == (0, []) and "| 1,0,0 | hidden_dropout_prob 0." in done.stdout
     (tmp_path / "t.yaml").write_text(TABLE.replace("hidden_size: 8", "hidden_size: 16"))
     done, trained = reproduce()
-    assert (done.exit_code, trained) == (2, []) and "was trained otherwise: settings" in done.stderr
+    assert (done.exit_code, trained) == (2, []) and "settings: hidden_size was 8 and is 16 now" in done.stderr
 
 
 def test_a_tuned_cell_without_its_checkpoint_is_trained_anew(reproduce: Reproduce, tmp_path: Path):
@@ -156,6 +159,64 @@ def test_the_budget_ends_between_cells_and_between_epochs(
     assert list(kept) == TUNING[:1] and asked == [0, 0, 0, kept[TUNING[0]]["seconds"], 0, 0]
 
 
+ALONG = """
+grid: [{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 0.1}]
+along:
+  name: share of the users
+  points: [{genpas_train_users: 0.25, n_layers: 1}, {genpas_train_users: 1, n_layers: 2}]
+"""
+
+
+def test_what_is_varied_is_trained_point_by_point_and_reported(reproduce: Reproduce, tmp_path: Path):
+    head = TABLE[: TABLE.index("grid:")].replace("epochs: 4", "epochs: 2").replace("n_layers: 1, ", "")
+    (tmp_path / "t.yaml").write_text(head + ALONG)
+    done, trained = reproduce("--json")
+    assert done.exit_code == 2 and "t.yaml names no data sets; name them behind --datasets" in done.stderr
+    (tmp_path / "t.yaml").write_text(f"datasets: [tiny]\n{head}{ALONG}")
+    done, trained = reproduce("--json")
+    assert done.exit_code == 0, done.stderr
+    points = [f"genpas_train_users={share},n_layers={layers}" for share, layers in ((0.25, 1), (1, 2))]
+    tuning = [
+        f"{row}.{point},hidden_dropout_prob={dropout}.seed1"
+        for point in points
+        for row in ("last_target", "1,0,0")
+        for dropout in (0.5, 0.1)
+    ]
+    assert trained[:8] == tuning and len(trained) == 12
+    assert [name.split(",hidden")[0] for name in trained[8:]] == [
+        f"{row}.{point}" for point in points for row in ("last_target", "1,0,0")
+    ]
+    result = json.loads(done.stdout)
+    rows, kept = result["datasets"]["tiny"], cells(tmp_path / "out")
+    assert result["along"] == "share of the users" and {row["pairs_seen"] for row in rows} == {120}
+    assert [(row["method"], *row["point"].values()) for row in rows] == [
+        ("last_target", 0.25, 1),
+        ("1,0,0", 0.25, 1),
+        ("last_target", 1, 2),
+        ("1,0,0", 1, 2),
+    ]
+    for row in rows:
+        assert row["curve"][-1]["pairs"] == 120 and row["curve"][-1]["validation"]["sd"] is not None
+        users = row["groups"].get("users", {})
+        assert set(users) == ({"seen", "unseen"} if row["point"]["genpas_train_users"] == 0.25 else set())
+        n = sum(group["masked"]["n"]["mean"] for group in row["groups"]["popularity"].values())
+        assert n == 40 and (not users or users["seen"]["masked"]["n"] == {"mean": 10, "sd": 0})
+        dropout = row["chosen"]["hidden_dropout_prob"]
+        own = f"{row['method']}.{points[rows.index(row) // 2]},hidden_dropout_prob={dropout}.seed{{}}"
+        figures = [kept[own.format(seed)]["test"]["unmasked"]["ndcg@10"] for seed in (1, 2)]
+        assert row["test"]["unmasked"]["ndcg@10"]["mean"] == pytest.approx(np.mean(figures))
+    page = (tmp_path / "out" / "reproduction.md").read_text()
+    assert "| method | train_users 0.25, n_layers 1 | train_users 1, n_layers 2 |" in page
+    assert "By popularity of the target" in page and "Users seen and not seen in training" in page
+    for plot in ("tiny-validation", "tiny-along"):
+        assert f"({plot}.svg)]({plot}.png)" in page
+        assert (tmp_path / "out" / f"{plot}.svg").is_file() and (tmp_path / "out" / f"{plot}.png").is_file()
+
+    (tmp_path / "t.yaml").write_text((head + ALONG).replace("n_layers", "n_layrs"))
+    done, trained = reproduce()
+    assert (done.exit_code, trained) == (2, []) and "Did you mean 'n_layers'" in done.stderr
+
+
 def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, Any], tmp_path: Path):
     given = {**settings, "metrics": ["NDCG", "Recall"], "topk": [5, 10], "valid_metric": "NDCG@10", "epochs": 1}
     given |= {"genpas": {"strategy": "multi_target"}, "mask_history": True}
@@ -168,7 +229,7 @@ def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, 
     assert "test" not in run
     data = tmp_path / "moved"
     shutil.copytree(Path(settings["data_path"]) / "tiny", data)
-    figures = comparison.test(Path(run["checkpoint"]), data)
+    figures = comparison.test(Path(run["checkpoint"]), data)["test"]
     masked = train(given, model="SASRec", dataset="tiny", test=True)["test"]
     assert figures["masked"] == masked and figures["unmasked"] != masked
     # One epoch trains alike whatever validation is by, so the weights are the same.
@@ -178,9 +239,13 @@ def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, 
     )
 
 
-def test_the_shipped_table_has_settings_that_recbole_knows():
-    table = read_table(Path(__file__).parents[2] / "configs" / "reproduce" / "sasrec.yaml")
-    keys = [*table.settings, *(key for point in table.grid for key, _ in point)]
+TABLES = sorted((Path(__file__).parents[2] / "configs" / "reproduce").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", TABLES, ids=lambda file: file.stem)
+def test_the_shipped_tables_have_settings_that_recbole_knows(file: Path):
+    table = read_table(file)
+    keys = table.recbole_keys
     comparison.check_known(table.model, keys)
     with pytest.raises(InputError, match=r"'hidden_droput_prob'\. Did you mean 'hidden_dropout_prob'"):
         comparison.check_known(table.model, [*keys, "hidden_droput_prob"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from genpas_plugins.augment import OPERATORS
 from genpas_plugins.cli.analyze import read_point
+from genpas_plugins.cli.compare.labels import short_names
 from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
 from genpas_plugins.errors import InputError, nearest
@@ -30,12 +31,14 @@ class Method:
     genpas : what pairs are drawn and how histories change
     mixing : what is trained on beside them, None for nothing
     store  : a regenerated store to draw from, None for the store of the comparison
+    file   : the YAML file that says it, None for one that is written as a word
     """
 
     label: str
     genpas: GenPASConfig
     mixing: mixing.MixingConfig | None = None
     store: Path | None = None
+    file: Path | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -47,16 +50,18 @@ class Method:
 
 
 def read_methods(words: Sequence[str]) -> list[Method]:
-    """Return the methods of these words. Raises InputError for a word that is none, and one that is given twice."""
+    """Return the methods of these words; stores and files of one name are labelled with what tells them apart.
+
+    Raises InputError for a word that is no method, and for a method that is given twice.
+    """
     methods: list[Method] = []
     for method in map(read_method, words):
         for other in methods:
-            same = (plain(method.settings), method.store) == (plain(other.settings), other.store)
-            if method.label == other.label or same:
+            if (plain(method.settings), method.store) == (plain(other.settings), other.store):
                 again = "" if method.label == other.label else f": {method.label} is {other.label}"
                 raise InputError(f"--methods gives the method {other.label!r} twice{again}. Leave one out.")
         methods.append(method)
-    return methods
+    return _with_labels_that_differ(methods)
 
 
 def with_epochs(method: Method, pairs_per_epoch: int) -> Method:
@@ -115,6 +120,25 @@ def read_method(word: str) -> Method:
     )
 
 
+def _with_labels_that_differ(methods: Sequence[Method]) -> list[Method]:
+    """Put as much of their paths into labels that several methods have as tells these methods apart."""
+    labelled = []
+    for method in methods:
+        alike = [other for other in methods if other.label == method.label]
+        label = method.label
+        if len(alike) > 1:
+            files = short_names(other.file for other in alike if other.file is not None)
+            stores = short_names(other.store for other in alike if other.store is not None)
+            label = files[method.file] if method.file is not None else label.partition("@")[0]
+            label += f"@{stores[method.store]}" if method.store is not None else ""
+        labelled.append(replace(method, label=label))
+    labels = [method.label for method in labelled]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"--methods has two methods that would both be called {label}; rename a file or a store.")
+    return labelled
+
+
 def _policy(text: str, word: str) -> SamplingPolicy:
     if text in EXPONENTS:
         return SamplingPolicy.named(text)
@@ -149,4 +173,4 @@ def _read_file(file: Path) -> Method:
     genpas = GenPASConfig.from_config(content, str(file))
     if genpas is None:
         raise InputError(f"{file}: a method needs a {SECTION} key, such as '{SECTION}: multi_target'.")
-    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, str(file)))
+    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, str(file)), file=file.resolve())

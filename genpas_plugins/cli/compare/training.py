@@ -6,7 +6,6 @@ import filecmp
 import hashlib
 import importlib
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +14,9 @@ from typing import Any
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
-from genpas_plugins.cli.compare_methods import Method
-from genpas_plugins.cli.compare_settings import (
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.compare.recorded import differences, with_defaults
+from genpas_plugins.cli.compare.settings import (
     check_metric,
     check_setting,
     content_of,
@@ -36,24 +36,6 @@ CELLS, CHECKPOINTS = "cells", "checkpoints"
 
 FIGURES = ("validation", "pairs_seen", "seconds", "trained_on", "checkpoint")
 """What every trained cell's file holds."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method with one seed; `name` is that of its file and of its checkpoints' folder.
-
-    settings : RecBole settings of this cell alone, names and values that are no lists; they win over all others
-    """
-
-    method: Method
-    seed: int
-    settings: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The label, the settings if there are any, and the seed."""
-        settings = [re.sub(r"[^\w.=-]+", "_", f"{key}={value}") for key, value in self.settings]
-        return ".".join([self.method.label, *([",".join(settings)] if settings else []), f"seed{self.seed}"])
 
 
 @dataclass(frozen=True)
@@ -128,9 +110,8 @@ class Comparison:
 
     def depends_on(self, cell: Cell) -> dict[str, Any]:
         """Return what a cell's figures depend on, as plain JSON values."""
-        given = {**self.trials.depends_on, "seed": cell.seed, "metric": self.metric, "method": cell.method.settings}
-        if cell.settings:
-            given["settings"] = {**given["settings"], **{key: str(value) for key, value in cell.settings}}
+        given = {**self.trials.depends_on, "seed": cell.seed, "metric": self.metric, "method": cell.sections}
+        given["settings"] = {**given["settings"], **{key: str(value) for key, value in cell.recbole.items()}}
         if cell.method.store is not None:
             given["regenerated store"] = self._trials_of(cell).depends_on["store"]
         content: dict[str, Any] = plain(given)
@@ -151,19 +132,18 @@ class Comparison:
             return None
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            before, result = content["configuration"], content["result"]
+            before, result = with_defaults(content["configuration"]), content["result"]
             figures: dict[str, Any] = {
                 name: result[name] for name in ("validation", "pairs_seen", "seconds", "checkpoint")
             }
             figures |= result
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{file} is no finished cell of a comparison; remove it to train that cell.") from error
-        now = self.depends_on(cell)
-        if before != now:
-            key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+        changed = "; ".join(differences(before, self.depends_on(cell)))
+        if changed:
             raise InputError(
-                f"{file} was trained otherwise: {key} was {before.get(key)!r} and is {now.get(key)!r} now. "
-                "Choose another --out, or remove the file to train that cell anew."
+                f"{file} was trained otherwise: {changed}. Choose another --out, or remove the file to train that "
+                "cell anew."
             )
         return figures
 
@@ -211,12 +191,15 @@ class Comparison:
         return result is not None and (self.trials.folder / result["checkpoint"]).is_file()
 
     def test(self, cell: Cell) -> dict[str, Any]:
-        """Test a trained cell's checkpoint in both protocols, add that to its file, and return what it then holds."""
+        """Test a trained cell's checkpoint in both protocols, add that to its file, and return what it then holds.
+
+        `test` are the figures of all users, `groups` those of groups of them: see `recbole_ext.comparison.test`.
+        """
         result = self.trained(cell)
         assert result is not None
         with quiet_recbole(self.trials.folder):
             data = self._trials_of(cell).folder / "dataset" / DATASET
-            result["test"] = _cells().test(self.trials.folder / result["checkpoint"], data)
+            result |= _cells().test(self.trials.folder / result["checkpoint"], data)
         self._keep(cell, result)
         return result
 
@@ -238,8 +221,8 @@ class Comparison:
         settings = {
             **self.trials.overrides,
             **self._measured(),
-            **cell.method.settings,
-            **dict(cell.settings),
+            **cell.sections,
+            **cell.recbole,
             "seed": cell.seed,
             "epochs": self.epochs,
             "stopping_step": self.epochs,  # nobody stops early: the budget is the same for all

@@ -6,17 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from genpas_plugins.cli.compare_methods import Method, with_epochs
-from genpas_plugins.cli.compare_training import Cell, Comparison
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.compare.methods import with_epochs
+from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.cli.output import Tell
-from genpas_plugins.cli.reproduce_report import NOTE, chosen_point, markdown, row
-from genpas_plugins.cli.reproduce_settings import Table
-from genpas_plugins.json_text import to_json
-from genpas_plugins.search.output import write
+from genpas_plugins.cli.reproduce.rows import Row
+from genpas_plugins.cli.reproduce.table import Table
 from genpas_plugins.search.shortlist import require_validation
 from genpas_plugins.sequences import SequenceStore
 
@@ -46,9 +44,10 @@ class Part:
     runs: Comparison
 
     @property
-    def methods(self) -> list[Method]:
-        """The rows, with epochs as long as this data set's."""
-        return [with_epochs(method, self.runs.pairs_per_epoch) for method in self.table.rows]
+    def rows(self) -> list[Row]:
+        """The rows, with epochs as long as this data set's: all of one point before the next."""
+        methods = [with_epochs(method, self.runs.pairs_per_epoch) for method in self.table.rows]
+        return [Row(self.runs, self.table, method, at) for at in self.table.points for method in methods]
 
     def train(self, clock: Clock, tell: Tell, kept: Callable[[], object]) -> bool:
         """Train and test what is missing; False where time ran out.
@@ -57,32 +56,24 @@ class Part:
         kept : called whenever a cell's file was written
         """
         first = self.seeds[0]
-        tuning = [Cell(method, first, point) for method in self.methods for point in self.table.grid]
-        if all(self._is_complete(method) for method in self.methods):
+        if all(self._is_complete(row) for row in self.rows):
             return True
-        self.runs.prepare(tuning, tell)
-        for cell in tuning:
-            if not self._trained(cell, clock, tell, kept):
+        self.runs.prepare([row.cell(first, point) for row in self.rows for point in self.table.grid], tell)
+        for row in self.rows:
+            if not all(self._trained(row.cell(first, point), clock, tell, kept) for point in self.table.grid):
                 return False
-            point = chosen_point(self.runs, self.table, cell.method, first)
-            if point is not None and not self._tested(Cell(cell.method, first, point), clock, tell, kept):
+            if not self._tested(row, first, clock, tell, kept):
                 return False
-        for seed in self.seeds[1:]:
-            for method in self.methods:
-                point = chosen_point(self.runs, self.table, method, first)
-                assert point is not None
-                if not self._tested(Cell(method, seed, point), clock, tell, kept):
-                    return False
-        return True
+        return all(self._tested(row, seed, clock, tell, kept) for seed in self.seeds[1:] for row in self.rows)
 
-    def _is_complete(self, method: Method) -> bool:
-        point = chosen_point(self.runs, self.table, method, self.seeds[0])
-        return point is not None and all(self.runs.finished(Cell(method, seed, point)) for seed in self.seeds)
+    def _is_complete(self, row: Row) -> bool:
+        point = row.chosen(self.seeds[0])
+        return point is not None and all(self.runs.finished(row.cell(seed, point)) for seed in self.seeds)
 
     def _trained(self, cell: Cell, clock: Clock, tell: Tell, kept: Callable[[], object], *, anew: bool = False) -> bool:
         if self.runs.trained(cell) is not None and not anew:
             return True
-        if not clock.has(self._usual_seconds()):
+        if not clock.has(self._usual_seconds(cell)):
             return False
 
         def tell_and_stop(step: str, done: int, total: int | None) -> None:
@@ -99,7 +90,11 @@ class Part:
         kept()
         return True
 
-    def _tested(self, cell: Cell, clock: Clock, tell: Tell, kept: Callable[[], object]) -> bool:
+    def _tested(self, row: Row, seed: int, clock: Clock, tell: Tell, kept: Callable[[], object]) -> bool:
+        """Train the chosen cell of a row that is tuned if need be, and test it."""
+        point = row.chosen(self.seeds[0])
+        assert point is not None
+        cell = row.cell(seed, point)
         if self.runs.finished(cell) is not None:
             return True
         # Checkpoints are no results: a checkout of the results alone has none.
@@ -109,15 +104,14 @@ class Part:
         kept()
         return True
 
-    def _usual_seconds(self) -> float:
-        """Return what the slowest run of this data set took so far."""
-        results = [
-            self.runs.trained(Cell(method, seed, point))
-            for method in self.methods
-            for seed in self.seeds
-            for point in self.table.grid
-        ]
-        return max((result["seconds"] for result in results if result is not None), default=0.0)
+    def _usual_seconds(self, cell: Cell) -> float:
+        """Return what the slowest run so far took, of those at the cell's point of what is varied if there are any."""
+        cells = [row.cell(seed, point) for row in self.rows for seed in self.seeds for point in self.table.grid]
+        results = [(other, self.runs.trained(other)) for other in cells]
+        taken = [(other, result["seconds"]) for other, result in results if result is not None]
+        own = len(self.table.points[0])
+        alike = [seconds for other, seconds in taken if other.settings[:own] == cell.settings[:own]]
+        return max(alike or [seconds for _, seconds in taken], default=0.0)
 
 
 def comparison(table: Table, name: str, store: Path, out: Path) -> Comparison:
@@ -139,26 +133,3 @@ def comparison(table: Table, name: str, store: Path, out: Path) -> Comparison:
         pairs_per_epoch=table.pairs_per_epoch or split.train.n_pairs,
         results=out / "cells" / name,
     )
-
-
-def write_report(parts: Sequence[Part], out: Path) -> dict[str, Any]:
-    """Write reproduction.json and reproduction.md from the cells' files, one section a part; return the former."""
-    table, seeds = parts[0].table, parts[0].seeds
-    sections: dict[str, list[dict[str, Any]]] = {}
-    text = f"# {table.file.stem}: {table.model}, seeds {', '.join(map(str, seeds))}\n"
-    for part in parts:
-        published = table.published.get(part.name, {})
-        rows = [row(part.runs, table, method, seeds, published.get(method.label, {})) for method in part.methods]
-        text += markdown(part.name, rows, table, part.runs.measured)
-        sections[part.name] = rows
-    result = {
-        "table": table.file.name,
-        "model": table.model,
-        "metric": table.metric,
-        "seeds": list(seeds),
-        "pairs": {part.name: part.runs.epochs * part.runs.pairs_per_epoch for part in parts},
-        "datasets": sections,
-    }
-    write(out / "reproduction.json", to_json(result))
-    write(out / "reproduction.md", f"{text}\n{NOTE}\n")
-    return result

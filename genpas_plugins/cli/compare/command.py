@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.output import JSON, StorePath, print_json, progress_bar
-from genpas_plugins.errors import InputError
 
 
 def command(
@@ -67,9 +66,11 @@ def command(
     Each method is trained with every seed; figures are means and standard deviations over the seeds. A run with the
     same --out goes on where the last one stopped, and trains only methods and seeds that it lacks.
     """
-    from genpas_plugins.cli import compare_table
-    from genpas_plugins.cli.compare_methods import read_methods, with_epochs
-    from genpas_plugins.cli.compare_training import Cell, Comparison
+    from genpas_plugins.cli.compare.budget import read_seeds, whole_epochs
+    from genpas_plugins.cli.compare.cell import Cell
+    from genpas_plugins.cli.compare.methods import read_methods, with_epochs
+    from genpas_plugins.cli.compare.table import NOTE, grid, markdown, row
+    from genpas_plugins.cli.compare.training import Comparison
     from genpas_plugins.cli.train import parse_settings
     from genpas_plugins.json_text import to_json
     from genpas_plugins.search.output import write
@@ -106,7 +107,7 @@ def command(
             tell("runs", number, len(cells))
             done[cell] = runs.run(cell, tell)
     rows = [
-        compare_table.row(method.label, [result for cell in cells if cell.method is method and (result := done[cell])])
+        row(method.label, [result for cell in cells if cell.method is method and (result := done[cell])])
         for method in chosen
     ]
     result = {
@@ -116,48 +117,18 @@ def command(
         "pairs": pairs,
         "pairs_per_epoch": per_epoch,
         "seeds": numbers,
-        "methods": [{**row, **method.settings} for row, method in zip(rows, chosen, strict=True)],
+        "methods": [{**figures, **method.settings} for figures, method in zip(rows, chosen, strict=True)],
     }
-    lines = compare_table.grid(rows, runs.metric)
+    lines = grid(rows, runs.metric)
     title = f"{model} on {store.resolve().name}: {pairs:,} pairs, seeds {', '.join(map(str, numbers))}"
     write(out / "comparison.json", to_json(result))
-    write(out / "comparison.md", compare_table.markdown(lines, title))
+    write(out / "comparison.md", markdown(lines, title))
     if as_json:
         print_json(result)
         return
     _print(lines, title)
-    typer.echo(compare_table.NOTE)
+    typer.echo(NOTE)
     typer.echo(f"Written: {out / 'comparison.md'} and {out / 'comparison.json'}.")
-
-
-def read_seeds(text: str) -> list[int]:
-    """Return comma-separated seeds. Raises InputError for none, one that is no whole number from 0 on, and doubles."""
-    seeds: list[int] = []
-    for word in (part.strip() for part in text.split(",")):
-        if not (word.isascii() and word.isdigit()):
-            raise InputError(f"--seeds {text!r}: {word!r} is no seed; write whole numbers from 0 on, as 1,2,3.")
-        if int(word) in seeds:
-            raise InputError(f"--seeds {text!r}: {word} is there twice; a seed counts once.")
-        if int(word) >= 1 << 32:
-            raise InputError(f"--seeds {text!r}: {word} is too large; RecBole's seeds are below 2**32.")
-        seeds.append(int(word))
-    return seeds
-
-
-def whole_epochs(pairs: int, pairs_per_epoch: int) -> int:
-    """Return how many epochs `pairs` are. Raises InputError if they are no whole number, naming the nearest ones.
-
-    >>> whole_epochs(300, 100)
-    3
-    """
-    epochs, rest = divmod(pairs, pairs_per_epoch)
-    if rest:
-        near = " or ".join(str(n * pairs_per_epoch) for n in (epochs, epochs + 1) if n)
-        raise InputError(
-            f"--pairs {pairs} is no multiple of the {pairs_per_epoch} pairs of an epoch; write {near}, or set "
-            "--pairs-per-epoch to a divisor of it."
-        )
-    return epochs
 
 
 def _print(lines: Sequence[Sequence[str]], title: str) -> None:

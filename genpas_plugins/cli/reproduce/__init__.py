@@ -1,0 +1,11 @@
+"""`genpas reproduce`: a published table, on top of what trains the cells of `genpas compare`.
+
+command   what the command line takes
+table     what a table's YAML file says (points: of its grid, and of what it varies)
+stores    where a table's data sets are, and how they get there
+training  in which order cells are trained and tested, within a budget of time
+rows      figures of the cells' files, as plain values
+markdown  these as tables
+plots     these as figures
+report    all of it, as files
+"""

@@ -1,0 +1,114 @@
+"""`genpas reproduce`: a published table, tuned on validation, tested in both protocols, resumable cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from genpas_plugins.cli.output import JSON, print_json, progress_bar
+from genpas_plugins.cli.reproduce.stores import SOURCE, STORES
+from genpas_plugins.errors import InputError
+
+
+class SeveralStores(TyperCommand):
+    """A command whose --stores takes all words that follow, up to an option or a YAML file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its words, as the parser wants it, then parse."""
+        return super().parse_args(ctx, repeat_stores(args))
+
+
+def repeat_stores(arguments: Sequence[str]) -> list[str]:
+    """Write --stores a b as --stores=a --stores=b.
+
+    >>> repeat_stores(["--stores", "beauty", "toys", "sasrec.yaml", "--json"])
+    ['--stores=beauty', '--stores=toys', 'sasrec.yaml', '--json']
+    """
+    repeated, taking = [], False
+    for word in arguments:
+        if word == STORES:
+            taking = True
+            continue
+        taking = taking and not word.startswith("-") and not word.endswith((".yaml", ".yml"))
+        repeated.append(f"{STORES}={word}" if taking else word)
+    return repeated
+
+
+def command(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE",
+            help="YAML file with rows, settings, grid, published figures, what is varied.",
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Directory for the table, a JSON file a cell, and a folder of work."),
+    ],
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option(STORES, metavar="DIR...", help="Stores of `genpas prepare`, named as the data sets are."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GENPAS_DATA_DIR",
+            metavar="DIR",
+            help=f"Directory with NAME/{SOURCE} of every data set, prepared once. Columns: user_id, item_id, and "
+            "position or timestamp to order by.",
+        ),
+    ] = None,
+    datasets: Annotated[
+        str | None, typer.Option(help="Names, comma-separated, in this order. Default: those that the table names.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, comma-separated; the first one tunes.")] = "1,2,3",
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Time budget: no run is begun that would not fit, none goes on after.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Reproduce a published table through RecBole, each row under the same budget of pairs and the same tuning.
+
+    Data set by data set, row by row: every point of the grid with the first seed; then, after all rows, the points that
+    validation chose with the other seeds. Only these are tested, with the user's history masked in the ranking and not.
+    What the table varies along an axis is run value by value, all rows of one before the next.
+    The same command goes on where the last one stopped; the table says what was not run.
+    """
+    from genpas_plugins.cli.compare.budget import read_seeds
+    from genpas_plugins.cli.compare.training import check_settings
+    from genpas_plugins.cli.reproduce.report import draw_plots, write_report
+    from genpas_plugins.cli.reproduce.stores import find_stores
+    from genpas_plugins.cli.reproduce.table import read_table
+    from genpas_plugins.cli.reproduce.training import Clock, Part, comparison
+
+    asked, numbers = read_table(table), read_seeds(seeds)
+    try:
+        check_settings(asked.model, asked.recbole_keys)
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from error
+    names = list(asked.datasets) if datasets is None else [name.strip() for name in datasets.split(",")]
+    if not names:
+        raise InputError(f"{table} names no data sets; name them behind --datasets.")
+    clock = Clock(minutes)
+    with progress_bar() as tell:
+        found = find_stores(names, stores or (), data_dir, out / "work", tell)
+        parts = [Part(asked, numbers, name, comparison(asked, name, store, out)) for name, store in found.items()]
+
+        write_report(parts, out)  # what other settings trained is refused here, before anything is trained
+        for part in parts:
+            if not part.train(clock, tell, lambda: write_report(parts, out)):
+                typer.echo("The time is over; the same command goes on with what is left.", err=True)
+                break
+    draw_plots(parts, out)
+    result = write_report(parts, out)
+    if as_json:
+        print_json(result)
+        return
+    typer.echo((out / "reproduction.md").read_text(encoding="utf-8"))
+    typer.echo(f"Written: {out / 'reproduction.md'} and {out / 'reproduction.json'}.")

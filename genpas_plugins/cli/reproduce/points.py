@@ -1,0 +1,86 @@
+"""Points of settings in a table of `genpas reproduce`: a grid to choose from, and what is varied along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.compare.methods import Method
+from genpas_plugins.cli.compare.settings import check_setting
+from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX
+from genpas_plugins.errors import InputError, nearest
+
+Point = tuple[tuple[str, Any], ...]
+"""A point of the grid, or of what is varied: names and values of settings."""
+
+
+@dataclass(frozen=True)
+class Along:
+    """What a table varies.
+
+    name   : what it is, for the axis of a plot
+    points : values of the same settings, at least one point
+    """
+
+    name: str
+    points: tuple[Point, ...]
+
+
+_NOT_VARIED = tuple(PREFIX + name for name in ("strategy", *EXPONENT_NAMES, "augment", "pairs_per_epoch"))
+
+
+def read_points(given: Any, what: str, file: Path) -> tuple[Point, ...]:
+    """Return the points of a list of settings: one value each, the same keys in all, no point twice.
+
+    what : which list it is. Raises InputError naming the file, the list and the point.
+    """
+    if not isinstance(given, list) or not given:
+        raise InputError(f"{file}: {what} must be a list of settings such as [{{hidden_size: 64}}], not {given!r}.")
+    points: list[Point] = []
+    for number, entry in enumerate(given, start=1):
+        point = as_mapping(entry, f"{file}: point {number} of {what}")
+        for key, value in point.items():
+            if not isinstance(value, str | int | float | bool | None):
+                raise InputError(f"{file}: point {number} of {what}: {key} must be one value, not {value!r}.")
+        points.append(tuple(point.items()))
+        if {key for key, _ in points[0]} != set(point):
+            raise InputError(f"{file}: point {number} of {what} sets other keys than point 1; set the same in all.")
+    if len({tuple(sorted(point, key=str)) for point in points}) < len(points):
+        raise InputError(f"{file}: a point of {what} is there twice; leave one out.")
+    return tuple(points)
+
+
+def read_along(given: Any, rows: Sequence[Method], file: Path) -> Along:
+    """Return what a table varies, checked against its rows. Raises InputError naming the file, the key or the point."""
+    content = as_mapping(given, f"{file}: along")
+    for key in content:
+        if key not in ("name", "points"):
+            raise InputError(f"{file}: along has no key {key!r}.{nearest(key, ('name', 'points'))}")
+    name = content.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{file}: along needs a name for the axis, such as 'share of the users', not {name!r}.")
+    points = read_points(content.get("points"), "along", file)
+    if not points[0]:
+        raise InputError(f"{file}: the points of along set nothing; give each a setting, as {{hidden_size: 64}}.")
+    for key, _ in points[0]:
+        if key in _NOT_VARIED:
+            raise InputError(f"{file}: along: {key} is the rows' or the budget's to say, the same at every point.")
+        if not key.startswith(PREFIX):
+            check_setting(key, f"{file}: along: {key}")
+    for number, point in enumerate(points, start=1):
+        try:
+            for row in rows:
+                _ = Cell(row, 0, point).sections
+        except InputError as error:
+            raise InputError(f"{file}: point {number} of along: {error}") from None
+    return Along(name.strip(), points)
+
+
+def as_mapping(given: Any, what: str) -> dict[str, Any]:
+    """Return a copy of keys and values. Raises InputError, saying `what` it is, for anything else."""
+    if not isinstance(given, dict):
+        raise InputError(f"{what} must have keys and values, not {given!r}.")
+    return {str(key): value for key, value in given.items()}

@@ -1,0 +1,69 @@
+"""What `genpas reproduce` leaves beside the cells: reproduction.json, reproduction.md, and the plots it links to."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import typer
+
+from genpas_plugins.cli.reproduce.markdown import NOTE, section
+from genpas_plugins.cli.reproduce.rows import row_values
+from genpas_plugins.cli.reproduce.training import Part
+from genpas_plugins.json_text import to_json
+from genpas_plugins.search.output import write
+
+VALIDATION, ALONG = "validation", "along"
+"""Ends of the names of a data set's plots."""
+
+
+def write_report(parts: Sequence[Part], out: Path) -> dict[str, Any]:
+    """Write reproduction.json and reproduction.md from the cells' files, one section a part; return the former."""
+    table, seeds = parts[0].table, parts[0].seeds
+    sections = {part.name: _values(part) for part in parts}
+    text = f"# {table.file.stem}: {table.model}, seeds {', '.join(map(str, seeds))}\n"
+    for part in parts:
+        text += section(part.name, sections[part.name], table, part.runs.measured)
+        shows = {VALIDATION: f"validation {table.metric} against pairs seen"}
+        if table.along is not None:
+            shows[ALONG] = f"test {table.metric} by {table.along.name}"
+        for kind, shown in shows.items():
+            file = out / f"{part.name}-{kind}.svg"
+            if file.is_file():
+                png = quote(file.with_suffix(".png").name)
+                text += f"\n[![{part.name}: {shown}]({quote(file.name)})]({png})\n"
+    result = {
+        "table": table.file.name,
+        "model": table.model,
+        "metric": table.metric,
+        "along": None if table.along is None else table.along.name,
+        "seeds": list(seeds),
+        "pairs": {part.name: part.runs.epochs * part.runs.pairs_per_epoch for part in parts},
+        "datasets": sections,
+    }
+    write(out / "reproduction.json", to_json(result))
+    write(out / "reproduction.md", f"{text}\n{NOTE}\n")
+    return result
+
+
+def draw_plots(parts: Sequence[Part], out: Path) -> None:
+    """Draw the plots of what has been run as .svg and .png; without Matplotlib, say so."""
+    if importlib.util.find_spec("matplotlib") is None:
+        typer.echo("No plots: they need Matplotlib, pip install 'genpas-plugins[plot]'.", err=True)
+        return
+    from genpas_plugins.cli.reproduce import plots
+
+    for part in parts:
+        rows = _values(part)
+        if any(row["curve"] for row in rows):
+            plots.save(plots.validation_curves(part.name, rows, part.table), out / f"{part.name}-{VALIDATION}")
+        if len(part.table.points) > 1 and any(row["test"] is not None for row in rows):
+            plots.save(plots.along_curves(part.name, rows, part.table), out / f"{part.name}-{ALONG}")
+
+
+def _values(part: Part) -> list[dict[str, Any]]:
+    published = part.table.published.get(part.name, {})
+    return [row_values(row, part.seeds, published.get(row.method.label, {})) for row in part.rows]

@@ -1,0 +1,93 @@
+"""What a cell's file was trained with: keys that came later stand at their defaults, anything else is noticed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genpas_plugins import GenPASConfig
+from genpas_plugins.cli.compare.cell import Cell
+from genpas_plugins.cli.compare.methods import read_method, with_epochs
+from genpas_plugins.cli.compare.recorded import differences, with_defaults
+from genpas_plugins.cli.reproduce.table import read_table
+from genpas_plugins.json_text import plain
+from genpas_plugins.mixing.settings import MixingConfig
+
+ROOT = Path(__file__).parents[2]
+FINISHED = sorted((ROOT / "benchmarks" / "results" / "reproduce" / "cells").glob("*/*.json"))
+WORDS = ("multi_target", "1,0,-inf", "-inf,2,inf+insert+reorder", "last_target+basrec", "2,1,0+crop+basrec")
+
+
+def recorded(word: str) -> dict[str, Any]:
+    """Return what a file holds of a method, as JSON gives it back."""
+    content: dict[str, Any] = json.loads(json.dumps(plain({"seed": 1, "method": Cell(read_method(word), 1).sections})))
+    return content
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return list(differences(with_defaults(before), now))
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_key_that_came_later_stands_at_its_default(word: str):
+    now = recorded(word)
+    assert changes(now, now) == []
+    for section, kind in (("genpas", GenPASConfig), ("mixing", MixingConfig)):
+        for field in fields(kind) if section in now["method"] else ():
+            old = copy.deepcopy(now)
+            value = old["method"][section].pop(field.name)
+            # Where the key says something, its absence is another method.
+            known = value == plain(field.default) and field.name not in ("strategy", "method")
+            assert (changes(old, now) == []) == known, field.name
+    for place, operator in enumerate(now["method"]["genpas"]["augment"] or ()):
+        old = copy.deepcopy(now)
+        old["method"]["genpas"]["augment"][place]["rate"] = operator["rate"] / 2
+        assert [change.partition(" was ")[0] for change in changes(old, now)] == ["method: genpas: augment"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_default_that_changed_and_a_key_that_is_gone_are_noticed(word: str):
+    now = recorded(word)
+    old = copy.deepcopy(now)
+    old["method"]["genpas"] |= {"time_order": "stock", "gone": 3}
+    del old["method"]["genpas"]["trim"]
+    assert sorted(changes(old, now)) == [
+        "method: genpas: gone was 3 and is not set now",
+        "method: genpas: time_order was stock and is exact now",
+    ]
+    old["method"]["genpas"]["targets"] = "neither"
+    assert "method: genpas: targets was neither and is single now" in changes(old, now)
+    assert changes({**now, "method": {}}, now)[0].startswith("method: genpas was not set and is ")
+
+
+def test_every_difference_is_named_with_its_keys():
+    before = {"a": {"b": 1, "c": [1]}, "d": None}
+    assert list(differences(before, {"a": {"b": 2, "c": [2]}, "d": None, "e": 0})) == [
+        "a: b was 1 and is 2 now",
+        "a: c was [1] and is [2] now",
+        "e was not set and is 0 now",
+    ]
+    assert list(differences(before, copy.deepcopy(before))) == []
+
+
+@pytest.mark.parametrize("file", FINISHED, ids=lambda file: file.stem)
+def test_the_committed_cells_are_still_those_of_the_shipped_table(file: Path):
+    table = read_table(ROOT / "configs" / "reproduce" / "sasrec.yaml")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    before = content["configuration"]
+    rows = {row.label: with_epochs(row, before["pairs_per_epoch"]) for row in table.rows}
+    cells = [Cell(rows[content["method"]], before["seed"], point) for point in table.grid]
+    cell = next(cell for cell in cells if cell.name == file.stem)
+    settings = {key: str(value) for key, value in {**table.settings, **cell.recbole}.items()}
+    now = {**before, "settings": settings, "epochs": table.epochs, "method": plain(cell.sections)}
+    assert changes(before, now) == []
+    assert asdict(GenPASConfig.from_mapping(before["method"]["genpas"])).keys() == now["method"]["genpas"].keys()
+
+
+def test_there_are_committed_cells():
+    assert FINISHED

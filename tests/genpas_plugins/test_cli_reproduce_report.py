@@ -1,0 +1,214 @@
+"""The report of `genpas reproduce`: what is varied, groups and plots, from rows of plain values."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from genpas_plugins.cli.reproduce.markdown import section
+from genpas_plugins.cli.reproduce.plots import COLOURS, DASHES, MARKERS, along_curves, save, validation_curves
+from genpas_plugins.cli.reproduce.rows import curve, groups
+from genpas_plugins.cli.reproduce.table import Table, read_table
+
+pytest.importorskip("matplotlib")
+
+MEASURED = ["ndcg@10"]
+SHARES = (0.01, 0.1, 1.0)
+TABLE = """
+model: SASRec
+rows: [multi_target, '1,0,0']
+epochs: 2
+along: {name: share of the users, points: [{genpas_train_users: 0.01}, {genpas_train_users: 0.1},
+        {genpas_train_users: 1.0}]}
+"""
+
+Make = Callable[..., Table]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Return make(text), which reads a table."""
+
+    def read(text: str = TABLE) -> Table:
+        (tmp_path / "t.yaml").write_text(text)
+        return read_table(tmp_path / "t.yaml")
+
+    return read
+
+
+def figure(mean: float, sd: float | None = 0.01) -> dict[str, float | None]:
+    return {"mean": mean, "sd": sd}
+
+
+def values(method: str, point: dict[str, Any], ndcg: float | None, **more: Any) -> dict[str, Any]:
+    """Return a row as `row_values` does, of a test figure, None for what was not run."""
+    run = ndcg is not None
+    test = {"masked": {"ndcg@10": figure(ndcg or 0)}, "unmasked": {"ndcg@10": figure((ndcg or 0) / 2)}}
+    shape = [{"pairs": pairs, "validation": figure((ndcg or 0) * pairs / 2000)} for pairs in (1000, 2000)]
+    return {
+        **{"method": method, "point": point, "chosen": {} if run else None, "seeds": [1, 2] if run else []},
+        **{"validation": figure(ndcg) if ndcg is not None else None, "test": test if run else None, "published": {}},
+        **{"pairs_seen": 2000 if run else None, "seconds": figure(3) if run else None, "tuning": []},
+        **{"curve": shape if run else [], "groups": {}},
+        **more,
+    }
+
+
+def rows_of(table: Table) -> list[dict[str, Any]]:
+    """Return rows that rise along the points, the last of all not run."""
+    rows = [
+        values(row.label, dict(point), 0.02 * (place + 1) + 0.01 * number)
+        for place, point in enumerate(table.points)
+        for number, row in enumerate(table.rows)
+    ]
+    return [*rows[:-1], values(rows[-1]["method"], rows[-1]["point"], None)]
+
+
+def test_what_is_varied_is_a_table_of_methods_and_points(make: Make):
+    table = make()
+    text = section("beauty", rows_of(table), table, MEASURED)
+    masked, unmasked, rest = text.split("Test NDCG@10, ")[1], text.split("Test NDCG@10, ")[2], text.split("| setting |")
+    assert "| method | train_users 0.01 | train_users 0.1 | train_users 1.0 |" in masked
+    assert "| multi_target | 0.0200 ± 0.0100 | 0.0400 ± 0.0100 | 0.0600 ± 0.0100 |" in masked
+    assert "| 1,0,0 | 0.0300 ± 0.0100 | 0.0500 ± 0.0100 | not run |" in masked
+    assert "| multi_target | 0.0100 ± 0.0100 | 0.0200 ± 0.0100 | 0.0300 ± 0.0100 |" in unmasked
+    assert rest[0].endswith("| method | share of the users ") and text.count("| 1,0,0 | train_users 1.0 | – | – |") == 1
+    # All rows of a point stand before the next one's.
+    lines = [line for line in text.splitlines() if re.match(r"\| \S+ \| train_users", line) and "method" not in line]
+    assert [line.split(" | ")[1].split()[1] for line in lines] == [str(s) for s in SHARES for _ in range(2)]
+
+
+def test_one_point_is_not_compared_with_itself(make: Make):
+    table = make(re.sub(r"points: \[.*\]\}", "points: [{genpas_train_users: 0.9}]}", TABLE, flags=re.DOTALL))
+    text = section("beauty", rows_of(table), table, MEASURED)
+    assert "by share of the users" not in text and "| multi_target | train_users 0.9 |" in text
+
+
+def test_groups_are_spread_over_the_seeds():
+    def result(ndcg: float) -> dict[str, Any]:
+        of_group = {"G1": {"n": 10, "ndcg@10": ndcg}, "G3": {"n": 30, "ndcg@10": ndcg / 2}}
+        users = {"unseen": {"n": 4 if ndcg < 0.3 else 6, "ndcg@10": ndcg}}
+        return {"masked": {"popularity": of_group, "users": users}, "unmasked": {"popularity": of_group}}
+
+    given = groups([result(0.2), result(0.4)])
+    assert list(given) == ["popularity", "users"]
+    spread = given["popularity"]["G3"]["unmasked"]
+    assert spread["n"]["mean"] == 30 and spread["ndcg@10"]["mean"] == pytest.approx(0.15)
+    assert spread["ndcg@10"]["sd"] == pytest.approx(np.std([0.1, 0.2], ddof=1))
+    assert given["users"] == {"unseen": {"masked": {"n": {"mean": 5, "sd": 2**0.5}, "ndcg@10": spread_of(0.2, 0.4)}}}
+    assert groups([]) == {}
+
+
+def spread_of(*given: float) -> dict[str, Any]:
+    return {"mean": pytest.approx(np.mean(given)), "sd": pytest.approx(np.std(given, ddof=1))}
+
+
+def test_groups_are_tables_and_nothing_where_there_are_none(make: Make):
+    table = make("model: SASRec\nrows: [multi_target, '1,0,0', last_target]\nepochs: 2\n")
+    cells = {"n": figure(10, None), "ndcg@10": figure(0.25)}
+    kinds = {
+        "popularity": {"G1": {"masked": cells, "unmasked": cells}, "G3": {"masked": cells}},
+        "users": {"seen": {"masked": {"n": figure(2000.4), "ndcg@10": figure(0.5)}}},
+    }
+    rows = [values("multi_target", {}, 0.2, groups=kinds), values("1,0,0", {}, 0.1), values("last_target", {}, None)]
+    text = section("beauty", rows, table, MEASURED)
+    popularity, users = text.split("By popularity of the target")[1].split("Users seen and not seen in training")
+    assert "| method | G1 users | G1 masked | G1 unmasked | G3 users | G3 masked | G3 unmasked |" in popularity
+    assert "| multi_target | 10 | 0.2500 ± 0.0100 | 0.2500 ± 0.0100 | 10 | 0.2500 ± 0.0100 | – |" in popularity
+    assert "| 1,0,0 |" not in popularity
+    assert "| multi_target | 2,000 | 0.5000 ± 0.0100 | – |" in users
+    without = section("beauty", rows[1:], table, MEASURED)
+    assert "popularity" not in without and "seen in training" not in without
+
+
+def test_curves_are_spread_where_all_seeds_have_a_figure():
+    one = [{"pairs": pairs, "seconds": 1.0, "validation_recall@5": pairs / 100} for pairs in (10, 20)]
+    two = [{"pairs": pairs, "seconds": 1.0, "validation_recall@5": pairs / 50} for pairs in (20, 30)]
+    assert curve([one, two], "Recall@5") == [{"pairs": 20, "validation": spread_of(0.2, 0.4)}]
+    assert [point["validation"]["sd"] for point in curve([one], "Recall@5")] == [None, None]
+    assert curve([], "Recall@5") == []
+
+
+def test_the_validation_plot_has_a_panel_a_point_and_a_line_a_row(make: Make):
+    table = make()
+    drawn = validation_curves("beauty", rows_of(table), table)
+    assert [axis.get_title(loc="left") for axis in drawn.axes] == [f"train_users {share}" for share in SHARES]
+    assert [[line.get_label() for line in axis.get_lines()] for axis in drawn.axes] == [
+        *([["multi_target", "1,0,0"]] * 2),
+        ["multi_target"],
+    ]
+    assert drawn.axes[1].get_lines()[1].get_xydata().tolist() == [[1000, 0.025], [2000, 0.05]]
+    band = drawn.axes[1].collections[1].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (pytest.approx(0.015), pytest.approx(0.06))
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["multi_target", "1,0,0"]
+    # One pair of scales for all panels, and nothing beyond their ends.
+    assert len({(*axis.get_xlim(), *axis.get_ylim()) for axis in drawn.axes}) == 1
+    for line in (line for axis in drawn.axes for line in axis.get_lines()):
+        assert np.all(line.get_xydata() < (line.axes.get_xlim()[1], line.axes.get_ylim()[1]))
+    # What has not been run at all has no panel.
+    rows = [row for row in rows_of(table) if row["point"]["genpas_train_users"] != 0.1]
+    early = [*rows, *(values(row.label, dict(table.points[1]), None) for row in table.rows)]
+    titles = [axis.get_title(loc="left") for axis in validation_curves("beauty", early, table).axes]
+    assert titles == ["train_users 0.01", "train_users 1.0"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
+def test_every_column_of_panels_has_its_axis_named(count: int, make: Make):
+    points = ", ".join(f"{{hidden_size: {8 * k}}}" for k in range(1, count + 1))
+    table = make(f"model: SASRec\nrows: [multi_target]\nepochs: 2\nalong: {{name: x, points: [{points}]}}\n")
+    rows = [values("multi_target", dict(point), 0.0) for point in table.points]  # nought everywhere is a figure too
+    axes = validation_curves("beauty", rows, table).axes
+    assert len(axes) == count
+    columns = max(axis.get_subplotspec().colspan.start for axis in axes) + 1
+    named = [axis.get_subplotspec().colspan.start for axis in axes if axis.get_xlabel()]
+    assert sorted(named) == list(range(columns)) and columns <= 3
+    assert sum(bool(axis.get_ylabel()) for axis in axes) == -(-count // columns)
+
+
+@pytest.mark.parametrize(
+    ("key", "points", "scale", "places"),
+    [
+        ("genpas_train_users", [0.01, 0.1, 1.0], "log", [0.01, 0.1, 1.0]),
+        ("hidden_size", [512, 64, 128], "linear", [64, 128, 512]),
+        ("n_layers", [0, 1, 100], "linear", [0, 1, 100]),
+        ("hidden_act", ["gelu", "relu", "swish"], "linear", [0, 1, 2]),
+    ],
+)
+def test_the_plot_of_what_is_varied(key: str, points: list[Any], scale: str, places: list[float], make: Make):
+    given = ", ".join(f"{{{key}: {point}}}" for point in points)
+    table = make(f"model: SASRec\nrows: [multi_target, '1,0,0']\nepochs: 2\nalong: {{name: x, points: [{given}]}}\n")
+    drawn = along_curves("beauty", rows_of(table), table)
+    assert [axis.get_title(loc="left") for axis in drawn.axes] == ["masked", "unmasked"]
+    for axis, factor in zip(drawn.axes, (1, 0.5), strict=True):
+        first, second = axis.get_lines()
+        at = dict(first.get_xydata().tolist())
+        numbers = points if key != "hidden_act" else [0, 1, 2]
+        assert at == {place: pytest.approx(0.02 * (k + 1) * factor) for k, place in enumerate(numbers)}
+        assert first.get_xdata().tolist() == places and len(second.get_xdata()) == 2
+        assert axis.get_xscale() == scale
+        assert [text.get_text() for text in axis.get_xticklabels()] == [str(point) for point in points]
+
+
+def test_many_rows_do_not_look_alike():
+    looks = [
+        (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)], DASHES[k // len(COLOURS) % len(DASHES)])
+        for k in range(18)  # the rows of configs/reproduce/operators.yaml
+    ]
+    assert all(a != b for a, b in itertools.combinations(looks, 2))
+
+
+def test_a_plot_is_saved_as_the_same_bytes(make: Make, tmp_path: Path):
+    table = make()
+    for name in ("a", "b"):
+        save(along_curves("beauty", rows_of(table), table), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
