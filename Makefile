@@ -67,6 +67,7 @@ demo-torchrec: $(READY)
 TABLE ?= sasrec
 reproduce: $(READY)
 	$(VENV)/bin/genpas reproduce configs/reproduce/$(TABLE).yaml $(if $(DATASETS),--datasets $(DATASETS)) --seeds 1,2,3 --out benchmarks/results/$(if $(filter sasrec,$(TABLE)),reproduce,$(TABLE)) $(if $(MINUTES),--minutes $(MINUTES))
+	$(PY) -m benchmarks.readme_table
 
 bench-data: $(READY)
 	$(PY) -m benchmarks.bench_data

@@ -1,0 +1,53 @@
+"""Write the table of `make reproduce` into the README: python -m benchmarks.readme_table.
+
+The figures are those of benchmarks/results/reproduce/reproduction.json; a test holds that the README has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.atomic import replaced_file
+from genpas_plugins.cli.compare.table import table_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "reproduce" / "reproduction.json"
+BEGIN, END = "<!-- Written by `python -m benchmarks.readme_table`; do not edit. -->\n", "<!-- end -->"
+METRICS = ("ndcg@10", "recall@10")
+
+
+def with_table(readme: str, result: Mapping[str, Any]) -> str:
+    """Return the README's text with the result's table between the two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n" + "\n".join(table_lines([*lines(result)])) + f"\n\n{END}{after}"
+
+
+def lines(result: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield the head, and a line for every row that was run, NDCG@10 / Recall@10 each."""
+    yield [f"test NDCG@10 / Recall@10, {result['model']}", "seeds", "history masked", "published", "not masked"]
+    for dataset, rows in result["datasets"].items():
+        for row in rows:
+            if row["test"] is None:
+                continue
+            published = [row["published"].get(metric) for metric in METRICS]
+            yield [
+                f"{dataset}, {row['method']}",
+                str(len(row["seeds"])),
+                _pair([row["test"]["masked"][metric]["mean"] for metric in METRICS]),
+                "–" if None in published else _pair(published),
+                _pair([row["test"]["unmasked"][metric]["mean"] for metric in METRICS]),
+            ]
+
+
+def _pair(figures: list[float]) -> str:
+    return " / ".join(f"{figure:.4f}".removeprefix("0") for figure in figures)
+
+
+if __name__ == "__main__":
+    text = with_table(README.read_text(encoding="utf-8"), json.loads(RESULT.read_text(encoding="utf-8")))
+    with replaced_file(README) as temporary:
+        temporary.write_text(text, encoding="utf-8")

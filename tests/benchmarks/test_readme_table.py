@@ -1,0 +1,24 @@
+"""The README's table of reproduced figures is that of the last result."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks.readme_table import BEGIN, README, RESULT, lines, with_table
+
+SPREAD = {"ndcg@10": {"mean": 0.05432, "sd": None}, "recall@10": {"mean": 0.08791, "sd": None}}
+ROW = {"method": "1,0,0", "seeds": [1], "test": {"masked": SPREAD, "unmasked": SPREAD}}
+PUBLISHED = {"ndcg@10": 0.0426, "recall@10": 0.0689}
+
+
+def test_the_readme_has_the_last_result():
+    readme = README.read_text(encoding="utf-8")
+    assert BEGIN in readme
+    assert with_table(readme, json.loads(RESULT.read_text(encoding="utf-8"))) == readme
+
+
+def test_what_was_not_run_and_what_was_not_published():
+    rows = [{**ROW, "published": PUBLISHED}, {**ROW, "published": {}}, {**ROW, "published": PUBLISHED, "test": None}]
+    _, first, second = lines({"model": "SASRec", "datasets": {"toys": rows}})
+    assert first == ["toys, 1,0,0", "1", ".0543 / .0879", ".0426 / .0689", ".0543 / .0879"]
+    assert second[3] == "–"
