@@ -19,6 +19,7 @@ from torch import Tensor
 from genpas_plugins.errors import InputError
 from genpas_plugins.mixing.losses import Targets, history_losses
 from genpas_plugins.networks.catalogue_loss import weighted_catalogue_loss
+from genpas_plugins.networks.dropout import cheap_dropout
 from genpas_plugins.parallel_targets import WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
 from recbole_ext.history_loss import lend_loss
@@ -70,7 +71,7 @@ class WindowLoss:
         histories, lengths, weights = (interaction[f] for f in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, TARGET_WEIGHT))
         wanted = [weights, interaction[TARGETS], *([] if self.kind == "CE" else [interaction[model.NEG_ITEM_ID]])]
         groups = []
-        with every_position(model):
+        with every_position(model), cheap_dropout(model):
             for rows, longest in length_groups(lengths):
                 chosen = weights[rows, :longest] > 0
                 hidden = model(histories[rows, :longest], lengths[rows])[chosen]

@@ -16,6 +16,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from genpas_plugins.errors import InputError
+from genpas_plugins.networks.dropout import cheap_dropout
 
 TRIM = "trim: true"
 """The setting, as messages name it."""
@@ -67,11 +68,12 @@ class TrimmedLoss:
     def __call__(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch; the groups' own means count as often as they have rows."""
         model, total = self.model, torch.zeros((), device=self.model.device)
-        for rows, group in trimmed_groups(model, interaction):
-            loss = model.calculate_loss(group)
-            if not isinstance(loss, Tensor):
-                raise InputError(f"{type(model).__name__} has a loss of several parts; set trim: false.")
-            total = total + loss * (len(rows) / len(interaction))
+        with cheap_dropout(model):
+            for rows, group in trimmed_groups(model, interaction):
+                loss = model.calculate_loss(group)
+                if not isinstance(loss, Tensor):
+                    raise InputError(f"{type(model).__name__} has a loss of several parts; set trim: false.")
+                total = total + loss * (len(rows) / len(interaction))
         return total
 
 

@@ -1,4 +1,8 @@
-"""The numba twins of the augmentations' draws: same names, same arguments, same results bit for bit."""
+"""The numba twins of the augmentations' draws: same names, same arguments, same results bit for bit.
+
+Where a place in an array is counted up, it is unsigned, or starts a slice: a signed one is asked each time whether it
+counts from the end, and the compiler can neither vectorise the loop nor keep it short.
+"""
 
 # ruff: noqa: PLR0917 – kernels take plain arrays, positionally
 
@@ -10,14 +14,22 @@ import numpy as np
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
-from genpas_plugins.compiled import _philox
+from genpas_plugins.compiled import _philox, _uniform
 from genpas_plugins.random_stream import UInt32
 
+Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]
 
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
 _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
+
+
+def pair_numbers(seed: int, epoch: int, block: int, indices: Int64) -> tuple[Float64, Float64]:
+    """Twin of `genpas_plugins.augment.draws.pair_numbers`."""
+    first, second = np.empty(len(indices)), np.empty(len(indices))
+    _pair_numbers(np.uint64(seed), np.uint32(epoch), np.uint32(block), indices, first, second)
+    return first, second
 
 
 def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int64) -> UInt32:
@@ -89,6 +101,14 @@ def _fill(words: Any, begin: Any, end: Any, index: Any, epoch: Any, block: Any, 
 
 
 @_compiled
+def _pair_numbers(seed: Any, epoch: Any, block: Any, indices: Any, first: Any, second: Any) -> None:
+    key0, key1 = uint32(seed), uint32(seed >> uint64(32))
+    for i in range(len(indices)):
+        a, b, c, d = _philox(uint64(indices[i]), epoch, block, key0, key1)
+        first[i], second[i] = _uniform(a, b), _uniform(c, d)
+
+
+@_compiled
 def _jagged_words(seed: Any, epoch: Any, block: Any, indices: Any, counts: Any, words: Any) -> None:
     key0, key1 = uint32(seed), uint32(seed >> uint64(32))
     begin = 0
@@ -131,26 +151,33 @@ def _drawn_numbers(
 
 @_compiled
 def _repeated(column: Any, copies: Any, offsets: Any, moved: Any, result: Any) -> None:
-    out = 0
+    out = uint64(0)
     for i in range(len(offsets) - 1):
-        for j in range(offsets[i], offsets[i + 1]):
+        for j in range(uint64(offsets[i]), uint64(offsets[i + 1])):
             # Both places are written without asking which of them will count: no branch to guess wrong.
-            result[out] = result[out + 1] = column[j]
-            out += copies[j]
+            result[out] = result[out + uint64(1)] = column[j]
+            out += uint64(copies[j])
         moved[i + 1] = out
 
 
 @_compiled
 def _interleaved(column: Any, new: Any, offsets: Any, moved: Any, result: Any) -> None:
-    out = 0
+    out = uint64(0)
     for i in range(len(offsets) - 1):
-        for j in range(offsets[i], offsets[i + 1]):
+        for j in range(uint64(offsets[i]), uint64(offsets[i + 1])):
             # As above: the new item is written anyway, and written over where there is none.
             result[out] = new[j]
-            out += new[j] != 0
+            out += uint64(new[j] != 0)
             result[out] = column[j]
-            out += 1
+            out += uint64(1)
         moved[i + 1] = out
+
+
+@_inlined
+def _copy(source: Any, begin: Any, target: Any, place: Any, count: Any) -> None:
+    source, target = source[begin:], target[place:]
+    for j in range(count):
+        target[j] = source[j]
 
 
 @_compiled
@@ -160,21 +187,18 @@ def _ends(column: Any, offsets: Any, shorter: Any, result: Any) -> None:
         surplus = offsets[i + 1] - offsets[i] - (shorter[i + 1] - shorter[i])
         if surplus:
             # What stands between two cuts is copied in one go.
-            for j in range(shorter[i] - done):
-                result[done + j] = column[begin + j]
+            _copy(column, begin, result, done, shorter[i] - done)
             done, begin = shorter[i], offsets[i] + surplus
-    for j in range(len(result) - done):
-        result[done + j] = column[begin + j]
+    _copy(column, begin, result, done, len(result) - done)
 
 
 @_compiled
 def _kept(words: Any, offsets: Any, lengths: Any, below: Any, copies: Any) -> None:
     begin = 0
     for i in range(len(lengths)):
-        largest = uint32(0)
+        largest, own, stays = uint32(0), words[begin:], copies[offsets[i] :]
         for j in range(lengths[i]):
-            largest = max(largest, words[begin + j])
+            largest = max(largest, own[j])
         for j in range(lengths[i]):
-            word = words[begin + j]
-            copies[offsets[i] + j] = word >= below or word == largest
+            stays[j] = own[j] >= below or own[j] == largest
         begin += lengths[i]

@@ -51,12 +51,12 @@ class Draws:
     @cached_property
     def of_pairs(self) -> tuple[Float64, Float64]:
         """Two uniform numbers for every pair, float64 [n] each."""
-        words = self._words(0, np.full(len(self.indices), _WORDS)).reshape(-1, _WORDS).T
-        return uniform(words[0], words[1]), uniform(words[2], words[3])
+        return implementation(pair_numbers, self.backend, _MODULE)(self.seed, self.epoch, self.first, self.indices)
 
     def of_items(self, counts: Int64) -> UInt32:
         """Return a random word for each of the `counts`, int64 [n], items of every pair."""
-        return self._words(1, counts)
+        words = implementation(jagged_words, self.backend, _MODULE)
+        return words(self.seed, self.epoch, self.first + 1, self.indices, counts)
 
     def choose(self, first: Int64, lengths: Int64, counts: Int64) -> Int64:
         """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1: uniformly, each at most once.
@@ -75,9 +75,11 @@ class Draws:
         choose = implementation(drawn_numbers, self.backend, _MODULE)
         return choose(self.seed, self.epoch, self.first + 1, self.indices, first, lengths, counts, each)
 
-    def _words(self, block: int, counts: Int64) -> UInt32:
-        words = implementation(jagged_words, self.backend, _MODULE)
-        return words(self.seed, self.epoch, self.first + block, self.indices, counts)
+
+def pair_numbers(seed: int, epoch: int, block: int, indices: Int64) -> tuple[Float64, Float64]:
+    """Return two uniform numbers for every pair, from the words of `block`, float64 [n] each."""
+    words = philox(seed, epoch, block, indices)
+    return uniform(words[0], words[1]), uniform(words[2], words[3])
 
 
 def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int64) -> UInt32:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 2**20
-"""Scores in a block: some megabytes, what a core's cache holds."""
+BLOCK = 2**21
+"""Scores in a block: some megabytes, what a core's cache holds, and enough rows to make the products worth while."""
 
 
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -46,22 +46,27 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
             of_states, of_items = torch.empty_like(states), torch.zeros_like(table)
             likelihood = torch.empty_like(weights)
             rows = max(1, BLOCK // len(table))
+            # Memory of the largest size, written again and again, stays in the cache and is not asked for anew.
+            buffer = items.new_empty(min(rows, len(states)), len(items))
+            part = None if product == table.dtype else torch.empty_like(items)
             for first in range(0, len(hidden), rows):
                 block = slice(first, first + rows)
-                scores = states[block] @ items.T
-                probabilities = torch.softmax(scores, 1)
+                scores = torch.matmul(states[block], items.T, out=buffer[: len(states[block])])
+                # In place on a CPU, whose softmax reads a row before it writes it; elsewhere nobody promises that.
+                probabilities = torch.softmax(scores, 1, out=scores if device == "cpu" else None)
                 own = torch.arange(len(scores), device=scores.device) * len(table) + targets[block]
                 likelihood[block] = probabilities.view(-1)[own].to(likelihood.dtype).log()
                 lost = likelihood[block].isinf()  # the probability is too small for a number, its logarithm is not
                 if lost.any():
-                    exact = torch.log_softmax(scores[lost].float(), 1).gather(1, targets[block][lost, None])[:, 0]
+                    again = states[block][lost] @ items.T
+                    exact = torch.log_softmax(again.float(), 1).gather(1, targets[block][lost, None])[:, 0]
                     likelihood[block] = likelihood[block].masked_scatter(lost, exact.to(likelihood.dtype))
                 probabilities.view(-1).index_add_(0, own, probabilities.new_full((len(own),), -1))
                 torch.matmul(probabilities, items, out=of_states[block])
                 if product == table.dtype:
                     of_items.addmm_(probabilities.T, weighted[block])
                 else:
-                    of_items += probabilities.T @ weighted[block]
+                    of_items += torch.matmul(probabilities.T, weighted[block], out=part)
         ctx.save_for_backward(of_states, of_items.mul_(largest), weights)
         return -(weights * likelihood).sum()
 
