@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genpas_plugins import InputError
 from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
+from genpas_plugins.networks.dropout import cheap_dropout
 from recbole_ext.trimming import TRIM, check_trim, trimmed_groups
 
 _TOLERANCE = 0.01
@@ -88,7 +89,8 @@ class HistoryLoss:
         if not self.trim:
             return self._encoded(interaction)
         rows, groups = zip(*trimmed_groups(self.model, interaction), strict=True)
-        parts = [self._encoded(group) for group in groups]
+        with cheap_dropout(self.model):
+            parts = [self._encoded(group) for group in groups]
         share = [len(chosen) / len(interaction) for chosen in rows]
         back = torch.cat(rows).argsort()
         return Encoded(

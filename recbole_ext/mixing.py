@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -28,6 +28,7 @@ from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
 from genpas_plugins.mixing.draws import generator
 from genpas_plugins.mixing.mixture import mix
 from genpas_plugins.mixing.settings import PREFIX, SECTION, MixingConfig
+from genpas_plugins.networks.dropout import cheap_dropout
 from recbole_ext.configuration import check_every_config, genpas_config, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
 from recbole_ext.trimming import length_groups
@@ -129,7 +130,8 @@ class BASRecLoss:
 
     def _mixed(self, histories: Tensor, lengths: Tensor, changed: Tensor, share: Tensor) -> Tensor:
         """Return the model's vectors of histories whose embeddings are mixed with those of `changed`."""
-        with _mixed_embeddings(self.model.item_embedding, histories, changed, share) as replaced:
+        drawn = cheap_dropout(self.model) if self.trim else nullcontext()
+        with drawn, _mixed_embeddings(self.model.item_embedding, histories, changed, share) as replaced:
             hidden: Tensor = self.model(histories, lengths)
         if not replaced:
             raise InputError(

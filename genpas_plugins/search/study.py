@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genpas_plugins.errors import InputError
 from genpas_plugins.policy import SamplingPolicy, shortest
+from genpas_plugins.recorded import differences
 
 if TYPE_CHECKING:
     import optuna
@@ -143,13 +144,11 @@ def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Stud
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         raise InputError(f"{file} is no study that can be read: {error}. Remove it or choose another --out.") from error
     text = json.dumps(settings, sort_keys=True)
-    made_with = study.user_attrs.get(_SETTINGS, text)
-    if made_with != text:
-        before = json.loads(made_with)
-        key = next(key for key in {**before, **settings} if before.get(key) != settings.get(key))
+    made_with = json.loads(study.user_attrs.get(_SETTINGS, text))
+    changed = "; ".join(differences(made_with, json.loads(text)))
+    if changed:
         raise InputError(
-            f"{file} holds trials of other settings: {key} was {before.get(key)!r} and is {settings.get(key)!r} now. "
-            "Choose another --out, or remove the file to train anew."
+            f"{file} holds trials of other settings: {changed}. Choose another --out, or remove the file to train anew."
         )
     if _SETTINGS not in study.user_attrs:
         study.set_user_attr(_SETTINGS, text)

@@ -105,9 +105,9 @@ def test_a_cell_of_other_settings_is_refused(compare: Compare, tmp_path: Path):
     assert done.exit_code == 0 and trained == ["last_target.seed2020"], done.stderr
     assert "± –" in (tmp_path / "out" / "comparison.md").read_text()
     for change, said in {
-        ("--metric", "NDCG@5"): "metric was NDCG@10 and is NDCG@5 now",
-        ("--set", "learning_rate=0.1"): "settings: learning_rate was not set and is 0.1 now",
-        ("--model", "LightSANs"): "model was SASRec and is LightSANs now",
+        ("--metric", "NDCG@5"): "metric was 'NDCG@10' and is 'NDCG@5' now",
+        ("--set", "learning_rate=0.1"): "settings.learning_rate was not set and is '0.1' now",
+        ("--model", "LightSANs"): "model was 'SASRec' and is 'LightSANs' now",
         ("--pairs", "120"): "epochs was 1 and is 2 now",
     }.items():
         done, trained = compare(*arguments, *change)

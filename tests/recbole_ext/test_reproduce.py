@@ -118,7 +118,7 @@ def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path
     assert (done.exit_code, trained) == (0, []) and "| 1,0,0 | hidden_dropout_prob 0." in done.stdout
     (tmp_path / "t.yaml").write_text(TABLE.replace("hidden_size: 8", "hidden_size: 16"))
     done, trained = reproduce()
-    assert (done.exit_code, trained) == (2, []) and "settings: hidden_size was 8 and is 16 now" in done.stderr
+    assert (done.exit_code, trained) == (2, []) and "settings.hidden_size was '8' and is '16' now" in done.stderr
 
 
 def test_a_tuned_cell_without_its_checkpoint_is_trained_anew(reproduce: Reproduce, tmp_path: Path):

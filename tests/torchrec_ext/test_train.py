@@ -106,7 +106,7 @@ def test_a_share_of_the_users_trains_and_all_are_tested(
     assert np.array_equal(train_data.stream.view.lengths(), part.lengths()) and len(test_data._dataset) == 30
     assert dict(Trainer(config, model).evaluate(test_data, load_best_model=False)) == results["test"]
     said = refused(capsys, tiny_settings, tmp_path / "run", "genpas_train_users=0.5", "genpas_pairs_per_epoch=null")
-    assert "genpas.train_users was 0.3 and is 0.5" in said
+    assert "genpas.train_users was 0.3 and is 0.5 now" in said
     assert "train_users must be a number above 0" in refused(
         capsys, tiny_settings, tmp_path / "none", "genpas_train_users=0"
     )
@@ -162,7 +162,7 @@ def test_more_epochs_go_on_from_a_finished_run(trained: Path, tiny_settings: Pat
 
 def test_another_run_is_neither_gone_on_with_nor_deleted(trained: Path, tiny_settings: Path, capsys: Any):
     said = refused(capsys, tiny_settings, trained, "seed=8", "torchrec_sharding=table_wise")
-    assert "seed was 7 and is 8; torchrec.sharding was 'row_wise' and is 'table_wise'" in said
+    assert "seed was 7 and is 8 now; torchrec.sharding was 'row_wise' and is 'table_wise' now" in said
     assert "--fresh" in said
     assert (trained / "results.json").exists()
 
@@ -235,7 +235,7 @@ def test_a_stopped_run_on_windows_goes_on_as_if_it_had_not_been(
         run(tiny_settings, tmp_path, *PARALLEL)
     monkeypatch.undo()
     capsys.readouterr()
-    assert "genpas.targets was 'parallel' and is 'single'" in refused(capsys, tiny_settings, tmp_path)
+    assert "genpas.targets was 'parallel' and is 'single' now" in refused(capsys, tiny_settings, tmp_path)
     run(tiny_settings, tmp_path, *PARALLEL)
     assert "Going on after step 15," in capsys.readouterr().err
     assert learnt(tmp_path) == learnt(trained_on_windows)

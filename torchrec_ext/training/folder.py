@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from genpas_plugins import configuration as genpas
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.errors import InputError
 from genpas_plugins.json_text import plain, to_json
+from genpas_plugins.recorded import differences, with_defaults
 from genpas_plugins.sequences import SequenceView
 from torchrec_ext.training.configuration import PREFIX, SECTION, TrainingConfig
 
@@ -91,10 +92,10 @@ class RunFolder:
         saved = _read(self.config)
         if fresh:
             return
-        different = list(_differences(saved, plain(settings)))
+        different = "; ".join(differences(with_defaults(saved), plain(settings), MAY_DIFFER))
         if different:
             raise InputError(
-                f"{self.path} holds a run with other settings: {'; '.join(different)}. Choose another --out, or start "
+                f"{self.path} holds a run with other settings: {different}. Choose another --out, or start "
                 "over with --fresh, which deletes that run."
             )
 
@@ -161,18 +162,3 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{file} is not a file of a run. Choose another --out.")
     return content
-
-
-def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    before, after = dict(_flat(saved)), dict(_flat(now))
-    for name in sorted({*before, *after} - MAY_DIFFER):
-        if before.get(name) != after.get(name):
-            yield f"{name} was {before.get(name)!r} and is {after.get(name)!r}"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -5,6 +5,6 @@ budget    seeds, and pairs as whole epochs
 methods   what is compared: words and YAML files (labels: what they are called)
 settings  which settings of RecBole's are the comparison's to make, and what is measured
 cell      one method with one seed
-training  cells trained and tested through RecBole, each kept as a file (recorded: whether a file's cell is this one)
+training  cells trained and tested through RecBole, each kept as a file
 table     the table that is printed and saved
 """

@@ -15,7 +15,6 @@ from typing import Any
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
 from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.recorded import differences, with_defaults
 from genpas_plugins.cli.compare.settings import (
     check_metric,
     check_setting,
@@ -29,6 +28,7 @@ from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, quiet_rec
 from genpas_plugins.environment import describe
 from genpas_plugins.errors import InputError
 from genpas_plugins.json_text import plain, to_json
+from genpas_plugins.recorded import differences, with_defaults
 from genpas_plugins.search.output import check_replaceable
 from genpas_plugins.storage import HEADER
 
@@ -132,7 +132,8 @@ class Comparison:
             return None
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            before, result = with_defaults(content["configuration"]), content["result"]
+            before, result = content["configuration"], content["result"]
+            before = {**before, "method": with_defaults(before["method"])}
             figures: dict[str, Any] = {
                 name: result[name] for name in ("validation", "pairs_seen", "seconds", "checkpoint")
             }
