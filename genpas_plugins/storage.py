@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from genpas_plugins.atomic import replaced_directory
 from genpas_plugins.errors import InputError
+from genpas_plugins.header import Header
 from genpas_plugins.sequences import LengthIndex, SequenceStore
 
 MAGIC = "genpas-sequence-store"
 VERSION = 1
 HEADER = "header.json"
+_STORE = Header(HEADER, MAGIC, VERSION, "sequence store", "genpas prepare")
 _CHUNK = 1 << 22
 
 
@@ -104,21 +106,8 @@ def verify_store(path: Path) -> None:
 
 def _read_header(path: Path) -> dict[str, Any]:
     """Read the header and compare the files' sizes with it."""
+    header = _STORE.read(path)
     file = path / HEADER
-    if not file.is_file():
-        raise InputError(f"{path} holds no sequence store: {HEADER} is missing. Make one with `genpas prepare`.")
-    try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-        magic, version = header["magic"], header["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is not the header of a sequence store. Make one with `genpas prepare`.") from error
-    if magic != MAGIC:
-        raise InputError(f"{file} says it is {magic!r}, not {MAGIC!r}. Make a store with `genpas prepare`.")
-    if version != VERSION:
-        raise InputError(
-            f"{file} has format version {version}; this release reads version {VERSION}. "
-            "Build the store again with `genpas prepare`."
-        )
     if header.get("checksum") != _header_checksum(header):
         raise InputError(f"{file} does not match its own checksum: it was edited or damaged. Build the store again.")
     for name, (size, _) in header["files"].items():
@@ -130,7 +119,7 @@ def _read_header(path: Path) -> dict[str, Any]:
                 f"{part} has {part.stat().st_size} bytes where {HEADER} says {size}: the store was truncated or "
                 "changed. Build it again with `genpas prepare`."
             )
-    return dict(header)
+    return header
 
 
 def _header_checksum(header: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ ids.json          magic, version, sizes, origin; sizes and CRC-32 of the files
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from genpas_plugins.atomic import replaced_directory
 from genpas_plugins.errors import InputError
+from genpas_plugins.header import Header
 from genpas_plugins.json_text import to_json
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.storage import crc32, read_ids, write_ids
@@ -24,6 +24,7 @@ from genpas_plugins.storage import crc32, read_ids, write_ids
 MAGIC = "genpas-semantic-ids"
 VERSION = 1
 HEADER = "ids.json"
+_IDS = Header(HEADER, MAGIC, VERSION, "semantic IDs", "genpas semantic-ids")
 _CODES = "codes.npz"
 _ITEM_IDS = "item_ids.arrow"
 
@@ -66,28 +67,16 @@ def open_ids(folder: Path) -> SemanticIds:
 
 def _read_header(folder: Path) -> dict[str, Any]:
     """Read the header and compare the files' sizes and checksums with it."""
-    file = folder / HEADER
-    if not file.is_file():
-        raise InputError(f"{folder} holds no semantic IDs: {HEADER} is missing. Make some with `genpas semantic-ids`.")
-    try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-        magic, version = header["magic"], header["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is not the header of semantic IDs. Make some with `genpas semantic-ids`.") from error
-    if magic != MAGIC:
-        raise InputError(f"{file} says it is {magic!r}, not {MAGIC!r}. Make IDs with `genpas semantic-ids`.")
-    if version != VERSION:
-        raise InputError(
-            f"{file} has format version {version}; this release reads version {VERSION}. "
-            "Make the IDs again with `genpas semantic-ids`."
-        )
+    header = _IDS.read(folder)
     try:
         files = {name: (int(size), int(checksum)) for name, (size, checksum) in header["files"].items()}
         whole = isinstance(header["sizes"], list) and isinstance(header["origin"], dict) and _CODES in files
     except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
     if not whole:
-        raise InputError(f"{file} is damaged: entries are missing. Make the IDs again with `genpas semantic-ids`.")
+        raise InputError(
+            f"{folder / HEADER} is damaged: entries are missing. Make the IDs again with `genpas semantic-ids`."
+        )
     for name in (name for name in (_CODES, _ITEM_IDS) if name in files):
         part, (size, checksum) = folder / name, files[name]
         if not part.is_file():
@@ -97,4 +86,4 @@ def _read_header(folder: Path) -> dict[str, Any]:
                 f"{part} is not what {HEADER} says: it was truncated or changed. "
                 "Make the IDs again with `genpas semantic-ids`."
             )
-    return dict(header)
+    return header

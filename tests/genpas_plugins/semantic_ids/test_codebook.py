@@ -213,7 +213,7 @@ def test_what_holds_no_ids_is_refused(tmp_path: Path, saved: Path):
     with pytest.raises(InputError, match=r"ids.json is missing"):
         SemanticIds.open(tmp_path)
     (saved / HEADER).write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match="not the header"):
+    with pytest.raises(InputError, match="is no header"):
         SemanticIds.open(saved)
 
 
