@@ -6,9 +6,8 @@
 TIGER, which has no scores of all items, searches instead: each rank for its users, by `tiger.best_items`. With
 `mask_history: true` every rank knows the items that each user's history takes out of its block: nothing is sent.
 
-A candidate travels as one whole number, its *key*: the score's bits in an order-preserving form above, the item
-number, falling, below. Keys compare as (score, lower item number first) and no two are equal, so the ranking is a
-function of the scores alone. Scores themselves may differ in their last bits between numbers of ranks.
+Candidates travel as the keys of `ranking_keys`, no two of which are equal, so the ranking is a function of the scores
+alone. Scores themselves may differ in their last bits between numbers of ranks.
 
 Shapes: B histories of this rank, G of all ranks, D dimensions, M rows of this rank's block, W ranks.
 """
@@ -20,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from torchrec_ext.environment import require_torchrec
 
@@ -42,6 +41,7 @@ from genpas_plugins.errors import InputError, nearest
 from recbole_ext.mask_history import history_index, masks_history
 from torchrec_ext.batch import HISTORY, PairBatch
 from torchrec_ext.losses import gather_rows, row_block
+from torchrec_ext.ranking_keys import TopItems, read_keys, top_keys
 from torchrec_ext.shard import output_layer, own_rows, with_output_rows
 from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table
 from torchrec_ext.tiger import TigerLayer, best_items, whole_tables
@@ -52,17 +52,6 @@ Ranking = Callable[[range, list[int]], Tensor]
 
 Masked = tuple[Tensor, Tensor]
 """Places among some histories, ascending, and the items that must not be ranked for them; int64 [m] each."""
-
-_LOW, _INT32_MAX = 0xFFFFFFFF, 0x7FFFFFFF
-_NOTHING = torch.iinfo(torch.int64).min  # below the key of every score
-_POSITIVE_NAN = 0x7FC00000
-
-
-class TopItems(NamedTuple):
-    """The best items of some histories, best first: `items` int64 [B, k] and their `scores` float32 [B, k]."""
-
-    items: Tensor
-    scores: Tensor
 
 
 def evaluate(
@@ -335,12 +324,12 @@ def _merged(
     at_once = max(SCORES_AT_ONCE // max(len(own), 1), 1)
     keys = torch.cat(
         [
-            _top_keys(_scores(hidden[begin : begin + at_once], own, first, begin, masked), first, k)
+            top_keys(_scores(hidden[begin : begin + at_once], own, first, begin, masked), first, k)
             for begin in range(0, len(hidden), at_once)
         ]
     )
     of_ranks = gather_rows(keys, [len(keys)] * world_size, group).view(world_size, len(keys), k)
-    return _read(of_ranks.transpose(0, 1).flatten(1).topk(k).values)
+    return read_keys(of_ranks.transpose(0, 1).flatten(1).topk(k).values)
 
 
 def _scores(hidden: Tensor, own: Tensor, first: int, begin: int, masked: Masked | None) -> Tensor:
@@ -351,35 +340,6 @@ def _scores(hidden: Tensor, own: Tensor, first: int, begin: int, masked: Masked 
         here = (row >= 0) & (row < len(scores)) & (column >= 0) & (column < scores.shape[1])
         scores[row[here], column[here]] = -torch.inf
     return scores
-
-
-def _top_keys(scores: Tensor, first: int, k: int) -> Tensor:
-    """Return the k greatest keys [G, k] of scores [G, M] of the items from `first` on, filled up where M < k."""
-    n_items = scores.shape[1]
-    # One more than asked for shows whether a tie crosses the boundary, where topk may take any of the equal ones.
-    values, columns = scores.topk(min(k + 1, n_items))
-    keys = _keys(values, columns + first)
-    if n_items > k:
-        crossing = (keys[:, k - 1] >> 32 == keys[:, k] >> 32).nonzero()[:, 0]
-        items = torch.arange(first, first + n_items, device=scores.device)
-        keys[crossing] = _keys(scores[crossing], items).topk(k + 1).values
-    return functional.pad(keys.topk(min(k, n_items)).values, (0, max(k - n_items, 0)), value=_NOTHING)
-
-
-def _keys(scores: Tensor, items: Tensor) -> Tensor:
-    """Return int64 keys that order by score, then by falling item number; items must be below 2**32."""
-    bits = (scores + 0.0).view(torch.int32)  # adding makes -0 and 0, which are equal, of the same bits
-    bits = torch.where(scores.isnan(), _POSITIVE_NAN, bits)
-    return (_flipped(bits).long() << 32) | (_LOW - items)
-
-
-def _read(keys: Tensor) -> TopItems:
-    return TopItems(_LOW - (keys & _LOW), _flipped((keys >> 32).int()).view(torch.float32))
-
-
-def _flipped(bits: Tensor) -> Tensor:
-    """Map the int32 bits of floats to numbers of the same order, and back."""
-    return bits ^ ((bits >> 31) & _INT32_MAX)
 
 
 def _check_k(k: int, n_rows: int) -> None:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 import recbole_ext  # noqa: F401 – mends RecBole for current numpy
-from torchrec_ext.evaluation import TopItems, evaluate, output_rows, recbole_state, top_items
+from torchrec_ext.evaluation import evaluate, output_rows, recbole_state, top_items
+from torchrec_ext.ranking_keys import TopItems
 from torchrec_ext.shard import shard
 
 SETTINGS = {

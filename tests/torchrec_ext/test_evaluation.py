@@ -21,7 +21,7 @@ from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins.errors import InputError
-from torchrec_ext import evaluation
+from torchrec_ext import evaluation, ranking_keys
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue, evaluate, output_rows, recbole_state, top_items
 from torchrec_ext.shard import dense_parameters, output_layer, own_rows, shard, whole_table, with_output_rows
@@ -137,8 +137,8 @@ SPECIAL = [0.0, -0.0, math.inf, -math.inf, 1.0, -1.0, 2.0**-149, -(2.0**-149), 2
 def test_keys_of_any_blocks_merge_to_the_ranking_of_the_whole(scores: list[list[float]], k: int, blocks: list[int]):
     starts = [sum(blocks[:at]) for at in range(len(blocks))]
     parts = torch.tensor(scores).split(blocks, dim=1)
-    keys = [evaluation._top_keys(part, start + 1, k) for part, start in zip(parts, starts, strict=True)]
-    found = evaluation._read(torch.cat(keys, 1).topk(k).values)
+    keys = [ranking_keys.top_keys(part, start + 1, k) for part, start in zip(parts, starts, strict=True)]
+    found = ranking_keys.read_keys(torch.cat(keys, 1).topk(k).values)
     for row, items, best in zip(scores, found.items.tolist(), found.scores.tolist(), strict=True):
         expected = sorted(range(1, 8), key=lambda item, row=row: (-row[item - 1], item))[:k]
         assert items == expected
@@ -147,7 +147,7 @@ def test_keys_of_any_blocks_merge_to_the_ranking_of_the_whole(scores: list[list[
 
 def test_scores_that_are_no_numbers_rank_first_by_item():
     signs = torch.tensor([[1.0, math.nan, -math.inf, -math.nan, 2.0, math.nan]])
-    found = evaluation._read(evaluation._top_keys(signs, 1, 2))
+    found = ranking_keys.read_keys(ranking_keys.top_keys(signs, 1, 2))
     assert found.items.tolist() == [[2, 4]]
     assert found.scores.isnan().all()
 
