@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.environment import cpu_model, installed_version
+from genpas_plugins import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,24 +39,13 @@ DISTRIBUTIONS = (
 
 
 def describe() -> dict[str, Any]:
-    """Return date, commit, hardware and versions as plain JSON types; neither the machine's name nor any path."""
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "hardware": hardware(),
-        "versions": versions(),
-    }
-
-
-def hardware() -> dict[str, Any]:
-    """Return cpu model, usable cores, memory in GiB, and how busy the machine was (load average of one minute)."""
-    return {
-        "cpu": cpu_model(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
+    """Return what the library says of itself, and of the machine its memory in GiB and its load of the last minute."""
+    described = environment.describe(DISTRIBUTIONS)
+    described["hardware"] |= {
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_at_start": round(os.getloadavg()[0], 2),
     }
+    return described
 
 
 def busy_elsewhere() -> float:
@@ -70,22 +56,3 @@ def busy_elsewhere() -> float:
     own = os.times()
     busy = (user + nice + system + irq + soft_irq) / os.sysconf("SC_CLK_TCK")
     return busy - own.user - own.system - own.children_user - own.children_system
-
-
-def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of what is measured; None for what is not installed."""
-    return {"python": platform.python_version(), **{name: installed_version(name) for name in DISTRIBUTIONS}}
-
-
-def commit() -> dict[str, Any]:
-    """Return the git commit of the tree and whether the tree differs from it (results left out); None without git."""
-    try:
-        revision = _git("rev-parse", "HEAD").strip()
-        changes = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
-    except (OSError, subprocess.CalledProcessError):
-        return {"hash": None, "dirty": None}
-    return {"hash": revision, "dirty": bool(changes.strip())}
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -48,12 +48,12 @@ def show(console: Console, results: dict[str, Any], tables: Sequence[Grid]) -> N
 def markdown(results: dict[str, Any], tables: Sequence[Grid], *, module: str, title: str) -> str:
     """Return the Markdown file: what it ran on, then goals and tables."""
     hardware, commit = results["hardware"], results["commit"]
-    revision = f"`{commit['hash']}`" if commit["hash"] else "unknown"
+    revision = f"`{commit.rstrip('+')}`" if commit else "unknown"
     facts = [
         ("command", f"`{results['command']}`"),
         *([("size", "smoke test: the figures mean nothing")] if results["quick"] else []),
         ("date", f"{results['date']}, {results['seconds'] / 60:.1f} minutes"),
-        ("commit", revision + (", and changes that were not committed" if commit["dirty"] else "")),
+        ("commit", revision + (", and changes that were not committed" if commit and commit.endswith("+") else "")),
         ("cpu", f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, {hardware['machine']}"),
         ("load before the start", str(hardware["load_at_start"])),
         ("other work meanwhile", f"{results['other_load']} cores on average"),

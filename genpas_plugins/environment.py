@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -13,22 +15,23 @@ from typing import Any
 DISTRIBUTIONS = ("genpas-plugins", "numpy", "numba", "torch", "recbole")
 
 
-def describe() -> dict[str, Any]:
+def describe(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, Any]:
     """Return date, commit, versions and hardware as plain values; neither the machine's name nor any path."""
+    versions = {name: installed_version(name) for name in distributions}
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "versions": {"python": platform.python_version(), **{name: installed_version(name) for name in DISTRIBUTIONS}},
-        "hardware": {
-            "cpu": cpu_model(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "cores": os.cpu_count(),
-        },
+        "commit": commit(),
+        "versions": {"python": platform.python_version(), **versions},
+        "hardware": {"cpu": cpu_model(), "machine": f"{platform.system()} {platform.machine()}", "cores": cores()},
     }
 
 
-def _commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, "+" behind it where files differ; None elsewhere."""
+@functools.cache
+def commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, "+" behind it where files differ; None elsewhere.
+
+    It is that of the first call: ask before work begins, during which somebody may commit. Results do not count.
+    """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
@@ -58,3 +61,9 @@ def cpu_model() -> str:
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
+
+
+def cores() -> int | None:
+    """Return how many cores this process may use, None where the system does not say."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return os.cpu_count() if allowed is None else len(allowed(0))

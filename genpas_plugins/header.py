@@ -39,7 +39,7 @@ class Header:
             header = json.loads(file.read_text(encoding="utf-8"))
             magic, version = header["magic"], header["version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file} is no header: it names no magic and no version. {again}") from error
+            raise InputError(f"{file} is no header: it does not name both a magic and a version. {again}") from error
         if magic != self.magic:
             raise InputError(f"{file} says it is {magic!r}, not {self.magic!r}. {again}")
         if version != self.version:

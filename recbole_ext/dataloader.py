@@ -81,10 +81,7 @@ class PairDataLoader(TrainDataLoader):
         # Stands in for the __init__ of TrainDataLoader and AbstractDataLoader, which list every index of the epoch.
         section = genpas_config(config)
         assert section is not None
-        whole, dataset = dataset, dataset.of_users(section.train_users, config["seed"])
-        if dataset is not whole and sampler is not None and sampler.distribution == "popularity":
-            # RecBole counts every interaction of the data set, also of those who are not trained on.
-            sampler = type(sampler)("train", dataset, sampler.distribution, sampler.alpha).set_phase("train")
+        dataset = dataset.of_users(section.train_users, config["seed"])
         self.logger = dataset.logger
         self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         view, policy, seed, per_epoch = dataset.training_view(), section.policy, config["seed"], section.pairs_per_epoch

@@ -225,6 +225,12 @@ class WindowDataset(SequentialDataset):
         groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
         return sorted(groups, key=lambda rows: int(rows[0])) if len(keys) else []
 
+    def copy(self, new_inter_feat: Any) -> WindowDataset:
+        """Return this data set with other rows, of all users that they are from."""
+        copied: WindowDataset = super().copy(new_inter_feat)
+        copied._trained = copied._of_all_users = None
+        return copied
+
     def of_users(self, share: float, seed: int) -> WindowDataset:
         """Return this training split for a share of its users, chosen by `keep_users`; the split itself for all.
 
@@ -236,7 +242,7 @@ class WindowDataset(SequentialDataset):
         if trained is of_all:
             return self
         users = self.inter_feat[self.uid_field].numpy()
-        part: WindowDataset = self.copy(self.inter_feat[np.flatnonzero(trained.lengths()[users])])
+        part = self.copy(self.inter_feat[np.flatnonzero(trained.lengths()[users])])
         part._trained, part._of_all_users = trained, of_all
         return part
 

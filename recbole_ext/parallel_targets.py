@@ -46,13 +46,13 @@ def _loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
     """Return the loss for the loader's batches, None where they are RecBole's own or padded as RecBole pads."""
     if not isinstance(train_data, PairDataLoader):
         return None
-    if getattr(trainer, "_loss_for", None) is not train_data:
-        trainer._loss_for, trainer._loss = train_data, None
+    if getattr(trainer, "_genpas_loss_for", None) is not train_data:
+        trainer._genpas_loss_for, trainer._genpas_loss = train_data, None
         if isinstance(train_data.stream, WindowStream):
-            trainer._loss = WindowLoss(trainer.config, trainer.model)
+            trainer._genpas_loss = WindowLoss(trainer.config, trainer.model)
         elif train_data.trim:
-            trainer._loss = TrimmedLoss(trainer.model)
-    return trainer._loss
+            trainer._genpas_loss = TrimmedLoss(trainer.model)
+    return trainer._genpas_loss
 
 
 class WindowLoss:

@@ -19,7 +19,7 @@ def dropout(values: Tensor, probability: float) -> Tensor:
     values : float, any shape. On a device other than the CPU this is torch's own dropout.
 
     On a CPU the probability is rounded to a multiple of 2⁻¹⁶, and the division is by what it is then, so the mean is
-    exact. The bits are from torch's generator, four elements from each number of 64 bits.
+    exact up to the rounding of the type. The bits are from torch's generator, four elements from each 64.
     """
     kept = round((1 - probability) * _WORDS)
     if values.device.type != "cpu" or kept in (0, _WORDS):
@@ -28,14 +28,21 @@ def dropout(values: Tensor, probability: float) -> Tensor:
     numbers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     words = numbers.view(torch.int16)[: values.numel()].view(values.shape)
     # Written as a factor at once: booleans would have to be converted, which takes as long as the bits.
-    factor = torch.lt(words, kept - _WORDS // 2, out=torch.empty_like(values, requires_grad=False))
+    factor = torch.lt(words, kept - _WORDS // 2, out=torch.empty_like(values))
     return values * factor.mul_(_WORDS / kept)
 
 
 @contextmanager
 def cheap_dropout(model: nn.Module) -> Iterator[None]:
-    """Let the `nn.Dropout` layers of a model that is being trained draw as `dropout` does, for a while."""
-    layers = [layer for layer in model.modules() if type(layer) is nn.Dropout and layer.training and not layer.inplace]
+    """Let the `nn.Dropout` layers of a model that is being trained draw as `dropout` does, for a while.
+
+    Layers that somebody has given a `forward` of their own, as this does, keep it.
+    """
+    layers = [
+        layer
+        for layer in model.modules()
+        if type(layer) is nn.Dropout and layer.training and not layer.inplace and "forward" not in vars(layer)
+    ]
     for layer in layers:
         layer.forward = partial(dropout, probability=layer.p)  # type: ignore[method-assign]
     try:

@@ -42,7 +42,7 @@ def test_a_quick_run_measures_everything_and_names_what_it_ran_on(tmp_path):
     assert content["command"] == "python -m benchmarks.bench_data --quick"
     assert {"cpu", "machine", "cores", "memory_gib", "load_at_start"} == set(content["hardware"])
     assert {"python", "numpy", "numba", "torch", "recbole"} <= set(content["versions"])
-    assert {"hash", "dirty"} == set(content["commit"]) and content["date"].endswith("+00:00")
+    assert (content["commit"] or "").rstrip("+").isalnum() and content["date"].endswith("+00:00")
     assert str(tmp_path) not in text and str(ROOT) not in text + json.dumps(content)
     assert "Beauty" in content["skipped"][0]
 

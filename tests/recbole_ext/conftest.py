@@ -185,3 +185,21 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[tuple[int, An
         return record
 
     return of
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Return `calls(*classes)`: a list that gets a class's name whenever an object of it is called."""
+
+    def of(*classes: Any) -> list[str]:
+        called: list[str] = []
+        for kind in classes:
+
+            def call(self: Any, *given: Any, original: Any = kind.__call__, name: str = kind.__name__) -> Any:
+                called.append(name)
+                return original(self, *given)
+
+            monkeypatch.setattr(kind, "__call__", call)
+        return called
+
+    return of

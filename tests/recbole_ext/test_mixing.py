@@ -22,6 +22,7 @@ from genpas_plugins.mixing.draws import Cross, View
 from genpas_plugins.mixing.settings import MixingConfig
 from recbole_ext import mixing
 from recbole_ext.mixing import BASRecLoss
+from recbole_ext.trimming import TrimmedLoss
 
 MODELS = ("SASRec", "GRU4Rec", "FMLPRec")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
@@ -132,6 +133,18 @@ def test_trimmed_histories_have_the_losses_and_gradients_of_padded_ones(name: st
     assert parts == pytest.approx(expected, rel=1e-5)
     for slope, wanted in zip(slopes, expected_slopes, strict=True):
         torch.testing.assert_close(slope, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_with_trim_the_first_stage_is_trimmed_and_the_second_mixes(
+    prepare: Callable[..., Any], calls: Callable[..., list[str]]
+):
+    prepared = prepare({"strategy": "multi_target", "trim": True}, mixing=BASREC, epochs=2)
+    called = calls(TrimmedLoss, BASRecLoss)
+    trainer = Trainer(prepared.config, get_model("SASRec")(prepared.config, prepared.train._dataset))
+    for epoch in range(2):
+        trainer._train_epoch(prepared.train, epoch)
+    assert [*dict.fromkeys(called)] == ["TrimmedLoss", "BASRecLoss"]
+    assert called.count("BASRecLoss") == len(prepared.train)
 
 
 def test_nothing_stays_on_the_model(made: Callable[..., Any]):

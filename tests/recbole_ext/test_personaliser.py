@@ -23,6 +23,7 @@ from genpas_plugins.regeneration.output import regenerated_store
 from genpas_plugins.regeneration.settings import PersonaliserConfig
 from recbole_ext import personaliser
 from recbole_ext.personaliser import STATE, PersonalisedLoss
+from recbole_ext.trimming import TrimmedLoss
 
 MODELS = ("SASRec", "GRU4Rec", "FMLPRec")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0}
@@ -108,6 +109,41 @@ def test_weights_are_those_of_single_pairs(name: str, loss_of: Callable[..., Any
     single = [loss.model.calculate_loss(batch[row : row + 1]).item() for row in range(len(weights))]
     expected = np.average(single, weights=weights.detach().numpy())
     assert loss(batch).item() == pytest.approx(expected, rel=1e-5) and weights.std() > 0.01
+
+
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+def test_trimmed_histories_have_the_loss_and_the_step_of_padded_ones(name: str, loss_of: Callable[..., Any]):
+    settings = {"genpas": {"strategy": "multi_target", "trim": True}, "MAX_ITEM_LIST_LENGTH": 25}
+    loss, batch = loss_of(name, **settings, train_batch_size=512)
+    assert loss.losses.trim and batch["item_length"].min() < 8 < batch["item_length"].max(), "groups of several lengths"
+    unequal(loss)
+    loss.optimiser = torch.optim.SGD(loss.personaliser.parameters(), lr=1.0)  # a step is the gradient
+    start = {key: value.clone() for key, value in loss.personaliser.state_dict().items()}
+    made, steps = [], []
+    for trim in (True, False):
+        loss.losses.trim = trim
+        loss.personaliser.load_state_dict(start)
+        made.append(loss(batch).item())
+        loss._move(batch, 1)
+        steps.append([(value - start[key]).clone() for key, value in loss.personaliser.state_dict().items()])
+    assert made[0] == pytest.approx(made[1], rel=1e-5)
+    largest = max(step.abs().max() for step in steps[1])
+    assert largest > 0
+    for one, other in zip(*steps, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(largest))
+
+
+def test_with_trim_the_warm_up_is_trimmed_and_then_pairs_are_weighed(
+    made: Callable[..., Any], calls: Callable[..., list[str]]
+):
+    genpas = {"strategy": "multi_target", "trim": True}
+    prepared = made(genpas, personaliser={**PLUS, "warmup_epochs": 1}, epochs=2)
+    called = calls(TrimmedLoss, PersonalisedLoss)
+    trainer = Trainer(prepared.config, get_model("SASRec")(prepared.config, prepared.train._dataset))
+    for epoch in range(2):
+        trainer._train_epoch(prepared.train, epoch)
+    assert [*dict.fromkeys(called)] == ["TrimmedLoss", "PersonalisedLoss"]
+    assert called.count("PersonalisedLoss") == len(prepared.train)
 
 
 def test_a_weight_is_of_the_pairs_items(loss_of: Callable[..., Any]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from genpas_plugins.networks.dropout import cheap_dropout, dropout
 
@@ -23,6 +24,11 @@ def test_every_place_of_a_word_is_dropped_as_often_and_the_mean_stays(probabilit
     assert (together.abs() < 5 / len(lanes) ** 0.5).all()
     assert sorted(set(result.tolist())) == pytest.approx([0, 1 / (1 - probability)], rel=2**-12)
     assert abs(result.mean() - 1) < 5 * (probability / (1 - probability) / SIZE) ** 0.5
+
+
+def test_in_half_precision_it_is_torchs_dropout_but_for_the_draws() -> None:
+    ones = torch.ones(SIZE, dtype=torch.bfloat16)
+    assert set(dropout(ones, 0.1).tolist()) == set(functional.dropout(ones, 0.1).tolist())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -72,3 +78,12 @@ def test_it_is_lent_to_layers_in_training_and_taken_back() -> None:
         assert torch.equal(lent, dropout(torch.ones(99), 0.5))
         raise ZeroDivisionError
     assert not any("forward" in vars(layer) for layer in model.values())
+
+
+def test_a_layer_with_a_forward_of_its_own_keeps_it() -> None:
+    layer = nn.Dropout(0.5)
+    with cheap_dropout(layer):
+        with cheap_dropout(layer):
+            lent = layer.forward
+        assert layer.forward is lent
+    assert "forward" not in vars(layer)
