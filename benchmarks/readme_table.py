@@ -12,6 +12,7 @@ from typing import Any
 
 from genpas_plugins.atomic import replaced_file
 from genpas_plugins.cli.compare.table import table_lines
+from genpas_plugins.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "reproduce" / "reproduction.json"
@@ -20,8 +21,18 @@ METRICS = ("ndcg@10", "recall@10")
 
 
 def with_table(readme: str, result: Mapping[str, Any]) -> str:
-    """Return the README's text with the result's table between the two marks."""
+    """Return the README's text with the result's table between the two marks.
+
+    Raises InputError unless BEGIN and END are there once each, in this order.
+    """
+    for mark in (BEGIN, END):
+        if readme.count(mark) != 1:
+            raise InputError(
+                f"The README has the mark {mark.strip()!r} {readme.count(mark)} times; it must have it once."
+            )
     before, _, rest = readme.partition(BEGIN)
+    if END not in rest:
+        raise InputError(f"The README has the mark {END!r} before {BEGIN.strip()!r}; put it behind the table.")
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n" + "\n".join(table_lines([*lines(result)])) + f"\n\n{END}{after}"
 

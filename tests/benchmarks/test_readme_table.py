@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.readme_table import BEGIN, README, RESULT, lines, with_table
+import pytest
+
+from benchmarks.readme_table import BEGIN, END, README, RESULT, lines, with_table
+from genpas_plugins import InputError
 
 SPREAD = {"ndcg@10": {"mean": 0.05432, "sd": None}, "recall@10": {"mean": 0.08791, "sd": None}}
 ROW = {"method": "1,0,0", "seeds": [1], "test": {"masked": SPREAD, "unmasked": SPREAD}}
@@ -15,6 +18,21 @@ def test_the_readme_has_the_last_result():
     readme = README.read_text(encoding="utf-8")
     assert BEGIN in readme
     assert with_table(readme, json.loads(RESULT.read_text(encoding="utf-8"))) == readme
+
+
+def test_a_readme_without_its_marks_is_refused():
+    result = {"model": "SASRec", "datasets": {}}
+    assert with_table(f"a\n{BEGIN}old{END}\nb\n", result).startswith(f"a\n{BEGIN}\n| test")
+    for readme, told in {
+        "a": "0 times",
+        f"a\n{BEGIN}b": "0 times",
+        f"a\n{END}b": "0 times",
+        f"{BEGIN}a{BEGIN}{END}": "2 times",
+        f"{BEGIN}a{END}b{END}": "2 times",
+        f"{END}\n{BEGIN}": "before",
+    }.items():
+        with pytest.raises(InputError, match=told):
+            with_table(readme, result)
 
 
 def test_what_was_not_run_and_what_was_not_published():

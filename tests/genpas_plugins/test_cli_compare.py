@@ -143,37 +143,31 @@ def test_a_method_given_twice_is_refused(words: list[str]):
         read_methods(words)
 
 
-def test_stores_and_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path):
-    for folder in ("old/a", "new/a", "new/b c"):
+def test_two_methods_of_one_label_are_refused_and_a_link_tells_them_apart(tmp_path: Path):
+    for k, folder in enumerate(("old", "new")):
         (tmp_path / folder / "toys").mkdir(parents=True)
-    for k, folder in enumerate(("old/a", "new/a")):
         (tmp_path / folder / "mine.yaml").write_text(f"genpas: {{strategy: multi_target, pairs_per_epoch: {5 + k}}}\n")
+    (tmp_path / "old-toys").symlink_to(tmp_path / "old" / "toys")
+    (tmp_path / "old-mine.yaml").symlink_to(tmp_path / "old" / "mine.yaml")
 
     def labels(*words: str) -> list[str]:
         return [method.label for method in read_methods([word.replace("~", str(tmp_path)) for word in words])]
 
-    two = ("multi_target@~/old/a/toys", "multi_target@~/new/b c/toys")
-    assert labels(two[0]) == ["multi_target@toys"]
-    assert labels(*two) == ["multi_target@a-toys", "multi_target@b_c-toys"]
-    # Others keep their names, and only as much of a path is written as is needed.
-    assert labels("multi_target", "1,0,0+insert@~/old/a/toys", *two)[:2] == ["multi_target", "1,0,0+insert@toys"]
-    assert labels("1,0,0@~/old/a/toys", "1,0,0@~/new/a/toys") == ["1,0,0@old-a-toys", "1,0,0@new-a-toys"]
-    files = ("~/old/a/mine.yaml", "~/new/a/mine.yaml")
-    assert labels(*files) == ["old-a-mine.yaml", "new-a-mine.yaml"]
-    assert labels(*(f"{file}@~/new/b c/toys" for file in files)) == ["old-a-mine.yaml@toys", "new-a-mine.yaml@toys"]
-    assert labels(f"{files[0]}@~/new/a/toys", f"{files[0]}@~/new/b c/toys") == [
-        "mine.yaml@a-toys",
-        "mine.yaml@b_c-toys",
-    ]
-
-
-def test_names_that_would_be_one_are_refused(tmp_path: Path):
-    for folder in ("a b/toys", "a_b/toys", "c/toys", "x/c-toys", "d/toys"):
-        (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(InputError, match="no names that differ; rename"):
-        read_methods([f"1,0,0@{tmp_path}/a b/toys", f"1,0,0@{tmp_path}/a_b/toys"])
-    with pytest.raises(InputError, match="would both be called 1,0,0@c-toys; rename"):
-        read_methods([f"1,0,0@{tmp_path}/{path}" for path in ("c/toys", "d/toys", "x/c-toys")])
+    for word, link in {"1,0,0@~/old/toys": "1,0,0@~/old-toys", "~/old/mine.yaml": "~/old-mine.yaml"}.items():
+        other = word.replace("old", "new")
+        label = word.replace("~/old/", "")
+        with pytest.raises(InputError, match=f"are both called {label}; a copy or a link") as error:
+            labels(word, "multi_target", other)
+        assert word.replace("~", str(tmp_path)) in str(error.value) and str(tmp_path / "new") in str(error.value)
+        # What a method is called does not depend on what stands beside it.
+        assert labels(word) == labels(other) == labels(other, link)[:1] == [label]
+        assert labels(link) == labels(link, other)[:1] == [link.replace("~/", "")]
+        with pytest.raises(InputError, match="twice"):
+            labels(word, link)
+    assert labels("1,0,0@~/new/../old/toys/") == labels("1,0,0@~/old/toys/.") == ["1,0,0@toys"]
+    (tmp_path / "old" / "toys" / "in").mkdir()
+    assert labels("1,0,0@~/old/toys/in/..") == ["1,0,0@toys"]
+    assert labels("~/old/mine.yaml@~/new/toys", "~/new/mine.yaml") == ["mine.yaml@toys", "mine.yaml"]
 
 
 def test_the_order_of_operators_and_drawing_make_methods_differ():

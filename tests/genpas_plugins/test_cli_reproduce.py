@@ -118,6 +118,29 @@ def test_what_cannot_be_varied_is_refused(along: str, told: str, table: Write):
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "own", "points"),
+    [
+        ("train_users", "0.5", (1.0, 0.1)),
+        ("targets", "parallel", ("single", "parallel")),
+        ("trim", "true", ("false", "true")),
+        ("time_order", "stock", ("exact", "stock")),
+    ],
+)
+def test_a_row_that_says_itself_what_is_varied_is_refused(
+    key: str, own: str, points: tuple[Any, ...], table: Write, tmp_path: Path
+):
+    row = tmp_path / "mine.yaml"
+    given = ", ".join(f"{{genpas_{key}: {value}}}" for value in points)
+    file = table(PUBLISHED, f"along: {{name: x, points: [{given}]}}\n")
+    file.write_text(file.read_text().replace("last_target", str(row)))
+    row.write_text(f"genpas: {{strategy: multi_target, {key}: {own}}}\n")
+    with pytest.raises(InputError, match=rf"table\.yaml: the row mine\.yaml sets genpas_{key}, and along varies it"):
+        read_table(file)
+    row.write_text(f"genpas: {{strategy: multi_target, {key}: {points[0]}}}\n")  # the default says nothing of its own
+    assert len(read_table(file).points) == 2
+
+
 def test_published_figures_are_of_one_point(table: Write):
     with pytest.raises(InputError, match="published figures are of one point"):
         read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}]}"))
@@ -125,13 +148,21 @@ def test_published_figures_are_of_one_point(table: Write):
 
 def test_the_shipped_tables_have_one_budget_and_the_rows_of_the_paper():
     tables = {file.stem: read_table(file) for file in SHIPPED.parent.glob("*.yaml")}
-    assert tables.keys() == {"sasrec", "data_efficiency", "parameter_efficiency", "operators", "inductive"}
+    varied = {"data_efficiency", "parameter_efficiency", "inductive", "targets"}
+    assert tables.keys() == {"sasrec", "budget", "operators", *varied}
+    assert {name for name, table in tables.items() if table.along is not None} == varied
     assert all(table.datasets and table.pairs_per_epoch is None for table in tables.values())
     shares = [dict(point)["genpas_train_users"] for point in tables["data_efficiency"].points]
     assert shares == [0.01, 0.05, 0.1, 0.2, 1.0]
     for point in map(dict, tables["parameter_efficiency"].points):
         assert point["inner_size"] == 4 * point["hidden_size"]
     assert tables["inductive"].points == ((("genpas_train_users", 0.9),),)
+    assert tables["targets"].points == ((("genpas_targets", "parallel"),), (("genpas_targets", "single"),))
+    # A longer budget for rows of the first table, at a point of its grid.
+    budget, sasrec = tables["budget"], tables["sasrec"]
+    assert budget.epochs > sasrec.epochs and {row.label for row in budget.rows} <= {row.label for row in sasrec.rows}
+    settings = {**sasrec.settings, "eval_step": budget.settings["eval_step"]}
+    assert budget.settings in [{**settings, **dict(point)} for point in sasrec.grid]
     operators = tables["operators"]
     points = {"multi_target": (1, 0), "2,1,-inf": (2, 1), "last_target": (0, float("inf"))}
     for row in operators.rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +12,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+pytest.importorskip("matplotlib")
+
+from genpas_plugins import InputError
+from genpas_plugins.cli.reproduce.earlier import fits, read_report
 from genpas_plugins.cli.reproduce.markdown import section
-from genpas_plugins.cli.reproduce.plots import COLOURS, DASHES, MARKERS, along_curves, save, validation_curves
+from genpas_plugins.cli.reproduce.plots import along_curves, save, validation_curves
 from genpas_plugins.cli.reproduce.rows import curve, groups
 from genpas_plugins.cli.reproduce.table import Table, read_table
-
-pytest.importorskip("matplotlib")
 
 MEASURED = ["ndcg@10"]
 SHARES = (0.01, 0.1, 1.0)
@@ -104,6 +106,15 @@ def test_groups_are_spread_over_the_seeds():
     assert spread["ndcg@10"]["sd"] == pytest.approx(np.std([0.1, 0.2], ddof=1))
     assert given["users"] == {"unseen": {"masked": {"n": {"mean": 5, "sd": 2**0.5}, "ndcg@10": spread_of(0.2, 0.4)}}}
     assert groups([]) == {}
+
+
+def test_groups_that_some_seed_lacks_are_left_out():
+    def result(*names: str) -> dict[str, Any]:
+        return {"masked": {"popularity": {name: {"n": 10, "ndcg@10": 0.5} for name in names}}}
+
+    assert groups([result("G1"), {}]) == {}
+    assert list(groups([result("G1", "G3"), result("G3")])["popularity"]) == ["G3"]
+    assert groups([{}]) == {}
 
 
 def spread_of(*given: float) -> dict[str, Any]:
@@ -196,12 +207,53 @@ def test_the_plot_of_what_is_varied(key: str, points: list[Any], scale: str, pla
         assert [text.get_text() for text in axis.get_xticklabels()] == [str(point) for point in points]
 
 
-def test_many_rows_do_not_look_alike():
-    looks = [
-        (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)], DASHES[k // len(COLOURS) % len(DASHES)])
-        for k in range(18)  # the rows of configs/reproduce/operators.yaml
-    ]
-    assert all(a != b for a, b in itertools.combinations(looks, 2))
+def test_many_rows_do_not_look_alike(make: Make):
+    rows = ", ".join(f"'{k},0,0'" for k in range(18))  # as many as configs/reproduce/operators.yaml has
+    table = make(f"model: SASRec\nrows: [{rows}]\nepochs: 2\n")
+    drawn = validation_curves("beauty", [values(row.label, {}, 0.1) for row in table.rows], table)
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn.axes[0].get_lines()]
+    assert len(looks) == len(set(looks)) == 18
+
+
+def written(of: Table, rows: Any, **more: Any) -> dict[str, Any]:
+    head = {"table": "t.yaml", "model": "SASRec", "metric": "NDCG@10", "along": of.along and of.along.name}
+    report = {**head, "seeds": [1], "pairs": {"beauty": 2000}, "datasets": {"beauty": rows}, **more}
+    kept: dict[str, Any] = json.loads(json.dumps(report))
+    return kept
+
+
+def test_a_data_set_s_rows_are_kept_if_they_are_the_table_s(make: Make):
+    table = make()
+    rows = rows_of(table)
+    assert fits(written(table, rows), "beauty", table, MEASURED)
+    for head in ({"table": "u.yaml"}, {"model": "BERT"}, {"metric": "NDCG@5"}, {"along": None}, {"pairs": {}}):
+        assert not fits(written(table, rows, **head), "beauty", table, MEASURED)
+    lacking = [{key: value for key, value in row.items() if key != "groups"} for row in rows]
+    for others in (rows[:-1], rows[::-1], [*rows, rows[0]], [], {}, None, "rows", [3] * 6, lacking):
+        assert not fits(written(table, others), "beauty", table, MEASURED)
+    assert not fits(written(table, rows), "beauty", table, ["ndcg@10", "recall@10"])
+    renamed = [{**rows[0], "method": "last_target"}, *rows[1:]]
+    moved = [{**rows[0], "point": {"genpas_train_users": 0.02}}, *rows[1:]]
+    assert not any(fits(written(table, others), "beauty", table, MEASURED) for others in (renamed, moved))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"table": "t.yaml"}', "\xff", None])
+def test_a_file_that_is_no_report_is_refused(text: str | None, make: Make, tmp_path: Path):
+    file = tmp_path / "reproduction.json"
+    assert read_report(file)["datasets"] == {}
+    if text is None:
+        file.mkdir()
+    else:
+        file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"reproduction\.json was not written by `genpas reproduce`; move it"):
+        read_report(file)
+    if file.is_file():
+        table = make()
+        file.write_text(json.dumps(written(table, [], datasets=[])))
+        with pytest.raises(InputError, match="was not written by"):
+            read_report(file)
+        file.write_text(json.dumps(written(table, [])))
+        assert read_report(file) == written(table, [])
 
 
 def test_a_plot_is_saved_as_the_same_bytes(make: Make, tmp_path: Path):

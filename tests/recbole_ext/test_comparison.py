@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.cli import app
+from genpas_plugins.cli.compare import training
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.regeneration.inference import Regenerated
@@ -97,6 +98,19 @@ def test_an_interrupted_comparison_goes_on_and_says_what_an_uninterrupted_one_sa
     done, trained = compare(*arguments[:-1])
     assert (done.exit_code, trained) == (0, [])
     assert "Recall@10" in done.stdout and "mine.yaml" in done.stdout and "4 of 4 runs done" in done.stderr
+
+
+def test_the_environment_is_known_before_anything_is_trained(
+    compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    described: list[int] = []
+    monkeypatch.setattr(training, "describe", lambda: described.append(1) or {"commit": "abc"})
+    arguments = ("--methods", "last_target", *BUDGET)
+    done, trained = compare(*arguments, stop=0)
+    assert (done.exit_code, trained, described) == (130, [], [1])
+    done, _ = compare(*arguments)
+    cells = [json.loads(file.read_text())["result"] for file in (tmp_path / "out" / "cells").iterdir()]
+    assert [cell["environment"] for cell in cells] == [{"commit": "abc"}] * 2
 
 
 def test_a_cell_of_other_settings_is_refused(compare: Compare, tmp_path: Path):

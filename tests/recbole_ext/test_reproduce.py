@@ -208,13 +208,66 @@ def test_what_is_varied_is_trained_point_by_point_and_reported(reproduce: Reprod
     page = (tmp_path / "out" / "reproduction.md").read_text()
     assert "| method | train_users 0.25, n_layers 1 | train_users 1, n_layers 2 |" in page
     assert "By popularity of the target" in page and "Users seen and not seen in training" in page
-    for plot in ("tiny-validation", "tiny-along"):
-        assert f"({plot}.svg)]({plot}.png)" in page
-        assert (tmp_path / "out" / f"{plot}.svg").is_file() and (tmp_path / "out" / f"{plot}.png").is_file()
 
     (tmp_path / "t.yaml").write_text((head + ALONG).replace("n_layers", "n_layrs"))
     done, trained = reproduce()
     assert (done.exit_code, trained) == (2, []) and "Did you mean 'n_layers'" in done.stderr
+
+    pytest.importorskip("matplotlib")
+    for plot in ("tiny-validation", "tiny-along"):
+        assert f"({plot}.svg)]({plot}.png)" in page
+        assert (tmp_path / "out" / f"{plot}.svg").is_file() and (tmp_path / "out" / f"{plot}.png").is_file()
+
+
+def test_a_data_set_that_is_not_asked_for_keeps_its_section(reproduce: Reproduce, tmp_path: Path):
+    text = TABLE.replace("grid: [{hidden_dropout_prob: 0.5}, ", "grid: [").replace("epochs: 4", "epochs: 2")
+    (tmp_path / "t.yaml").write_text(text)
+    shutil.copytree(tmp_path / "tiny", tmp_path / "more")
+    out = tmp_path / "out"
+    done, trained = reproduce("--seeds", "1")
+    assert done.exit_code == 0 and len(trained) == 2, done.stderr
+    first, page = json.loads((out / "reproduction.json").read_text()), (out / "reproduction.md").read_text()
+    section = page[page.index("## tiny") : page.rindex("Full ranking of all items")]
+
+    more = ("--stores", "more", "--datasets", "more", "--seeds", "1")
+    done, trained = reproduce(*more, "--json")
+    assert done.exit_code == 0 and len(trained) == 2, done.stderr
+    both = json.loads(done.stdout)
+    assert both == json.loads((out / "reproduction.json").read_text())
+    assert both["datasets"]["tiny"] == first["datasets"]["tiny"] and both["pairs"] == {"tiny": 120, "more": 120}
+    page = (out / "reproduction.md").read_text()
+    assert section in page and page.index("## tiny") < page.index("## more")
+    # The other one asked for: nothing to train, nothing moved.
+    done, trained = reproduce("--seeds", "1", "--json")
+    assert (trained, json.loads(done.stdout)) == ([], both) and (out / "reproduction.md").read_text() == page
+
+    # Rows that are no longer the table's are left out, which is said; the cells stay.
+    (tmp_path / "t.yaml").write_text(text.replace('"1,0,0"]', '"1,0,0", multi_target]'))
+    done, trained = reproduce(*more, "--minutes", 0)
+    assert (done.exit_code, trained) == (0, []) and "loses tiny" in done.stderr
+    assert list(json.loads((out / "reproduction.json").read_text())["datasets"]) == ["more"]
+    assert len(cells(out)) == 2
+
+    (out / "reproduction.json").write_text("{}")
+    done, trained = reproduce("--seeds", "1")
+    assert (done.exit_code, trained) == (2, []) and "was not written by `genpas reproduce`" in done.stderr
+    assert (out / "reproduction.json").read_text() == "{}"
+
+
+def test_groups_are_shown_if_all_tested_seeds_have_them(reproduce: Reproduce, tmp_path: Path):
+    text = TABLE.replace("grid: [{hidden_dropout_prob: 0.5}, ", "grid: [").replace("epochs: 4", "epochs: 2")
+    (tmp_path / "t.yaml").write_text(text.replace('[last_target, "1,0,0"]', '["1,0,0"]'))
+    done, _ = reproduce("--json")
+    assert done.exit_code == 0, done.stderr
+    (row,) = json.loads(done.stdout)["datasets"]["tiny"]
+    assert row["seeds"] == [1, 2] and row["groups"]["popularity"]
+    file = tmp_path / "out" / "cells" / "tiny" / "1,0,0.hidden_dropout_prob=0.1.seed2.json"
+    content = json.loads(file.read_text())
+    del content["result"]["groups"]
+    file.write_text(json.dumps(content))
+    done, trained = reproduce("--json")
+    (without,) = json.loads(done.stdout)["datasets"]["tiny"]
+    assert trained == [] and without == {**row, "groups": {}}
 
 
 def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, Any], tmp_path: Path):

@@ -31,14 +31,21 @@ class Cell:
     @property
     def sections(self) -> dict[str, Any]:
         """RecBole settings that switch the method on, with the cell's own keys inside."""
-        own = {key: value for key, value in self.settings if key.startswith(PREFIX)}
-        if not own:
-            return self.method.settings
-        config = GenPASConfig.from_config({**self.method.settings, **own}, self.method.label)
-        assert config is not None
-        return replace(self.method, genpas=config).settings
+        return replace(self.method, genpas=self._genpas()).settings
 
     @property
     def recbole(self) -> dict[str, Any]:
         """RecBole settings of this cell alone."""
         return {key: value for key, value in self.settings if not key.startswith(PREFIX)}
+
+    def check(self) -> None:
+        """Raise InputError for a flat key that the method's section has not, or a value that it does not take."""
+        self._genpas()
+
+    def _genpas(self) -> GenPASConfig:
+        own = {key: value for key, value in self.settings if key.startswith(PREFIX)}
+        if not own:
+            return self.method.genpas
+        config = GenPASConfig.from_config({**self.method.settings, **own}, self.method.label)
+        assert config is not None
+        return config

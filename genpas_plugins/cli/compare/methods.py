@@ -9,7 +9,6 @@ from typing import Any
 
 from genpas_plugins.augment import OPERATORS
 from genpas_plugins.cli.analyze import read_point
-from genpas_plugins.cli.compare.labels import short_names
 from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
 from genpas_plugins.errors import InputError, nearest
@@ -27,18 +26,16 @@ _YAML = (".yaml", ".yml")
 class Method:
     """A row of the comparison.
 
-    label  : how tables and files call it
+    label  : how tables and files call it, whatever stands beside it
     genpas : what pairs are drawn and how histories change
     mixing : what is trained on beside them, None for nothing
     store  : a regenerated store to draw from, None for the store of the comparison
-    file   : the YAML file that says it, None for one that is written as a word
     """
 
     label: str
     genpas: GenPASConfig
     mixing: mixing.MixingConfig | None = None
     store: Path | None = None
-    file: Path | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -50,18 +47,24 @@ class Method:
 
 
 def read_methods(words: Sequence[str]) -> list[Method]:
-    """Return the methods of these words; stores and files of one name are labelled with what tells them apart.
+    """Return the methods of these words.
 
-    Raises InputError for a word that is no method, and for a method that is given twice.
+    Raises InputError for a word that is no method, for a method that is given twice, and for two of one label.
     """
-    methods: list[Method] = []
-    for method in map(read_method, words):
-        for other in methods:
+    methods: dict[str, Method] = {}
+    for word in words:
+        method = read_method(word)
+        for before, other in methods.items():
             if (plain(method.settings), method.store) == (plain(other.settings), other.store):
                 again = "" if method.label == other.label else f": {method.label} is {other.label}"
                 raise InputError(f"--methods gives the method {other.label!r} twice{again}. Leave one out.")
-        methods.append(method)
-    return _with_labels_that_differ(methods)
+            if method.label == other.label:
+                raise InputError(
+                    f"--methods: {before} and {word} are both called {method.label}; a copy or a link of another name "
+                    "tells them apart."
+                )
+        methods[word] = method
+    return list(methods.values())
 
 
 def with_epochs(method: Method, pairs_per_epoch: int) -> Method:
@@ -79,7 +82,7 @@ def read_method(word: str) -> Method:
 
     POLICY is last_target, multi_target, slide_window or exponents as 1,0,0. Operators are applied as they stand, with
     RATE and PROBABILITY; mixing is as it comes. A file holds a `genpas` key and may hold a `mixing` one. STORE is a
-    directory that `genpas regenerate` made.
+    directory that `genpas regenerate` made. The label has the last name of a path, as it is written: a link's own.
     Raises InputError for anything else, naming the nearest word.
 
     >>> method = read_method("1,0,-inf+insert+basrec")
@@ -94,7 +97,8 @@ def read_method(word: str) -> Method:
         if not path or not store.is_dir():
             raise InputError(f"--methods {word}: {path!r} is no directory; a store that was regenerated follows the @.")
         method = read_method(before)
-        return replace(method, label=f"{method.label}@{store.name}", store=store)
+        name = Path(path).name  # a link's own: links tell stores of one name apart
+        return replace(method, label=f"{method.label}@{store.name if name in ('', '..') else name}", store=store)
     if word.endswith(_YAML):
         return _read_file(Path(word))
     first, *additions = (part.strip() for part in word.split("+"))
@@ -118,25 +122,6 @@ def read_method(word: str) -> Method:
         GenPASConfig.from_mapping({**section, "augment": augment or None}, f"--methods {word}"),
         mixing.MixingConfig(mixtures[0]) if mixtures else None,
     )
-
-
-def _with_labels_that_differ(methods: Sequence[Method]) -> list[Method]:
-    """Put as much of their paths into labels that several methods have as tells these methods apart."""
-    labelled = []
-    for method in methods:
-        alike = [other for other in methods if other.label == method.label]
-        label = method.label
-        if len(alike) > 1:
-            files = short_names(other.file for other in alike if other.file is not None)
-            stores = short_names(other.store for other in alike if other.store is not None)
-            label = files[method.file] if method.file is not None else label.partition("@")[0]
-            label += f"@{stores[method.store]}" if method.store is not None else ""
-        labelled.append(replace(method, label=label))
-    labels = [method.label for method in labelled]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"--methods has two methods that would both be called {label}; rename a file or a store.")
-    return labelled
 
 
 def _policy(text: str, word: str) -> SamplingPolicy:
@@ -173,4 +158,4 @@ def _read_file(file: Path) -> Method:
     genpas = GenPASConfig.from_config(content, str(file))
     if genpas is None:
         raise InputError(f"{file}: a method needs a {SECTION} key, such as '{SECTION}: multi_target'.")
-    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, str(file)), file=file.resolve())
+    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, str(file)))

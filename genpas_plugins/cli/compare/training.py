@@ -150,6 +150,7 @@ class Comparison:
 
     def prepare(self, cells: Sequence[Cell], tell: Tell) -> None:
         """Export what these cells train on. Raises InputError for stores and configurations that cannot be compared."""
+        describe()  # remembered from here on: a commit that is made while cells train is not what they ran on
         self.trials.prepare(tell)
         for cell in {cell.method.store: cell for cell in cells if cell.method.store is not None}.values():
             trials = self._trials_of(cell)

@@ -7,5 +7,6 @@ training  in which order cells are trained and tested, within a budget of time
 rows      figures of the cells' files, as plain values
 markdown  these as tables
 plots     these as figures
+earlier   what a report keeps of data sets that only an earlier call was about
 report    all of it, as files
 """

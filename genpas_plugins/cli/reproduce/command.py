@@ -78,7 +78,8 @@ def command(
     Data set by data set, row by row: every point of the grid with the first seed; then, after all rows, the points that
     validation chose with the other seeds. Only these are tested, with the user's history masked in the ranking and not.
     What the table varies along an axis is run value by value, all rows of one before the next.
-    The same command goes on where the last one stopped; the table says what was not run.
+    The same command goes on where the last one stopped; the table says what was not run. Data sets that are not asked
+    for keep the sections that an earlier command gave them.
     """
     from genpas_plugins.cli.compare.budget import read_seeds
     from genpas_plugins.cli.compare.training import check_settings

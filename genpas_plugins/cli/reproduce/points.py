@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.methods import Method
 from genpas_plugins.cli.compare.settings import check_setting
-from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX
+from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX, GenPASConfig
 from genpas_plugins.errors import InputError, nearest
 
 Point = tuple[tuple[str, Any], ...]
@@ -53,8 +53,8 @@ def read_points(given: Any, what: str, file: Path) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def read_along(given: Any, rows: Sequence[Method], file: Path) -> Along:
-    """Return what a table varies, checked against its rows. Raises InputError naming the file, the key or the point."""
+def read_along(given: Any, file: Path) -> Along:
+    """Return what a table varies. Raises InputError naming the file, the key or the point."""
     content = as_mapping(given, f"{file}: along")
     for key in content:
         if key not in ("name", "points"):
@@ -70,13 +70,22 @@ def read_along(given: Any, rows: Sequence[Method], file: Path) -> Along:
             raise InputError(f"{file}: along: {key} is the rows' or the budget's to say, the same at every point.")
         if not key.startswith(PREFIX):
             check_setting(key, f"{file}: along: {key}")
-    for number, point in enumerate(points, start=1):
+    return Along(name.strip(), points)
+
+
+def check_rows(along: Along, rows: Sequence[Method], file: Path) -> None:
+    """Raise InputError for a row that cannot stand at every point, or says itself what is varied."""
+    defaults = {PREFIX + field.name: field.default for field in fields(GenPASConfig)}
+    for row in rows:
+        for key, _ in along.points[0]:
+            if key in defaults and getattr(row.genpas, key.removeprefix(PREFIX)) != defaults[key]:
+                raise InputError(f"{file}: the row {row.label} sets {key}, and along varies it; keep one of the two.")
+    for number, point in enumerate(along.points, start=1):
         try:
             for row in rows:
-                _ = Cell(row, 0, point).sections
+                Cell(row, 0, point).check()
         except InputError as error:
             raise InputError(f"{file}: point {number} of along: {error}") from None
-    return Along(name.strip(), points)
 
 
 def as_mapping(given: Any, what: str) -> dict[str, Any]:

@@ -10,43 +10,67 @@ from urllib.parse import quote
 
 import typer
 
+from genpas_plugins.cli.reproduce.earlier import fits, head, read_report
 from genpas_plugins.cli.reproduce.markdown import NOTE, section
 from genpas_plugins.cli.reproduce.rows import row_values
+from genpas_plugins.cli.reproduce.table import Table
 from genpas_plugins.cli.reproduce.training import Part
 from genpas_plugins.json_text import to_json
 from genpas_plugins.search.output import write
+
+REPORT = "reproduction.json"
 
 VALIDATION, ALONG = "validation", "along"
 """Ends of the names of a data set's plots."""
 
 
 def write_report(parts: Sequence[Part], out: Path) -> dict[str, Any]:
-    """Write reproduction.json and reproduction.md from the cells' files, one section a part; return the former."""
-    table, seeds = parts[0].table, parts[0].seeds
-    sections = {part.name: _values(part) for part in parts}
+    """Write reproduction.json and reproduction.md from the cells' files, one section a part; return the former.
+
+    Data sets that only an earlier call wrote about keep their place if their rows are still the table's; else they are
+    left out, which is said. Raises InputError if reproduction.json is no report.
+    """
+    table, seeds, measured = parts[0].table, parts[0].seeds, parts[0].runs.measured
+    before = read_report(out / REPORT)
+    own = {part.name: _values(part) for part in parts}
+    kept = {}
+    for name, rows in before["datasets"].items():
+        if name in own or fits(before, name, table, measured):
+            kept[name] = rows
+        else:
+            typer.echo(
+                f"{out / REPORT} loses {name}, of which it had other rows or figures than {table.file.name} has now; "
+                f"--datasets {name} writes them anew.",
+                err=True,
+            )
+    sections = {**kept, **own}
+    pairs = {**before["pairs"], **{part.name: part.runs.epochs * part.runs.pairs_per_epoch for part in parts}}
     text = f"# {table.file.stem}: {table.model}, seeds {', '.join(map(str, seeds))}\n"
-    for part in parts:
-        text += section(part.name, sections[part.name], table, part.runs.measured)
-        shows = {VALIDATION: f"validation {table.metric} against pairs seen"}
-        if table.along is not None:
-            shows[ALONG] = f"test {table.metric} by {table.along.name}"
-        for kind, shown in shows.items():
-            file = out / f"{part.name}-{kind}.svg"
-            if file.is_file():
-                png = quote(file.with_suffix(".png").name)
-                text += f"\n[![{part.name}: {shown}]({quote(file.name)})]({png})\n"
+    for name, rows in sections.items():
+        text += section(name, rows, table, measured) + _links(name, table, out)
     result = {
-        "table": table.file.name,
-        "model": table.model,
-        "metric": table.metric,
-        "along": None if table.along is None else table.along.name,
+        **head(table),
         "seeds": list(seeds),
-        "pairs": {part.name: part.runs.epochs * part.runs.pairs_per_epoch for part in parts},
+        "pairs": {name: pairs[name] for name in sections},
         "datasets": sections,
     }
-    write(out / "reproduction.json", to_json(result))
+    write(out / REPORT, to_json(result))
     write(out / "reproduction.md", f"{text}\n{NOTE}\n")
     return result
+
+
+def _links(name: str, table: Table, out: Path) -> str:
+    """Return Markdown that shows the plots of a data set that are there."""
+    shows = {VALIDATION: f"validation {table.metric} against pairs seen"}
+    if table.along is not None:
+        shows[ALONG] = f"test {table.metric} by {table.along.name}"
+    text = ""
+    for kind, shown in shows.items():
+        file = out / f"{name}-{kind}.svg"
+        if file.is_file():
+            png = quote(file.with_suffix(".png").name)
+            text += f"\n[![{name}: {shown}]({quote(file.name)})]({png})\n"
+    return text
 
 
 def draw_plots(parts: Sequence[Part], out: Path) -> None:

@@ -63,7 +63,7 @@ def row_values(row: Row, seeds: Sequence[int], published: Mapping[str, float]) -
         "seconds": spread([result["seconds"] for result in results]) if results else None,
         "kl_validation": results[0]["trained_on"]["kl_validation"] if results else None,
         "curve": curve([result["curve"] for result in trained if result is not None], row.table.metric),
-        "groups": groups([result["groups"] for result in results if "groups" in result]),
+        "groups": groups([result.get("groups", {}) for result in results]),
         "tuning": [
             {
                 "settings": dict(point),
@@ -86,26 +86,21 @@ def curve(curves: Sequence[Sequence[Mapping[str, float]]], metric: str) -> list[
 def groups(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the spreads of test figures by groups: {kind: {group: {protocol: {"n" or a metric: spread}}}}.
 
-    results : of each seed {protocol: {kind: {group: {"n" or a metric: number}}}}; a group counts where it is there
+    results : of each seed {protocol: {kind: {group: {"n" or a metric: number}}}}; what some seed lacks is left out, so
+        that all of a row's figures are of the same seeds
     """
-    values: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
+    values: dict[tuple[str, str, str, str], list[float]] = {}
     for result in results:
         for protocol, kinds in result.items():
             for kind, by_group in kinds.items():
                 for group, figures in by_group.items():
-                    of_group = values.setdefault(kind, {}).setdefault(group, {}).setdefault(protocol, {})
                     for name, value in figures.items():
-                        of_group.setdefault(name, []).append(value)
-    return {
-        kind: {
-            group: {
-                protocol: {name: spread(given) for name, given in figures.items()}
-                for protocol, figures in protocols.items()
-            }
-            for group, protocols in by_group.items()
-        }
-        for kind, by_group in values.items()
-    }
+                        values.setdefault((kind, group, protocol, name), []).append(value)
+    spreads: dict[str, Any] = {}
+    for (kind, group, protocol, name), given in values.items():
+        if len(given) == len(results):
+            spreads.setdefault(kind, {}).setdefault(group, {}).setdefault(protocol, {})[name] = spread(given)
+    return spreads
 
 
 def _test(results: Sequence[Mapping[str, Any]], protocol: str, measured: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from genpas_plugins.cli.compare.methods import Method, read_methods
 from genpas_plugins.cli.compare.settings import METRICS, check_metric, check_setting, figure_names, measures
-from genpas_plugins.cli.reproduce.points import Along, Point, as_mapping, read_along, read_points
+from genpas_plugins.cli.reproduce.points import Along, Point, as_mapping, check_rows, read_along, read_points
 from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.configuration import PREFIX
 from genpas_plugins.errors import InputError, nearest, whole_number
@@ -105,9 +105,10 @@ def read_table(file: Path) -> Table:
     grid = _grid(content.get("grid"), settings, file)
     along = None
     if content.get("along") is not None:
-        along = read_along(content["along"], rows, file)
+        along = read_along(content["along"], file)
         elsewhere = {"settings": settings, "grid": dict(grid[0]), "the table": [PREFIX + key for key in of_rows]}
         _check_once(along.points[0], "along", elsewhere, file)
+        check_rows(along, rows, file)
     figures = _figures(settings, metric, file)
     published = _published(content.get("published") or {}, [row.label for row in rows], figures, file)
     if along is not None and any(published.values()):
