@@ -92,7 +92,7 @@ def write_pairs(
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} must end with {' or '.join(SUFFIXES)}: the suffix says which format to write.")
     if path.exists() and not (overwrite and path.is_file()):
-        raise InputError(f"{path} exists already; choose another output file or ask to overwrite it.")
+        raise InputError(f"{path} exists already; choose another output file or replace it with --overwrite.")
     _check_range(stream, first, count)
     tables = pair_tables(stream, epoch=epoch, first=first, count=count, max_length=max_length)
     with replaced_file(path) as temporary:

@@ -84,7 +84,7 @@ def export_recbole(
         raise InputError(f"{name!r} cannot name the data set, {why}; choose another name.")
     file = directory / name / f"{name}.inter"
     if file.exists() and not (overwrite and file.is_file()):
-        raise InputError(f"{file} exists already; choose another directory or name, or ask to overwrite it.")
+        raise InputError(f"{file} exists already; choose another directory or name, or replace it with --overwrite.")
     whole, store = store, _originals(store)
     added = file.with_name(f"{name}{ADDED_SUFFIX}")
     longest = int(store.lengths().max(initial=0))

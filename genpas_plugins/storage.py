@@ -67,7 +67,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         if not (path / HEADER).is_file():
             raise InputError(f"{path} exists already and is not a sequence store; choose another output directory.")
         if not overwrite:
-            raise InputError(f"{path} exists already; choose another output directory or ask to overwrite it.")
+            raise InputError(f"{path} exists already; choose another output directory or replace it with --overwrite.")
 
 
 def open_store(path: Path) -> SequenceStore:

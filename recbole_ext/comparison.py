@@ -5,18 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from recbole.config import Config
-from recbole.utils import argument_list, get_trainer, init_logger
+from recbole.utils import get_trainer, init_logger
 
 from genpas_plugins import InputError
-from genpas_plugins.errors import nearest
+from genpas_plugins.configuration import SECTION
 from recbole_ext.checkpoints import data_and_model, load
 from recbole_ext.groups import evaluated, groups_of
+from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
 from recbole_ext.trial import OnEpoch, check_criterion, train
 
@@ -49,16 +49,10 @@ def check(
 
 def check_known(model: str, keys: Sequence[str]) -> None:
     """Raise InputError for a key that neither RecBole nor the model reads: it would silently do nothing."""
-    settings = {"state": "ERROR", "train_neg_sample_args": None}
-    known = {*Config(model, "store", config_dict=settings).final_config_dict, KEY}
-    known |= set(chain.from_iterable(getattr(argument_list, f"{kind}_arguments") for kind in _KINDS))
+    known = {*known_settings(model), SECTION}
     for key in keys:
         if key not in known:
-            near = nearest(key, sorted(known)).partition(" Valid:")[0]  # not all 100 of them
-            raise InputError(f"Neither RecBole nor {model} has a setting {key!r}.{near} Correct it or leave it out.")
-
-
-_KINDS = ("general", "training", "evaluation", "dataset")
+            raise InputError(unknown(key, model, known))
 
 
 def run(

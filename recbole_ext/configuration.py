@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,10 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
                 f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
             )
     where = where_set(config, config_files, [key for key in final if _is_ours(str(key))])
-    section = GenPASConfig.from_config(final, where)
+    try:
+        section = GenPASConfig.from_config(final, where)
+    except InputError as error:
+        raise InputError(f"{error}{_replaced(config, config_files)}") from None
     if section is None:
         return
     for key in OURS_ALONE:
@@ -98,6 +101,15 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
     final[SECTION] = asdict(section)
 
 
+def _replaced(config: Config, config_files: Sequence[str | Path]) -> str:
+    """Return a sentence about sections without a strategy that stand behind others, nothing where it is not so."""
+    *before, last = [_named(name, line) for _, name, line in _places(config, config_files, SECTION)] or [""]
+    keys = config.final_config_dict.get(SECTION)
+    if not before or not isinstance(keys, Mapping) or "strategy" in keys or f"{PREFIX}strategy" in config:
+        return ""
+    return f" The section of {last} replaces that of {' and '.join(before)} whole: write all of it in one place."
+
+
 def _is_ours(key: str) -> bool:
     return key == SECTION or key.startswith(PREFIX)
 
@@ -109,12 +121,30 @@ def _is_misspelt(key: str) -> bool:
 
 
 def where_set(config: Config, config_files: Sequence[str | Path], keys: Collection[Any]) -> str:
-    """Name every place that these keys stand in, the file and line where it is a file."""
+    """Name every place that the values of these keys come from, the file and line where it is a file.
+
+    Of the places that hold a key the last counts, as RecBole merges them: files in their order, then what Python
+    hands over, then RecBole's own command line.
+    """
+    last = {key: places[-1] for key in keys if (places := _places(config, config_files, str(key)))}
+    lines: dict[tuple[int, str], int] = {}
+    for place, name, line in last.values():
+        lines[place, name] = min(line, lines.get((place, name), line))
+    return " and ".join(_named(name, line) for (_, name), line in sorted(lines.items())) or "the configuration"
+
+
+def _places(config: Config, config_files: Sequence[str | Path], key: str) -> list[tuple[int, str, int]]:
+    """Return where a key stands, in the order in which it is overruled: number and name of the place, line or 0."""
     places = []
-    for file in config_files:
+    for number, file in enumerate(config_files):
         root = yaml.compose(Path(file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        lines = [key.start_mark.line + 1 for key, _ in getattr(root, "value", []) if key.value in map(str, keys)]
-        places += [f"{file}, line {lines[0]}"] if lines else []
-    given = {"config_dict": config.variable_config_dict, "the command line": config.cmd_config_dict}
-    places += [name for name, values in given.items() if any(key in values for key in keys)]
-    return " and ".join(places) or "the configuration"
+        lines = [name.start_mark.line + 1 for name, _ in getattr(root, "value", []) if name.value == key]
+        places += [(number, str(file), lines[0])] if lines else []
+    # `genpas train` hands its command line over as a dictionary, and says so.
+    handed = getattr(config.variable_config_dict, "place", "config_dict")
+    given = [(handed, config.variable_config_dict), ("the command line", config.cmd_config_dict)]
+    return places + [(len(config_files) + i, name, 0) for i, (name, values) in enumerate(given) if key in values]
+
+
+def _named(name: str, line: int) -> str:
+    return f"{name}, line {line}" if line else name

@@ -35,6 +35,7 @@ from recbole_ext.trimming import (
 )
 
 ASKED = "targets: parallel"
+_NO_POSITIONS = "does not give every position of a history a vector of its own"
 
 
 def register() -> None:
@@ -108,7 +109,7 @@ def check_loss(kind: str, model: Any) -> None:
     table = getattr(getattr(model, "item_embedding", None), "weight", None)
     fits = False
     if kind in ("CE", "BPR") and isinstance(table, Tensor):
-        with evaluating(model), refusing(model, ASKED):
+        with evaluating(model), refusing(model, ASKED, "does not read a history and its length alone"):
             own, hidden = model.calculate_loss(batch), model(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
             ours = history_losses(kind, hidden, table, Targets(batch[model.POS_ITEM_ID], batch[model.NEG_ITEM_ID]))
             fits = isinstance(own, Tensor) and close(ours.mean(), own)
@@ -122,7 +123,7 @@ def check_loss(kind: str, model: Any) -> None:
 def check_causal(model: Any) -> None:
     """Raise InputError unless the output at every position is that of the history that ends there, by itself."""
     histories, lengths = random_histories(model)
-    with evaluating(model), refusing(model, ASKED):
+    with evaluating(model), refusing(model, ASKED, _NO_POSITIONS):
         with every_position(model):
             outputs = model(histories, torch.full_like(lengths, histories.shape[1]))
         whole = torch.arange(histories.shape[1], device=lengths.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import recbole.quick_start
@@ -20,7 +21,9 @@ def run_recboles(rank: int, *arguments: Any) -> None:
     """
     keywords = dict(arguments[-1])
     queue = keywords.pop("queue", None)
-    keywords["config_dict"] = {**(keywords.get("config_dict") or {}), "local_rank": rank}
+    settings = copy.copy(keywords.get("config_dict") or {})  # of its own kind, which may say where they come from
+    settings["local_rank"] = rank
+    keywords["config_dict"] = settings
     result = recbole.quick_start.run_recbole(*arguments[:3], **keywords)
     if rank == 0 and queue is not None:
         queue.put(result)

@@ -83,7 +83,7 @@ def recommend(
     if path.suffix != ".parquet":
         raise InputError(f"{path} must end with .parquet, the format that is written.")
     if path.exists() and not (overwrite and path.is_file()):
-        raise InputError(f"{path} exists already; choose another output file or ask to overwrite it.")
+        raise InputError(f"{path} exists already; choose another output file or replace it with --overwrite.")
     config, model = trained_model(Path(checkpoint), device)
     histories = WholeHistories.of(config)
     n_items = histories.dataset.item_num - 1

@@ -21,6 +21,9 @@ from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
 from recbole_ext.mask_history import masks_history
 
+FEW_USERS = 10
+"""A share of the users that leaves fewer is most likely a slip, and is warned of."""
+
 _last_report: dict[str, Any] = {}
 
 
@@ -34,6 +37,10 @@ def register() -> None:
         if isinstance(train_data, PairDataLoader):
             _last_report.update(trained_on(train_data, valid_data))
             _last_report.update(getattr(self.model, "trained_on", {}))  # what else a model was made from
+            _warn_of_few_users(self.logger, _last_report)
+        elif self.config[MIXING] is not None:
+            _last_report[MIXING] = self.config[MIXING]  # it mixes RecBole's own pairs too
+        if _last_report:
             self.config[REPORT] = dict(_last_report)
             self.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in _last_report.items()))
         return original_fit(self, train_data, valid_data, *args, **kwargs)
@@ -54,12 +61,22 @@ def register() -> None:
     recbole.quick_start.quick_start.run_recbole = run_recbole
 
 
+def _warn_of_few_users(logger: Any, report: dict[str, Any]) -> None:
+    if report["users_left_out"] and report["users"] < FEW_USERS:
+        of_all = report["users"] + report["users_left_out"]
+        logger.warning(
+            f"train_users {report['train_users']} leaves {report['users']} of {of_all} users to train on: so few teach "
+            "a model next to nothing. Raise it if that is not meant."
+        )
+
+
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
     """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets.
 
     `mixing` and `personaliser` are those sections in full, None without; what they add to a drawn pair counts as no
     pair. The expected length of a history is that of the drawn pairs, before `augment`. `users` are those who have a
-    pair, `users_left_out` those who would have one with `train_users: 1.0`; all else is of the former alone.
+    pair, `users_left_out` those who would have one with `train_users: 1.0`; all else is of the former alone. `trim` is
+    what the section says; `targets: parallel` trims in any case.
     """
     config, stream, dataset = train_data.config, train_data.stream, train_data._dataset
     section = genpas_config(config)
@@ -74,7 +91,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "gamma": policy.gamma,
         "pairs_per_epoch": stream.pairs_per_epoch,
         "targets": section.targets,
-        "trim": section.trim or section.targets == "parallel",
+        "trim": section.trim,
         "augment": None if section.augment is None else [asdict(operator) for operator in section.augment],
         "mixing": config[MIXING],
         "personaliser": config[PERSONALISER],

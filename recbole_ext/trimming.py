@@ -128,15 +128,14 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(model: Any, asked: str) -> Iterator[None]:
-    """Turn what a model raises for such histories into an InputError; `asked` is the key that needs them."""
+def refusing(model: Any, asked: str, lacks: str = "does not take histories of any length") -> Iterator[None]:
+    """Turn what a model's forward raises into an InputError; `asked` is the key, `lacks` what its forward does not."""
     try:
         yield
     except (RuntimeError, IndexError, KeyError, TypeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{asked} is not possible with {type(model).__name__}, whose forward does not take such histories "
-            f"({reason}). Leave it out or choose another model, such as SASRec or GRU4Rec."
+            f"{asked} is not possible with {type(model).__name__}, whose forward {lacks}. "
+            "Leave it out or choose another model, such as SASRec or GRU4Rec."
         ) from error
 
 

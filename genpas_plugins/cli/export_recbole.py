@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, progress_bar
+
+_PLAIN_PATH = re.compile(r"/[\w./-]*")
+"""What YAML takes for text without quotes."""
 
 
 def command(
@@ -44,11 +50,12 @@ def command(
             progress=lambda done: tell("writing interactions", done, opened.n_interactions),
         )
     # RecBole loads user and item alone unless it is told to; the time it must be told.
-    settings = {
+    settings: dict[str, Any] = {
         "data_path": str(out.resolve()),
         "dataset": name,
         "load_col": {"inter": ["user_id", "item_id", TIME]},
     }
+    train = shlex.join(_train_command(settings))
     if as_json:
         print_json(
             {
@@ -58,6 +65,7 @@ def command(
                 "left_out": written.left_out,
                 "interactions": written.interactions,
                 "config": settings,
+                "train": train,
             }
         )
         return
@@ -66,9 +74,22 @@ def command(
         typer.echo(f"{written.added}: the sequences that were added to train on, read where there is a genpas key.")
     if written.left_out:
         typer.echo(f"Left out, as RecBole has no type for them: {', '.join(written.left_out)}.")
-    typer.echo("In RecBole's configuration:\n")
+    typer.echo(f"\nTrain on it:\n\n{train}\n\nOr in RecBole's configuration:\n")
     for key, value in settings.items():
         typer.echo(f"{key}: {_yaml(value)}")
+
+
+def _train_command(settings: Mapping[str, Any]) -> list[str]:
+    """Return the words of a `genpas train` that reads what was written; values of settings are YAML."""
+    inter = ", ".join(settings["load_col"]["inter"])
+    path = settings["data_path"]
+    return [
+        *("genpas", "train", "--model", "SASRec", "--dataset", settings["dataset"]),
+        f"--data_path={path if _PLAIN_PATH.fullmatch(path) else json.dumps(path, ensure_ascii=False)}",
+        f"--load_col={{inter: [{inter}]}}",
+        "--train_neg_sample_args=None",  # SASRec's cross-entropy needs no negatives
+        "--genpas_strategy=multi_target",
+    ]
 
 
 def _yaml(value: object) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,17 +49,19 @@ def command(
 
     Settings of RecBole's follow as --learning_rate=0.01 or learning_rate=0.01; they win over the files.
     """
-    overrides = parse_settings([*(settings or ()), *context.args])
-    for file in config or ():
+    overrides = CommandLine(parse_settings([*(settings or ()), *context.args]))
+    files = config or []
+    for file in files:
         check_yaml(file)
     with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext():
         run = recbole_run(model)
+        check_settings(model, dataset, files, overrides)
         try:
             result = run(
                 model=model,
                 dataset=dataset,
-                config_file_list=[str(file) for file in config or ()],
-                config_dict={key: sealed(value) for key, value in overrides.items()},
+                config_file_list=[str(file) for file in files],
+                config_dict=CommandLine({key: sealed(value) for key, value in overrides.items()}),
                 nproc=nproc,
                 world_size=world_size,
                 ip=ip,
@@ -70,6 +72,8 @@ def command(
             # An error in a process that RecBole started arrives as text, its traceback with it.
             if nproc > 1 and (told := re.search(r"errors\.InputError: (.+)", str(error))):
                 raise InputError(told[1]) from error
+            if _is_from_making(error):
+                raise InputError(_refusal(error, model, files, overrides)) from error
             if isinstance(error, ValueError | NotImplementedError) and _is_about_settings(error):
                 hint = (
                     " Add train_neg_sample_args: ~ to the configuration."
@@ -103,15 +107,43 @@ def check_yaml(file: Path) -> None:
         raise InputError(f"{file}{line}: this is not YAML: {error.problem}.") from error
 
 
-def _is_about_settings(error: BaseException) -> bool:
-    """Tell whether RecBole's configuration, its data code or the making of a model raised the error.
+class CommandLine(dict[str, Any]):
+    """Settings from a command line, for RecBole's `config_dict`: messages about them name `place`."""
 
-    Those are the user's to mend; what a model raises later is a bug.
-    """
+    place = "the command line"
+
+
+def check_settings(model: str, dataset: str, files: Sequence[Path], command_line: Collection[str]) -> None:
+    """Raise InputError for a key that nothing would read; RecBole takes any, and says nothing."""
+    importlib.import_module("recbole_ext.known_settings").check_settings(model, dataset, files, command_line)
+
+
+def _is_about_settings(error: BaseException) -> bool:
+    """Tell whether RecBole's configuration or its data code raised the error: these are the user's to mend."""
     frames = traceback.extract_tb(error.__traceback__)
     place = Path(frames[-1].filename).parts[:-1] if frames else ()
-    made = "model" in place and any(frame.name == "__init__" for frame in frames[-2:])
-    return "recbole" in place and ("config" in place or "data" in place or made)
+    return "recbole" in place and ("config" in place or "data" in place)
+
+
+def _is_from_making(error: BaseException) -> bool:
+    """Tell whether the making of a model raised the error, in its own code or torch's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    models = [("recbole", "model"), ("recbole_ext", "models")]
+    made = any(
+        frame.name == "__init__" and any(set(names) <= set(Path(frame.filename).parts[:-1]) for names in models)
+        for frame in frames
+    )
+    return made and isinstance(error, importlib.import_module("recbole_ext.trial").REFUSALS)
+
+
+def _refusal(error: BaseException, model: str, files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
+    import yaml
+
+    given: dict[str, Any] = {}
+    for file in files:
+        given |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    told: str = importlib.import_module("recbole_ext.trial").refusal(error, model, {**given, **overrides})
+    return told
 
 
 def parse_settings(arguments: Sequence[str], program: str = "genpas train", how: str = _HOW) -> dict[str, Any]:
@@ -171,14 +203,7 @@ def recbole_run(model: str) -> Any:
     # By name: the core depends on no framework, and this one command drives one where it is installed.
     importlib.import_module("recbole_ext")
     quick_start = importlib.import_module("recbole.quick_start.quick_start")
-    try:
-        importlib.import_module("recbole.utils").get_model(model)
-    except (ValueError, AttributeError, ModuleNotFoundError) as error:
-        # RecBole looks for the model in its optional packages last, and fails on the first that is not installed.
-        optional = f" (nor is {error.name} installed, which some need)" if isinstance(error, ImportError) else ""
-        raise InputError(
-            f"RecBole has no model {model!r}{optional}; names are written as in SASRec, GRU4Rec, BERT4Rec."
-        ) from error
+    importlib.import_module("recbole_ext.known_settings").check_model(model)
     return quick_start.run
 
 

@@ -37,7 +37,7 @@ def save_ids(ids: SemanticIds, folder: Path, *, overwrite: bool = False) -> None
     if folder.exists() and not (folder / HEADER).is_file():
         raise InputError(f"{folder} exists already and holds no semantic IDs; choose another output directory.")
     if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists already; choose another output directory or ask to overwrite it.")
+        raise InputError(f"{folder} exists already; choose another output directory or replace it with --overwrite.")
     with replaced_directory(folder) as directory:
         np.savez(directory / _CODES, codes=ids.codes)
         if ids.item_ids is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -420,14 +421,38 @@ def test_export_is_read_back_to_the_same_sequences(genpas: Run, saved: Path, tmp
 def test_export_prints_yaml_that_recbole_reads(genpas: Run, saved: Path, tmp_path: Path):
     yaml = pytest.importorskip("yaml")
     shown = genpas("export-recbole", saved, "--out", tmp_path / "my data", "--name", "of-mine").stdout
-    assert yaml.safe_load(shown.split("configuration:\n")[1]) == {
-        "data_path": str(tmp_path / "my data"),
-        "dataset": "of-mine",
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-    }
+    settings = {"data_path": str(tmp_path / "my data"), "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    assert yaml.safe_load(shown.split("configuration:\n")[1]) == {**settings, "dataset": "of-mine"}
+
+
+@pytest.mark.parametrize("folder", ["plain", "my d#a: 'ta'"])
+def test_export_prints_a_command_line_that_trains_on_what_it_wrote(
+    genpas: Run, saved: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("recbole")
+    configurator = pytest.importorskip("recbole_ext.configuration")
+    out = tmp_path / folder
+    line = json.loads(genpas("export-recbole", saved, "--out", out, "--json").stdout)["train"]
+    assert line in genpas("export-recbole", saved, "--out", out, "--overwrite").stdout
+    program, *arguments = shlex.split(line)
+    assert program == "genpas" and (folder != "plain" or f"--data_path={out}" in arguments)
+    made: list[Any] = []
+
+    def run(model: str, dataset: str, config_file_list: Any, config_dict: Any, **_: Any) -> None:
+        made.append(configurator.Config(model, dataset, config_file_list, config_dict))
+
+    monkeypatch.setattr("recbole.quick_start.quick_start.run", run)
+    monkeypatch.setattr("sys.argv", ["genpas"])
+    result = genpas(*arguments)
+    assert result.exit_code == 0, result.stderr
+    from recbole.data import create_dataset
+
+    read = create_dataset(made[0])
+    assert read.inter_num == sum(map(len, USERS.values())) and made[0]["genpas"]["strategy"] == "multi_target"
 
 
 def test_export_replaces_a_file_only_when_asked(genpas: Run, saved: Path, tmp_path: Path):
     assert genpas("export-recbole", saved, "--out", tmp_path).exit_code == 0
-    assert "exists already" in refusal(genpas("export-recbole", saved, "--out", tmp_path))
+    told = refusal(genpas("export-recbole", saved, "--out", tmp_path))
+    assert "exists already" in told and "--overwrite" in told
     assert genpas("export-recbole", saved, "--out", tmp_path, "--overwrite").exit_code == 0

@@ -14,7 +14,7 @@ from genpas_plugins import GenPASConfig, InputError, SamplingPolicy, SequenceSto
 from genpas_plugins.augment import OPERATORS, Insert, Reorder
 from genpas_plugins.cli import app
 from genpas_plugins.cli.compare.budget import read_seeds, whole_epochs
-from genpas_plugins.cli.compare.methods import PROBABILITY, RATE, read_method, read_methods, with_epochs
+from genpas_plugins.cli.compare.methods import PROBABILITY, RATE, check_mixing, read_method, read_methods, with_epochs
 from genpas_plugins.cli.compare.settings import check_metric, figure_names, measures
 from genpas_plugins.cli.compare.table import grid, markdown, row
 from genpas_plugins.cli.several_words import repeat_options
@@ -94,7 +94,10 @@ def test_the_shipped_strategies_are_methods(file: Path):
         ("multi_target+basrek", "Did you mean 'basrec'"),
         ("multi_target+insert+insert", "insert is there twice"),
         ("multi_target+", "'' is no addition"),
-        ("+insert", "no strategy ''"),
+        ("+insert", "before the first +, as in multi_target+insert"),
+        ("+", "before the first +"),
+        ("multi_target,last_target", "separated by spaces"),
+        ("multi_target+insert,1,0,0", "separated by spaces"),
         ("sampled", "written as its exponents"),
         ("1,0", "write three numbers"),
         ("1,0,nan", "write three numbers"),
@@ -177,6 +180,15 @@ def test_the_order_of_operators_and_drawing_make_methods_differ():
     assert [type(operator) for operator in methods[2].genpas.augment or ()] == [Insert, Reorder]
 
 
+def test_mixing_that_would_never_begin_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"has 20 plain epochs .* and a run has 20: .* warmup_epochs: 10\}'"):
+        check_mixing(read_method("1,0,0+basrec"), 20)
+    check_mixing(read_method("1,0,0+basrec"), 21)
+    check_mixing(read_method("1,0,0"), 1)
+    (tmp_path / "mine.yaml").write_text("genpas: multi_target\nmixing: {method: basrec, warmup_epochs: 1}\n")
+    check_mixing(read_method(str(tmp_path / "mine.yaml")), 2)
+
+
 def test_an_epoch_of_a_file_s_own_is_refused(tmp_path: Path):
     file = tmp_path / "mine.yaml"
     file.write_text("genpas: {strategy: slide_window, pairs_per_epoch: 50}\n")
@@ -242,7 +254,10 @@ def test_the_metric_that_chooses_is_measured_in_any_case():
         (["--methods", "multi_target", "--pairs", "5"], "no multiple of the"),
         (["--methods", "multi_target", "--pairs", "50", "--pairs-per-epoch", "25", "--seeds", ""], "--seeds"),
         (["--methods", "multi_target", "--pairs", "5", "--pairs-per-epoch", "5", "--metric", "AUC@10"], "--metric"),
-        (["--methods", "multi_target", "--pairs", "5", "--pairs-per-epoch", "5", "--set", "epochs=3"], "--set epochs="),
+        (
+            ["--methods", "multi_target", "--pairs", "5", "--pairs-per-epoch", "5", "--set", "epochs=3"],
+            "Write --pairs instead",
+        ),
         (["--methods", "multi_target", "--pairs", "5", "--pairs-per-epoch", "5", "--set", "mixing=x"], "--set mixing="),
         (
             ["--methods", "multi_target", "--pairs", "5", "--pairs-per-epoch", "5", "--config", "no.yaml"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
 from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.reproduce import training
+from genpas_plugins.cli.reproduce import source, training
 from genpas_plugins.cli.reproduce.command import repeat_stores
 from genpas_plugins.cli.reproduce.stores import find_stores
 from genpas_plugins.cli.reproduce.table import read_table
@@ -99,7 +101,17 @@ def test_a_row_keeps_what_its_file_says_where_the_table_says_nothing(table: Writ
         ("{name: x, points: []}", "along must be a list"),
         ("{name: x, points: [{}]}", "set nothing"),
         ("{name: x, points: [{n_layers: [1, 2]}]}", "point 1 of along: n_layers must be one value"),
-        ("{name: x, points: [{n_layers: 1}, {n_heads: 1}]}", "point 2 of along sets other keys"),
+        (
+            "{name: x, points: [{n_layers: 1}, {n_heads: 1}]}",
+            "sets 'n_heads', which the other points do not. Set",
+        ),
+        (
+            "{name: x, points: [{n_layers: 1}, {n_layrs: 2}]}",
+            "'n_layrs', which the other points do not. Did you mean 'n_l",
+        ),
+        ("{name: x, points: [{n_layrs: 1}, {n_layers: 2}, {n_layers: 3}]}", "point 1 of along sets 'n_layrs', which"),
+        ("{name: x, points: [{n_layers: 1, n_heads: 1}, {n_layers: 2}]}", "point 2 of along does not set 'n_heads'"),
+        ("{name: x, points: [{train_users: 0.5}]}", "Did you mean 'genpas_train_users'"),
         ("{name: x, points: [{n_layers: 1}, {n_layers: 1}]}", "a point of along is there twice"),
         ("{name: x, points: [{hidden_size: 16}]}", "hidden_size stands in settings and in along"),
         ("{name: x, points: [{hidden_dropout_prob: 0.3}]}", "hidden_dropout_prob stands in grid and in along"),
@@ -143,7 +155,9 @@ def test_a_row_that_says_itself_what_is_varied_is_refused(
 
 def test_published_figures_are_of_one_point(table: Write):
     with pytest.raises(InputError, match="published figures are of one point"):
-        read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}]}"))
+        read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}, {n_layers: 2}]}"))
+    read = read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}]}"))
+    assert read.published == {"beauty": {"last_target": {"ndcg@10": 0.0124}}}
 
 
 def test_the_shipped_tables_have_one_budget_and_the_rows_of_the_paper():
@@ -200,12 +214,24 @@ def test_the_shipped_table_is_that_of_the_paper():
         ("[last_target,", "[last_targt,", "Did you mean 'last_target'"),
         ("[last_target,", '["1.0,0,0",', "twice"),
         ("hidden_size: 8", "seed: 8", "settings: seed: the comparison"),
+        ("hidden_size: 8", "epochs: 8", "Write epochs at the top of the table instead"),
+        ("hidden_size: 8", "trim: true", "Write trim at the top of the table instead"),
         ("hidden_size: 8", "genpas_alpha: 8", "settings: genpas_alpha"),
+        ("hidden_size: 8", "genpas_train_users: 0.5", "in along, of which one point is enough"),
+        ("hidden_size: 8", "train_users: 0.5", "Did you mean 'genpas_train_users'"),
+        ("published: {beauty:", "datasets: [beauty]\npublished: {beuaty:", "published has 'beuaty', datasets 'beauty'"),
+        ("[last_target,", "[last_target+basrec,", "20 plain epochs before it mixes, and a run has 2"),
+        ('"1,0,0"', "[1,0,0]", "a point in quotes"),
+        ('"1,0,0"', "+insert", "rows: +insert: a strategy"),
         ("hidden_size: 8", "metrics: [AUC]", "has no 'AUC'"),
         ("topk: [5]", "topk: [0]", "topk must be"),
         ("{hidden_size: 8, topk: [5]}", "hidden_size", "settings must have keys"),
         ("hidden_size: 8", "hidden_dropout_prob: 0.1", "stands in settings and in grid"),
-        ("{hidden_dropout_prob: 1e-1}", "{learning_rate: 1e-1}", "sets other keys than point 1"),
+        (
+            "{hidden_dropout_prob: 1e-1}",
+            "{learning_rate: 1e-1}",
+            "'learning_rate', which the other points do not",
+        ),
         ("1e-1", "0.5", "there twice"),
         ("1e-1", "[0.1]", "must be one value"),
         ("[{hidden_dropout_prob: 0.5}, {hidden_dropout_prob: 1e-1}]", "[{epochs: 5}]", "grid: epochs"),
@@ -246,12 +272,76 @@ def test_data_are_prepared_once_in_the_order_of_their_positions(tmp_path: Path):
     found = find_stores(["toys"], [], tmp_path / "data", work, quiet)
     store = SequenceStore.open(found["toys"])
     assert store.values.tolist() == [3, 1, 1, 2]  # items 5, 7, 9; the first user's are the other way round
-    frame.head(0).write_parquet(tmp_path / "data" / "toys" / "interactions.parquet")
     assert find_stores(["toys"], [], tmp_path / "data", work, quiet) == found
     assert (work / ".gitignore").read_text() == "*\n"
 
     given = find_stores(["mine", "toys"], [tmp_path / "mine"], tmp_path / "data", work, quiet)
     assert given == {"mine": tmp_path / "mine", **found}
+
+
+def test_a_source_that_has_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data, work = tmp_path / "data", tmp_path / "work"
+    (data / "toys").mkdir(parents=True)
+    file = data / "toys" / "interactions.parquet"
+    frame = polars.DataFrame({"user_id": [1, 2, 1, 2], "item_id": [5, 5, 9, 7], "timestamp": [2, 1, 1, 2]})
+    frame.write_parquet(file)
+    found = find_stores(["toys"], [], data, work, quiet)
+    before = file.read_bytes()
+
+    # The same file elsewhere, and of another time.
+    data.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "toys" / "interactions.parquet").write_bytes(before)
+    assert find_stores(["toys"], [], tmp_path / "moved", work, quiet) == found
+    # An untouched one is not read again.
+    monkeypatch.setattr(source, "_checksum", lambda file: "")
+    (tmp_path / "moved").rename(data)
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(InputError, match="its content has changed"):
+        find_stores(["toys"], [], data, work, quiet)
+    os.utime(file, ns=(0, json.loads((work / "stores" / "toys.source.json").read_text())["mtime_ns"]))
+    assert find_stores(["toys"], [], data, work, quiet) == found
+    monkeypatch.undo()
+
+    for changed in (before[:-9] + bytes(9), before + b"0"):
+        file.write_bytes(changed)
+        with pytest.raises(InputError, match=r"parquet is not the file that \S+toys was prepared from"):
+            find_stores(["toys"], [], data, work, quiet)
+    note = work / "stores" / "toys.source.json"
+    note.write_text("{}")
+    with pytest.raises(InputError, match=r"source\.json does not say"):
+        find_stores(["toys"], [], data, work, quiet)
+    note.unlink()  # of an older version
+    assert find_stores(["toys"], [], data, work, quiet) == found
+
+
+def test_data_without_an_order_are_refused(tmp_path: Path):
+    (tmp_path / "toys").mkdir()
+    file = tmp_path / "toys" / "interactions.parquet"
+    polars.DataFrame({"user_id": [1, 1], "item_id": [5, 9], "time": [2, 1]}).write_parquet(file)
+    told = "neither position nor timestamp .* its columns are user_id, item_id, time. Name one .*--order"
+    with pytest.raises(InputError, match=told):
+        find_stores(["toys"], [], tmp_path, tmp_path / "work", quiet)
+    assert not list((tmp_path / "work").glob("stores/*"))
+
+
+def test_a_directory_without_data_is_not_a_list_of_nothing(tmp_path: Path):
+    with pytest.raises(InputError, match="there is no such directory; check the path"):
+        find_stores(["toys"], [], tmp_path / "nodir", tmp_path / "work", quiet)
+    with pytest.raises(InputError, match=r"has no data set; .* here toys/interactions\.parquet"):
+        find_stores(["toys"], [], tmp_path, tmp_path / "work", quiet)
+
+
+def test_a_table_that_is_not_there_is_called_so(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no\.yaml: there is no such file; TABLE is"):
+        read_table(tmp_path / "no.yaml")
+
+
+def test_a_run_that_did_not_fit_is_named_with_what_it_takes():
+    assert training.not_begun("toys 1,0,0.seed1", 0, 0) == "toys 1,0,0.seed1 was not begun."
+    assert training.not_begun("x", 90, 2) == "x was not begun: a run takes about 1.5 minutes."
+    assert "1.5 minutes, more than --minutes 1.5: give more" in training.not_begun("x", 90, 1.5)
+    assert training.cut("x", 12, 0) == "x was cut after 12 s and is not kept, as only whole runs are; give more."
+    assert "a run takes about 30.0 s: give more" in training.cut("x", 12, 30)
 
 
 @pytest.mark.parametrize(

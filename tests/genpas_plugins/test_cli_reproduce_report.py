@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 
 from genpas_plugins import InputError
 from genpas_plugins.cli.reproduce.earlier import fits, read_report
-from genpas_plugins.cli.reproduce.markdown import section
+from genpas_plugins.cli.reproduce.markdown import note, place_text, section, summary
 from genpas_plugins.cli.reproduce.plots import along_curves, save, validation_curves
 from genpas_plugins.cli.reproduce.rows import curve, groups
 from genpas_plugins.cli.reproduce.table import Table, read_table
@@ -76,21 +76,21 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
 def test_what_is_varied_is_a_table_of_methods_and_points(make: Make):
     table = make()
     text = section("beauty", rows_of(table), table, MEASURED)
-    masked, unmasked, rest = text.split("Test NDCG@10, ")[1], text.split("Test NDCG@10, ")[2], text.split("| setting |")
-    assert "| method | train_users 0.01 | train_users 0.1 | train_users 1.0 |" in masked
+    masked, unmasked, rest = text.split("Test NDCG@10, ")[1], text.split("Test NDCG@10, ")[2], text.split("| seeds |")
+    assert "| method | share of the users 0.01 | share of the users 0.1 | share of the users 1.0 |" in masked
     assert "| multi_target | 0.0200 ± 0.0100 | 0.0400 ± 0.0100 | 0.0600 ± 0.0100 |" in masked
     assert "| 1,0,0 | 0.0300 ± 0.0100 | 0.0500 ± 0.0100 | not run |" in masked
     assert "| multi_target | 0.0100 ± 0.0100 | 0.0200 ± 0.0100 | 0.0300 ± 0.0100 |" in unmasked
-    assert rest[0].endswith("| method | share of the users ") and text.count("| 1,0,0 | train_users 1.0 | – | – |") == 1
+    assert rest[0].endswith("| method | share of the users ") and text.count("| 1,0,0 | 1.0 | – | not run |") == 1
     # All rows of a point stand before the next one's.
-    lines = [line for line in text.splitlines() if re.match(r"\| \S+ \| train_users", line) and "method" not in line]
-    assert [line.split(" | ")[1].split()[1] for line in lines] == [str(s) for s in SHARES for _ in range(2)]
+    lines = [line for line in text.splitlines() if re.match(r"\| \S+ \| [\d.]+ \|", line)]
+    assert [line.split(" | ")[1] for line in lines] == [str(s) for s in SHARES for _ in range(2)]
 
 
 def test_one_point_is_not_compared_with_itself(make: Make):
     table = make(re.sub(r"points: \[.*\]\}", "points: [{genpas_train_users: 0.9}]}", TABLE, flags=re.DOTALL))
     text = section("beauty", rows_of(table), table, MEASURED)
-    assert "by share of the users" not in text and "| multi_target | train_users 0.9 |" in text
+    assert "by share of the users" not in text and "| multi_target | 0.9 |" in text
 
 
 def test_groups_are_spread_over_the_seeds():
@@ -150,7 +150,7 @@ def test_curves_are_spread_where_all_seeds_have_a_figure():
 def test_the_validation_plot_has_a_panel_a_point_and_a_line_a_row(make: Make):
     table = make()
     drawn = validation_curves("beauty", rows_of(table), table)
-    assert [axis.get_title(loc="left") for axis in drawn.axes] == [f"train_users {share}" for share in SHARES]
+    assert [axis.get_title(loc="left") for axis in drawn.axes] == [f"share of the users {share}" for share in SHARES]
     assert [[line.get_label() for line in axis.get_lines()] for axis in drawn.axes] == [
         *([["multi_target", "1,0,0"]] * 2),
         ["multi_target"],
@@ -167,7 +167,7 @@ def test_the_validation_plot_has_a_panel_a_point_and_a_line_a_row(make: Make):
     rows = [row for row in rows_of(table) if row["point"]["genpas_train_users"] != 0.1]
     early = [*rows, *(values(row.label, dict(table.points[1]), None) for row in table.rows)]
     titles = [axis.get_title(loc="left") for axis in validation_curves("beauty", early, table).axes]
-    assert titles == ["train_users 0.01", "train_users 1.0"]
+    assert titles == ["share of the users 0.01", "share of the users 1.0"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
@@ -199,12 +199,63 @@ def test_the_plot_of_what_is_varied(key: str, points: list[Any], scale: str, pla
     assert [axis.get_title(loc="left") for axis in drawn.axes] == ["masked", "unmasked"]
     for axis, factor in zip(drawn.axes, (1, 0.5), strict=True):
         first, second = axis.get_lines()
-        at = dict(first.get_xydata().tolist())
-        numbers = points if key != "hidden_act" else [0, 1, 2]
+        words = key == "hidden_act"
+        at = {x + 0.125 * words: y for x, y in first.get_xydata().tolist()}  # words: the two methods beside each other
+        numbers = [0, 1, 2] if words else points
         assert at == {place: pytest.approx(0.02 * (k + 1) * factor) for k, place in enumerate(numbers)}
-        assert first.get_xdata().tolist() == places and len(second.get_xdata()) == 2
+        assert list(at) == places and second.get_xdata().tolist() == [x + 0.125 * words for x in sorted(numbers[:2])]
+        assert {line.get_linestyle() for line in (first, second)} == {"None" if words else "-"}
+        assert axis.get_xlabel() == ("x (log)" if scale == "log" else "x")
         assert axis.get_xscale() == scale
         assert [text.get_text() for text in axis.get_xticklabels()] == [str(point) for point in points]
+
+
+def test_operators_have_a_colour_and_strategies_a_panel(make: Make):
+    methods = [f"'{strategy}{more}'" for strategy in ("1,0,0", "multi_target") for more in ("", "+insert", "+crop")]
+    table = make(f"model: SASRec\nrows: [{', '.join(methods)}, last_target+crop]\nepochs: 2\n")
+    rows = [values(row.label, {}, 0.1) for row in table.rows]
+    drawn = validation_curves("beauty", [*rows[:4], values("multi_target+insert", {}, None), *rows[5:]], table)
+    assert [axis.get_title(loc="left") for axis in drawn.axes] == ["1,0,0", "multi_target", "last_target"]
+    looks = [{line.get_label(): line.get_color() for line in axis.get_lines()} for axis in drawn.axes]
+    assert [list(look) for look in looks] == [
+        ["nothing added", "+insert", "+crop"],
+        ["nothing added", "+crop"],
+        ["+crop"],
+    ]
+    assert all(looks[0].items() >= look.items() for look in looks) and len(set(looks[0].values())) == 3
+
+
+def test_a_point_is_called_by_what_is_varied(make: Make):
+    points = "[{hidden_size: 8, inner_size: 32}, {hidden_size: 16, inner_size: 64}]"
+    table = make(f"model: SASRec\nrows: [multi_target]\nepochs: 2\nalong: {{name: width, points: {points}}}\n")
+    point = dict(table.points[0])
+    assert place_text(point, table) == "width 8, inner_size 32"
+    assert place_text(point, table, named=False) == "8, inner_size 32"
+    assert place_text({}, make("model: SASRec\nrows: [multi_target]\nepochs: 2\n")) == "–"
+
+
+def test_the_grid_is_spoken_of_where_there_is_one(make: Make):
+    text = "model: SASRec\nrows: [multi_target]\nepochs: 2\n"
+    table = make(text)
+    page = section("beauty", [values("multi_target", {}, 0.1)], table, MEASURED)
+    assert "setting" not in page + note(table) and "grid" not in page + note(table)
+    assert "| method | seeds | validation NDCG@10 | masked NDCG@10 | unmasked NDCG@10 |" in page
+    table = make(f"{text}grid: [{{n_layers: 1}}, {{n_layers: 2}}]\n")
+    tuning = [{"settings": {"n_layers": k}, "validation": 0.1, "seconds": 1} for k in (1, 2)]
+    row = values("multi_target", {}, 0.1, tuning=tuning)
+    assert "| method | setting |" in section("beauty", [row], table, MEASURED) and "the same grid" in note(table)
+
+
+def test_the_terminal_shows_both_protocols(make: Make):
+    table = make()
+    rows = rows_of(table)
+    rows[0]["published"] = {"ndcg@10": 0.5}
+    head, first, second, *_ = summary(rows, table)
+    assert head[2:4] == ["seeds", "validation NDCG@10"]
+    assert head[4:] == ["masked NDCG@10", "published", "unmasked NDCG@10", "seconds"]
+    assert first == ["multi_target", "0.01", "1, 2", *["0.0200 ± 0.0100"] * 2, "0.5000", "0.0100 ± 0.0100", "3 ± 0"]
+    assert second[5] == "–" and all(len(line) == len(head) for line in summary(rows, table))
+    assert "published" not in summary(rows[1:], table)[0]
 
 
 def test_many_rows_do_not_look_alike(make: Make):

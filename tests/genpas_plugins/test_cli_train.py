@@ -39,8 +39,14 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         print("RecBole prints this")
         return RESULT
 
-    monkeypatch.setattr(train, "recbole_run", lambda model: run)
+    stand_in(monkeypatch, run)
     return calls
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> None:
+    """Let `run` be RecBole, which has every model and every setting."""
+    monkeypatch.setattr(train, "recbole_run", lambda model: run)
+    monkeypatch.setattr(train, "check_settings", lambda *given: None)
 
 
 def genpas(*arguments: object) -> Any:
@@ -115,6 +121,7 @@ def test_options_and_settings_reach_recbole(seen: dict[str, Any], tmp_path: Path
     )
     result = genpas(*MODEL, *options, "--learning_rate=1e-3", "loss_type=CE")
     assert result.exit_code == 0, result.stderr
+    assert seen["config_dict"].place == "the command line"
     assert seen == {
         "model": "SASRec",
         "dataset": "mine",
@@ -154,7 +161,7 @@ def test_bad_input_in_a_process_that_recbole_started_is_one_sentence(monkeypatch
     def run(**given: Any) -> None:
         raise RuntimeError("-- Process 1 terminated:\nTraceback\ngenpas_plugins.errors.InputError: alpha is NaN.\n")
 
-    monkeypatch.setattr(train, "recbole_run", lambda model: run)
+    stand_in(monkeypatch, run)
     result = genpas(*MODEL, "--nproc", 2)
     assert (result.exit_code, result.stderr) == (2, "error: alpha is NaN.\n")
     assert isinstance(genpas(*MODEL).exception, RuntimeError)
@@ -165,7 +172,19 @@ def test_an_unknown_model_is_one_sentence():
     pytest.importorskip("recbole_ext")
     result = genpas("train", "--model", "SASRek", "--dataset", "mine")
     assert result.exit_code == 2
-    assert "no model 'SASRek'" in result.stderr and result.stderr.count("\n") == 1
+    assert "no model 'SASRek'. Did you mean 'SASRec'?" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_setting_that_nothing_reads_is_one_sentence(tmp_path: Path):
+    pytest.importorskip("recbole")
+    result = genpas(*MODEL, "--hiden_size=8", "--learning_rate=3")
+    told = "the command line: neither RecBole nor SASRec has a setting 'hiden_size'. Did you mean 'hidden_size'?"
+    assert result.exit_code == 2 and told in result.stderr and result.stderr.count("\n") == 1
+    file = tmp_path / "a.yaml"
+    file.write_text("epochs: 1\nlearnin_rate: 3\n")
+    result = genpas(*MODEL, "--config", file)
+    assert result.exit_code == 2 and f"{file}, line 2: neither" in result.stderr
+    assert "'learnin_rate'. Did you mean 'learning_rate'?" in result.stderr
 
 
 def test_without_recbole_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
@@ -216,3 +235,9 @@ def test_a_misspelt_strategy_is_one_sentence(train_on_tiny: Train):
     done = train_on_tiny("--epochs=1", "--genpas_strategy=multi_targt", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean 'multi_target'?" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_setting_of_a_wrong_kind_is_one_sentence(train_on_tiny: Train):
+    done = train_on_tiny("--hidden_size=big", "--json")
+    assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
+    assert "error: SASRec refuses these settings: hidden_size is 'big', where 64 would be usual." in done.stderr

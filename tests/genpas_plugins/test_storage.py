@@ -212,7 +212,9 @@ def test_verifying_finds_a_flipped_byte_in_any_file(tmp_path: Path):
 
 
 def test_an_existing_store_is_not_overwritten_unasked(saved: Path, store: SequenceStore):
-    with pytest.raises(InputError, match="exists already; choose another output directory or ask to overwrite"):
+    with pytest.raises(
+        InputError, match="exists already; choose another output directory or replace it with --overwrite"
+    ):
         SequenceStore.from_arrays([1, 2], [0, 2]).save(saved)
     assert_same(SequenceStore.open(saved), store)
 

@@ -72,7 +72,8 @@ def test_an_interrupted_comparison_goes_on_and_says_what_an_uninterrupted_one_sa
 
     done, trained = compare(*arguments)
     assert done.exit_code == 0, done.stderr
-    assert trained == ["mine.yaml.seed2"]
+    assert trained == ["mine.yaml.seed2"] and "4 of 4: mine.yaml.seed2: validation 0." in done.stderr
+    assert "left to do" not in done.stderr
     result = json.loads(done.stdout)
     assert result == json.loads((tmp_path / "out" / "comparison.json").read_text())
     whole, trained = compare(*arguments, "--out", "again")
@@ -98,6 +99,7 @@ def test_an_interrupted_comparison_goes_on_and_says_what_an_uninterrupted_one_sa
     done, trained = compare(*arguments[:-1])
     assert (done.exit_code, trained) == (0, [])
     assert "Recall@10" in done.stdout and "mine.yaml" in done.stdout and "4 of 4 runs done" in done.stderr
+    assert "Nothing was left to do: every run is finished." in done.stderr
 
 
 def test_the_environment_is_known_before_anything_is_trained(
@@ -127,6 +129,12 @@ def test_a_cell_of_other_settings_is_refused(compare: Compare, tmp_path: Path):
         done, trained = compare(*arguments, *change)
         assert (done.exit_code, trained) == (2, [])
         assert f"was trained otherwise: {said}. Choose" in done.stderr
+    (tmp_path / "other.yaml").write_text((tmp_path / "small.yaml").read_text() + "\n")
+    done, trained = compare(*arguments[:-1], "other.yaml")
+    assert "was trained otherwise: a --config file has other content, or there are others. Choose" in done.stderr
+    SequenceStore.from_arrays([1, 2, 3, 4, 5], [0, 5], n_items=25).save(tmp_path / "tiny", overwrite=True)
+    done, trained = compare(*arguments)
+    assert (done.exit_code, trained) == (2, []) and "otherwise: the store has other content. Choose" in done.stderr
     cell = tmp_path / "out" / "cells" / "last_target.seed2020.json"
     cell.write_text("{}")
     done, _ = compare(*arguments)
@@ -160,7 +168,7 @@ def test_a_regenerated_store_is_trained_on_and_tested_as_the_original(compare: C
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--methods", "multi_target+basrec"], "multi_target+basrec: config_dict: mixing would never begin"),
+        (["--methods", "multi_target+basrec"], "20 plain epochs before it mixes, and a run has 2"),
         (["--methods", "multi_target", "--set", "eval_step=3"], "eval_step is 3"),
         (["--methods", "multi_target", "--set", "eval_step=0"], "eval_step is 0"),
         (["--methods", "multi_target", "--set", "train_neg_sample_args={sample_num: 1}"], "RecBole refuses"),

@@ -12,6 +12,7 @@ import pytest
 from recbole.config import Config
 
 from genpas_plugins import GenPASConfig, InputError
+from genpas_plugins.cli.train import CommandLine
 from recbole_ext.configuration import genpas_config
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
@@ -94,6 +95,32 @@ def test_every_place_that_takes_part_is_named(configured: Configured, tmp_path: 
         configured(first, second)
     assert f"{first}, line 1 and the command line: genpas: alpha must be a number" in str(caught.value)
     assert "b.yaml" not in str(caught.value)
+
+
+def test_of_places_with_a_key_the_last_is_named_and_a_replaced_section_told(configured: Configured, tmp_path: Path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("genpas: {strategy: sampled, alpha: 1, beta: 0, gamma: 0}\n")
+    second.write_text("topk: [5]\ngenpas: {alpha: 2}\n")
+    with pytest.raises(InputError) as caught:
+        configured(first, second)
+    assert str(caught.value).startswith(f"{second}, line 2: genpas needs a strategy")
+    assert f"The section of {second}, line 2 replaces that of {first}, line 1 whole" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        configured(second)
+    assert "replaces" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        configured(first, second, genpas={"strategy": "last_targt"})
+    assert str(caught.value).startswith("config_dict: genpas: strategy") and "replaces" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        configured(first, second, genpas_strategy="sampled", genpas_beta=0)
+    told = f"{second}, line 2 and config_dict: genpas: strategy sampled needs alpha, beta and gamma; gamma is missing."
+    assert str(caught.value) == told
+
+
+def test_a_command_line_that_is_handed_over_is_named_so(settings: dict[str, Any]):
+    given = CommandLine({**settings, "genpas": "last_target", "genpas_train_users": 0})
+    with pytest.raises(InputError, match=r"^the command line: genpas: train_users"):
+        Config("SASRec", "tiny", config_dict=given)
 
 
 @pytest.mark.parametrize("nested", [SAMPLED, {"strategy": "sampled"}, "sampled", None])

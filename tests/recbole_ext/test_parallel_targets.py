@@ -163,7 +163,11 @@ def test_a_model_learns_in_parallel_and_its_report_says_so(settings: dict[str, A
     [
         ("FMLPRec", "parallel", "FMLPRec"),
         ("STAMP", "parallel", "STAMP"),
-        ("NARM", "parallel", "NARM"),
+        (
+            "NARM",
+            "parallel",
+            "NARM, whose forward does not give every position of a history a vector of its own. Leave",
+        ),
         ("BERT4Rec", "parallel", "BERT4Rec"),
         ("Caser", "parallel", "Caser"),
         ("Caser", "single", "Caser"),

@@ -16,6 +16,7 @@ from recbole.model.sequential_recommender import SASRec
 from recbole.quick_start import run_recbole
 from recbole.trainer import Trainer
 
+from genpas_plugins.cli.train import CommandLine
 from genpas_plugins.mixing.settings import MixingConfig
 from recbole_ext.processes import run_recboles
 
@@ -116,8 +117,9 @@ def test_the_report_reaches_the_queue_of_a_run_of_many_processes(monkeypatch):
     monkeypatch.setattr("recbole.quick_start.run_recbole", run_recbole)
     queue = SimpleQueue()
     for rank in (0, 1):
-        run_recboles(rank, "SASRec", "tiny", None, {"config_dict": {"nproc": 2}, "queue": queue})
+        run_recboles(rank, "SASRec", "tiny", None, {"config_dict": CommandLine(nproc=2), "queue": queue})
     assert calls == [(("SASRec", "tiny", None), {"config_dict": {"nproc": 2, "local_rank": rank}}) for rank in (0, 1)]
+    assert all(keywords["config_dict"].place == "the command line" for _, keywords in calls)
     assert queue.get() == {"test_result": 1, "trained_on": {"strategy": "sampled"}}
     assert queue.empty()
 
@@ -134,3 +136,28 @@ def test_the_report_names_the_operators(settings: dict[str, Any]):
     operator = {"operator": "substitute", "rate": 0.3, "probability": 0.5}
     config = {**settings, "genpas": {"strategy": "multi_target", "augment": operator}}
     assert run_recbole("SASRec", "tiny", config_dict=config)["trained_on"]["augment"] == [operator]
+
+
+def test_mixing_alone_is_reported_too(settings: dict[str, Any]):
+    section = {"method": "basrec", "warmup_epochs": 0, "beta": 0.3}
+    result = run_recbole("SASRec", "tiny", config_dict={**settings, "mixing": section})
+    assert result["trained_on"] == {"mixing": asdict(MixingConfig(**section))}
+
+
+def test_trim_is_reported_as_it_is_set(settings: dict[str, Any]):
+    section = {"strategy": "multi_target", "targets": "parallel"}
+    report = run_recbole("SASRec", "tiny", config_dict={**settings, "genpas": section})["trained_on"]
+    assert (report["targets"], report["trim"]) == ("parallel", False)
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.01, True), (0.5, False), (1.0, False)])
+def test_a_share_that_leaves_few_users_is_warned_of(
+    share: float, warned: bool, prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    made = prepare({"strategy": "multi_target", "train_users": share})
+    trainer = Trainer(made.config, SASRec(made.config, made.train.dataset))
+    told: list[str] = []
+    monkeypatch.setattr(trainer.logger, "warning", told.append)
+    trainer.fit(made.train, made.valid)
+    users = [line for line in told if line.startswith("train_users 0.01 leaves 1 of ")]
+    assert len(users) == len(told) == warned

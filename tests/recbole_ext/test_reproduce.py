@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,10 @@ def without_seconds(value: Any) -> Any:
 def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path: Path):
     done, trained = reproduce(stop=3)
     assert (done.exit_code, trained) == (130, TUNING[:3])
+    told = [line for line in done.stderr.splitlines() if line.startswith("tiny")]
+    assert [line.partition(": validation 0.")[0] for line in told] == [
+        f"tiny {number} of 6: {name}" for number, name in enumerate(TUNING[:3], start=1)
+    ]
     out = tmp_path / "out"
     row, not_run = json.loads((out / "reproduction.json").read_text())["datasets"]["tiny"]
     assert row["seeds"] == [1] and row["test"]["masked"]["ndcg@5"]["sd"] is None
@@ -115,7 +120,11 @@ def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path
     # Results without the work beside them, as git keeps them, are enough for the table, not for another seed.
     shutil.rmtree(out / "work")
     done, trained = reproduce()
-    assert (done.exit_code, trained) == (0, []) and "| 1,0,0 | hidden_dropout_prob 0." in done.stdout
+    assert (done.exit_code, trained) == (0, []) and "Nothing was left to do" in done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "│ 1,0,0 " in line)
+    assert line.count("±") == 4 and "0.1234" in line
+    page = (out / "reproduction.md").read_text()
+    assert "| 1,0,0 | hidden_dropout_prob 0." in page and "masked Recall@10 | published NDCG@10 |" in page
     (tmp_path / "t.yaml").write_text(TABLE.replace("hidden_size: 8", "hidden_size: 16"))
     done, trained = reproduce()
     assert (done.exit_code, trained) == (2, []) and "settings.hidden_size was '8' and is '16' now" in done.stderr
@@ -142,8 +151,9 @@ def test_the_budget_ends_between_cells_and_between_epochs(
     reproduce: Reproduce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     done, trained = reproduce("--minutes", 0)
-    assert (done.exit_code, trained) == (0, []) and "The time is over" in done.stderr
-    assert done.stdout.count("| last_target | – | – | not run |") == 1
+    assert (done.exit_code, trained) == (0, [])
+    assert f"The time is over: tiny {TUNING[0]} was not begun. The same command" in done.stderr
+    assert done.stdout.count("not run") == 6
     # A cell asks before it begins, then after no and after two of its four epochs: the second ends in its middle.
     answers = iter([True, True, True, True, True, False])
     asked = []
@@ -154,7 +164,8 @@ def test_the_budget_ends_between_cells_and_between_epochs(
 
     monkeypatch.setattr(Clock, "has", has)
     done, trained = reproduce()
-    assert (done.exit_code, trained) == (0, TUNING[:1]) and "The time is over" in done.stderr
+    assert (done.exit_code, trained) == (0, TUNING[:1])
+    assert re.search(rf"The time is over: tiny {TUNING[1]} was cut after .* a run takes about .*: give", done.stderr)
     kept = cells(tmp_path / "out")
     assert list(kept) == TUNING[:1] and asked == [0, 0, 0, kept[TUNING[0]]["seconds"], 0, 0]
 
@@ -206,7 +217,7 @@ def test_what_is_varied_is_trained_point_by_point_and_reported(reproduce: Reprod
         figures = [kept[own.format(seed)]["test"]["unmasked"]["ndcg@10"] for seed in (1, 2)]
         assert row["test"]["unmasked"]["ndcg@10"]["mean"] == pytest.approx(np.mean(figures))
     page = (tmp_path / "out" / "reproduction.md").read_text()
-    assert "| method | train_users 0.25, n_layers 1 | train_users 1, n_layers 2 |" in page
+    assert "| method | share of the users 0.25, n_layers 1 | share of the users 1, n_layers 2 |" in page
     assert "By popularity of the target" in page and "Users seen and not seen in training" in page
 
     (tmp_path / "t.yaml").write_text((head + ALONG).replace("n_layers", "n_layrs"))

@@ -71,3 +71,20 @@ def test_a_run_may_validate_by_another_criterion(given: dict[str, Any]):
 def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         evaluate_checkpoint(tmp_path / "gone.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hidden_size": "big"}, "hidden_size is 'big', where 64 would be usual."),
+        ({"hidden_size": [8]}, ""),
+        ({"hidden_size": -8}, "negative dimension -8"),
+        ({"hidden_size": 7}, "not a multiple"),
+        ({"n_heads": 0}, "zero"),
+    ],
+)
+def test_settings_that_make_no_model_are_one_sentence(change: dict[str, Any], told: str, given: dict[str, Any]):
+    with pytest.raises(InputError) as caught:
+        train({**given, **change}, model="SASRec", dataset="tiny")
+    message = str(caught.value)
+    assert message.startswith("SASRec refuses these settings: ") and told in message and "\n" not in message

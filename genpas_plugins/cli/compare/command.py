@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,8 @@ def command(
             metavar="METHOD...",
             help="One or several: last_target, multi_target, slide_window or exponents alpha,beta,gamma; operators "
             "(insert, delete, replace, reorder, sample, crop, mask, substitute; rate 0.3, probability 0.5) and basrec "
-            "follow behind a +, as in multi_target+insert+basrec. Or a .yaml file with a genpas key and, if wanted, a "
+            "follow behind a +, as in multi_target+insert+basrec; basrec mixes after 20 plain epochs, a .yaml file "
+            "with its own warmup_epochs after fewer. Or a .yaml file with a genpas key and, if wanted, a "
             "mixing one. Either from a store of `genpas regenerate`: multi_target@STORE2.",
         ),
     ],
@@ -68,9 +68,9 @@ def command(
     """
     from genpas_plugins.cli.compare.budget import read_seeds, whole_epochs
     from genpas_plugins.cli.compare.cell import Cell
-    from genpas_plugins.cli.compare.methods import read_methods, with_epochs
-    from genpas_plugins.cli.compare.table import NOTE, grid, markdown, row
-    from genpas_plugins.cli.compare.training import Comparison
+    from genpas_plugins.cli.compare.methods import check_mixing, read_methods, with_epochs
+    from genpas_plugins.cli.compare.table import NOTE, grid, markdown, print_table, row
+    from genpas_plugins.cli.compare.training import Comparison, finished_line
     from genpas_plugins.cli.train import parse_settings
     from genpas_plugins.json_text import to_json
     from genpas_plugins.search.output import write
@@ -87,6 +87,8 @@ def command(
     per_epoch = split.train.n_pairs if pairs_per_epoch is None else pairs_per_epoch
     epochs = whole_epochs(pairs, per_epoch)
     chosen = [with_epochs(method, per_epoch) for method in named]
+    for method in chosen:
+        check_mixing(method, epochs)
     overrides = parse_settings(settings or (), "genpas compare", "write --set key=value")
     runs = Comparison.checked(
         store, out, model, config or (), overrides, metric=metric, epochs=epochs, pairs_per_epoch=per_epoch
@@ -105,7 +107,10 @@ def command(
             runs.prepare(todo, tell)
         for number, cell in enumerate(todo, start=len(cells) - len(todo)):
             tell("runs", number, len(cells))
-            done[cell] = runs.run(cell, tell)
+            ran = done[cell] = runs.run(cell, tell)
+            typer.echo(finished_line(cell, ran, number + 1, len(cells)), err=True)
+    if not todo:
+        typer.echo("Nothing was left to do: every run is finished.", err=True)
     rows = [
         row(method.label, [result for cell in cells if cell.method is method and (result := done[cell])])
         for method in chosen
@@ -126,21 +131,6 @@ def command(
     if as_json:
         print_json(result)
         return
-    _print(lines, title)
+    print_table(lines, title)
     typer.echo(NOTE)
     typer.echo(f"Written: {out / 'comparison.md'} and {out / 'comparison.json'}.")
-
-
-def _print(lines: Sequence[Sequence[str]], title: str) -> None:
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(lines[0]):
-        table.add_column(name, justify="right" if number else "left")
-    for line in lines[1:]:
-        table.add_row(*line)
-    # A pipe says no width: then wide enough for a table.
-    Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(table)

@@ -46,21 +46,21 @@ class Method:
         return sections
 
 
-def read_methods(words: Sequence[str]) -> list[Method]:
-    """Return the methods of these words.
+def read_methods(words: Sequence[str], where: str = "--methods") -> list[Method]:
+    """Return the methods of these words, which stand `where`.
 
     Raises InputError for a word that is no method, for a method that is given twice, and for two of one label.
     """
     methods: dict[str, Method] = {}
     for word in words:
-        method = read_method(word)
+        method = read_method(word, where)
         for before, other in methods.items():
             if (plain(method.settings), method.store) == (plain(other.settings), other.store):
                 again = "" if method.label == other.label else f": {method.label} is {other.label}"
-                raise InputError(f"--methods gives the method {other.label!r} twice{again}. Leave one out.")
+                raise InputError(f"{where} {word}: the method {other.label!r} is given twice{again}. Leave one out.")
             if method.label == other.label:
                 raise InputError(
-                    f"--methods: {before} and {word} are both called {method.label}; a copy or a link of another name "
+                    f"{where} {before} and {word} are both called {method.label}; a copy or a link of another name "
                     "tells them apart."
                 )
         methods[word] = method
@@ -77,13 +77,25 @@ def with_epochs(method: Method, pairs_per_epoch: int) -> Method:
     return replace(method, genpas=replace(method.genpas, pairs_per_epoch=pairs_per_epoch))
 
 
-def read_method(word: str) -> Method:
+def check_mixing(method: Method, epochs: int) -> None:
+    """Raise InputError for a method whose mixing would begin only after all the epochs."""
+    if method.mixing is None or method.mixing.warmup_epochs < epochs:
+        return
+    plain_epochs = f"{method.mixing.warmup_epochs} plain epochs before it mixes, and a run has {epochs}"
+    raise InputError(
+        f"{method.label}: {method.mixing.method} has {plain_epochs}: nothing would be mixed. Train more epochs, or "
+        f"write a YAML method with its own '{mixing.SECTION}: {{method: {method.mixing.method}, warmup_epochs: "
+        f"{epochs // 2}}}'."
+    )
+
+
+def read_method(word: str, where: str = "--methods") -> Method:
     """Return the method of a word: POLICY[+OPERATOR…][+basrec] or the name of a YAML file, and @STORE behind either.
 
     POLICY is last_target, multi_target, slide_window or exponents as 1,0,0. Operators are applied as they stand, with
     RATE and PROBABILITY; mixing is as it comes. A file holds a `genpas` key and may hold a `mixing` one. STORE is a
     directory that `genpas regenerate` made. The label has the last name of a path, as it is written: a link's own.
-    Raises InputError for anything else, naming the nearest word.
+    Raises InputError for anything else, naming `where` it stands and the nearest word.
 
     >>> method = read_method("1,0,-inf+insert+basrec")
     >>> method.label, method.genpas.policy, method.mixing.method
@@ -95,36 +107,41 @@ def read_method(word: str) -> Method:
     if at and not word.endswith(_YAML):
         store = Path(path).resolve()
         if not path or not store.is_dir():
-            raise InputError(f"--methods {word}: {path!r} is no directory; a store that was regenerated follows the @.")
-        method = read_method(before)
+            raise InputError(f"{where} {word}: {path!r} is no directory; a store that was regenerated follows the @.")
+        method = read_method(before, where)
         name = Path(path).name  # a link's own: links tell stores of one name apart
         return replace(method, label=f"{method.label}@{store.name if name in ('', '..') else name}", store=store)
     if word.endswith(_YAML):
-        return _read_file(Path(word))
+        return _read_file(Path(word), where)
+    if "," in word and any(part.split("+")[0].strip() in EXPONENTS for part in word.split(",")):
+        raise InputError(f"{where} {word}: methods are separated by spaces, in a YAML file they are entries of a list.")
     first, *additions = (part.strip() for part in word.split("+"))
-    policy = _policy(first, word)
+    if not first:
+        raise InputError(
+            f"{where} {word}: a strategy or exponents stand before the first +, as in multi_target"
+            f"{f'+{additions[0]}' if additions else ''}."
+        )
+    policy = _policy(first, f"{where} {word}")
     operators = [name for name in additions if name in OPERATORS]
     mixtures = [name for name in additions if name in mixing.METHODS]
     for name in additions:
         if name not in OPERATORS and name not in mixing.METHODS:
-            raise InputError(
-                f"--methods {word}: {name!r} is no addition.{nearest(name, [*OPERATORS, *mixing.METHODS])}"
-            )
+            raise InputError(f"{where} {word}: {name!r} is no addition.{nearest(name, [*OPERATORS, *mixing.METHODS])}")
         if additions.count(name) > 1:
-            raise InputError(f"--methods {word}: {name} is there twice; a YAML file can say that.")
+            raise InputError(f"{where} {word}: {name} is there twice; a YAML file can say that.")
     if len(mixtures) > 1:
-        raise InputError(f"--methods {word}: one mixing method at most.")
+        raise InputError(f"{where} {word}: one mixing method at most.")
     augment = [{"operator": name, "rate": RATE, "probability": PROBABILITY} for name in operators]
     exponents = {name: getattr(policy, name) for name in ("alpha", "beta", "gamma")}
     section = {"strategy": policy.strategy, **(exponents if policy.strategy == SAMPLED else {})}
     return Method(
         "+".join([policy.label, *additions]),
-        GenPASConfig.from_mapping({**section, "augment": augment or None}, f"--methods {word}"),
+        GenPASConfig.from_mapping({**section, "augment": augment or None}, f"{where} {word}"),
         mixing.MixingConfig(mixtures[0]) if mixtures else None,
     )
 
 
-def _policy(text: str, word: str) -> SamplingPolicy:
+def _policy(text: str, where: str) -> SamplingPolicy:
     if text in EXPONENTS:
         return SamplingPolicy.named(text)
     if "," in text:
@@ -132,19 +149,19 @@ def _policy(text: str, word: str) -> SamplingPolicy:
             return read_point(text)
         except InputError:
             raise InputError(
-                f"--methods {word}: {text!r} is no point; write three numbers alpha,beta,gamma, as 1,0,0 or 1,0,-inf."
+                f"{where}: {text!r} is no point; write three numbers alpha,beta,gamma, as 1,0,0 or 1,0,-inf."
             ) from None
     if text == SAMPLED:
-        raise InputError(f"--methods {word}: sampled is written as its exponents alpha,beta,gamma, as 1,0,0.")
+        raise InputError(f"{where}: sampled is written as its exponents alpha,beta,gamma, as 1,0,0.")
     raise InputError(
-        f"--methods {word}: there is no strategy {text!r}.{nearest(text, EXPONENTS)} Exponents are written 1,0,0, and "
+        f"{where}: there is no strategy {text!r}.{nearest(text, EXPONENTS)} Exponents are written 1,0,0, and "
         "what is neither goes into a .yaml file."
     )
 
 
-def _read_file(file: Path) -> Method:
+def _read_file(file: Path, where: str) -> Method:
     if not file.is_file():
-        raise InputError(f"--methods {file}: there is no such file; check the path.")
+        raise InputError(f"{where} {file}: there is no such file; check the path.")
     check_yaml(file)
     content = read_scalar(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict):

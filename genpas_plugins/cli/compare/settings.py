@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from genpas_plugins.cli.train import read_scalar
-from genpas_plugins.configuration import PREFIX, SECTION
+from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX, SECTION, GenPASConfig
 from genpas_plugins.errors import InputError, nearest
 from genpas_plugins.mixing import settings as mixing
 
@@ -18,10 +19,33 @@ METRICS = ("NDCG", "Recall", "Hit", "MRR", "MAP", "Precision")
 """What can choose the checkpoint: more is better, and the number after @ is the length of the list."""
 
 
-def check_setting(key: str, where: str) -> None:
-    """Raise InputError, naming `where`, for a setting of RecBole's that the comparison or a method makes itself."""
-    if key in OURS or of_a_method(key):
-        raise InputError(f"{where}: the comparison or a method sets that itself. Leave it out.")
+OPTIONS = {
+    "epochs": "--pairs",
+    "seed": "--seeds",
+    "valid_metric": "--metric",
+    "pairs_per_epoch": "--pairs-per-epoch",
+}
+"""Where `genpas compare` takes what is no setting of RecBole's."""
+
+OF_A_METHOD = "Write a YAML file with a genpas key, and a mixing one if wanted, as a method"
+
+# Words of a section that no model of RecBole's has as a setting of its own; gamma is one.
+_WORDS = {field.name for field in fields(GenPASConfig)} - {"strategy", *EXPONENT_NAMES}
+
+
+def check_setting(key: str, where: str, instead: Mapping[str, str] = OPTIONS, method: str = OF_A_METHOD) -> None:
+    """Raise InputError, naming `where`, for a setting of RecBole's that the comparison or a method makes itself.
+
+    instead : where such settings are to be written
+    method  : where those are to be written that say what is trained on
+    """
+    if key in OURS or key in instead:
+        what = f"Write {instead[key]} instead." if key in instead else "Leave it out."
+        raise InputError(f"{where}: the comparison sets that itself. {what}")
+    if of_a_method(key):
+        raise InputError(f"{where}: a method sets that itself. {method}.")
+    if key in _WORDS:
+        raise InputError(f"{where}: RecBole has no such setting. Did you mean {PREFIX + key!r}? {method}.")
 
 
 def check_metric(text: str, where: str = "--metric") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,20 @@ def table_lines(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return head and rows as the lines of a Markdown table."""
     head, *rows = (f"| {' | '.join(line)} |" for line in lines)
     return [head, f"| {' | '.join(['---', *['--:'] * (len(lines[0]) - 1)])} |", *rows]
+
+
+def print_table(lines: Sequence[Sequence[str]], title: str) -> None:
+    """Print head and rows as a drawn table on stdout, as wide as the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(lines[0]):
+        table.add_column(name, justify="right" if number else "left")
+    for line in lines[1:]:
+        table.add_row(*line)
+    # A pipe says no width: then wide enough for a table.
+    Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(table)
 
 
 def figure_text(figure: Mapping[str, float | None], digits: int) -> str:

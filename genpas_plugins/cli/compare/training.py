@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,13 @@ from genpas_plugins.search.output import check_replaceable
 from genpas_plugins.storage import HEADER
 
 CELLS, CHECKPOINTS = "cells", "checkpoints"
+
+_CONTENTS = {
+    "store": "the store has other content",
+    "regenerated store": "the regenerated store has other content",
+    "config files": "a --config file has other content, or there are others",
+}
+"""What is known by its checksum alone, and what to say where that has changed."""
 
 FIGURES = ("validation", "pairs_seen", "seconds", "trained_on", "checkpoint")
 """What every trained cell's file holds."""
@@ -140,7 +147,7 @@ class Comparison:
             figures |= result
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{file} is no finished cell of a comparison; remove it to train that cell.") from error
-        changed = "; ".join(differences(before, self.depends_on(cell)))
+        changed = "; ".join(_changes(before, self.depends_on(cell)))
         if changed:
             raise InputError(
                 f"{file} was trained otherwise: {changed}. Choose another --out, or remove the file to train that "
@@ -254,6 +261,24 @@ class Comparison:
 
     def _checkpoints(self, cell: Cell) -> Path:
         return self.trials.folder / CHECKPOINTS / cell.name
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a phrase for everything that a cell depends on and that has changed; checksums are not shown."""
+    for name, phrase in _CONTENTS.items():
+        if before.get(name) and now.get(name) and before[name] != now[name]:
+            yield phrase
+            before = {**before, name: now[name]}
+    if before.get("config files") != now.get("config files"):
+        yield f"--config files were {'given and are not' if before.get('config files') else 'not given and are'} now"
+        before = {**before, "config files": now.get("config files")}
+    yield from differences(before, now)
+
+
+def finished_line(cell: Cell, result: Mapping[str, Any], number: int, count: int) -> str:
+    """Return what is said when a run is finished, which makes so many of so many."""
+    figures = f"validation {result['validation']:.4f} after {result['seconds']:,.0f} s"
+    return f"{number} of {count}: {cell.name}: {figures}"
 
 
 def check_settings(model: str, keys: Sequence[str]) -> None:

@@ -80,13 +80,35 @@ def command(
     What the table varies along an axis is run value by value, all rows of one before the next.
     The same command goes on where the last one stopped; the table says what was not run. Data sets that are not asked
     for keep the sections that an earlier command gave them.
+
+    TABLE is a YAML file as those in configs/reproduce, with these keys:
+
+    - model (required): RecBole's name of the model
+    - rows (required): methods as `genpas compare --methods` takes them, that is
+    strategies or exponents, either with +operators, and .yaml files; exponents
+    need quotes inside [...], as in ['1,0,0', multi_target+insert]
+    - epochs (required): the budget, so many for every row
+    - pairs_per_epoch: of all rows; default: as many as multi_target has
+    - targets, trim: into the genpas section of every row
+    - metric: chooses the epoch and the point of the grid, on validation
+    - settings: RecBole's, for all runs
+    - grid: points to choose from on validation, row by row; a point is settings
+    of RecBole's with one value each, the same keys in all
+    - along: varies one thing: a name for the axis, and points as in grid, also
+    of keys such as genpas_train_users, but not of what rows have: strategy,
+    exponents, operators and mixing; one point gives all rows its settings
+    - datasets: which ones without --datasets; default: those published
+    - published: figures to print beside ours, by data set, row and metric; not
+    beside several points of along
     """
     from genpas_plugins.cli.compare.budget import read_seeds
+    from genpas_plugins.cli.compare.table import print_table
     from genpas_plugins.cli.compare.training import check_settings
+    from genpas_plugins.cli.reproduce.markdown import note, summary
     from genpas_plugins.cli.reproduce.report import draw_plots, write_report
     from genpas_plugins.cli.reproduce.stores import find_stores
     from genpas_plugins.cli.reproduce.table import read_table
-    from genpas_plugins.cli.reproduce.training import Clock, Part, comparison
+    from genpas_plugins.cli.reproduce.training import Clock, OutOfTime, Part, comparison
 
     asked, numbers = read_table(table), read_seeds(seeds)
     try:
@@ -102,14 +124,19 @@ def command(
         parts = [Part(asked, numbers, name, comparison(asked, name, store, out)) for name, store in found.items()]
 
         write_report(parts, out)  # what other settings trained is refused here, before anything is trained
-        for part in parts:
-            if not part.train(clock, tell, lambda: write_report(parts, out)):
-                typer.echo("The time is over; the same command goes on with what is left.", err=True)
-                break
+        if all(part.complete for part in parts):
+            typer.echo("Nothing was left to do: every run is finished.", err=True)
+        try:
+            for part in parts:
+                part.train(clock, tell, lambda: write_report(parts, out))
+        except OutOfTime as ended:
+            typer.echo(f"The time is over: {ended} The same command goes on with what is left.", err=True)
     draw_plots(parts, out)
     result = write_report(parts, out)
     if as_json:
         print_json(result)
         return
-    typer.echo((out / "reproduction.md").read_text(encoding="utf-8"))
+    for name, rows in result["datasets"].items():
+        print_table(summary(rows, asked), f"{name}: {asked.model}, test {asked.metric} masked and unmasked")
+    typer.echo(note(asked))
     typer.echo(f"Written: {out / 'reproduction.md'} and {out / 'reproduction.json'}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from genpas_plugins.atomic import replaced_file
-from genpas_plugins.cli.reproduce.markdown import point_text
+from genpas_plugins.cli.reproduce.markdown import place_text
 from genpas_plugins.cli.reproduce.rows import PROTOCOLS
 from genpas_plugins.cli.reproduce.table import Table
 
@@ -27,24 +27,38 @@ COLUMNS, PANEL, ENTRY = 3, (3.6, 3.0), 0.19
 LOGARITHMIC_FROM = 10
 """Values on an axis that differ by more than this factor stand on a logarithmic one."""
 
+WIDE = 18
+"""More letters than this below a panel whose axis has words are written slanting."""
+
 Rows = Sequence[Mapping[str, Any]]
 
 
-def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
-    """Draw the validation figure of each row's chosen setting against pairs seen, a panel a point of what is varied.
+class Line(NamedTuple):
+    """Where a row is drawn and how: its panel, by title, its label in the legend, and the number of its look."""
 
-    Lines are means over the seeds, bands one standard deviation. Points at which nothing has been run are left out; at
-    least one row has a curve.
+    panel: str
+    label: str
+    look: int
+
+
+def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
+    """Draw the validation figure of each row's chosen setting against pairs seen.
+
+    A panel is a point of what is varied or, where nothing is and rows are strategies with operators, a strategy; then a
+    colour is an operator. Lines are means over the seeds, bands one standard deviation. Panels in which nothing has
+    been run are left out; at least one row has a curve.
     """
-    by_point = {point: [row for row in rows if tuple(row["point"].items()) == point] for point in table.points}
-    panels = {point: shown for point, shown in by_point.items() if any(row["curve"] for row in shown)}
-    figure, axes = _panels(len(panels), len(table.rows), f"{name}: validation against pairs seen")
-    for axis, (point, shown) in zip(axes, panels.items(), strict=True):
-        for index, row in enumerate(shown):
-            curve = row["curve"]
-            _line(axis, index, row["method"], [at["pairs"] for at in curve], [at["validation"] for at in curve])
-        if point:
-            axis.set_title(point_text(dict(point)), loc="left", fontsize="medium")
+    lines = _lines(rows, table)
+    panels = list(dict.fromkeys(line.panel for line, row in zip(lines, rows, strict=True) if row["curve"]))
+    entries = len({line.label for line in lines})
+    figure, axes = _panels(len(panels), entries, f"{name}: validation against pairs seen")
+    for line, row in zip(lines, rows, strict=True):
+        if row["curve"]:
+            axis, curve = axes[panels.index(line.panel)], row["curve"]
+            _line(axis, line.look, line.label, [at["pairs"] for at in curve], [at["validation"] for at in curve])
+    for axis, panel in zip(axes, panels, strict=True):
+        if panel:
+            axis.set_title(panel, loc="left", fontsize="medium")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[0].set_xlim(0, None)
     return _finished(figure, axes, "training pairs seen", f"validation {table.metric}")
@@ -53,13 +67,17 @@ def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
 def along_curves(name: str, rows: Rows, table: Table) -> Figure:
     """Draw the test figure of every method against what is varied, masked beside unmasked.
 
-    The axis is that of the points' first setting: logarithmic from a factor LOGARITHMIC_FROM on, and the points in
-    their order where they are no numbers.
+    The axis is that of the points' first setting: logarithmic from a factor LOGARITHMIC_FROM on. Where it has words
+    instead of numbers, points stand in their order, methods beside each other, and nothing joins them.
     """
     assert table.along is not None
     values = [point[0][1] for point in table.points]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    places = values if numbers and len(set(values)) == len(values) else list(range(len(values)))
+    numbers = numbers and len(set(values)) == len(values)
+    places = values if numbers else list(range(len(values)))
+    logarithmic = min(places) > 0 and max(places) > LOGARITHMIC_FROM * min(places)
+    aside = 0.0 if numbers else 0.5 / len(table.rows)
+    slanting = not numbers and len("".join(map(str, values))) > WIDE
     figure, axes = _panels(len(PROTOCOLS), len(table.rows), f"{name}: test by {table.along.name}")
     for axis, protocol in zip(axes, PROTOCOLS, strict=True):
         for index, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
@@ -69,13 +87,21 @@ def along_curves(name: str, rows: Rows, table: Table) -> Figure:
                 if row["method"] == method and row["test"] is not None
             }
             known = sorted((place, point) for place, point in zip(places, table.points, strict=True) if point in tested)
-            _line(axis, index, method, [place for place, _ in known], [tested[point] for _, point in known])
-        if min(places) > 0 and max(places) > LOGARITHMIC_FROM * min(places):
+            x = [place + aside * (index - (len(table.rows) - 1) / 2) for place, _ in known]
+            _line(axis, index, method, x, [tested[point] for _, point in known], joined=numbers)
+        if logarithmic:
             axis.set_xscale("log")
+        if not numbers:
+            axis.set_xlim(-0.5, len(values) - 0.5)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xticks(places, [str(value) for value in values])
+        if slanting:
+            axis.tick_params(axis="x", labelrotation=30)
+            for label in axis.get_xticklabels():
+                label.set_horizontalalignment("right")
         axis.set_title(protocol, loc="left", fontsize="medium")
-    return _finished(figure, axes, table.along.name, f"test {table.metric}")
+    x_name = f"{table.along.name} (log)" if logarithmic else table.along.name
+    return _finished(figure, axes, x_name, f"test {table.metric}")
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -103,16 +129,39 @@ def _panels(count: int, entries: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def _line(axis: Axes, index: int, label: str, x: Sequence[float], spreads: Sequence[Mapping[str, Any]]) -> None:
+def _lines(rows: Rows, table: Table) -> list[Line]:
+    """Return how each row is drawn against pairs seen."""
+    if table.along is None and any("+" in row["method"] for row in rows):
+        parts = [row["method"].partition("+") for row in rows]
+        additions = list(dict.fromkeys(addition for _, _, addition in parts))
+        labels = [f"+{addition}" if addition else "nothing added" for addition in additions]
+        return [Line(strategy, labels[k], k) for strategy, _, more in parts for k in [additions.index(more)]]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    panels = [place_text(row["point"], table) if row["point"] else "" for row in rows]
+    return [Line(panel, row["method"], methods.index(row["method"])) for panel, row in zip(panels, rows, strict=True)]
+
+
+def _line(
+    axis: Axes,
+    index: int,
+    label: str,
+    x: Sequence[float],
+    spreads: Sequence[Mapping[str, Any]],
+    *,
+    joined: bool = True,
+) -> None:
     if not spreads:
         return
     colour = COLOURS[index % len(COLOURS)]
     means = [spread["mean"] for spread in spreads]
-    dashes = DASHES[index // len(COLOURS) % len(DASHES)]
-    axis.plot(x, means, dashes, color=colour, marker=MARKERS[index % len(MARKERS)], markersize=5, label=label)
+    dashes = DASHES[index // len(COLOURS) % len(DASHES)] if joined else "none"
+    axis.plot(x, means, linestyle=dashes, color=colour, marker=MARKERS[index % len(MARKERS)], markersize=5, label=label)
     if all(spread["sd"] is not None for spread in spreads):
         low, high = ([spread["mean"] + sign * spread["sd"] for spread in spreads] for sign in (-1, 1))
-        axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        if joined:
+            axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        else:
+            axis.vlines(x, low, high, color=colour, alpha=0.5)
 
 
 def _finished(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> Figure:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.methods import Method
-from genpas_plugins.cli.compare.settings import check_setting
+from genpas_plugins.cli.compare.settings import OF_A_METHOD, check_setting
 from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX, GenPASConfig
 from genpas_plugins.errors import InputError, nearest
 
@@ -29,6 +31,15 @@ class Along:
     points: tuple[Point, ...]
 
 
+INSTEAD: Mapping[str, str] = {
+    **{"epochs": "epochs at the top of the table", "pairs_per_epoch": "pairs_per_epoch at the top of the table"},
+    **{"valid_metric": "metric at the top of the table", "seed": "--seeds"},
+}
+"""Where a table takes what is no setting of RecBole's."""
+
+ALONG = f"{OF_A_METHOD}, or give all rows a key {PREFIX}… in along, of which one point is enough"
+"""Where a table takes what is trained on."""
+
 _NOT_VARIED = tuple(PREFIX + name for name in ("strategy", *EXPONENT_NAMES, "augment", "pairs_per_epoch"))
 
 
@@ -46,11 +57,24 @@ def read_points(given: Any, what: str, file: Path) -> tuple[Point, ...]:
             if not isinstance(value, str | int | float | bool | None):
                 raise InputError(f"{file}: point {number} of {what}: {key} must be one value, not {value!r}.")
         points.append(tuple(point.items()))
-        if {key for key, _ in points[0]} != set(point):
-            raise InputError(f"{file}: point {number} of {what} sets other keys than point 1; set the same in all.")
+    _check_keys(points, what, file)
     if len({tuple(sorted(point, key=str)) for point in points}) < len(points):
         raise InputError(f"{file}: a point of {what} is there twice; leave one out.")
     return tuple(points)
+
+
+def _check_keys(points: Sequence[Point], what: str, file: Path) -> None:
+    """Raise InputError for a point that sets other keys than most do, naming them."""
+    keys = [frozenset(key for key, _ in point) for point in points]
+    usual = Counter(keys).most_common(1)[0][0]
+    for number, own in enumerate(keys, start=1):
+        where = f"{file}: point {number} of {what}"
+        for key in sorted(own - usual):
+            near = difflib.get_close_matches(key, sorted(usual - own), n=1, cutoff=0.7)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{where} sets {key!r}, which the other points do not.{hint} Set the same in all.")
+        for key in sorted(usual - own):
+            raise InputError(f"{where} does not set {key!r}, which the other points do. Set the same in all.")
 
 
 def read_along(given: Any, file: Path) -> Along:
@@ -69,7 +93,7 @@ def read_along(given: Any, file: Path) -> Along:
         if key in _NOT_VARIED:
             raise InputError(f"{file}: along: {key} is the rows' or the budget's to say, the same at every point.")
         if not key.startswith(PREFIX):
-            check_setting(key, f"{file}: along: {key}")
+            check_setting(key, f"{file}: along: {key}", INSTEAD, ALONG)
     return Along(name.strip(), points)
 
 

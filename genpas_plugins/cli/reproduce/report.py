@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 
 from genpas_plugins.cli.reproduce.earlier import fits, head, read_report
-from genpas_plugins.cli.reproduce.markdown import NOTE, section
+from genpas_plugins.cli.reproduce.markdown import note, section
 from genpas_plugins.cli.reproduce.rows import row_values
 from genpas_plugins.cli.reproduce.table import Table
 from genpas_plugins.cli.reproduce.training import Part
@@ -55,7 +55,7 @@ def write_report(parts: Sequence[Part], out: Path) -> dict[str, Any]:
         "datasets": sections,
     }
     write(out / REPORT, to_json(result))
-    write(out / "reproduction.md", f"{text}\n{NOTE}\n")
+    write(out / "reproduction.md", f"{text}\n{note(table)}\n")
     return result
 
 

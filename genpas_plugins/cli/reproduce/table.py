@@ -17,14 +17,24 @@ published: {beauty: {multi_target: {NDCG@10: 0.0372}}}
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.compare.methods import Method, read_methods
+from genpas_plugins.cli.compare.methods import Method, check_mixing, read_methods
 from genpas_plugins.cli.compare.settings import METRICS, check_metric, check_setting, figure_names, measures
-from genpas_plugins.cli.reproduce.points import Along, Point, as_mapping, check_rows, read_along, read_points
+from genpas_plugins.cli.reproduce.points import (
+    ALONG,
+    INSTEAD,
+    Along,
+    Point,
+    as_mapping,
+    check_rows,
+    read_along,
+    read_points,
+)
 from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.configuration import PREFIX
 from genpas_plugins.errors import InputError, nearest, whole_number
@@ -73,11 +83,14 @@ class Table:
 
 _NEEDED = ("model", "rows", "epochs")
 _OF_ROWS = ("targets", "trim")
+_INSTEAD = {**INSTEAD, **{key: f"{key} at the top of the table" for key in _OF_ROWS}}
 _KEYS = (*_NEEDED, "grid", "settings", "published", "pairs_per_epoch", "metric", "along", "datasets", *_OF_ROWS)
 
 
 def read_table(file: Path) -> Table:
     """Read and check a table. Raises InputError naming the file, the key and what would be valid."""
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file; TABLE is a YAML file such as configs/reproduce/sasrec.yaml.")
     check_yaml(file)
     content = read_scalar(file.read_text(encoding="utf-8"))
     content = as_mapping(content, f"{file}: a table")
@@ -94,13 +107,15 @@ def read_table(file: Path) -> Table:
     try:
         rows = _rows(content["rows"], of_rows)
         epochs = whole_number("epochs", content["epochs"], 1)
+        for row in rows:
+            check_mixing(row, epochs)
         per_epoch = content.get("pairs_per_epoch")
         per_epoch = None if per_epoch is None else whole_number("pairs_per_epoch", per_epoch, 1)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     settings = as_mapping(content.get("settings") or {}, f"{file}: settings")
     for key in settings:
-        check_setting(key, f"{file}: settings: {key}")
+        check_setting(key, f"{file}: settings: {key}", _INSTEAD, ALONG)
     metric = check_metric(content.get("metric", "NDCG@10"), f"{file}: metric")
     grid = _grid(content.get("grid"), settings, file)
     along = None
@@ -111,7 +126,7 @@ def read_table(file: Path) -> Table:
         check_rows(along, rows, file)
     figures = _figures(settings, metric, file)
     published = _published(content.get("published") or {}, [row.label for row in rows], figures, file)
-    if along is not None and any(published.values()):
+    if along is not None and len(along.points) > 1 and any(published.values()):
         raise InputError(f"{file}: published figures are of one point, and along has several; remove one of the two.")
     datasets = _datasets(content.get("datasets"), published, file)
     return Table(
@@ -122,14 +137,16 @@ def read_table(file: Path) -> Table:
 def _rows(words: Any, of_rows: Mapping[str, Any]) -> list[Method]:
     """Return the methods, with these keys in their sections."""
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise InputError(f"rows must be a list of methods, such as [last_target, '1,0,0'], not {words!r}.")
-    return [replace(row, genpas=replace(row.genpas, **of_rows)) for row in read_methods(words)]
+        raise InputError(
+            f"rows must be a list of methods, such as [last_target, '1,0,0'], a point in quotes, not {words!r}."
+        )
+    return [replace(row, genpas=replace(row.genpas, **of_rows)) for row in read_methods(words, "rows:")]
 
 
 def _grid(given: Any, settings: Mapping[str, Any], file: Path) -> tuple[Point, ...]:
     points = ((),) if given is None else read_points(given, "grid", file)
     for key, _ in points[0]:
-        check_setting(key, f"{file}: grid: {key}")
+        check_setting(key, f"{file}: grid: {key}", _INSTEAD, ALONG)
     _check_once(points[0], "grid", {"settings": settings}, file)
     return points
 
@@ -146,6 +163,10 @@ def _datasets(given: Any, published: Mapping[str, Any], file: Path) -> tuple[str
         return tuple(published)
     if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
         raise InputError(f"{file}: datasets must be a list of names such as [beauty, toys], not {given!r}.")
+    for name in published:
+        near = difflib.get_close_matches(name, [other for other in given if other not in published], n=1, cutoff=0.8)
+        if name not in given and near:
+            raise InputError(f"{file}: published has {name!r}, datasets {near[0]!r}; write both in the same way.")
     return tuple(given)
 
 

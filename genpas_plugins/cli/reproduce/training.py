@@ -11,7 +11,7 @@ import typer
 
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.methods import with_epochs
-from genpas_plugins.cli.compare.training import Comparison
+from genpas_plugins.cli.compare.training import Comparison, finished_line
 from genpas_plugins.cli.output import Tell
 from genpas_plugins.cli.reproduce.rows import Row
 from genpas_plugins.cli.reproduce.table import Table
@@ -20,13 +20,14 @@ from genpas_plugins.sequences import SequenceStore
 
 
 class OutOfTime(Exception):
-    """The budget is used up in the middle of a cell."""
+    """The budget is used up: the message says which run did not fit."""
 
 
 class Clock:
     """A budget of minutes from now on, None for no end."""
 
     def __init__(self, minutes: float | None) -> None:
+        self.minutes = minutes
         self._end = None if minutes is None else time.monotonic() + 60 * minutes
 
     def has(self, seconds: float) -> bool:
@@ -49,60 +50,73 @@ class Part:
         methods = [with_epochs(method, self.runs.pairs_per_epoch) for method in self.table.rows]
         return [Row(self.runs, self.table, method, at) for at in self.table.points for method in methods]
 
-    def train(self, clock: Clock, tell: Tell, kept: Callable[[], object]) -> bool:
-        """Train and test what is missing; False where time ran out.
+    @property
+    def complete(self) -> bool:
+        """Whether every row is tuned, and tested with every seed."""
+        return all(self._is_complete(row) for row in self.rows)
+
+    def train(self, clock: Clock, tell: Tell, kept: Callable[[], object]) -> None:
+        """Train and test what is missing. Raises OutOfTime, naming the first run that did not fit.
 
         Row by row with the first seed, tuned and tested, then seed by seed: a table that ends early has whole rows.
         kept : called whenever a cell's file was written
         """
         first = self.seeds[0]
-        if all(self._is_complete(row) for row in self.rows):
-            return True
+        if self.complete:
+            return
         self.runs.prepare([row.cell(first, point) for row in self.rows for point in self.table.grid], tell)
         for row in self.rows:
-            if not all(self._trained(row.cell(first, point), clock, tell, kept) for point in self.table.grid):
-                return False
-            if not self._tested(row, first, clock, tell, kept):
-                return False
-        return all(self._tested(row, seed, clock, tell, kept) for seed in self.seeds[1:] for row in self.rows)
+            for point in self.table.grid:
+                self._train(row.cell(first, point), clock, tell, kept)
+            self._test(row, first, clock, tell, kept)
+        for seed in self.seeds[1:]:
+            for row in self.rows:
+                self._test(row, seed, clock, tell, kept)
 
     def _is_complete(self, row: Row) -> bool:
         point = row.chosen(self.seeds[0])
         return point is not None and all(self.runs.finished(row.cell(seed, point)) for seed in self.seeds)
 
-    def _trained(self, cell: Cell, clock: Clock, tell: Tell, kept: Callable[[], object], *, anew: bool = False) -> bool:
+    def _train(self, cell: Cell, clock: Clock, tell: Tell, kept: Callable[[], object], *, anew: bool = False) -> None:
         if self.runs.trained(cell) is not None and not anew:
-            return True
-        if not clock.has(self._usual_seconds(cell)):
-            return False
+            return
+        usual = self._usual_seconds(cell)
+        if not clock.has(usual):
+            raise OutOfTime(not_begun(f"{self.name} {cell.name}", usual, clock.minutes or 0))
+        begun = time.monotonic()
 
         def tell_and_stop(step: str, done: int, total: int | None) -> None:
             tell(f"{self.name} {step}", done, total)
             if done != total and not clock.has(0):
-                raise OutOfTime
+                taken = time.monotonic() - begun
+                estimate = max(usual, taken * total / done if done and total else 0)
+                raise OutOfTime(cut(f"{self.name} {cell.name}", taken, estimate))
 
-        try:
-            result = self.runs.run(cell, tell_and_stop, test=False)
-        except OutOfTime:
-            return False
-        score, seconds = result["validation"], result["seconds"]
-        typer.echo(f"{self.name} {cell.name}: validation {score:.4f} after {seconds:,.0f} s", err=True)
+        result = self.runs.run(cell, tell_and_stop, test=False)
+        typer.echo(f"{self.name} {finished_line(cell, result, *self._count())}", err=True)
         kept()
-        return True
 
-    def _tested(self, row: Row, seed: int, clock: Clock, tell: Tell, kept: Callable[[], object]) -> bool:
+    def _count(self) -> tuple[int, int]:
+        """Return how many runs are trained, and of how many: all points with the first seed, one with each other."""
+        first, done = self.seeds[0], 0
+        for row in self.rows:
+            done += sum(self.runs.trained(row.cell(first, point)) is not None for point in self.table.grid)
+            chosen = row.chosen(first)
+            if chosen is not None:
+                done += sum(self.runs.trained(row.cell(seed, chosen)) is not None for seed in self.seeds[1:])
+        return done, len(self.rows) * (len(self.table.grid) + len(self.seeds) - 1)
+
+    def _test(self, row: Row, seed: int, clock: Clock, tell: Tell, kept: Callable[[], object]) -> None:
         """Train the chosen cell of a row that is tuned if need be, and test it."""
         point = row.chosen(self.seeds[0])
         assert point is not None
         cell = row.cell(seed, point)
         if self.runs.finished(cell) is not None:
-            return True
+            return
         # Checkpoints are no results: a checkout of the results alone has none.
-        if not self._trained(cell, clock, tell, kept, anew=not self.runs.can_be_tested(cell)):
-            return False
+        self._train(cell, clock, tell, kept, anew=not self.runs.can_be_tested(cell))
         self.runs.test(cell)
         kept()
-        return True
 
     def _usual_seconds(self, cell: Cell) -> float:
         """Return what the slowest run so far took, of those at the cell's point of what is varied if there are any."""
@@ -112,6 +126,27 @@ class Part:
         own = len(self.table.points[0])
         alike = [seconds for other, seconds in taken if other.settings[:own] == cell.settings[:own]]
         return max(alike or [seconds for _, seconds in taken], default=0.0)
+
+
+def not_begun(name: str, usual: float, minutes: float) -> str:
+    """Return what is said of a run that would not fit; `usual` seconds are what one takes, 0 where none was run."""
+    if not usual:
+        return f"{name} was not begun."
+    told = f"{name} was not begun: a run takes about {_minutes(usual)}"
+    if usual >= 60 * minutes:
+        return f"{told}, more than --minutes {minutes:g}: give more, as no run would ever fit."
+    return f"{told}."
+
+
+def cut(name: str, taken: float, usual: float) -> str:
+    """Return what is said of a run that was ended after so many seconds; `usual` ones are what it takes, 0: unknown."""
+    about = f"a run takes about {_minutes(usual)}: give more" if usual else "give more"
+    return f"{name} was cut after {taken:,.0f} s and is not kept, as only whole runs are; {about}."
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:,.1f} minutes" if minutes >= 1 else f"{seconds:.1f} s"
 
 
 def comparison(table: Table, name: str, store: Path, out: Path) -> Comparison:

@@ -159,7 +159,7 @@ def test_what_was_saved_is_opened(tmp_path: Path, item_ids):
 
 
 def test_saving_replaces_ids_only_and_only_when_asked(tmp_path: Path, saved: Path, ids: SemanticIds):
-    with pytest.raises(InputError, match="ask to overwrite"):
+    with pytest.raises(InputError, match="replace it with --overwrite"):
         ids.save(saved)
     SemanticIds.of([[5]]).save(saved, overwrite=True)
     assert SemanticIds.open(saved).codes.tolist() == [[5]]

@@ -1,0 +1,126 @@
+"""Which models there are and which settings a run reads: RecBole takes any key, and a misspelt one does nothing."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import fields
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import recbole
+import recbole.data.transform
+import yaml
+from recbole.config import Config
+from recbole.data.dataset import Dataset
+from recbole.evaluator import metrics
+from recbole.utils import argument_list, get_model, get_trainer
+
+from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
+from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.mixing.settings import PREFIX as MIXING_PREFIX
+from genpas_plugins.mixing.settings import SECTION as MIXING
+from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.regeneration.settings import SECTION as PERSONALISER
+from recbole_ext.mask_history import KEY as MASK_HISTORY
+from recbole_ext.models import MODELS
+
+SECTIONS = (SECTION, MIXING, PERSONALISER, "torchrec")
+"""Keys that hold settings of ours; `torchrec_ext.train` reads the last, from files that may be shared with it."""
+
+_KINDS = ("general", "training", "evaluation", "dataset")
+
+_DERIVED = ("MODEL_TYPE", "MODEL_INPUT_TYPE", "device", "eval_type", "single_spec")
+"""What RecBole works out and puts into its configuration, over whatever stands there."""
+
+_READ = re.compile(r"""\bconfig\[\s*["'](\w+)["']\s*\]""")
+
+
+def model_names() -> list[str]:
+    """Return the names of RecBole's models and of ours, as they are written."""
+    files = (Path(recbole.__file__).parent / "properties" / "model").glob("*.yaml")
+    return sorted({*(file.stem for file in files), *MODELS})
+
+
+def check_model(model: str) -> None:
+    """Raise InputError for a model that RecBole does not have, with the nearest that it has, or cannot import."""
+    names = model_names()
+    try:
+        get_model(model)
+    except (ValueError, AttributeError, ImportError) as error:
+        # RecBole looks for a model in its optional packages last, and fails on the first that is not installed.
+        if model in names and isinstance(error, ImportError):
+            raise InputError(f"{model} needs {error.name}, which is not installed.") from error
+        same = [name for name in names if name.lower() == model.lower()]
+        near = f" Did you mean {same[0]!r}?" if same else nearest(model, names).partition(" Valid:")[0]
+        raise InputError(
+            f"RecBole has no model {model!r}.{near} Names are written as in SASRec, GRU4Rec, BERT4Rec."
+        ) from error
+
+
+def defaults(model: str, dataset: str) -> dict[str, Any]:
+    """Return the settings that RecBole starts from for this model and data set; no device is looked for."""
+    config = Config.__new__(Config)
+    config._init_parameters_category()
+    config.yaml_loader = config._build_yaml_loader()
+    config._load_internal_config_dict(model, get_model(model), dataset)
+    return dict(config.internal_config_dict)
+
+
+def known_settings(model: str, dataset: str = "", *, transform: bool = False) -> set[str]:
+    """Return the names of all settings that RecBole or the model reads, and `mask_history`; not SECTIONS.
+
+    These are the ones with a default, those in RecBole's lists of arguments, and those that the code of the model, its
+    trainer, the data set and the metrics names, with a default or without; and that of RecBole's transforms, where the
+    model has one by default or `transform` says that it is given one.
+    """
+    internal, kind = defaults(model, dataset), get_model(model)
+    code = [sys.modules[kind.__module__], *kind.__mro__, *get_trainer(kind.type, model).__mro__, Dataset, metrics]
+    code += [recbole.data.transform] if transform or internal.get("transform") else []
+    read = chain.from_iterable(_READ.findall(inspect.getsource(part)) for part in code if _is_ours_or_recboles(part))
+    listed = chain.from_iterable(getattr(argument_list, f"{name}_arguments") for name in _KINDS)
+    return {*internal, *read, *listed, "model", "dataset", MASK_HISTORY} - {*SECTIONS, *_DERIVED}
+
+
+def check_settings(
+    model: str, dataset: str, config_files: Sequence[Path] = (), command_line: Collection[str] = ()
+) -> None:
+    """Raise InputError, naming file and line, for a key in a file or on the command line that nothing would read."""
+    given = [(key, "the command line") for key in command_line]
+    for file in config_files:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            raise InputError(f"{file} holds no settings, lines such as `epochs: 10`; add some or leave the file out.")
+        given += [(key.value, f"{file}, line {key.start_mark.line + 1}") for key, _ in root.value]
+    known = known_settings(model, dataset, transform="transform" in dict(given))
+    for key, place in given:
+        _check(str(key), place, model, known)
+
+
+def unknown(key: str, model: str, known: Collection[str]) -> str:
+    """Return the sentence about a key that is not among the known ones, with the nearest of them."""
+    near = nearest(key, sorted(known)).partition(" Valid:")[0]  # not all 100 of them
+    return f"Neither RecBole nor {model} has a setting {key!r}.{near} Correct it or leave it out."
+
+
+def _check(key: str, place: str, model: str, known: Collection[str]) -> None:
+    # What is wrong behind our prefixes is said when the sections are checked.
+    if key in known or key in SECTIONS or key.startswith((PREFIX, MIXING_PREFIX)):
+        return
+    if key in _names(GenPASConfig):
+        raise InputError(f"{place}: {key} belongs inside the {SECTION} key, or is written {PREFIX}{key}.")
+    flat = {f"{PREFIX}{name}" for name in _names(GenPASConfig)} | {f"{MIXING_PREFIX}{n}" for n in _names(MixingConfig)}
+    told = unknown(key, model, {*known, *SECTIONS, *flat})
+    raise InputError(f"{place}: {told[0].lower()}{told[1:]}")
+
+
+def _names(section: type[Any]) -> list[str]:
+    return [field.name for field in fields(section)]
+
+
+def _is_ours_or_recboles(code: Any) -> bool:
+    module = code.__name__ if inspect.ismodule(code) else code.__module__
+    return str(module).split(".")[0] in ("recbole", __name__.split(".")[0])
