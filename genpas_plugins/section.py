@@ -21,9 +21,15 @@ def as_mapping(section: Any, name: str, where: str, *, first: str, example: str)
 
 
 def checked(
-    kind: type[Checked], section: Mapping[str, Any], name: str, where: str, *, first: str, choices: Sequence[str]
+    kind: type[Checked],
+    section: Mapping[str, Any],
+    name: str,
+    where: str,
+    *,
+    first: str | None = None,
+    choices: Sequence[str] = (),
 ) -> Checked:
-    """Return the dataclass `kind` of a section's keys, of which `first` must be there.
+    """Return the dataclass `kind` of a section's keys, of which `first`, one of `choices`, must be there if it is said.
 
     Raises InputError naming `where`, the section, the key, its value and what would be valid.
     """
@@ -31,7 +37,7 @@ def checked(
     for key in section:
         if key not in known:
             raise InputError(f"{where}: {name} has no key {key!r}.{nearest(key, known)}")
-    if first not in section:
+    if first is not None and first not in section:
         raise InputError(f"{where}: {name} needs a {first}: one of {', '.join(choices)}.")
     try:
         return kind(**section)

@@ -96,8 +96,7 @@ class BASRecLoss:
         self.section, self.model, self.name = section, model, config.model
         self.kind, self.seed = config["loss_type"], config["seed"]
         genpas = genpas_config(config)
-        self.trim = genpas is not None and genpas.trim
-        self.plain = HistoryLoss(model, self.kind, SECTION, trim=self.trim)
+        self.plain = HistoryLoss(model, self.kind, SECTION, trim=genpas is not None and genpas.trim)
         self.process = 0 if config["single_spec"] else torch.distributed.get_rank()
         self.neighbours = _neighbours(dataset).to(config["device"])
         self.epoch, self.step = 0, 0
@@ -112,7 +111,7 @@ class BASRecLoss:
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
         whole = torch.arange(len(lengths), device=lengths.device), histories.shape[1]
-        groups = length_groups(lengths) if self.trim else [whole]
+        groups = length_groups(lengths) if self.plain.trim else [whole]
         back = torch.cat([rows for rows, _ in groups]).argsort()
 
         def encode(changed: Tensor, share: Tensor) -> Tensor:
@@ -130,7 +129,7 @@ class BASRecLoss:
 
     def _mixed(self, histories: Tensor, lengths: Tensor, changed: Tensor, share: Tensor) -> Tensor:
         """Return the model's vectors of histories whose embeddings are mixed with those of `changed`."""
-        drawn = cheap_dropout(self.model) if self.trim else nullcontext()
+        drawn = cheap_dropout(self.model) if self.plain.trim else nullcontext()
         with drawn, _mixed_embeddings(self.model.item_embedding, histories, changed, share) as replaced:
             hidden: Tensor = self.model(histories, lengths)
         if not replaced:

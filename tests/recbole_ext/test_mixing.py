@@ -122,7 +122,7 @@ def test_trimmed_histories_have_the_losses_and_gradients_of_padded_ones(name: st
     assert 8 < lengths.max() == batch["item_id_list"].shape[1] and lengths.min() < 8, "groups of several lengths"
 
     def measured(*, trim: bool) -> tuple[list[float], list[torch.Tensor]]:
-        mixing.trim = mixing.plain.trim = trim
+        mixing.plain.trim = trim
         mixing.start_epoch(0)
         mixing.model.zero_grad()
         parts = mixing(batch)

@@ -18,15 +18,16 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from genpas_plugins import configuration as genpas
 from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.section import checked
 from recbole_ext.configuration import genpas_config
-from recbole_ext.mask_history import KEY as MASK_HISTORY
+from recbole_ext.known_settings import known_settings
 from torchrec_ext.shard import check_names, check_targets
 from torchrec_ext.tiger import check_output
 
@@ -99,14 +100,7 @@ class TrainingConfig:
             raise InputError(f"{where}: {SECTION} must hold keys such as 'sharding: row_wise', not {section!r}.")
         flat = {str(key).removeprefix(PREFIX): value for key, value in config.items() if str(key).startswith(PREFIX)}
         merged = {**(section or {}), **flat}
-        known = [field.name for field in fields(cls)]
-        for key in merged:
-            if key not in known:
-                raise InputError(f"{where}: {SECTION} has no key {key!r}.{nearest(key, known)}")
-        try:
-            return cls(**merged)
-        except InputError as error:
-            raise InputError(f"{where}: {SECTION}: {error}") from None
+        return checked(cls, merged, SECTION, where)
 
 
 def check_keys(config: Any, given: Collection[str]) -> None:
@@ -115,8 +109,7 @@ def check_keys(config: Any, given: Collection[str]) -> None:
     config : RecBole's Config
     given  : the keys in files and on the command line
     """
-    known = {SECTION, genpas.SECTION, MASK_HISTORY, "model", "dataset", *config.internal_config_dict}
-    known.update(key for keys in config.parameters.values() for key in keys)
+    known = {SECTION, genpas.SECTION, *known_settings(config.model, config.dataset)}
     for key in given:
         if key not in known and not key.startswith((PREFIX, genpas.PREFIX)):
             section, dot, name = key.partition(".")
