@@ -25,6 +25,7 @@ from recbole_ext import (  # noqa: E402 – RecBole must import first
     personaliser,
     processes,
     report,
+    trimming,
 )
 
 checkpoints.register()
@@ -33,6 +34,7 @@ dataset.register()
 dataloader.register()
 mask_history.register()
 parallel_targets.register()
+trimming.register()
 mixing.register()
 personaliser.register()
 report.register()

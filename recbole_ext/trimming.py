@@ -2,21 +2,26 @@
 
 Most histories are far shorter than the longest of their batch. Grouping happens inside the batch that was drawn: every
 batch has the pairs that it would have, its loss is the same mean, and only the padding is less. (Drawing batches of
-like length would be cheaper still and a different distribution of gradients.)
+like length would be cheaper still and a different distribution of gradients.) Full ranking reads histories in the same
+groups, which leaves every user's scores as they are.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.trainer import Trainer
 from torch import Tensor
 
 from genpas_plugins.errors import InputError
 from genpas_plugins.networks.dropout import cheap_dropout
+from recbole_ext.configuration import genpas_config
 
 TRIM = "trim: true"
 """The setting, as messages name it."""
@@ -26,6 +31,21 @@ _SHORTEST = 8
 
 _TOLERANCE = 1e-4
 """How far outputs may be off, relative to their largest: float32 rounds products in another order by less."""
+
+
+def register() -> None:
+    """Let trainers rank in groups of like length where a run trains in them."""
+    original = Trainer._full_sort_batch_eval
+
+    @functools.wraps(original)
+    def full_sort_batch_eval(self: Trainer, batched_data: Any) -> Any:
+        genpas = genpas_config(self.config)
+        if genpas is None or not (genpas.trim or genpas.targets == "parallel"):
+            return original(self, batched_data)
+        with ranking_in_groups(self.model):
+            return original(self, batched_data)
+
+    Trainer._full_sort_batch_eval = full_sort_batch_eval
 
 
 def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
@@ -45,6 +65,25 @@ def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tenso
         group = interaction[rows]
         group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
         yield rows, group
+
+
+@contextmanager
+def ranking_in_groups(model: Any) -> Iterator[None]:
+    """Let the model's full_sort_predict, float [B, n_items], read a batch group by group for a while."""
+    whole = model.full_sort_predict
+
+    def full_sort_predict(interaction: Interaction) -> Tensor:
+        parts = [(rows, whole(group).view(len(group), -1)) for rows, group in trimmed_groups(model, interaction)]
+        scores = parts[0][1].new_empty(len(interaction), parts[0][1].shape[1])
+        for rows, part in parts:
+            scores[rows] = part
+        return scores
+
+    model.full_sort_predict = full_sort_predict
+    try:
+        yield
+    finally:
+        del model.full_sort_predict
 
 
 class TrimmedLoss:
@@ -83,6 +122,10 @@ def check_trim(model: Any, asked: str) -> None:
     histories, lengths = batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]
     with evaluating(model), refusing(model, asked):
         same = close(model(histories[:, : lengths.max()], lengths), model(histories, lengths))
+        if type(model).full_sort_predict is not AbstractRecommender.full_sort_predict:
+            scores = model.full_sort_predict(batch)
+            with ranking_in_groups(model):
+                same = same and close(model.full_sort_predict(batch), scores.view(len(batch), -1))
     if not same:
         raise InputError(
             f"{asked} pads histories to the longest of their batch, and {type(model).__name__} computes something else "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender import SASRec
 from recbole.quick_start import run_recbole
-from recbole.utils import get_model
+from recbole.utils import get_model, get_trainer
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy
@@ -19,7 +21,7 @@ from genpas_plugins.gather import PaddedBatch, gather_padded
 from genpas_plugins.parallel_targets import TargetWindows, WindowStream, next_items
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
 from recbole_ext.parallel_targets import WindowLoss
-from recbole_ext.trimming import TrimmedLoss
+from recbole_ext.trimming import TrimmedLoss, check_trim
 
 POLICIES = [
     *map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")),
@@ -118,6 +120,47 @@ def test_a_trimmed_and_grouped_batch_has_the_loss_of_the_padded_one(prepare: Cal
     assert trimmed[model.ITEM_SEQ].shape[1] == trimmed[model.ITEM_SEQ_LEN].max()
     expected, found = model.calculate_loss(padded), TrimmedLoss(model)(trimmed)
     torch.testing.assert_close(gradient(model, found), gradient(model, expected), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("genpas", [{"trim": True}, {"targets": "parallel"}], ids=["trim", "parallel"])
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+def test_full_ranking_in_groups_gives_the_scores_of_the_padded_batch(
+    prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str, genpas: dict[str, Any]
+) -> None:
+    changes = {**NO_DROPOUT, "MAX_ITEM_LIST_LENGTH": 40, "mask_history": True}
+    widths: list[int] = []
+
+    def scores(section: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        prepared = prepare({"strategy": "multi_target", **section}, name, **changes)
+        torch.manual_seed(3)
+        model = get_model(name)(prepared.config, prepared.train._dataset).double().eval()
+        own = model.forward
+        monkeypatch.setattr(model, "forward", lambda seq, n: [widths.append(seq.shape[1]), own(seq, n)][1])
+        trainer = get_trainer(prepared.config["MODEL_TYPE"], name)(prepared.config, model)
+        trainer.tot_item_num = prepared.valid._dataset.item_num
+        with torch.no_grad():
+            interaction, found, _, _ = trainer._full_sort_batch_eval(next(iter(prepared.valid)))
+        assert "full_sort_predict" not in vars(model)
+        return interaction[model.ITEM_SEQ_LEN], found
+
+    lengths, padded = scores({})
+    assert widths == [40]
+    widths.clear()
+    _, grouped = scores(genpas)
+    assert len(widths) > 1 and max(widths) == lengths.max() < 40
+    torch.testing.assert_close(grouped, padded, rtol=1e-12, atol=1e-12)
+
+
+def test_a_model_that_ranks_by_more_than_its_histories_is_not_trimmed(prepare: Callable[..., Any]) -> None:
+    class RanksByPadding(SASRec):  # type: ignore[misc]
+        def full_sort_predict(self, interaction: Interaction) -> Tensor:
+            return super().full_sort_predict(interaction) + interaction[self.ITEM_SEQ].shape[1]
+
+    prepared = prepare("multi_target")
+    for model_class in (SASRec, RanksByPadding):
+        model = model_class(prepared.config, prepared.train._dataset)
+        with nullcontext() if model_class is SASRec else pytest.raises(InputError, match="padded less far"):
+            check_trim(model, "trim: true")
 
 
 def test_a_batch_of_windows_has_the_targets_of_a_batch_of_pairs(prepare: Callable[..., Any]) -> None:
