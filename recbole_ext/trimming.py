@@ -73,10 +73,11 @@ def ranking_in_groups(model: Any) -> Iterator[None]:
     whole = model.full_sort_predict
 
     def full_sort_predict(interaction: Interaction) -> Tensor:
-        parts = [(rows, whole(group).view(len(group), -1)) for rows, group in trimmed_groups(model, interaction)]
-        scores = parts[0][1].new_empty(len(interaction), parts[0][1].shape[1])
-        for rows, part in parts:
-            scores[rows] = part
+        rows, groups = zip(*trimmed_groups(model, interaction), strict=True)
+        parts: list[Tensor] = [whole(group).view(len(group), -1) for group in groups]
+        scores = parts[0].new_empty(len(interaction), parts[0].shape[1])
+        for chosen, part in zip(rows, parts, strict=True):
+            scores[chosen] = part
         return scores
 
     model.full_sort_predict = full_sort_predict

@@ -140,11 +140,11 @@ def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
 def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
     """Train the points; return the chosen one and the study as plain values."""
     from genpas_plugins.search.study import open_study, run_study
+    from genpas_plugins.sole_use import sole_use
 
-    open_study(
-        out / "study.db", pruner, trials.depends_on
-    )  # refuses a study of other settings before anything is written
-    with progress_bar() as tell:
+    # A study of other settings is refused before anything is written.
+    open_study(out / "study.db", pruner, trials.depends_on)
+    with sole_use(out), progress_bar() as tell:
         trials.prepare(tell)
         outcome = run_study(
             points,

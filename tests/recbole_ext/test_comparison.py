@@ -19,6 +19,7 @@ from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import regenerated_store
+from genpas_plugins.sole_use import sole_use
 
 METHODS = ("last_target", "mine.yaml")
 BUDGET = ("--pairs", 120, "--pairs-per-epoch", 60, "--seeds", "1,2", "--config", "small.yaml")
@@ -95,6 +96,10 @@ def test_an_interrupted_comparison_goes_on_and_says_what_an_uninterrupted_one_sa
     first = [cells[f"last_target.seed{seed}"]["validation"] for seed in (1, 2)]
     assert result["methods"][0]["validation"]["mean"] == pytest.approx(np.mean(first))
     assert result["methods"][0]["kl_validation"] == cells["last_target.seed1"]["trained_on"]["kl_validation"]
+
+    with sole_use(tmp_path / "out"):
+        done, trained = compare(*arguments[:-1])
+        assert (done.exit_code, trained) == (2, []) and "another run is at work" in done.stderr
 
     done, trained = compare(*arguments[:-1])
     assert (done.exit_code, trained) == (0, [])

@@ -19,6 +19,7 @@ from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.cli.reproduce.table import read_table
 from genpas_plugins.cli.reproduce.training import Clock
+from genpas_plugins.sole_use import sole_use
 from recbole_ext import comparison
 from recbole_ext.trial import train
 
@@ -90,6 +91,10 @@ def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path
     assert [point["validation"] is None for point in not_run["tuning"]] == [False, True]
     page = (out / "reproduction.md").read_text()
     assert "| 1,0,0 | – | – | not run | not run |" in page and "0.1234" in page
+
+    with sole_use(out):
+        done, trained = reproduce()
+        assert (done.exit_code, trained) == (2, []) and "another run is at work" in done.stderr
 
     done, trained = reproduce("--json")
     assert done.exit_code == 0, done.stderr

@@ -19,6 +19,7 @@ pytest.importorskip("recbole")
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.errors import InputError
+from genpas_plugins.sole_use import LOCK, sole_use
 from genpas_plugins.train_users import keep_users
 from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream
@@ -286,6 +287,12 @@ def test_a_folder_of_something_else_is_left_alone(tiny_settings: Path, tmp_path:
     (tmp_path / "thesis.tex").write_text("precious")
     assert "no run's folder" in refused(capsys, tiny_settings, tmp_path, "--fresh")
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(tiny_settings: Path, tmp_path: Path, capsys: Any):
+    with sole_use(tmp_path):
+        assert "another run is at work" in refused(capsys, tiny_settings, tmp_path, "--fresh")
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK]
 
 
 def test_a_checkpoint_directory_that_is_a_file_is_refused(tiny_settings: Path, tmp_path: Path, capsys: Any):

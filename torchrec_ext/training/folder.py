@@ -4,6 +4,7 @@ config.json     every setting: a resume with other ones is refused
 checkpoints/    step-000001200/, the last few and the best
 tensorboard/    loss, validation, pairs a second
 results.json    written once, at the end
+.lock           empty; held while a run is at work
 model.pth       the best model, for recbole_ext.checkpoints.load_data_and_model
 """
 
@@ -25,6 +26,7 @@ from genpas_plugins.errors import InputError
 from genpas_plugins.json_text import plain, to_json
 from genpas_plugins.recorded import differences, with_defaults
 from genpas_plugins.sequences import SequenceView
+from genpas_plugins.sole_use import LOCK
 from torchrec_ext.training.configuration import PREFIX, SECTION, TrainingConfig
 
 MAY_DIFFER = frozenset(
@@ -84,7 +86,7 @@ class RunFolder:
             if directory.exists() and not directory.is_dir():
                 raise InputError(f"{directory} is a file, where a run keeps a directory. Choose another --out.")
         if not self.config.exists():
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and any(entry.name != LOCK for entry in self.path.iterdir()):
                 raise InputError(
                     f"{self.path} is not empty and no run's folder: it has no {self.config.name}. Choose another --out."
                 )

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from torchrec_ext.environment import require_torchrec
@@ -33,6 +33,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.errors import InputError
+from genpas_plugins.sole_use import sole_use
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics
@@ -83,24 +84,26 @@ def train(
     if done is not None:
         ranks.say(f"{folder.path} holds this run, finished; these are its results. --fresh would train it again.")
         return done
-    run = prepared(config, section, loaders, ranks)
-    if ranks.rank == 0:
-        if fresh and (removed := folder.clear()):
-            ranks.say(f"Started over: deleted {', '.join(removed)} in {folder.path}.")
-        folder.write(folder.config, settings)
-    dist.barrier(group=ranks.control)
-    saved = Checkpoints(folder.checkpoints, keep_last=section.keep_last, process_group=ranks.control, log=ranks.say)
-    state = run.state()
-    if saved.load_newest(state) is not None:
-        run.go_on(state["progress"])
-        ranks.say(f"Going on after step {run.steps_done}, {run.record.seconds:.0f} seconds into the run.")
-    with _written_alone(saved, ranks), Board(folder.tensorboard, rank=ranks.rank, steps_done=run.steps_done) as board:
-        while run.stream.epoch < config["epochs"] and not run.record.stopped:
-            train_epoch(run, saved, board, tell)
-            better = finish_epoch(run, board, tell)
-            saved.save(run.steps_done, run.state(), best=better)
-        saved.wait()
-    return finish(run, saved, folder, settings, tell)
+    with _held(folder, ranks):
+        run = prepared(config, section, loaders, ranks)
+        if ranks.rank == 0:
+            if fresh and (removed := folder.clear()):
+                ranks.say(f"Started over: deleted {', '.join(removed)} in {folder.path}.")
+            folder.write(folder.config, settings)
+        dist.barrier(group=ranks.control)
+        saved = Checkpoints(folder.checkpoints, keep_last=section.keep_last, process_group=ranks.control, log=ranks.say)
+        state = run.state()
+        if saved.load_newest(state) is not None:
+            run.go_on(state["progress"])
+            ranks.say(f"Going on after step {run.steps_done}, {run.record.seconds:.0f} seconds into the run.")
+        board = Board(folder.tensorboard, rank=ranks.rank, steps_done=run.steps_done)
+        with _written_alone(saved, ranks), board:
+            while run.stream.epoch < config["epochs"] and not run.record.stopped:
+                train_epoch(run, saved, board, tell)
+                better = finish_epoch(run, board, tell)
+                saved.save(run.steps_done, run.state(), best=better)
+            saved.wait()
+        return finish(run, saved, folder, settings, tell)
 
 
 def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
@@ -211,6 +214,14 @@ def _line(point: dict[str, Any], metric: str, better: bool) -> str:
     if "validation" in point:
         line += f", validation {metric.upper()} {point['validation'][metric]:.4f}{' (best so far)' if better else ''}"
     return f"{line}, {point['pairs']:,} pairs, {point['seconds']:.0f} s"
+
+
+@contextmanager
+def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
+    """Hold the folder for this run, by rank 0. Raises InputError, on every rank, where another run holds it."""
+    with ExitStack() as stack:
+        ranks.together(lambda: stack.enter_context(sole_use(folder.path)) if ranks.rank == 0 else None)
+        yield
 
 
 @contextmanager

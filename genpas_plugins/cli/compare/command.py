@@ -76,6 +76,7 @@ def command(
     from genpas_plugins.search.output import write
     from genpas_plugins.search.shortlist import require_validation
     from genpas_plugins.sequences import SequenceStore
+    from genpas_plugins.sole_use import sole_use
 
     numbers, named = read_seeds(seeds), read_methods(methods)
     for method in named:
@@ -102,7 +103,7 @@ def command(
         f"{epochs:,} epochs of {per_epoch:,} pairs.",
         err=True,
     )
-    with progress_bar() as tell:
+    with sole_use(out), progress_bar() as tell:
         if todo:
             runs.prepare(todo, tell)
         for number, cell in enumerate(todo, start=len(cells) - len(todo)):

@@ -109,6 +109,7 @@ def command(
     from genpas_plugins.cli.reproduce.stores import find_stores
     from genpas_plugins.cli.reproduce.table import read_table
     from genpas_plugins.cli.reproduce.training import Clock, OutOfTime, Part, comparison
+    from genpas_plugins.sole_use import sole_use
 
     asked, numbers = read_table(table), read_seeds(seeds)
     try:
@@ -119,7 +120,7 @@ def command(
     if not names:
         raise InputError(f"{table} names no data sets; name them behind --datasets.")
     clock = Clock(minutes)
-    with progress_bar() as tell:
+    with sole_use(out), progress_bar() as tell:
         found = find_stores(names, stores or (), data_dir, out / "work", tell)
         parts = [Part(asked, numbers, name, comparison(asked, name, store, out)) for name, store in found.items()]
 
@@ -131,8 +132,8 @@ def command(
                 part.train(clock, tell, lambda: write_report(parts, out))
         except OutOfTime as ended:
             typer.echo(f"The time is over: {ended} The same command goes on with what is left.", err=True)
-    draw_plots(parts, out)
-    result = write_report(parts, out)
+        draw_plots(parts, out)
+        result = write_report(parts, out)
     if as_json:
         print_json(result)
         return

@@ -1,0 +1,41 @@
+"""A folder is held by one process at a time, and free once that has ended, however it ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genpas_plugins import InputError
+from genpas_plugins.sole_use import LOCK, sole_use
+
+HOLDER = """
+import sys
+from pathlib import Path
+from genpas_plugins.sole_use import sole_use
+
+with sole_use(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "one"
+    command = [sys.executable, "-c", HOLDER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"one: another run is at work .* another --out"), sole_use(folder):
+            pass
+        holder.kill()
+    with sole_use(folder):
+        assert [entry.name for entry in folder.iterdir()] == [LOCK]
+
+
+def test_an_error_in_the_block_frees_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="of the block"), sole_use(tmp_path):
+        raise RuntimeError("of the block")
+    with sole_use(tmp_path):
+        pass
