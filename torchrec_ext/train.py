@@ -23,6 +23,7 @@ import typer
 
 from genpas_plugins.cli.output import print_json, print_lines, progress_bar
 from genpas_plugins.cli.train import (
+    CommandLine,
     check_yaml,
     own_arguments_hidden,
     parse_settings,
@@ -201,7 +202,7 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
             model=options.model,
             dataset=options.dataset,
             config_file_list=[str(file) for file in options.config],
-            config_dict={**made, **given},
+            config_dict=CommandLine({**made, **given}),
         )
     except InputError:
         raise

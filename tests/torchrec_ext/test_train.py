@@ -263,7 +263,7 @@ def test_a_stopped_run_on_windows_goes_on_as_if_it_had_not_been(
         (["torchrec.keep_last=2"], "no key 'torchrec.keep_last'; write torchrec_keep_last"),
         (["--model", "BERT4Rec"], "BERT4Rec masks or crops histories itself"),
         (["--config", "missing.yaml"], "missing.yaml does not exist"),
-        (["mask_history=1"], "mask_history must be true or false, not 1"),
+        (["mask_history=1"], "the command line: mask_history must be true or false, not 1"),
         (["mask_histroy=true"], "no key 'mask_histroy'. Did you mean 'mask_history'"),
         (["--model", "LightSANs", "genpas_targets=parallel"], "that of LightSANs does not.* targets: single"),
     ],
