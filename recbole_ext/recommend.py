@@ -160,32 +160,13 @@ def best_items(
 
 
 def _by_beams(model: TIGER, interaction: Any, excluded: list[Int64] | None, top_k: int) -> Ranked:
-    """Search with at least 2 · top_k beams, and again with twice as many for users who had too many of the finds."""
-    n_items = model.n_items - 1
-    beams = min(n_items, max(model.settings.beams, 2 * top_k))
-    items, scores = _without(*model.beam_search(interaction, beams), excluded)
-    best = Ranked(items[:, :top_k].clone(), scores[:, :top_k].clone())
-    while excluded is not None and beams < n_items:
-        short = (best.scores == -torch.inf).any(1).nonzero()[:, 0]
-        if not len(short):
-            break
-        again = [excluded[row] for row in short.tolist()]
-        enough = top_k + max(len(np.unique(had)) for had in again)  # so many finds are not all in the history
-        beams = min(n_items, 2 * beams, max(enough, beams + 1))
-        items, scores = _without(*model.beam_search(interaction[short.cpu()], beams), again)
-        best.items[short], best.scores[short] = items[:, :top_k], scores[:, :top_k]
-    return best
-
-
-def _without(items: Tensor, scores: Tensor, excluded: list[Int64] | None) -> Ranked:
-    """Move excluded items behind all others, with -inf; the others keep their order."""
+    """Search with at least 2 · top_k beams, none of them for what is excluded."""
+    without = None
     if excluded is not None:
-        found = items.cpu().numpy()
-        rows = [np.isin(row, had) for row, had in zip(found, excluded, strict=True)]
-        scores = scores.masked_fill(torch.from_numpy(np.stack(rows)).to(scores.device), -torch.inf)
-        scores, order = scores.sort(dim=1, descending=True, stable=True)
-        items = items.gather(1, order)
-    return Ranked(items, scores)
+        row = np.repeat(np.arange(len(excluded)), [len(items) for items in excluded])
+        without = torch.from_numpy(row).to(model.device), torch.from_numpy(np.concatenate(excluded)).to(model.device)
+    items, scores = model.beam_search(interaction, max(model.settings.beams, 2 * top_k), without)
+    return Ranked(items[:, :top_k], scores[:, :top_k])
 
 
 def _table(histories: WholeHistories, users: Int64, ranked: Ranked) -> pa.Table:

@@ -132,20 +132,14 @@ def _by_score(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader,
 def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader, k: int) -> Ranking:
     layer = layer_of(sharded)
     tables = whole_tables(sharded)
-    settings: Any = layer.model.settings
 
     def ranked(users: range, sizes: list[int]) -> Tensor:
         own = _share(users, sizes, layer.group)
         found = torch.empty(0, k, dtype=torch.int64, device=sharded.device)
         if own:
             interaction = loader.collate_fn(list(own))[0].to(sharded.device)
-            if masks_history(loader.config):
-                masked = _masked(loader, own, sharded.device)
-                longest = int(torch.bincount(masked[0], minlength=1).max())
-                enough = min(k + longest, layer.n_rows - 1) if settings.exact_ranking else settings.beams
-                found = _unmasked(best_items(sharded, interaction, enough, tables)[0], masked, layer.n_rows)[:, :k]
-            else:
-                found, _ = best_items(sharded, interaction, k, tables)
+            masked = _masked(loader, own, sharded.device) if masks_history(loader.config) else None
+            found, _ = best_items(sharded, interaction, k, tables, masked)
         return gather_rows(found, sizes, layer.group)
 
     return ranked
@@ -161,14 +155,6 @@ def _masked(loader: FullSortEvalDataLoader, users: range, device: torch.device) 
     """Return the items that are not ranked for the users at these places of the loader's data set."""
     place, items = history_index(loader._dataset, users)
     return place.to(device), items.to(device)
-
-
-def _unmasked(items: Tensor, masked: Masked, n_rows: int) -> Tensor:
-    """Return ranked items [B, k] without the masked ones: the rest move up, item 0 fills up behind them."""
-    row = torch.arange(len(items), device=items.device)[:, None]
-    left_out = torch.isin(row * n_rows + items, masked[0] * n_rows + masked[1])
-    order = left_out.byte().argsort(dim=1, stable=True)
-    return items.masked_fill(left_out, 0).gather(1, order)
 
 
 def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, own: Tensor) -> TopItems:

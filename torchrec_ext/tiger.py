@@ -135,7 +135,11 @@ def whole_tables(sharded: DistributedModelParallel) -> dict[Table, Tensor]:
 
 @torch.no_grad()
 def best_items(
-    sharded: DistributedModelParallel, interaction: Any, k: int, tables: Mapping[Table, Tensor]
+    sharded: DistributedModelParallel,
+    interaction: Any,
+    k: int,
+    tables: Mapping[Table, Tensor],
+    without: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the k best items of each row, int64 [B, k], and their log-probabilities, float32 [B, k], best first.
 
@@ -149,6 +153,7 @@ def best_items(
     interaction : RecBole's batch of users with their histories
     k : how many; at most the model's beams
     tables : as `whole_tables` returned them
+    without : rows and items that are not to be found, both int64 [m]
     """
     layer = layer_of(sharded)
     model: Any = layer.model
@@ -156,9 +161,12 @@ def best_items(
         for table, weights in tables.items():
             stack.enter_context(layer.stand_in(table).reading(weights))
         if model.settings.exact_ranking:
-            scores, items = model.full_sort_predict(interaction).topk(k)
-            return items, scores
-        items, scores = model.beam_search(interaction, model.settings.beams)
+            scores = model.full_sort_predict(interaction)
+            if without is not None:
+                scores[without] = -torch.inf
+            best = scores.topk(k)
+            return best.indices.masked_fill(best.values.isneginf(), 0), best.values
+        items, scores = model.beam_search(interaction, model.settings.beams, without)
         return items[:, :k], scores[:, :k]
 
 

@@ -126,7 +126,13 @@ def _log_sum_exp(x: Tensor, of: Tensor, groups: int) -> Tensor:
 
 @torch.no_grad()
 def beam_search(
-    network: TigerNetwork, tree: PrefixTree, memory: Memory, *, beams: int, top_k: int
+    network: TigerNetwork,
+    tree: PrefixTree,
+    memory: Memory,
+    *,
+    beams: int,
+    top_k: int,
+    without: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the most likely items that a beam search over the tree finds, best first.
 
@@ -140,6 +146,8 @@ def beam_search(
     memory : of B users
     beams : prefixes kept at each level; twice top_k or more is the usual choice
     top_k : items returned
+    without : places of users and item numbers, both int64 [m]: items that the user there is not to get. Prefixes of
+              nothing else take up no beams, so that as many others are found; probabilities stay as they are
 
     Returns
     -------
@@ -154,6 +162,7 @@ def beam_search(
     whole_number("top_k", top_k, 1)
     if whole_number("beams", beams, 1) < top_k:
         raise InputError(f"top_k is {top_k} and beams {beams}: a beam search finds no more items than it has beams.")
+    left_out = None if without is None else _left_out(tree, *without)
     decoder = CachedDecoder(network, memory)
     node = torch.zeros(len(memory.states), 1, dtype=torch.int64, device=tree.device)
     score = torch.zeros(node.shape, device=tree.device)
@@ -171,6 +180,8 @@ def beam_search(
             log_probs.scatter_(1, _like(decoded, children), found)
         candidates = (score[..., None] + log_probs).flatten(1)
         slots = children.flatten(1)
+        if left_out is not None:
+            candidates = candidates.masked_fill(_all_left_out(tree, level + 1, slots, left_out), -torch.inf)
         chosen = _best(candidates, tree.item[slots] if last else slots, top_k if last else beams)
         score, node = candidates.gather(1, chosen), slots.gather(1, chosen)
         if not last:
@@ -183,12 +194,32 @@ def beam_search(
     return F.pad(items, (0, missing)), F.pad(score, (0, missing), value=-torch.inf)
 
 
+def _leaves(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first leaf below prefixes of `level` codes and the one after the last: they stand in one row."""
+    first, after = node, node + 1
+    for bounds in tree.first[level:]:
+        first, after = bounds[first], bounds[after]
+    return first, after
+
+
 def _shared(tree: PrefixTree, level: int, node: Tensor) -> Tensor:
     """Return whether two or more items have the prefix, bool of the shape of `node`."""
-    first, after = node, node + 1
-    for bounds in tree.first[level:]:  # the items below a node stand in one row
-        first, after = bounds[first], bounds[after]
+    first, after = _leaves(tree, level, node)
     return after - first > 1
+
+
+def _left_out(tree: PrefixTree, user: Tensor, item: Tensor) -> Tensor:
+    """Return the leaves that users are not to get, rising and each once, as user · items + leaf."""
+    leaves: Tensor = torch.unique(user * tree.n_items + tree.leaf[item])
+    return leaves
+
+
+def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) -> Tensor:
+    """Return whether the user of the row is to get no item of the prefix, bool of the shape of `node` [B, N]."""
+    first, after = _leaves(tree, level, node)
+    row = torch.arange(len(node), device=node.device)[:, None] * tree.n_items
+    below = torch.searchsorted(left_out, row + after) - torch.searchsorted(left_out, row + first)
+    return below == after - first
 
 
 def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:

@@ -126,8 +126,11 @@ class TIGER(SequentialRecommender):
         scores: Tensor = log_likelihood(self.network, self.tree, memory, items.clamp(min=1))
         return scores.masked_fill(items == 0, -torch.inf)
 
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Return the score of every item, float32 [B, n_items]; -inf for padding and for what no beam has reached."""
+    def full_sort_predict(self, interaction: Any, without: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return the score of every item, float32 [B, n_items]; -inf for padding and for what no beam has reached.
+
+        without : rows and items that take up no beams, as in `networks.decoding.beam_search`
+        """
         from genpas_plugins.networks.decoding import score_all
 
         histories = self._histories(interaction)
@@ -137,22 +140,28 @@ class TIGER(SequentialRecommender):
             for part, into in zip(histories.split(rows), scores.split(rows), strict=True):
                 into[:, 1:] = score_all(self.network, self.tree, self._encode(part))
             return scores
-        items, log_prob = self._search(histories, self.settings.beams)
+        items, log_prob = self._search(histories, self.settings.beams, without)
         # Beams that found nothing say item 0, with -inf.
         return scores.scatter_(1, items, log_prob.to(scores.dtype))
 
-    def beam_search(self, interaction: Any, beams: int) -> tuple[Tensor, Tensor]:
-        """Return each row's best items, int64 [B, beams], and their scores, float32, best first; item 0 fills up."""
-        return self._search(self._histories(interaction), beams)
+    def beam_search(
+        self, interaction: Any, beams: int, without: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return each row's best items, int64 [B, beams], and their scores, float32, best first; item 0 fills up.
 
-    def _search(self, histories: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+        without : rows and items that are not to be found, as in `networks.decoding.beam_search`
+        """
+        return self._search(self._histories(interaction), beams, without)
+
+    def _search(self, histories: Tensor, beams: int, without: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         from genpas_plugins.networks.decoding import beam_search
 
         rows = max(1, self.rows_at_once // beams)  # eval_batch_size counts users times beams
-        found = [
-            beam_search(self.network, self.tree, self._encode(part), beams=beams, top_k=beams)
-            for part in histories.split(rows)
-        ]
+        found = []
+        for begin in range(0, len(histories), rows):
+            memory = self._encode(histories[begin : begin + rows])
+            left_out = None if without is None else _of_rows(*without, begin, begin + rows)
+            found.append(beam_search(self.network, self.tree, memory, beams=beams, top_k=beams, without=left_out))
         return torch.cat([items for items, _ in found]), torch.cat([score for _, score in found])
 
     def _histories(self, interaction: Any) -> Tensor:
@@ -165,3 +174,9 @@ class TIGER(SequentialRecommender):
         users, lengths, items = histories[:, 0], histories[:, 1], histories[:, 2:]
         buckets = self.network.user_buckets(users) if self.settings.user_buckets else None
         return self.network.encode(self.network.history_tokens(items, lengths), buckets)
+
+
+def _of_rows(row: Tensor, item: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor]:
+    """Return the entries of rows begin … end - 1, these counted from 0."""
+    chosen = (row >= begin) & (row < end)
+    return row[chosen] - begin, item[chosen]

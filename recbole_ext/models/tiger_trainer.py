@@ -1,10 +1,11 @@
 """RecBole's Trainer with what TIGER needs: a learning rate that falls, and validation on some of the users.
 
-The test is on all users, always.
+The test is on all users, always. Items that `mask_history` takes out of the ranking are not searched for.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,18 @@ class TIGERTrainer(Trainer):
         if self._subset[0] is not valid_data:
             self._subset = (valid_data, self._users_of(valid_data))
         return super()._valid_epoch(self._subset[1], show_progress=show_progress)
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        """Rank as RecBole does; masked items take up no beams."""
+        model, masked = self.model, batched_data[1]
+        if masked is None:
+            return super()._full_sort_batch_eval(batched_data)
+        without = tuple(part.to(self.device) for part in masked)
+        model.full_sort_predict = functools.partial(model.full_sort_predict, without=without)
+        try:
+            return super()._full_sort_batch_eval(batched_data)
+        finally:
+            del model.full_sort_predict
 
     def _users_of(self, valid_data: Any) -> Any:
         count = self.config["validation_users"]

@@ -132,7 +132,7 @@ def test_tigers_beams_are_its_exact_ranking(
     assert np.mean(overlap) > 0.9
 
 
-def test_a_history_that_fills_the_beams_is_searched_again(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
+def test_a_history_of_favourites_takes_up_no_beams(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
     config, model = trained_model(train("TIGER", genpas=GENPAS))
     histories = WholeHistories.of(config)
     users = np.arange(1, 6)

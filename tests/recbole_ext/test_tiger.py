@@ -157,6 +157,23 @@ def test_few_beams_rank_few_items_and_the_rest_not_at_all(made: Callable[..., An
     assert torch.all((scores > -torch.inf).sum(1) == 12)
 
 
+def test_masked_items_take_up_no_beams(made: Callable[..., Any]):
+    prepared, model = made(beams=12, topk=[6], mask_history=True)
+    model.rows_at_once = 3 * model.settings.beams  # each part of the batch has its own masked items
+    trainer = TIGERTrainer(prepared.config, model)
+    trainer.tot_item_num = N_ITEMS + 1
+    batch = next(iter(prepared.test))
+    rows, items = batch[1]
+    masked = torch.zeros(len(batch[0]), N_ITEMS + 1, dtype=torch.bool)
+    masked[rows, items] = True
+    assert masked.any()
+    found = trainer._full_sort_batch_eval(batch)[1] > -torch.inf
+    assert not (found & masked).any()
+    assert torch.equal(found.sum(1), (N_ITEMS - masked.sum(1)).clamp(max=12))
+    unmasked = model.full_sort_predict(batch[0]) > -torch.inf
+    assert (unmasked & masked).any()  # they would have taken some
+
+
 def test_a_batch_searched_in_parts_is_the_same(made: Callable[..., Any]):
     prepared, model = made()
     batch = batch_of(prepared.test)

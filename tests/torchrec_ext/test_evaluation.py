@@ -117,12 +117,6 @@ def test_masked_items_are_never_ranked_and_targets_are(at_once: int, directory: 
     assert found["recall@1"] > plain["recall@1"]
 
 
-def test_ranked_items_move_up_where_others_are_left_out():
-    items = torch.tensor([[5, 1, 3, 2], [5, 1, 3, 0]])
-    masked = (torch.tensor([0, 0, 1, 1]), torch.tensor([3, 5, 1, 2]))
-    assert evaluation._unmasked(items, masked, 6).tolist() == [[1, 2, 0, 0], [5, 3, 0, 0]]
-
-
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, 1.0, -1.0, 2.0**-149, -(2.0**-149), 2.0**127]
 
 

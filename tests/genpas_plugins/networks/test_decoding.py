@@ -87,9 +87,10 @@ def test_few_beams_find_different_items_of_the_catalogue_with_their_exact_scores
     assert (log_probs[:, 0] <= exact.max(1).values + 1e-5).all()
 
 
-def search_by_hand(network, ids, memory, beams):
+def search_by_hand(network, ids, memory, beams, without=()):
     """Return one user's beam search, by a dictionary of prefixes; scores from whole forward passes."""
     codes = [tuple(code) for code in ids.codes.tolist()]
+    wanted = [code for item, code in enumerate(codes, start=1) if item not in without]
     kept = {(): 0.0}
     for level in range(ids.depth):
         found = {}
@@ -100,6 +101,7 @@ def search_by_hand(network, ids, memory, beams):
                 states = network.decode(memory, network.tokens_of(torch.tensor([member + 1])))
                 log_probs = network.logits(states[:, level], level)[0, valid].log_softmax(0)
             found |= {(*prefix, code): score + float(log_probs[place]) for place, code in enumerate(valid)}
+        found = {prefix: score for prefix, score in found.items() if any(c[: level + 1] == prefix for c in wanted)}
         kept = dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:beams])
     return [(codes.index(code) + 1, score) for code, score in kept.items()]
 
@@ -113,6 +115,29 @@ def test_beam_search_is_the_textbook_one(tiny, histories, beams):
         expected = search_by_hand(network, ids, Memory(*(part[user : user + 1] for part in memory)), beams)
         assert items[user].tolist() == [item for item, _ in expected]
         assert log_probs[user].tolist() == pytest.approx([score for _, score in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("beams", [1, 7, 80])
+def test_what_a_user_is_not_to_get_takes_up_no_beams(tiny, histories, beams):
+    network, tree, ids = tiny(n_items=80, codes=5)
+    memory = encode(network, *histories(80, users=4))
+    favourites = beam_search(network, tree, memory, beams=80, top_k=80)[0]
+    # The best 30 of the first user, one of them twice; none; all; all but the last.
+    without = [
+        [*favourites[0, :30].tolist(), int(favourites[0, 3])],
+        [],
+        list(range(1, 81)),
+        favourites[3, :79].tolist(),
+    ]
+    jagged = torch.tensor([(user, item) for user, items in enumerate(without) for item in items]).T.flip(1)
+    items, log_probs = beam_search(network, tree, memory, beams=beams, top_k=beams, without=tuple(jagged))
+    for user, left_out in enumerate(without):
+        alone = Memory(*(part[user : user + 1] for part in memory))
+        expected = search_by_hand(network, ids, alone, beams, left_out)
+        assert len(expected) == min(beams, 80 - len(set(left_out)))
+        assert items[user].tolist() == [item for item, _ in expected] + [0] * (beams - len(expected))
+        scores = [score for _, score in expected] + [-math.inf] * (beams - len(expected))
+        assert log_probs[user].tolist() == pytest.approx(scores, abs=1e-5)
 
 
 def test_where_every_prefix_is_decoded_the_answer_is_the_same(tiny, histories, monkeypatch):
