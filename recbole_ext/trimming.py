@@ -73,11 +73,12 @@ def ranking_in_groups(model: Any) -> Iterator[None]:
     whole = model.full_sort_predict
 
     def full_sort_predict(interaction: Interaction) -> Tensor:
-        rows, groups = zip(*trimmed_groups(model, interaction), strict=True)
-        parts: list[Tensor] = [whole(group).view(len(group), -1) for group in groups]
-        scores = parts[0].new_empty(len(interaction), parts[0].shape[1])
-        for chosen, part in zip(rows, parts, strict=True):
-            scores[chosen] = part
+        scores = torch.empty(0)
+        for rows, group in trimmed_groups(model, interaction):
+            part = whole(group).view(len(group), -1)
+            if not len(scores):
+                scores = part.new_empty(len(interaction), part.shape[1])
+            scores[rows] = part
         return scores
 
     model.full_sort_predict = full_sort_predict
