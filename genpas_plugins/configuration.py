@@ -8,7 +8,7 @@
       pairs_per_epoch: null      # null: one pass of an enumerated strategy; as many as multi_target has when sampled
       augment: null              # {operator: insert, rate: 0.3, probability: 0.5}, or a list of these, in order
       targets: single            # single | parallel: one forward pass trains all targets of a history; causal models
-      trim: false                # true: pad a batch to its longest history; parallel always does
+      trim: false                # true: pad a batch to its longest history, in ranking too; parallel always does
       time_order: exact          # exact: full-precision timestamps | stock: RecBole's float32 order, for comparisons
       train_users: 1.0           # share of the users to train on, above 0 to 1; all are validated and tested
 
@@ -46,7 +46,7 @@ class GenPASConfig:
     pairs_per_epoch : length of an epoch, None for the strategy's own
     augment         : what changes drawn histories, in order; given as a mapping or a list of them, None for none
     targets         : "single", one target a history, or "parallel", every target behind its start in one pass
-    trim            : whether a batch is padded to its longest history instead of the maximum length
+    trim            : whether a batch is padded to its longest history instead of the maximum length, in ranking too
     time_order      : "exact" or "stock"
     train_users     : share of the users to train on, above 0 and at most 1; the others are still validated and tested
     """

@@ -9,28 +9,29 @@ from pathlib import Path
 from genpas_plugins.errors import InputError
 
 LOCK = ".lock"
-"""The empty file that stays behind; the system frees its lock however a run ends."""
+"""The empty file that stays behind: its lock, not its presence, says that a run is at work, and ends with the run."""
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
+def sole_use(folder: Path, *, wait: float = 0) -> Iterator[None]:
     """Hold a folder, made if it is not there, for this process while the block runs.
 
-    Raises InputError where another process holds it, and where a file stands in its place.
+    wait : seconds that a process which holds it is given to let go
+
+    Raises InputError where another process holds it, and where it cannot be made or written to.
     """
     from filelock import FileLock, Timeout  # of the training extras, which core commands do without
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise InputError(f"{folder} is a file, where a directory is needed. Choose another --out.") from error
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise InputError(
             f"{folder}: another run is at work in this folder. Wait until it has ended, or choose another --out."
         ) from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be used as a folder ({error.strerror}). Choose another --out.") from error
     try:
         yield
     finally:

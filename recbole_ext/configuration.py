@@ -141,8 +141,9 @@ def _places(config: Config, config_files: Sequence[str | Path], key: str) -> lis
         lines = [name.start_mark.line + 1 for name, _ in getattr(root, "value", []) if name.value == key]
         places += [(number, str(file), lines[0])] if lines else []
     # `genpas train` hands its command line over as a dictionary, and says so.
-    handed = getattr(config.variable_config_dict, "place", "config_dict")
-    given = [(handed, config.variable_config_dict), ("the command line", config.cmd_config_dict)]
+    handed = config.variable_config_dict
+    place, written = getattr(handed, "place", "config_dict"), getattr(handed, "written", handed)
+    given = [(place, written), ("the command line", config.cmd_config_dict)]
     return places + [(len(config_files) + i, name, 0) for i, (name, values) in enumerate(given) if key in values]
 
 

@@ -165,7 +165,8 @@ def _by_beams(model: TIGER, interaction: Any, excluded: list[Int64] | None, top_
     if excluded is not None:
         row = np.repeat(np.arange(len(excluded)), [len(items) for items in excluded])
         without = torch.from_numpy(row).to(model.device), torch.from_numpy(np.concatenate(excluded)).to(model.device)
-    items, scores = model.beam_search(interaction, max(model.settings.beams, 2 * top_k), without)
+    beams = min(model.n_items - 1, max(model.settings.beams, 2 * top_k))
+    items, scores = model.beam_search(interaction, beams, without)
     return Ranked(items[:, :top_k], scores[:, :top_k])
 
 

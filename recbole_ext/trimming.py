@@ -42,6 +42,9 @@ def register() -> None:
         genpas = genpas_config(self.config)
         if genpas is None or not (genpas.trim or genpas.targets == "parallel"):
             return original(self, batched_data)
+        if getattr(self, "_genpas_ranks_in_groups", None) is not self.model:  # nor is one that has not been trained
+            check_trim(self.model, TRIM if genpas.trim else "targets: parallel")
+            self._genpas_ranks_in_groups = self.model
         with ranking_in_groups(self.model):
             return original(self, batched_data)
 
@@ -73,12 +76,13 @@ def ranking_in_groups(model: Any) -> Iterator[None]:
     whole = model.full_sort_predict
 
     def full_sort_predict(interaction: Interaction) -> Tensor:
-        scores = torch.empty(0)
+        scores: Tensor | None = None
         for rows, group in trimmed_groups(model, interaction):
             part = whole(group).view(len(group), -1)
-            if not len(scores):
+            if scores is None:
                 scores = part.new_empty(len(interaction), part.shape[1])
             scores[rows] = part
+        assert scores is not None  # a batch has rows
         return scores
 
     model.full_sort_predict = full_sort_predict

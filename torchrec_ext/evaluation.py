@@ -65,8 +65,8 @@ def evaluate(
     """Return RecBole's metrics of a full ranking, the same on every rank: a collective call.
 
     The figures are those of RecBole's `trainer.evaluate` with the same weights, up to scores that tie: RecBole leaves
-    their order to the sort, here the lower item number comes first. (TIGER's search may find fewer than topk items, in
-    small catalogues or because the history is masked; the rest are misses here, and arbitrary items in RecBole.)
+    their order to the sort, here the lower item number comes first. (Where fewer than topk items are not masked, the
+    rest of TIGER's ranking are misses here, and arbitrary items in RecBole.)
     Dropout is off, nothing is learnt, and training goes on as if there had been no evaluation.
 
     Parameters

@@ -151,7 +151,7 @@ def best_items(
     ----------
     sharded : what `shard` returned, in eval mode: dropout in the encoder would count
     interaction : RecBole's batch of users with their histories
-    k : how many; at most the model's beams
+    k : how many; at most the model's beams, or with `exact_ranking` its items
     tables : as `whole_tables` returned them
     without : rows and items that are not to be found, both int64 [m]
     """

@@ -202,7 +202,7 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
             model=options.model,
             dataset=options.dataset,
             config_file_list=[str(file) for file in options.config],
-            config_dict=CommandLine({**made, **given}),
+            config_dict=CommandLine(given, made),
         )
     except InputError:
         raise

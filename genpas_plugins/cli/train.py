@@ -108,9 +108,16 @@ def check_yaml(file: Path) -> None:
 
 
 class CommandLine(dict[str, Any]):
-    """Settings from a command line, for RecBole's `config_dict`: messages about them name `place`."""
+    """Settings from a command line, for RecBole's `config_dict`: messages about them name `place`.
+
+    made : settings beside them that nobody has written; given ones win
+    """
 
     place = "the command line"
+
+    def __init__(self, given: Mapping[str, Any], made: Mapping[str, Any] | None = None) -> None:
+        super().__init__({**(made or {}), **given})
+        self.written = frozenset(given)
 
 
 def check_settings(model: str, dataset: str, files: Sequence[Path], command_line: Collection[str]) -> None:

@@ -146,8 +146,8 @@ def beam_search(
     memory : of B users
     beams : prefixes kept at each level; twice top_k or more is the usual choice
     top_k : items returned
-    without : places of users and item numbers, both int64 [m]: items that the user there is not to get. Prefixes of
-              nothing else take up no beams, so that as many others are found; probabilities stay as they are
+    without : places of users and item numbers from 1, both int64 [m]: items that the user there is not to get. Prefixes
+              of nothing else take up no beams, so that as many others are found; probabilities stay as they are
 
     Returns
     -------

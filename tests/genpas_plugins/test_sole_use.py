@@ -34,6 +34,25 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
         assert [entry.name for entry in folder.iterdir()] == [LOCK]
 
 
+@pytest.mark.parametrize("below", ["file", "file/folder"])
+def test_a_file_in_its_place_is_one_sentence(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match=rf"{below} cannot be used as a folder .* another --out"),
+        sole_use(tmp_path / below),
+    ):
+        pass
+
+
+def test_a_process_that_ends_in_time_is_waited_for(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdin is not None and holder.stdout.readline() == "held\n"
+        holder.stdin.close()  # it ends, sooner or later
+        with sole_use(tmp_path, wait=60):
+            pass
+
+
 def test_an_error_in_the_block_frees_the_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="of the block"), sole_use(tmp_path):
         raise RuntimeError("of the block")

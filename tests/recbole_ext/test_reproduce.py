@@ -92,7 +92,7 @@ def test_a_table_is_tuned_tested_once_and_resumed(reproduce: Reproduce, tmp_path
     page = (out / "reproduction.md").read_text()
     assert "| 1,0,0 | – | – | not run | not run |" in page and "0.1234" in page
 
-    with sole_use(out):
+    with sole_use(out / "work"):
         done, trained = reproduce()
         assert (done.exit_code, trained) == (2, []) and "another run is at work" in done.stderr
 

@@ -174,6 +174,12 @@ def test_masked_items_take_up_no_beams(made: Callable[..., Any]):
     assert (unmasked & masked).any()  # they would have taken some
 
 
+def test_trimmed_it_is_refused_before_it_ranks(made: Callable[..., Any]):
+    prepared, model = made({"strategy": "multi_target", "trim": True}, mask_history=True)
+    with pytest.raises(InputError, match="trim: true is not possible with TIGER"):
+        TIGERTrainer(prepared.config, model).evaluate(prepared.test, load_best_model=False)
+
+
 def test_a_batch_searched_in_parts_is_the_same(made: Callable[..., Any]):
     prepared, model = made()
     batch = batch_of(prepared.test)

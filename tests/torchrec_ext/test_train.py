@@ -276,6 +276,13 @@ def test_bad_input_is_one_sentence(
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_a_setting_that_nobody_wrote_is_not_named(tiny_settings: Path, tmp_path: Path, capsys: Any):
+    file = tmp_path / "bpr.yaml"
+    file.write_text("# a loss that needs negatives\nloss_type: BPR\n")
+    said = refused(capsys, tiny_settings, tmp_path / "run", "--config", str(file))
+    assert said.startswith(f"error: {file}, line 2: loss_type BPR")
+
+
 def test_without_a_genpas_section_nothing_is_trained(tiny_settings: Path, tmp_path: Path, capsys: Any):
     settings = json.loads(tiny_settings.read_text())
     del settings["genpas"]

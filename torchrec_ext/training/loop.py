@@ -15,6 +15,7 @@ At another world size the pairs are the same, and the losses to rounding and dro
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -46,6 +47,9 @@ from torchrec_ext.training.run import Loaders, Run, Tell, batches, prepared, ste
 
 LOG_EVERY = 20
 """Optimizer steps between two points of the loss curve."""
+
+LETTING_GO = 60.0
+"""Seconds that a run of torchrun's waits for the folder."""
 
 
 def train(
@@ -85,6 +89,7 @@ def train(
         ranks.say(f"{folder.path} holds this run, finished; these are its results. --fresh would train it again.")
         return done
     with _held(folder, ranks):
+        ranks.together(lambda: folder.check(settings, fresh=fresh))  # nobody can change it from here on
         run = prepared(config, section, loaders, ranks)
         if ranks.rank == 0:
             if fresh and (removed := folder.clear()):
@@ -219,8 +224,10 @@ def _line(point: dict[str, Any], metric: str, better: bool) -> str:
 @contextmanager
 def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
     """Hold the folder for this run, by rank 0. Raises InputError, on every rank, where another run holds it."""
+    # torchrun may start a rank 0 anew, on another machine, before the last one has quite gone.
+    wait = LETTING_GO if "TORCHELASTIC_RUN_ID" in os.environ else 0
     with ExitStack() as stack:
-        ranks.together(lambda: stack.enter_context(sole_use(folder.path)) if ranks.rank == 0 else None)
+        ranks.together(lambda: stack.enter_context(sole_use(folder.path, wait=wait)) if ranks.rank == 0 else None)
         yield
 
 

@@ -96,39 +96,40 @@ def command(
     )
     # Seed by seed: whoever stops early has all methods beside each other.
     cells = [Cell(method, seed) for seed in numbers for method in chosen]
-    done = {cell: runs.finished(cell) for cell in cells}
-    todo = [cell for cell in cells if done[cell] is None]
-    typer.echo(
-        f"{len(chosen)} methods × {len(numbers)} seeds, {len(cells) - len(todo)} of {len(cells)} runs done; a run is "
-        f"{epochs:,} epochs of {per_epoch:,} pairs.",
-        err=True,
-    )
-    with sole_use(out), progress_bar() as tell:
-        if todo:
-            runs.prepare(todo, tell)
-        for number, cell in enumerate(todo, start=len(cells) - len(todo)):
-            tell("runs", number, len(cells))
-            ran = done[cell] = runs.run(cell, tell)
-            typer.echo(finished_line(cell, ran, number + 1, len(cells)), err=True)
-    if not todo:
-        typer.echo("Nothing was left to do: every run is finished.", err=True)
-    rows = [
-        row(method.label, [result for cell in cells if cell.method is method and (result := done[cell])])
-        for method in chosen
-    ]
-    result = {
-        "store": str(store),
-        "model": model,
-        "metric": runs.metric,
-        "pairs": pairs,
-        "pairs_per_epoch": per_epoch,
-        "seeds": numbers,
-        "methods": [{**figures, **method.settings} for figures, method in zip(rows, chosen, strict=True)],
-    }
-    lines = grid(rows, runs.metric)
-    title = f"{model} on {store.resolve().name}: {pairs:,} pairs, seeds {', '.join(map(str, numbers))}"
-    write(out / "comparison.json", to_json(result))
-    write(out / "comparison.md", markdown(lines, title))
+    with sole_use(out):
+        done = {cell: runs.finished(cell) for cell in cells}
+        todo = [cell for cell in cells if done[cell] is None]
+        typer.echo(
+            f"{len(chosen)} methods × {len(numbers)} seeds, {len(cells) - len(todo)} of {len(cells)} runs done; a run "
+            f"is {epochs:,} epochs of {per_epoch:,} pairs.",
+            err=True,
+        )
+        with progress_bar() as tell:
+            if todo:
+                runs.prepare(todo, tell)
+            for number, cell in enumerate(todo, start=len(cells) - len(todo)):
+                tell("runs", number, len(cells))
+                ran = done[cell] = runs.run(cell, tell)
+                typer.echo(finished_line(cell, ran, number + 1, len(cells)), err=True)
+        if not todo:
+            typer.echo("Nothing was left to do: every run is finished.", err=True)
+        rows = [
+            row(method.label, [result for cell in cells if cell.method is method and (result := done[cell])])
+            for method in chosen
+        ]
+        result = {
+            "store": str(store),
+            "model": model,
+            "metric": runs.metric,
+            "pairs": pairs,
+            "pairs_per_epoch": per_epoch,
+            "seeds": numbers,
+            "methods": [{**figures, **method.settings} for figures, method in zip(rows, chosen, strict=True)],
+        }
+        lines = grid(rows, runs.metric)
+        title = f"{model} on {store.resolve().name}: {pairs:,} pairs, seeds {', '.join(map(str, numbers))}"
+        write(out / "comparison.json", to_json(result))
+        write(out / "comparison.md", markdown(lines, title))
     if as_json:
         print_json(result)
         return

@@ -120,7 +120,7 @@ def command(
     if not names:
         raise InputError(f"{table} names no data sets; name them behind --datasets.")
     clock = Clock(minutes)
-    with sole_use(out), progress_bar() as tell:
+    with sole_use(out / "work"), progress_bar() as tell:
         found = find_stores(names, stores or (), data_dir, out / "work", tell)
         parts = [Part(asked, numbers, name, comparison(asked, name, store, out)) for name, store in found.items()]
 
