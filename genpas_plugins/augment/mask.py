@@ -25,9 +25,9 @@ class Mask(Operator):
 
     def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
         """Return the histories, of the same lengths."""
-        # After another mask some are 0 already: an item must be left that is none.
+        # After another mask some are 0 already, and after a crop of that perhaps all: of items, one must be left.
         known = np.add.reduceat(histories.items != 0, histories.offsets[:-1]) if len(histories.items) else 0
-        counts = np.minimum(self.affected(histories, draws), known - 1)
+        counts = np.minimum(self.affected(histories, draws), np.maximum(known - 1, 0))
         items = histories.items.copy()
         items[choose(histories, draws, counts)] = 0
         return histories._replace(items=items)

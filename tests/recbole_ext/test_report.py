@@ -117,7 +117,7 @@ def test_the_report_reaches_the_queue_of_a_run_of_many_processes(monkeypatch):
     monkeypatch.setattr("recbole.quick_start.run_recbole", run_recbole)
     queue = SimpleQueue()
     for rank in (0, 1):
-        run_recboles(rank, "SASRec", "tiny", None, {"config_dict": CommandLine(nproc=2), "queue": queue})
+        run_recboles(rank, "SASRec", "tiny", None, {"config_dict": CommandLine({"nproc": 2}), "queue": queue})
     assert calls == [(("SASRec", "tiny", None), {"config_dict": {"nproc": 2, "local_rank": rank}}) for rank in (0, 1)]
     assert all(keywords["config_dict"].place == "the command line" for _, keywords in calls)
     assert queue.get() == {"test_result": 1, "trained_on": {"strategy": "sampled"}}
