@@ -24,6 +24,7 @@ from genpas_plugins.parallel_targets import WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
 from recbole_ext.history_loss import lend_loss
 from recbole_ext.trimming import (
+    PARALLEL,
     TrimmedLoss,
     check_trim,
     close,
@@ -34,7 +35,6 @@ from recbole_ext.trimming import (
     refusing,
 )
 
-ASKED = "targets: parallel"
 _NO_POSITIONS = "does not give every position of a history a vector of its own"
 
 
@@ -99,7 +99,7 @@ def check_model(kind: str, model: Any) -> None:
     """Raise InputError for a model that cannot be trained on windows with this loss_type."""
     check_loss(kind, model)
     check_causal(model)
-    check_trim(model, ASKED)
+    check_trim(model, PARALLEL)
 
 
 def check_loss(kind: str, model: Any) -> None:
@@ -109,13 +109,13 @@ def check_loss(kind: str, model: Any) -> None:
     table = getattr(getattr(model, "item_embedding", None), "weight", None)
     fits = False
     if kind in ("CE", "BPR") and isinstance(table, Tensor):
-        with evaluating(model), refusing(model, ASKED, "does not read a history and its length alone"):
+        with evaluating(model), refusing(model, PARALLEL, "does not read a history and its length alone"):
             own, hidden = model.calculate_loss(batch), model(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
             ours = history_losses(kind, hidden, table, Targets(batch[model.POS_ITEM_ID], batch[model.NEG_ITEM_ID]))
             fits = isinstance(own, Tensor) and close(ours.mean(), own)
     if not fits:
         raise InputError(
-            f"{ASKED} needs a model whose loss is CE or BPR of forward's output times item_embedding; "
+            f"{PARALLEL} needs a model whose loss is CE or BPR of forward's output times item_embedding; "
             f"that of {name} (loss_type {kind!r}) is another. Set targets: single or choose another model."
         )
 
@@ -123,7 +123,7 @@ def check_loss(kind: str, model: Any) -> None:
 def check_causal(model: Any) -> None:
     """Raise InputError unless the output at every position is that of the history that ends there, by itself."""
     histories, lengths = random_histories(model)
-    with evaluating(model), refusing(model, ASKED, _NO_POSITIONS):
+    with evaluating(model), refusing(model, PARALLEL, _NO_POSITIONS):
         with every_position(model):
             outputs = model(histories, torch.full_like(lengths, histories.shape[1]))
         whole = torch.arange(histories.shape[1], device=lengths.device)
@@ -131,6 +131,6 @@ def check_causal(model: Any) -> None:
         causal = outputs.dim() == alone.dim() + 1 and close(outputs[torch.arange(len(lengths)), lengths - 1], alone)
     if not causal:
         raise InputError(
-            f"{ASKED} needs a causal model, whose output at a position depends on the items up to it alone; "
+            f"{PARALLEL} needs a causal model, whose output at a position depends on the items up to it alone; "
             f"that of {type(model).__name__} does not. Set targets: single or choose another model, such as SASRec."
         )

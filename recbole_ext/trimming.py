@@ -23,8 +23,8 @@ from genpas_plugins.errors import InputError
 from genpas_plugins.networks.dropout import cheap_dropout
 from recbole_ext.configuration import genpas_config
 
-TRIM = "trim: true"
-"""The setting, as messages name it."""
+TRIM, PARALLEL = "trim: true", "targets: parallel"
+"""The settings under which batches are trimmed, as messages name them."""
 
 _SHORTEST = 8
 """Histories up to this long are one group; each further group is twice as long at most."""
@@ -42,8 +42,8 @@ def register() -> None:
         genpas = genpas_config(self.config)
         if genpas is None or not (genpas.trim or genpas.targets == "parallel"):
             return original(self, batched_data)
-        if getattr(self, "_genpas_ranks_in_groups", None) is not self.model:  # nor is one that has not been trained
-            check_trim(self.model, TRIM if genpas.trim else "targets: parallel")
+        if getattr(self, "_genpas_ranks_in_groups", None) is not self.model:  # it may not have been trained here
+            check_trim(self.model, TRIM if genpas.trim else PARALLEL)
             self._genpas_ranks_in_groups = self.model
         with ranking_in_groups(self.model):
             return original(self, batched_data)
