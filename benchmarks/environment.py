@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins import environment
+from genpas_plugins.support import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 

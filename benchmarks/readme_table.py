@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.cli.compare.table import table_lines
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "reproduce" / "reproduction.json"

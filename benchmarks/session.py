@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import environment, report
 from benchmarks.goals import Goal
 from benchmarks.jobs import Job, run
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 
 COMMITTED = environment.ROOT / "benchmarks" / "results"
 SCRATCH = environment.ROOT / "outputs" / "benchmarks"

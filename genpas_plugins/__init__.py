@@ -8,7 +8,7 @@ gather_padded   addresses → (history, target) arrays          gather_padded(st
 
 from genpas_plugins.configuration import GenPASConfig
 from genpas_plugins.enumeration import PairEnumeration
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.gather import gather_jagged, gather_padded
 from genpas_plugins.policy import SamplingPolicy
 from genpas_plugins.sampler import PairSampler

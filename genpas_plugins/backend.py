@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genpas_plugins.augment import Operator, operators_of
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampler import check_pairs_per_epoch
 from genpas_plugins.section import as_mapping, checked

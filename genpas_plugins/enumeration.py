@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genpas_plugins import permutation
 from genpas_plugins.backend import choose_backend, implementation
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import EXPONENTS
 from genpas_plugins.random_stream import UInt32, check_epoch, check_seed
 from genpas_plugins.sampler import check_indices, check_pairs_per_epoch

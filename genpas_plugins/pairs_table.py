@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from genpas_plugins.atomic import replaced_file
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.gather import gather_jagged
 from genpas_plugins.sequences import Pairs
 from genpas_plugins.stream import PairStream

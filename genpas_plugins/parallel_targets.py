@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.enumeration import PairNumbering, pairs_in_passes
-from genpas_plugins.errors import whole_number
+from genpas_plugins.support.errors import whole_number
 from genpas_plugins.gather import PaddedBatch
 from genpas_plugins.policy import SAMPLED, Float64, PowerTable, SamplingPolicy
 from genpas_plugins.random_stream import check_epoch, check_seed

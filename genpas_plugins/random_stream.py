@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.errors import whole_number
+from genpas_plugins.support.errors import whole_number
 
 UInt32 = NDArray[np.uint32]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 
 Checked = TypeVar("Checked")
 

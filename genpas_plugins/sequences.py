@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 
 Int64 = NDArray[np.int64]
 

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from genpas_plugins.atomic import replaced_directory
-from genpas_plugins.errors import InputError
-from genpas_plugins.header import Header
+from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.directory_header import Header
 from genpas_plugins.sequences import LengthIndex, SequenceStore
 
 MAGIC = "genpas-sequence-store"

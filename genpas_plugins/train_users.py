@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.permutation import permute, round_keys
 from genpas_plugins.random_stream import check_seed
 from genpas_plugins.sequences import PAIR_ITEMS, SOURCE, Int64, SequenceStore, SequenceView

@@ -23,7 +23,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import enum_type, get_model, init_logger, init_seed
 
 from genpas_plugins import InputError
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from recbole_ext.compatibility import ModuleView
 
 _KIND = "__kind__"

@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.augment import Histories
 from genpas_plugins.configuration import SECTION
 from genpas_plugins.train_users import keep_users

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from recbole_ext.trial import train
 
 STRATEGIES: dict[str, dict[str, Any]] = {

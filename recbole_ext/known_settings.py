@@ -20,7 +20,7 @@ from recbole.evaluator import metrics
 from recbole.utils import argument_list, get_model, get_trainer
 
 from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.mixing.settings import PREFIX as MIXING_PREFIX
 from genpas_plugins.mixing.settings import SECTION as MIXING
 from genpas_plugins.mixing.settings import MixingConfig

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.augment.neighbours import nearest_items
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
 from genpas_plugins.mixing.draws import generator
 from genpas_plugins.mixing.mixture import mix

@@ -16,7 +16,7 @@ from recbole.config import Config
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.mixing.losses import Targets, history_losses
 from genpas_plugins.networks.catalogue_loss import weighted_catalogue_loss
 from genpas_plugins.networks.dropout import cheap_dropout

@@ -21,7 +21,7 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 from genpas_plugins import pair_stream
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.mixing.settings import SECTION as MIXING
 from genpas_plugins.regeneration.personaliser import Personaliser, outer_step, relative_weights
 from genpas_plugins.regeneration.settings import SECTION, PersonaliserConfig

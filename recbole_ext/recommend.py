@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genpas_plugins import InputError
-from genpas_plugins.atomic import replaced_file
-from genpas_plugins.errors import whole_number
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import whole_number
 from recbole_ext.checkpoints import data_and_model, load
 from recbole_ext.models.tiger import TIGER
 from recbole_ext.whole_histories import WholeHistories

@@ -19,7 +19,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.networks.dropout import cheap_dropout
 from recbole_ext.configuration import genpas_config
 

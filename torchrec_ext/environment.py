@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from genpas_plugins.doctor_rules import PAIRING_RULE, TORCHREC_NEEDS, Facts, find_problems
-from genpas_plugins.environment import installed_version
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.doctor_rules import PAIRING_RULE, TORCHREC_NEEDS, Facts, find_problems
+from genpas_plugins.support.environment import installed_version
+from genpas_plugins.support.errors import InputError
 
 _NAMES = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
 

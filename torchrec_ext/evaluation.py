@@ -37,7 +37,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 import recbole_ext  # noqa: F401 – mends RecBole for current numpy
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.mask_history import history_index, masks_history
 from torchrec_ext.batch import HISTORY, PairBatch
 from torchrec_ext.losses import gather_rows, row_block

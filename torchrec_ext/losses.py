@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 # torch 2.13 renames both; older ones know the second name only.
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor

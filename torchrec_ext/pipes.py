@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import IterDataPipe, functional_datapipe
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext.batch import PairBatch, StepAddress
 from torchrec_ext.stream import GenPASStream
 

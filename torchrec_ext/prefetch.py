@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from queue import SimpleQueue
 from typing import TypeVar
 
-from genpas_plugins.errors import whole_number
+from genpas_plugins.support.errors import whole_number
 
 Item = TypeVar("Item")
 

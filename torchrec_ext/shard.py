@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.parallel_targets import check_model, every_position
 from torchrec_ext.batch import WindowBatch
 from torchrec_ext.losses import (

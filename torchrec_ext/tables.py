@@ -34,7 +34,7 @@ from torchrec.modules.embedding_modules import EmbeddingCollection
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext.sharding_plan import FBGEMM_ALIGNMENT, plan_for
 
 OPTIMIZERS = {

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from genpas_plugins.cli.output import print_json, print_lines, progress_bar
+from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.cli.train import (
     CommandLine,
     check_yaml,
@@ -31,7 +31,7 @@ from genpas_plugins.cli.train import (
     sealed,
     stdout_to_stderr,
 )
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
     from torchrec_ext.training.configuration import TrainingConfig

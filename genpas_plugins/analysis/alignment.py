@@ -31,7 +31,7 @@ from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import sum_by_target
 from genpas_plugins.backend import choose_backend, implementation
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import SamplingPolicy
 from genpas_plugins.sequences import SequenceView
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.analysis.occurrences import TargetWeights, row_chunks
-from genpas_plugins.errors import whole_number
+from genpas_plugins.support.errors import whole_number
 from genpas_plugins.policy import PowerTable, SamplingPolicy
 from genpas_plugins.sequences import SequenceView
 

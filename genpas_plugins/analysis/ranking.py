@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -24,7 +24,7 @@ from genpas_plugins.augment.replace import Replace
 from genpas_plugins.augment.sample import Sample
 from genpas_plugins.augment.stream import AugmentedStream, augmented
 from genpas_plugins.augment.substitute import Substitute
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 
 OPERATORS: dict[str, type[Operator]] = {
     "insert": Insert,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import Histories, Int64
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 
 class Catalogue(NamedTuple):

@@ -12,7 +12,7 @@ from genpas_plugins.augment.histories import Histories, Int64, spans
 from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.augment.substitute import Substitute
-from genpas_plugins.errors import whole_number
+from genpas_plugins.support.errors import whole_number
 from genpas_plugins.gather import gather_jagged
 from genpas_plugins.sequences import Pairs, SequenceView
 from genpas_plugins.stream import PairStream

@@ -29,7 +29,7 @@ from genpas_plugins.cli import (
 from genpas_plugins.cli.compare import command as compare_command
 from genpas_plugins.cli.reproduce import command as reproduce_command
 from genpas_plugins.cli.several_words import SeveralWords
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 __all__ = ["app", "main"]
 

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 from genpas_plugins.cli.sample import exponent
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
 
 _STEPS = 6

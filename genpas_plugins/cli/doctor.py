@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from genpas_plugins.cli.output import JSON, print_json, print_lines
+from genpas_plugins.support.console import JSON, print_json, print_lines
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.CYAN}
 
 
 def command(*, as_json: JSON = False) -> None:
     """Print versions, backends and anything broken, with its mend; exit status 1 if something is broken."""
-    from genpas_plugins.doctor import diagnose
+    from genpas_plugins.support.doctor import diagnose
 
     report = diagnose()
     if as_json:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, progress_bar
+from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, progress_bar
 
 _PLAIN_PATH = re.compile(r"/[\w./-]*")
 """What YAML takes for text without quotes."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.output import JSON, StorePath, print_json, print_lines
+from genpas_plugins.support.console import JSON, StorePath, print_json, print_lines
 
 
 def command(

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.output import JSON, Overwrite, print_json, print_lines, progress_bar
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.console import JSON, Overwrite, print_json, print_lines, progress_bar
+from genpas_plugins.support.errors import InputError
 
 # User, item and time as each format calls them; for Amazon reviews, those of 2014 and 2018, then those of 2023.
 USUAL_COLUMNS: dict[str, tuple[tuple[str, str, str | None], ...]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.output import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 
 _EXPONENT = "with strategy sampled; any number, inf or -inf"
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.output import JSON, StorePath, print_json, progress_bar
-from genpas_plugins.errors import InputError
-from genpas_plugins.json_text import to_json
+from genpas_plugins.support.console import JSON, StorePath, print_json, progress_bar
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.json_text import to_json
 
 if TYPE_CHECKING:
     from genpas_plugins.analysis.similarity import Similarity
@@ -140,7 +140,7 @@ def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
 def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
     """Train the points; return the chosen one and the study as plain values."""
     from genpas_plugins.search.study import open_study, run_study
-    from genpas_plugins.sole_use import sole_use
+    from genpas_plugins.support.folder_lock import sole_use
 
     # A study of other settings is refused before anything is written.
     open_study(out / "study.db", pruner, trials.depends_on)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import SamplingPolicy
 from genpas_plugins.recbole_export import TIME, export_recbole
 from genpas_plugins.search.output import MARK, check_replaceable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.output import JSON, Overwrite, StorePath, Tell, print_json, print_lines, progress_bar
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.console import JSON, Overwrite, StorePath, Tell, print_json, print_lines, progress_bar
+from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from genpas_plugins.semantic_ids.codebook import SemanticIds

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.output import JSON, print_json, print_lines
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.console import JSON, print_json, print_lines
+from genpas_plugins.support.errors import InputError
 
 _SETTING = re.compile(r"(?:--)?([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _HOW = "write a setting of RecBole's as --key=value, key=value or --set key=value"

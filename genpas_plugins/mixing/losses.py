@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.mixing.draws import Cross
 from genpas_plugins.mixing.mixture import mix
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.networks.cached_decoder import CachedDecoder
 from genpas_plugins.networks.tiger import Memory, TigerNetwork
 from genpas_plugins.semantic_ids.prefix_tree import PrefixTree

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 
 if TYPE_CHECKING:
     from genpas_plugins.semantic_ids.codebook import SemanticIds

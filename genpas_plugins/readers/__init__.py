@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers import amazon_reviews, csv, movielens, parquet, recbole_atomic
 from genpas_plugins.readers.grouping import BUCKET_ROWS, Progress, group_and_sort
 from genpas_plugins.readers.source import ROW, Source, nearest

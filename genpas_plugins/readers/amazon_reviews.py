@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers.csv import open_text
 from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 

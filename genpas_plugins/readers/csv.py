@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")

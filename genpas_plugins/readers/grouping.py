@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers.k_core import Core, k_core
 from genpas_plugins.readers.scratch import ScratchColumn
 from genpas_plugins.readers.source import BATCH_ROWS, ROW, Source

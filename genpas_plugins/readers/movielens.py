@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers.csv import open_text, scan_delimited
 from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers.csv import scan_delimited
 from genpas_plugins.readers.source import Source, files_of
 

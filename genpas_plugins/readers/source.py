@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 ROW = "__row__"
 BATCH_ROWS = 1_000_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.readers.tally import Tally
 

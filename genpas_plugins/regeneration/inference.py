@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.random_stream import check_seed, philox, uniform
 from genpas_plugins.regeneration.regenerator import Memory, Regenerator
 from genpas_plugins.regeneration.train import histories

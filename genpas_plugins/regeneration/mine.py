@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.random_stream import check_seed, philox
 from genpas_plugins.sequences import Int64, SequenceView
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import Patterns
 from genpas_plugins.sequences import ORIGIN, SOURCE, Int64, SequenceStore

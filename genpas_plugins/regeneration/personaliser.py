@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 
 TERMS = 3
 """Hessian products of the series, the paper's; the series then has one term more, the vector itself."""

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genpas_plugins.atomic import replaced_file
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.gather import fill_padded
 from genpas_plugins.random_stream import check_seed
 from genpas_plugins.regeneration.mine import Patterns, pattern_rows

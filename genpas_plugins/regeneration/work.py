@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.atomic import replaced_file
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import Patterns
 from genpas_plugins.sequences import SequenceView

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.configuration import EXPONENT_NAMES
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import EXPONENTS, SamplingPolicy, check_exponent, shortest
 
 INF = math.inf

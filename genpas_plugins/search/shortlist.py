@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.policy import SamplingPolicy
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid, point_name

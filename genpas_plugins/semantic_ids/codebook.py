@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 from genpas_plugins.sequences import as_ids
 
 CollisionPolicy = Literal["count", "random"]

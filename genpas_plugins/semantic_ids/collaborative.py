@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.semantic_ids.codebook import Float32
 from genpas_plugins.sequences import SequenceView
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.atomic import replaced_file
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError, whole_number
 
 Float32 = NDArray[np.float32]
 Progress = Callable[[str, int, int | None], None]

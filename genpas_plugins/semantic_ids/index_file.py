@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.semantic_ids.codebook import (
     CollisionPolicy,
     SemanticIds,

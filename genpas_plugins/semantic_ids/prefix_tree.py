@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
     from genpas_plugins.semantic_ids.codebook import SemanticIds

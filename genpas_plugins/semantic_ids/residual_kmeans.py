@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.semantic_ids.codebook import Float32, Int32, Quantised
 
 Progress = Callable[[int, int], None]

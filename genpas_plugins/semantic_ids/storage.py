@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genpas_plugins.atomic import replaced_directory
-from genpas_plugins.errors import InputError
-from genpas_plugins.header import Header
-from genpas_plugins.json_text import to_json
+from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.directory_header import Header
+from genpas_plugins.support.json_text import to_json
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.storage import crc32, read_ids, write_ids
 

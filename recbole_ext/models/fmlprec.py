@@ -9,7 +9,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
 
-from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 
 class FilterLayer(nn.Module):

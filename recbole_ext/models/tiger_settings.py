@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext.models.tiger_trainer import DECAYS
 
 _LOWEST = {

@@ -151,7 +151,7 @@ def test_interrupting_exits_130_and_leaves_nothing(saved: Path, tmp_path: Path):
 
 
 def test_doctor_prints_problems_with_their_mend(genpas: Run, monkeypatch: pytest.MonkeyPatch):
-    from genpas_plugins import doctor
+    from genpas_plugins.support import doctor
 
     broken = doctor.Problem("error", "torch and fbgemm do not match", "pip install 'genpas-plugins[torchrec]'")
     report = doctor.Report(

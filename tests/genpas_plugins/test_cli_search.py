@@ -22,7 +22,7 @@ from genpas_plugins.cli import app
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.search.shortlist import shortlist
-from genpas_plugins.sole_use import sole_use
+from genpas_plugins.support.folder_lock import sole_use
 
 Run = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream, storage
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.storage import HEADER, verify_store
 
 ODD_NAMES = ["timestamp", "", "two words", "a/b", "../up", "naïve · ★", "con.npy", "%2f", "A", "a", "/1", "˱", "я" * 80]

@@ -19,7 +19,7 @@ from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import regenerated_store
-from genpas_plugins.sole_use import sole_use
+from genpas_plugins.support.folder_lock import sole_use
 
 METHODS = ("last_target", "mine.yaml")
 BUDGET = ("--pairs", 120, "--pairs-per-epoch", 60, "--seeds", "1,2", "--config", "small.yaml")

@@ -19,7 +19,7 @@ from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.training import Comparison
 from genpas_plugins.cli.reproduce.table import read_table
 from genpas_plugins.cli.reproduce.training import Clock
-from genpas_plugins.sole_use import sole_use
+from genpas_plugins.support.folder_lock import sole_use
 from recbole_ext import comparison
 from recbole_ext.trial import train
 

@@ -25,7 +25,7 @@ from spawned_ranks import run_ranks
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext.checkpointing import manifest
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.checkpointing.safe_metadata import read_safely

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext import evaluation, ranking_keys
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue, evaluate, output_rows, recbole_state, top_items

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext.prefetch import prefetched
 
 

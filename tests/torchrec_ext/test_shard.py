@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext.shard import (
     dense_parameters,
     local_shards,

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from torchrec_ext.evaluation import check_catalogue, evaluate
 from torchrec_ext.shard import dense_parameters, own_rows, shard, whole_table
 from torchrec_ext.stage import genpas_stage

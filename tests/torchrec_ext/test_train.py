@@ -18,8 +18,8 @@ pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
 
 from genpas_plugins import SequenceStore
-from genpas_plugins.errors import InputError
-from genpas_plugins.sole_use import LOCK, sole_use
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.folder_lock import LOCK, sole_use
 from genpas_plugins.train_users import keep_users
 from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream

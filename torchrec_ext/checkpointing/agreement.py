@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import torch.distributed as dist
 from torch.distributed.checkpoint.api import CheckpointException
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 T = TypeVar("T")
 

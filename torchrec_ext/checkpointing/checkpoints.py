@@ -34,8 +34,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.stateful import Stateful
 
-from genpas_plugins.atomic import replaced_directory
-from genpas_plugins.errors import InputError, whole_number
+from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.checkpointing import manifest as manifests
 from torchrec_ext.checkpointing.agreement import on_rank_0, reason_of, together
 from torchrec_ext.checkpointing.safe_metadata import METADATA, SafeReader

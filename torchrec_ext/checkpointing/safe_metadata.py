@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 METADATA = ".metadata"
 

@@ -11,7 +11,7 @@ from torch.distributed._shard.sharded_tensor.shard import Shard
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.stateful import Stateful
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 VALUE = "a plain value"
 _PLAIN = (bool, int, float, str, type(None))

@@ -33,8 +33,8 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
-from genpas_plugins.errors import InputError
-from genpas_plugins.sole_use import sole_use
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.folder_lock import sole_use
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics

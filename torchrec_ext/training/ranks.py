@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 import typer
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins import __version__
-from genpas_plugins.environment import installed_version
+from genpas_plugins.support.environment import installed_version
 from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.mask_history import masks_history
 from recbole_ext.report import trained_on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 
 def read_seeds(text: str) -> list[int]:

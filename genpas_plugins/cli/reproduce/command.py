@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from genpas_plugins.cli.output import JSON, print_json, progress_bar
+from genpas_plugins.support.console import JSON, print_json, progress_bar
 from genpas_plugins.cli.reproduce.stores import SOURCE, STORES
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 
 class SeveralStores(TyperCommand):
@@ -109,7 +109,7 @@ def command(
     from genpas_plugins.cli.reproduce.stores import find_stores
     from genpas_plugins.cli.reproduce.table import read_table
     from genpas_plugins.cli.reproduce.training import Clock, OutOfTime, Part, comparison
-    from genpas_plugins.sole_use import sole_use
+    from genpas_plugins.support.folder_lock import sole_use
 
     asked, numbers = read_table(table), read_seeds(seeds)
     try:

@@ -9,8 +9,8 @@ from typing import Any
 
 from genpas_plugins.cli.reproduce.markdown import section
 from genpas_plugins.cli.reproduce.table import Table
-from genpas_plugins.errors import InputError
-from genpas_plugins.json_text import plain
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.json_text import plain
 
 _KEYS = {"table", "model", "metric", "seeds", "pairs", "datasets"}
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from genpas_plugins.atomic import replaced_file
+from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.cli.reproduce.markdown import place_text
 from genpas_plugins.cli.reproduce.rows import PROTOCOLS
 from genpas_plugins.cli.reproduce.table import Table

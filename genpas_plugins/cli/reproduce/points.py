@@ -13,7 +13,7 @@ from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.methods import Method
 from genpas_plugins.cli.compare.settings import OF_A_METHOD, check_setting
 from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX, GenPASConfig
-from genpas_plugins.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, nearest
 
 Point = tuple[tuple[str, Any], ...]
 """A point of the grid, or of what is varied: names and values of settings."""

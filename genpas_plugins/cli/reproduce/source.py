@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.atomic import replaced_file
-from genpas_plugins.errors import InputError
-from genpas_plugins.json_text import to_json
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.json_text import to_json
 
 
 def write_note(source: Path, store: Path) -> None:

@@ -37,7 +37,7 @@ from genpas_plugins.cli.reproduce.points import (
 )
 from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.configuration import PREFIX
-from genpas_plugins.errors import InputError, nearest, whole_number
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 
 @dataclass(frozen=True)

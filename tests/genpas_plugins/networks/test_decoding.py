@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.networks import decoding
 from genpas_plugins.networks.decoding import beam_search, log_likelihood, score_all
 from genpas_plugins.networks.tiger import Memory, TigerNetwork

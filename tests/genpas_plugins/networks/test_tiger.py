@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from torch import nn
 from torch.nn import functional as F
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.networks.tiger import TigerNetwork
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 

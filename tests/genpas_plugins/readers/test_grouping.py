@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers import build_store
 from genpas_plugins.readers.grouping import Buckets
 from genpas_plugins.sequences import SequenceStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.readers import build_store
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 LOCK = ".lock"
 """The empty file that stays behind: its lock, not its presence, says that a run is at work, and ends with the run."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.json_text import to_json
+from genpas_plugins.support.json_text import to_json
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]

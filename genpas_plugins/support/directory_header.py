@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from genpas_plugins import InputError
-from genpas_plugins.sole_use import LOCK, sole_use
+from genpas_plugins.support.folder_lock import LOCK, sole_use
 
 HOLDER = """
 import sys
 from pathlib import Path
-from genpas_plugins.sole_use import sole_use
+from genpas_plugins.support.folder_lock import sole_use
 
 with sole_use(Path(sys.argv[1])):
     print("held", flush=True)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.backend import choose_backend
-from genpas_plugins.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
-from genpas_plugins.environment import installed_version
-from genpas_plugins.errors import InputError
+from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
+from genpas_plugins.support.environment import installed_version
+from genpas_plugins.support.errors import InputError
 
 __all__ = ["Facts", "Probe", "Problem", "Report", "collect", "diagnose", "find_problems", "probe"]
 

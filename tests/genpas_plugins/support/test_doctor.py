@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from genpas_plugins import doctor
-from genpas_plugins.doctor import Facts, Probe, Problem, Report, find_problems, probe
-from genpas_plugins.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS
+from genpas_plugins.support import doctor
+from genpas_plugins.support.doctor import Facts, Probe, Problem, Report, find_problems, probe
+from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS
 
 CPU_TORCH = Probe("torch", True, facts={"cuda_build": None, "cuda_available": False, "devices": []})
 CUDA_TORCH = Probe("torch", True, facts={"cuda_build": "13.0", "cuda_available": True, "devices": ["NVIDIA H200"]})
@@ -317,7 +317,7 @@ def test_report_is_plain_json():
 
 
 def test_every_need_of_the_extras_is_pinned_in_the_lock():
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     lock = "\n".join(path.read_text(encoding="utf-8") for path in sorted((root / "requirements").glob("c*.txt")))
     pinned = {name.lower().replace("_", "-") for name in re.findall(r"^([\w-]+)==", lock, re.MULTILINE)}
     assert {name.lower() for name in (*RECBOLE_NEEDS, *TORCHREC_NEEDS)} <= pinned
