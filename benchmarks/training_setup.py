@@ -22,7 +22,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def export(store: str, folder: str) -> dict[str, Any]:
     """Write the .inter file of a store."""
     from genpas_plugins import SequenceStore
-    from genpas_plugins.recbole_export import export_recbole
+    from genpas_plugins.data.recbole_files import export_recbole
 
     export_recbole(SequenceStore.open(store), Path(folder), DATA_SET, overwrite=True)
     return {}

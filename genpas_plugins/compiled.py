@@ -12,12 +12,12 @@ import numpy as np
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
+from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.enumeration import PairNumbering
 from genpas_plugins.permutation import ROUNDS as PERMUTATION_ROUNDS
 from genpas_plugins.permutation import halves
 from genpas_plugins.random_stream import MULTIPLIERS, ROUNDS, WEYL, UInt32
 from genpas_plugins.sampler import DrawTables
-from genpas_plugins.sequences import Pairs
 
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.backend import choose_backend, implementation
+from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.support.errors import whole_number
-from genpas_plugins.sequences import Pairs
 
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]

@@ -18,8 +18,8 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
+from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.support.errors import InputError, nearest, whole_number
-from genpas_plugins.sequences import Pairs, SequenceView
 
 Float64 = NDArray[np.float64]
 

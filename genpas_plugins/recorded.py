@@ -7,10 +7,10 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from genpas_plugins.configuration import SECTION, GenPASConfig
-from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import plain
 from genpas_plugins.mixing import settings as mixing
 from genpas_plugins.regeneration import settings as regeneration
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.json_text import plain
 
 _SECTIONS: dict[str, type[GenPASConfig | mixing.MixingConfig | regeneration.PersonaliserConfig]] = {
     SECTION: GenPASConfig,

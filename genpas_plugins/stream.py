@@ -6,11 +6,11 @@ from typing import Protocol
 
 from numpy.typing import ArrayLike
 
+from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.enumeration import PairEnumeration
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import SAMPLED, SamplingPolicy
 from genpas_plugins.sampler import PairSampler
-from genpas_plugins.sequences import Pairs, SequenceView
+from genpas_plugins.support.errors import InputError
 
 
 class PairStream(Protocol):

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.data.sequences import PAIR_ITEMS, SOURCE, Int64, SequenceStore, SequenceView
 from genpas_plugins.permutation import permute, round_keys
 from genpas_plugins.random_stream import check_seed
-from genpas_plugins.sequences import PAIR_ITEMS, SOURCE, Int64, SequenceStore, SequenceView
+from genpas_plugins.support.errors import InputError
 
 ORDER = (1 << 62) - 1
 """The number of the users' order; those of enumerated epochs count from 0."""

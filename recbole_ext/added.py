@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from genpas_plugins import InputError
-from genpas_plugins.recbole_export import ADDED_FIELDS, ADDED_SUFFIX
+from genpas_plugins.data.recbole_files import ADDED_FIELDS, ADDED_SUFFIX
 
 Int64 = NDArray[np.int64]
 

@@ -19,8 +19,8 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.networks.dropout import cheap_dropout
+from genpas_plugins.support.errors import InputError
 from recbole_ext.configuration import genpas_config
 
 TRIM, PARALLEL = "trim: true", "targets: parallel"

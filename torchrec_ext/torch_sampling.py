@@ -19,11 +19,11 @@ from torch import Tensor
 
 from genpas_plugins import permutation
 from genpas_plugins.enumeration import PairEnumeration, PairNumbering
-from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.policy import PowerTable
 from genpas_plugins.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
 from genpas_plugins.sampler import DrawTables, PairSampler
 from genpas_plugins.stream import PairStream
+from genpas_plugins.support.errors import InputError, whole_number
 
 _MASK = 0xFFFFFFFF
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.cli.train import (
     CommandLine,
     check_yaml,
@@ -31,6 +30,7 @@ from genpas_plugins.cli.train import (
     sealed,
     stdout_to_stderr,
 )
+from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
+from genpas_plugins.data.sequences import LeaveLastOut
 from genpas_plugins.policy import SamplingPolicy
-from genpas_plugins.sequences import LeaveLastOut
 
 
 def target_curves(

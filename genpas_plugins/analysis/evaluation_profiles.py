@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from genpas_plugins.analysis.occurrences import occurrences, row_chunks
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.backend import choose_backend, implementation
-from genpas_plugins.sequences import SequenceView
+from genpas_plugins.data.sequences import SequenceView
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

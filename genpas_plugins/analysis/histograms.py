@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.analysis.occurrences import TargetWeights, row_chunks
-from genpas_plugins.support.errors import whole_number
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.policy import PowerTable, SamplingPolicy
-from genpas_plugins.sequences import SequenceView
+from genpas_plugins.support.errors import whole_number
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.augment.histories import Int64, bounds, spans
-from genpas_plugins.sequences import SequenceView, smallest_index_type
+from genpas_plugins.data.sequences import SequenceView, smallest_index_type
 
 _PAIRS = 1 << 22  # (user's item, user's item) pairs that are counted at a time
 

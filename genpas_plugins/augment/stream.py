@@ -12,10 +12,10 @@ from genpas_plugins.augment.histories import Histories, Int64, spans
 from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.augment.substitute import Substitute
-from genpas_plugins.support.errors import whole_number
+from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.gather import gather_jagged
-from genpas_plugins.sequences import Pairs, SequenceView
 from genpas_plugins.stream import PairStream
+from genpas_plugins.support.errors import whole_number
 
 
 class AugmentedStream:

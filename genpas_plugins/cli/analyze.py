@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 from genpas_plugins.cli.sample import exponent
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
+from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+from genpas_plugins.support.errors import InputError
 
 _STEPS = 6
 
@@ -57,7 +57,7 @@ def command(
         raise InputError("genpas analyze needs scipy: pip install 'genpas-plugins[analysis]'.") from error
     from genpas_plugins.analysis.report import PAGE_NAME, build_report, check_directory, check_split, write_report
     from genpas_plugins.analysis.similarity import SIMILARITIES
-    from genpas_plugins.sequences import SequenceStore
+    from genpas_plugins.data.sequences import SequenceStore
 
     if similarity not in SIMILARITIES:
         raise InputError(f"No similarity is called {similarity!r}.{_nearest(similarity, list(SIMILARITIES))}")

@@ -36,8 +36,8 @@ def command(
     `genpas regenerate` made, the file holds the original sequences, and NAME.added.inter the added ones, which train
     where the configuration has a genpas key.
     """
-    from genpas_plugins.recbole_export import TIME, export_recbole
-    from genpas_plugins.sequences import SequenceStore
+    from genpas_plugins.data.recbole_files import TIME, export_recbole
+    from genpas_plugins.data.sequences import SequenceStore
 
     opened = SequenceStore.open(store)
     name = store.resolve().name if name is None else name

@@ -16,8 +16,8 @@ def command(
     as_json: JSON = False,
 ) -> None:
     """Print counts, lengths, training pairs, columns and size of a store."""
-    from genpas_plugins.storage import verify_store
-    from genpas_plugins.store_summary import summarize_store
+    from genpas_plugins.data.storage import verify_store
+    from genpas_plugins.data.store_summary import summarize_store
 
     summary = summarize_store(store)
     if verify:

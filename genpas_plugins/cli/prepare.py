@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Read interactions, group them by user in order of time, and save them as a store."""
     try:
-        from genpas_plugins.readers import build_store, detect_format, read
+        from genpas_plugins.data.readers import build_store, detect_format, read
     except ModuleNotFoundError as error:
         if error.name != "polars":
             raise

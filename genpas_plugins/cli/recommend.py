@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.support.console import JSON, Overwrite, print_json, print_lines, progress_bar
 from genpas_plugins.cli.train import own_arguments_hidden, stdout_to_stderr
+from genpas_plugins.support.console import JSON, Overwrite, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
 

@@ -13,9 +13,9 @@ from genpas_plugins.support.console import JSON, Overwrite, StorePath, Tell, pri
 from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.regeneration.inference import Regenerated
     from genpas_plugins.regeneration.mine import Patterns
-    from genpas_plugins.sequences import SequenceStore
 
 STAGES = ("mine", "train", "infer")
 VECTORS = ("cooccurrence", "random")
@@ -76,8 +76,8 @@ def command(
         raise InputError(f"--gamma must be a probability from 0 to 1, not {gamma}.")
     if out.resolve() == store.resolve():
         raise InputError(f"--out {out} is the store itself; choose another directory.")
-    from genpas_plugins.sequences import SequenceStore
-    from genpas_plugins.storage import check_target
+    from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.data.storage import check_target
 
     check_target(out, overwrite=overwrite)
     opened = SequenceStore.open(store)

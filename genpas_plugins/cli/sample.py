@@ -59,9 +59,9 @@ def command(
     written with other --first and --count are slices of one stream. Positions count from 0.
     """
     from genpas_plugins.configuration import GenPASConfig
+    from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.pairs_table import write_pairs
     from genpas_plugins.policy import SAMPLED
-    from genpas_plugins.sequences import SequenceStore
     from genpas_plugins.stream import pair_stream
 
     given: dict[str, Any] = {

@@ -63,11 +63,11 @@ def command(
     With --train the best validation NDCG@10 is chosen, and the test set is looked at once, for the chosen point. A run
     with the same --out goes on where the last one stopped.
     """
+    from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.search.criteria import Criteria
     from genpas_plugins.search.optimum import optimum
     from genpas_plugins.search.output import check_replaceable, genpas_yaml, row, write
     from genpas_plugins.search.shortlist import check_amounts, require_validation, shortlist
-    from genpas_plugins.sequences import SequenceStore
 
     grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})
     check_amounts(keep, best)

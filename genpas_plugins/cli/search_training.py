@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.data.recbole_files import TIME, export_recbole
+from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.data.storage import HEADER
 from genpas_plugins.policy import SamplingPolicy
-from genpas_plugins.recbole_export import TIME, export_recbole
 from genpas_plugins.search.output import MARK, check_replaceable
 from genpas_plugins.search.study import OnEpoch, Tell
-from genpas_plugins.sequences import SequenceStore
-from genpas_plugins.storage import HEADER
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
 
 DATASET = "store"
 OURS = ("genpas", "seed", "checkpoint_dir", "data_path", "valid_metric", "epochs")

@@ -14,8 +14,8 @@ from genpas_plugins.support.console import JSON, Overwrite, StorePath, Tell, pri
 from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.semantic_ids.codebook import SemanticIds
-    from genpas_plugins.sequences import SequenceStore
 
 METHODS = ("residual_kmeans", "rq_vae")
 LEVELS, CODES = 3, 256
@@ -92,10 +92,10 @@ def command(
     _check_making({"--method": method, "--levels": levels, "--codes": codes}, collisions, finished=index is not None)
     method, levels, codes = method or METHODS[0], levels or LEVELS, codes or CODES
     _check_out(out, store, overwrite=overwrite)
+    from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.semantic_ids.index_file import read_index_json
     from genpas_plugins.semantic_ids.item_files import read_embeddings, read_texts
     from genpas_plugins.semantic_ids.report import PAGE_NAME, build_report, write_report
-    from genpas_plugins.sequences import SequenceStore
 
     opened = SequenceStore.open(store)
     if not opened.n_items:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.mixing.draws import Cross
 from genpas_plugins.mixing.mixture import mix
+from genpas_plugins.support.errors import InputError, nearest
 
 LOSSES = ("CE", "BPR", "BCE")
 _LEAST = 1e-10

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.networks.cached_decoder import CachedDecoder
 from genpas_plugins.networks.tiger import Memory, TigerNetwork
 from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
+from genpas_plugins.support.errors import InputError, whole_number
 
 ROWS = 1 << 14
 """Prefixes decoded at a time in `score_all`: bounds its memory to some hundred MB, whatever the batch."""

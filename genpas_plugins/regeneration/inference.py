@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.support.errors import InputError, whole_number
+from genpas_plugins.data.sequences import PAIR_ITEMS, Int64, SequenceView
 from genpas_plugins.random_stream import check_seed, philox, uniform
 from genpas_plugins.regeneration.regenerator import Memory, Regenerator
 from genpas_plugins.regeneration.train import histories
-from genpas_plugins.sequences import PAIR_ITEMS, Int64, SequenceView
+from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.support.errors import InputError, whole_number
+from genpas_plugins.data.sequences import Int64, SequenceView
 from genpas_plugins.random_stream import check_seed, philox
-from genpas_plugins.sequences import Int64, SequenceView
+from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
 Offsets = tuple[int, ...]

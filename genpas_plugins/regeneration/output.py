@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.data.sequences import ORIGIN, SOURCE, Int64, SequenceStore
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import Patterns
-from genpas_plugins.sequences import ORIGIN, SOURCE, Int64, SequenceStore
+from genpas_plugins.support.errors import InputError
 
 ORIGINS = ("original", "pattern", "regenerated")
 """Number k of the column `origin` means ORIGINS[k]."""

@@ -19,8 +19,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from genpas_plugins.support.errors import InputError, nearest, whole_number
 from genpas_plugins.section import as_mapping, checked
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 SECTION = "personaliser"
 METHODS = ("dr4sr_plus",)

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.regeneration.inference import Regenerated, regenerate
 from genpas_plugins.regeneration.mine import Patterns, mine_patterns
 from genpas_plugins.regeneration.regenerator import Shape
@@ -23,7 +24,6 @@ from genpas_plugins.regeneration.work import (
     save_patterns,
     save_regenerated,
 )
-from genpas_plugins.sequences import SequenceView
 
 Tell = Callable[[str, int, int | None], None]
 ItemVectors = Callable[[], NDArray[Any]]

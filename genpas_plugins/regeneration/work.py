@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.support.atomic import replaced_file
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import Patterns
-from genpas_plugins.sequences import SequenceView
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
 
 PATTERNS, REGENERATOR, REGENERATED = "patterns.npz", "regenerator.pt", "regenerated.npz"
 

@@ -26,8 +26,8 @@ from genpas_plugins.analysis.occurrences import TargetWeights
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import last_target_distribution, sum_by_target, target_distribution
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.policy import PowerTable, SamplingPolicy
-from genpas_plugins.sequences import SequenceView
 
 Float64 = NDArray[np.float64]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.configuration import EXPONENT_NAMES
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import SamplingPolicy
 from genpas_plugins.search.grid import yaml_number
 from genpas_plugins.search.shortlist import Candidate
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
 
 MARK = "# Written by `genpas search`"
 FIGURES = ("kl", "alignment", "discrimination", "ratio")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from genpas_plugins.support.errors import InputError, whole_number
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.policy import SamplingPolicy
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid, point_name
-from genpas_plugins.sequences import SequenceView
+from genpas_plugins.support.errors import InputError, whole_number
 
 Tell = Callable[[str, int, int | None], None]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.policy import SamplingPolicy, shortest
 from genpas_plugins.recorded import differences
+from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
     import optuna

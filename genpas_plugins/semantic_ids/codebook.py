@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
+from genpas_plugins.data.sequences import as_ids
 from genpas_plugins.support.errors import InputError, nearest, whole_number
-from genpas_plugins.sequences import as_ids
 
 CollisionPolicy = Literal["count", "random"]
 """What the added code is: "count": 0, 1, 2, … among the items of a group; "random": one that is free in the group."""

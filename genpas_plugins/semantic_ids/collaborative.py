@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.support.errors import InputError, whole_number
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.semantic_ids.codebook import Float32
-from genpas_plugins.sequences import SequenceView
+from genpas_plugins.support.errors import InputError, whole_number
 
 _WEIGHT = "item_embedding.weight"
 _MATRIX = 2

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.data.sequences import as_ids
 from genpas_plugins.semantic_ids.codebook import (
     CollisionPolicy,
     SemanticIds,
@@ -21,7 +21,7 @@ from genpas_plugins.semantic_ids.codebook import (
     rows_of,
     sizes_of,
 )
-from genpas_plugins.sequences import as_ids
+from genpas_plugins.support.errors import InputError
 
 _TOKEN = re.compile(r"<([A-Za-z]+)_([0-9]{1,9})>")
 

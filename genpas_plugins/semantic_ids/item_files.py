@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from genpas_plugins.sequences import SequenceStore
+    from genpas_plugins.data.sequences import SequenceStore
 
 Float32 = NDArray[np.float32]
 
@@ -152,7 +152,7 @@ def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool =
 def _scan(source: str | Path) -> tuple[Callable[[list[str]], pa.Table], tuple[str, ...], dict[str, pa.DataType]]:
     """Return how to read columns of a file, the columns' names and their Arrow types."""
     try:
-        from genpas_plugins.readers import read
+        from genpas_plugins.data.readers import read
     except ModuleNotFoundError as error:
         if error.name != "polars":
             raise

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.support.errors import InputError, whole_number
 from genpas_plugins.semantic_ids.codebook import Float32, Int32, Quantised
+from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.support.errors import InputError, nearest, whole_number
 from genpas_plugins.semantic_ids.codebook import Float32, Quantised
 from genpas_plugins.semantic_ids.residual_kmeans import blocks, checked_embeddings, relative_error
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 Progress = Callable[[int, int], None]
 Optimiser = Literal["adamw", "adagrad"]

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genpas_plugins.support.atomic import replaced_directory
-from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.directory_header import Header
-from genpas_plugins.support.json_text import to_json
+from genpas_plugins.data.storage import crc32, read_ids, write_ids
 from genpas_plugins.semantic_ids.codebook import SemanticIds
-from genpas_plugins.storage import crc32, read_ids, write_ids
+from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.directory_header import Header
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.json_text import to_json
 
 MAGIC = "genpas-semantic-ids"
 VERSION = 1

@@ -1,0 +1,1 @@
+"""What every room uses: errors, atomic writes, folder locks, headers of directories, JSON text, the console, doctor."""

@@ -195,7 +195,7 @@ def test_prepare_knows_the_columns_of_its_formats(genpas: Run, tmp_path: Path):
 
 
 def test_every_format_has_usual_columns():
-    from genpas_plugins.readers import FORMATS
+    from genpas_plugins.data.readers import FORMATS
 
     assert set(USUAL_COLUMNS) == set(FORMATS)
     assert usual_columns("amazon", ["reviewerID", "asin", "unixReviewTime"]) == ("reviewerID", "asin", "unixReviewTime")

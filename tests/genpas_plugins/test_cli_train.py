@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app, train
 from genpas_plugins.cli.train import parse_settings, read_scalar, sealed
-from genpas_plugins.recbole_export import export_recbole
+from genpas_plugins.data.recbole_files import export_recbole
 
 pytest.importorskip("yaml", reason="genpas train needs RecBole and with it PyYAML")
 

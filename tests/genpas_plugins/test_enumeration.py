@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from genpas_plugins import InputError, PairEnumeration, SamplingPolicy, SequenceStore, permutation
 from genpas_plugins.backend import implementation
+from genpas_plugins.data.sequences import LengthIndex, SequenceView
 from genpas_plugins.enumeration import PairNumbering, enumerate_pairs
-from genpas_plugins.sequences import LengthIndex, SequenceView
 
 STRATEGIES = ("last_target", "multi_target", "slide_window")
 

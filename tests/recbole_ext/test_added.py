@@ -14,7 +14,7 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.recbole_export import export_recbole
+from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import origins, regenerated_store, sources

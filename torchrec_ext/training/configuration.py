@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from genpas_plugins import configuration as genpas
-from genpas_plugins.support.errors import InputError, nearest, whole_number
 from genpas_plugins.section import checked
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext.configuration import genpas_config
 from recbole_ext.known_settings import known_settings
 from torchrec_ext.shard import check_names, check_targets

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins import configuration as genpas
+from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.recorded import differences, with_defaults
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import plain, to_json
-from genpas_plugins.recorded import differences, with_defaults
-from genpas_plugins.sequences import SequenceView
 from genpas_plugins.support.folder_lock import LOCK
+from genpas_plugins.support.json_text import plain, to_json
 from torchrec_ext.training.configuration import PREFIX, SECTION, TrainingConfig
 
 MAY_DIFFER = frozenset(

@@ -9,8 +9,8 @@ from typing import Any
 
 from genpas_plugins.cli.train import read_scalar
 from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX, SECTION, GenPASConfig
-from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.mixing import settings as mixing
+from genpas_plugins.support.errors import InputError, nearest
 
 OURS = ("seed", "epochs", "stopping_step", "valid_metric", "checkpoint_dir", "data_path")
 """Settings that the comparison makes itself."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.cli import train as recbole_command
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.settings import (
@@ -23,14 +22,15 @@ from genpas_plugins.cli.compare.settings import (
     measures,
     of_a_method,
 )
-from genpas_plugins.support.console import Tell
 from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, quiet_recbole
+from genpas_plugins.data.storage import HEADER
+from genpas_plugins.recorded import differences, with_defaults
+from genpas_plugins.search.output import check_replaceable
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import describe
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import plain, to_json
-from genpas_plugins.recorded import differences, with_defaults
-from genpas_plugins.search.output import check_replaceable
-from genpas_plugins.storage import HEADER
 
 CELLS, CHECKPOINTS = "cells", "checkpoints"
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from genpas_plugins.support.console import JSON, print_json, progress_bar
 from genpas_plugins.cli.reproduce.stores import SOURCE, STORES
+from genpas_plugins.support.console import JSON, print_json, progress_bar
 from genpas_plugins.support.errors import InputError
 
 

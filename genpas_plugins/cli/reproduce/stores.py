@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genpas_plugins.support.console import Tell
 from genpas_plugins.cli.reproduce.source import check_note, write_note
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
 
 STORES, SOURCE = "--stores", "interactions.parquet"
@@ -67,7 +67,7 @@ def _missing(name: str, data_dir: Path) -> str:
 
 def _prepare(source: Path, store: Path, tell: Tell) -> None:
     try:
-        from genpas_plugins.readers import build_store, read
+        from genpas_plugins.data.readers import build_store, read
     except ModuleNotFoundError as error:
         if error.name != "polars":
             raise

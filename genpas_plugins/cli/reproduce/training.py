@@ -12,11 +12,11 @@ import typer
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.methods import with_epochs
 from genpas_plugins.cli.compare.training import Comparison, finished_line
-from genpas_plugins.support.console import Tell
 from genpas_plugins.cli.reproduce.rows import Row
 from genpas_plugins.cli.reproduce.table import Table
+from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.search.shortlist import require_validation
-from genpas_plugins.sequences import SequenceStore
+from genpas_plugins.support.console import Tell
 
 
 class OutOfTime(Exception):

@@ -13,9 +13,9 @@ pytest.importorskip("transformers")
 from torch import nn
 from torch.nn import functional as F
 
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.networks.tiger import TigerNetwork
 from genpas_plugins.semantic_ids.codebook import SemanticIds
+from genpas_plugins.support.errors import InputError
 
 IDS = SemanticIds.of([[0, 1], [2, 0], [0, 0]], (3, 2))
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError
-from genpas_plugins.support.json_text import to_json
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.semantic_ids.page import render_page
 from genpas_plugins.semantic_ids.report import build_report, write_report
+from genpas_plugins.support.json_text import to_json
 
 
 def random_ids(n: int = 80, levels: int = 3, codes: int = 5, seed: int = 0) -> SemanticIds:

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from genpas_plugins.data.readers import build_store
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers import build_store
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from genpas_plugins.data.readers.source import BATCH_ROWS, ROW, Source
+from genpas_plugins.data.readers.tally import Tally
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.source import BATCH_ROWS, ROW, Source
-from genpas_plugins.readers.tally import Tally
 
 # How dates and times are written in text files; a fraction of a second may follow the seconds.
 _DATE_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")

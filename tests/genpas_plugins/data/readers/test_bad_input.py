@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from genpas_plugins.data.readers import build_store
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers import build_store
 
 HEADER = "user,item,time\n"
 GOOD = "1,1,1\n1,2,2\n"
@@ -231,14 +231,14 @@ def test_kept_column_with_gaps(tmp_path):
 def test_a_killed_run_leaves_no_store(tmp_path):
     pl.DataFrame({"user": [1, 1], "item": [1, 2]}).write_csv(tmp_path / "t.csv")
     program = f"""
-from genpas_plugins.readers import build_store
+from genpas_plugins.data.readers import build_store
 def progress(step, done, total):
     if step == "saving":
         print("saving", flush=True)
         time.sleep(60)
 build_store({str(tmp_path / "t.csv")!r}, {str(tmp_path / "store")!r}, user="user", item="item", progress=progress)
 """
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parents[4])
     assert process.stdout is not None
     assert process.stdout.readline() == b"saving\n"
     process.send_signal(signal.SIGKILL)

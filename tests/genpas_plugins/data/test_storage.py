@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream, storage
+from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins.data import storage
+from genpas_plugins.data.storage import HEADER, verify_store
 from genpas_plugins.support.atomic import replaced_file
-from genpas_plugins.storage import HEADER, verify_store
 
 ODD_NAMES = ["timestamp", "", "two words", "a/b", "../up", "naïve · ★", "con.npy", "%2f", "A", "a", "/1", "˱", "я" * 80]
 
@@ -100,7 +101,7 @@ def test_the_opened_arrays_are_read_only_maps(saved: Path):
 
 
 def test_the_length_index_is_saved_not_computed_again(saved: Path, store: SequenceStore, monkeypatch):
-    monkeypatch.setattr("genpas_plugins.sequences.np.argsort", None)
+    monkeypatch.setattr("genpas_plugins.data.sequences.np.argsort", None)
     opened = SequenceStore.open(saved)
     for mine, theirs in zip(opened.leave_last_out(), (2, 1, 0), strict=True):
         assert mine.n_pairs == sum(max(int(n) - theirs - 1, 0) for n in store.lengths())
@@ -258,7 +259,7 @@ def test_a_killed_save_leaves_nothing_new(tmp_path: Path, monkeypatch, exception
         raise exception
 
     store = SequenceStore.from_arrays([1, 2], [0, 2], user_ids=["u"])
-    monkeypatch.setattr(f"genpas_plugins.storage.{step}", fail)
+    monkeypatch.setattr(f"genpas_plugins.data.storage.{step}", fail)
     with pytest.raises(type(exception)):
         store.save(tmp_path / "store")
     assert list(tmp_path.iterdir()) == []

@@ -217,13 +217,13 @@ class SequenceStore:
     @classmethod
     def open(cls, path: str | Path) -> SequenceStore:
         """Open a saved store by memory map: constant time, no data read. Raises InputError if it is none of ours."""
-        from genpas_plugins.storage import open_store
+        from genpas_plugins.data.storage import open_store
 
         return open_store(Path(path))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the store as one directory, atomically. Raises InputError if `path` exists and `overwrite` is off."""
-        from genpas_plugins.storage import save_store
+        from genpas_plugins.data.storage import save_store
 
         save_store(self, Path(path), overwrite=overwrite)
 

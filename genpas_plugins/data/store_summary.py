@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.sequences import LengthIndex, SequenceStore
-from genpas_plugins.storage import VERSION, open_store
+from genpas_plugins.data.sequences import LengthIndex, SequenceStore
+from genpas_plugins.data.storage import VERSION, open_store
 
 
 def summarize_store(path: Path) -> dict[str, Any]:

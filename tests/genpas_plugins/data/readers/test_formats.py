@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from genpas_plugins.readers import build_store, detect_format, read
-from genpas_plugins.sequences import SequenceStore
+from genpas_plugins.data.readers import build_store, detect_format, read
+from genpas_plugins.data.sequences import SequenceStore
 
 # user, item, time, rating
 TEXT_ROWS = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from genpas_plugins.data.readers.delimited import scan_delimited
+from genpas_plugins.data.readers.source import Source, files_of
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.csv import scan_delimited
-from genpas_plugins.readers.source import Source, files_of
 
 SUFFIXES = (".inter",)
 TYPES = ("token", "token_seq", "float", "float_seq")

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from genpas_plugins.data.sequences import LengthIndex, SequenceStore
 from genpas_plugins.support.atomic import replaced_directory
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.directory_header import Header
-from genpas_plugins.sequences import LengthIndex, SequenceStore
+from genpas_plugins.support.errors import InputError
 
 MAGIC = "genpas-sequence-store"
 VERSION = 1

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genpas_plugins.data.readers import build_store
+from genpas_plugins.data.readers.grouping import Buckets
+from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers import build_store
-from genpas_plugins.readers.grouping import Buckets
-from genpas_plugins.sequences import SequenceStore
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=3)
 ids = st.one_of(
@@ -120,8 +120,8 @@ def test_k_core_counts_a_repeated_interaction_as_often_as_it_occurs(tmp_path):
 
 def test_many_batches_and_buckets(tmp_path, monkeypatch):
     for module in ("grouping", "survey"):
-        monkeypatch.setattr(f"genpas_plugins.readers.{module}.BATCH_ROWS", 1000)
-    monkeypatch.setattr("genpas_plugins.readers.tally.FLUSH_ROWS", 3000)
+        monkeypatch.setattr(f"genpas_plugins.data.readers.{module}.BATCH_ROWS", 1000)
+    monkeypatch.setattr("genpas_plugins.data.readers.tally.FLUSH_ROWS", 3000)
     generator = np.random.default_rng(5)
     table = pl.DataFrame(
         {

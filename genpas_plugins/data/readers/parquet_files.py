@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 
 SUFFIXES = (".parquet", ".pq")
 

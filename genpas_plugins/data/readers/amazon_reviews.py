@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from genpas_plugins.data.readers.delimited import open_text
+from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.csv import open_text
-from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from genpas_plugins import InputError, SequenceStore, recbole_export
-from genpas_plugins.recbole_export import export_recbole, field_names
+from genpas_plugins import InputError, SequenceStore
+from genpas_plugins.data import recbole_files
+from genpas_plugins.data.recbole_files import export_recbole, field_names
 
 
 def fields_and_rows(file: Path) -> tuple[list[str], list[list[str]]]:
@@ -20,7 +21,7 @@ def fields_and_rows(file: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def test_the_file_is_what_the_store_holds(store: SequenceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(recbole_export, "_ROWS", 4)
+    monkeypatch.setattr(recbole_files, "_ROWS", 4)
     told: list[int] = []
     written = export_recbole(store, tmp_path, "five", progress=told.append)
     assert written.file == tmp_path / "five" / "five.inter"
@@ -87,7 +88,7 @@ def with_added(store: SequenceStore) -> SequenceStore:
 def test_a_regenerated_store_is_the_original_and_a_file_of_added_sequences(
     original: SequenceStore, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(recbole_export, "_ROWS", 2)
+    monkeypatch.setattr(recbole_files, "_ROWS", 2)
     if not named:
         original = replace(original, user_ids=None, item_ids=None)
     told: list[int] = []
@@ -151,7 +152,7 @@ def test_a_column_that_cannot_name_a_field_is_refused(tmp_path: Path):
 
 def test_recbole_takes_for_missing_what_we_refuse():
     readers = pytest.importorskip("pandas._libs.parsers")
-    assert set(readers.STR_NA_VALUES) <= set(recbole_export._RESERVED)
+    assert set(readers.STR_NA_VALUES) <= set(recbole_files._RESERVED)
 
 
 def test_recbole_reads_the_sequences_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

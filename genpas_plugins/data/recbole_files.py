@@ -26,9 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from genpas_plugins.data.sequences import ORIGIN, SOURCE, SequenceStore
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.sequences import ORIGIN, SOURCE, SequenceStore
 
 TIME = "timestamp"
 ADDED_SUFFIX = ".added.inter"

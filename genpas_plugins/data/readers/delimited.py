@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 
+from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 

@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from genpas_plugins.data.readers import amazon_reviews, delimited, movielens, parquet_files, recbole_atomic
+from genpas_plugins.data.readers.grouping import BUCKET_ROWS, Progress, group_and_sort
+from genpas_plugins.data.readers.source import ROW, Source, nearest
+from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers import amazon_reviews, csv, movielens, parquet, recbole_atomic
-from genpas_plugins.readers.grouping import BUCKET_ROWS, Progress, group_and_sort
-from genpas_plugins.readers.source import ROW, Source, nearest
-from genpas_plugins.sequences import SequenceStore
 
 __all__ = ["FORMATS", "ROW", "Progress", "Source", "build_store", "detect_format", "read"]
 
 FORMATS: dict[str, Callable[[str | Path], Source]] = {
-    "parquet": parquet.scan,
-    "csv": csv.scan,
+    "parquet": parquet_files.scan,
+    "csv": delimited.scan,
     "recbole": recbole_atomic.scan,
     "amazon": amazon_reviews.scan,
     "movielens": movielens.scan,
 }
 _SUFFIXES = {
-    "parquet": parquet.SUFFIXES,
-    "csv": csv.SUFFIXES,
+    "parquet": parquet_files.SUFFIXES,
+    "csv": delimited.SUFFIXES,
     "recbole": recbole_atomic.SUFFIXES,
     "amazon": amazon_reviews.SUFFIXES,
     "movielens": (".dat", ".data"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from genpas_plugins.data.readers.delimited import open_text, scan_delimited
+from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.csv import open_text, scan_delimited
-from genpas_plugins.readers.source import ROW, Source, files_of, place_of
 
 SUFFIXES = (".dat", ".data", "ratings.csv")
 RATINGS = ("ratings.dat", "ratings.csv", "u.data")

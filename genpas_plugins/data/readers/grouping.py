@@ -19,13 +19,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from genpas_plugins.data.readers.k_core import Core, k_core
+from genpas_plugins.data.readers.scratch import ScratchColumn
+from genpas_plugins.data.readers.source import BATCH_ROWS, ROW, Source
+from genpas_plugins.data.readers.survey import Survey, survey
+from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.data.storage import check_target
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.readers.k_core import Core, k_core
-from genpas_plugins.readers.scratch import ScratchColumn
-from genpas_plugins.readers.source import BATCH_ROWS, ROW, Source
-from genpas_plugins.readers.survey import Survey, survey
-from genpas_plugins.sequences import SequenceStore
-from genpas_plugins.storage import check_target
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -67,7 +67,7 @@ def group_and_sort(
     progress: Progress | None,
     bucket_rows: int,
 ) -> SequenceStore:
-    """Build the store `out` from `source`; see `genpas_plugins.readers.build_store`."""
+    """Build the store `out` from `source`; see `genpas_plugins.data.readers.build_store`."""
     _check_free(out, overwrite=overwrite)
     if bucket_rows < 1:
         raise InputError(f"bucket_rows is {bucket_rows}; it must be 1 or more.")
