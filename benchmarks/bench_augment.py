@@ -25,7 +25,7 @@ from benchmarks.sampler import BATCH, BEAUTY, MAX_LENGTH
 from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
 from genpas_plugins import PairStream, SamplingPolicy, SequenceStore, gather_padded, pair_stream
 from genpas_plugins.augment import OPERATORS, AugmentedStream, augmented
-from genpas_plugins.backend import BACKENDS
+from genpas_plugins.sampling.backend import BACKENDS
 
 SECTION = "operators"
 PLAIN = "plain"

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from genpas_plugins.augment import Operator, operators_of
-from genpas_plugins.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
-from genpas_plugins.sampler import check_pairs_per_epoch
+from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
+from genpas_plugins.sampling.sampler import check_pairs_per_epoch
+from genpas_plugins.sampling.train_users import check_share
 from genpas_plugins.section import as_mapping, checked
 from genpas_plugins.support.errors import InputError, nearest
-from genpas_plugins.train_users import check_share
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")
 SECTION = "genpas"

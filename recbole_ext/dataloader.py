@@ -19,8 +19,8 @@ from recbole.utils import ModelType
 
 from genpas_plugins import Pairs, PairStream, pair_stream
 from genpas_plugins.augment import AugmentedStream, Histories, augmented
-from genpas_plugins.gather import PaddedBatch
-from genpas_plugins.parallel_targets import TargetWindows, WindowStream, next_items
+from genpas_plugins.sampling.gather import PaddedBatch
+from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
 from recbole_ext.configuration import genpas_config
 from recbole_ext.dataset import WindowDataset
 

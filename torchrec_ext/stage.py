@@ -13,7 +13,7 @@ from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: sk
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
 
 from genpas_plugins.augment import AugmentedStream
-from genpas_plugins.parallel_targets import WindowStream
+from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.torch_sampling import DeviceStream

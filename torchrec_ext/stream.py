@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from genpas_plugins.augment import AugmentedStream
-from genpas_plugins.gather import JaggedBatch, gather_jagged
-from genpas_plugins.parallel_targets import WindowStream
-from genpas_plugins.random_stream import check_epoch
-from genpas_plugins.stream import PairStream
+from genpas_plugins.sampling.gather import JaggedBatch, gather_jagged
+from genpas_plugins.sampling.random_stream import check_epoch
+from genpas_plugins.sampling.stream import PairStream
+from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from genpas_plugins import permutation
-from genpas_plugins.enumeration import PairEnumeration, PairNumbering
-from genpas_plugins.policy import PowerTable
-from genpas_plugins.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
-from genpas_plugins.sampler import DrawTables, PairSampler
-from genpas_plugins.stream import PairStream
+from genpas_plugins.sampling import permutation
+from genpas_plugins.sampling.enumeration import PairEnumeration, PairNumbering
+from genpas_plugins.sampling.policy import PowerTable
+from genpas_plugins.sampling.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
+from genpas_plugins.sampling.sampler import DrawTables, PairSampler
+from genpas_plugins.sampling.stream import PairStream
 from genpas_plugins.support.errors import InputError, whole_number
 
 _MASK = 0xFFFFFFFF
@@ -129,7 +129,7 @@ class DeviceStream:
 
 
 def philox(seed: int, epoch: int, block: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Twin of `genpas_plugins.random_stream.philox`: four words of 32 bits, int64 [n] each."""
+    """Twin of `genpas_plugins.sampling.random_stream.philox`: four words of 32 bits, int64 [n] each."""
     c0, c1 = index & _MASK, index >> 32
     c2, c3 = torch.full_like(index, epoch), torch.full_like(index, block)
     k0, k1 = seed & _MASK, seed >> 32
@@ -147,7 +147,7 @@ def uniform(high: Tensor, low: Tensor) -> Tensor:
 
 
 def draw_pairs(tables: dict[str, Tensor], constants: DrawTables, seed: int, epoch: int, index: Tensor) -> TensorPairs:
-    """Twin of `genpas_plugins.sampler.draw_pairs`; `constants` says which exponents are infinite or 0."""
+    """Twin of `genpas_plugins.sampling.sampler.draw_pairs`; `constants` says which exponents are infinite or 0."""
     a0, a1, a2, a3 = philox(seed, epoch, 0, index)
     b0, b1, b2, b3 = philox(seed, epoch, 1, index)
     group = torch.searchsorted(tables["group_cumulative"], uniform(a0, a1), right=True)
@@ -168,13 +168,13 @@ def _choose(table: PowerTable, cumulative: Tensor, size: Tensor, u: Tensor) -> T
 
 
 def round_keys(seed: int, number: Tensor) -> list[Tensor]:
-    """Twin of `genpas_plugins.permutation.round_keys` for an order of its own for each element, int64 [n] each."""
+    """Twin of `genpas_plugins.sampling.permutation.round_keys` for an order of its own for each element, int64 [n] each."""
     words = [*philox(seed, 0, PERMUTATION, 2 * number), *philox(seed, 0, PERMUTATION, 2 * number + 1)]
     return words[: permutation.ROUNDS]
 
 
 def permute(index: Tensor, n: int, keys: Sequence[int | Tensor]) -> Tensor:
-    """Twin of `genpas_plugins.permutation.permute`; keys are numbers, or one tensor [n] a round."""
+    """Twin of `genpas_plugins.sampling.permutation.permute`; keys are numbers, or one tensor [n] a round."""
     a, b = permutation.halves(n)
     places = _network(index, a, b, keys)
     if a * b == n:
@@ -209,7 +209,7 @@ def _scaled_hash(x: Tensor, key: int | Tensor, size: int) -> Tensor:
 def enumerate_pairs(
     tables: dict[str, Tensor], numbering: PairNumbering, keys: Sequence[int | Tensor], index: Tensor
 ) -> TensorPairs:
-    """Twin of `genpas_plugins.enumeration.enumerate_pairs`."""
+    """Twin of `genpas_plugins.sampling.enumeration.enumerate_pairs`."""
     number = permute(index, numbering.total, keys)
     group = torch.searchsorted(tables["ends"], number, right=True)
     size = tables["per_sequence"][group]

@@ -30,9 +30,9 @@ from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import sum_by_target
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.support.errors import InputError
 
 Float64 = NDArray[np.float64]

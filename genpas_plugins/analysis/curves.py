@@ -9,7 +9,7 @@ import numpy as np
 
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
 from genpas_plugins.data.sequences import LeaveLastOut
-from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import SamplingPolicy
 
 
 def target_curves(

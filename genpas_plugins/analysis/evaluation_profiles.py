@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from genpas_plugins.analysis.occurrences import occurrences, row_chunks
 from genpas_plugins.analysis.similarity import Similarity
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.backend import choose_backend, implementation
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from genpas_plugins.analysis.occurrences import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.errors import whole_number
 
 Float64 = NDArray[np.float64]

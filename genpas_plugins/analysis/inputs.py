@@ -13,7 +13,7 @@ from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import sum_by_target
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

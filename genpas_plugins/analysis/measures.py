@@ -24,7 +24,7 @@ from genpas_plugins.analysis.ranking import rank_agreement, rank_difference
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
 from genpas_plugins.data.sequences import LeaveLastOut, SequenceView
-from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.support.errors import InputError
 
 Float64 = NDArray[np.float64]

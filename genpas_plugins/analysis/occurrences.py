@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
-from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

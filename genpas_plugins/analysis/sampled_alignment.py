@@ -17,8 +17,8 @@ from genpas_plugins.analysis.alignment import AlignmentDiscrimination, ratio, re
 from genpas_plugins.analysis.occurrences import TargetWeights, occurrences
 from genpas_plugins.analysis.similarity import Histories, Similarity
 from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.gather import gather_padded
-from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.gather import gather_padded
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.errors import InputError, whole_number
 
 Float64 = NDArray[np.float64]

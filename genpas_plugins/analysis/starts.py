@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.policy import PowerTable
+from genpas_plugins.sampling.policy import PowerTable
 
 Float64 = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_chunks, sum_over_rows
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.policy import SamplingPolicy
 
 Float64 = NDArray[np.float64]
 

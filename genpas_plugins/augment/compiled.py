@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
-from genpas_plugins.compiled import _philox, _uniform
-from genpas_plugins.random_stream import UInt32
+from genpas_plugins.sampling.kernels import _philox, _uniform
+from genpas_plugins.sampling.random_stream import UInt32
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

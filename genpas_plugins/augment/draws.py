@@ -1,6 +1,6 @@
 """The random numbers of one operator: a range of blocks of its own for every pair, so nothing depends on the batch.
 
-Blocks of the random stream (see `genpas_plugins.random_stream`) from `first` on, BLOCKS of them an operator:
+Blocks of the random stream (see `genpas_plugins.sampling.random_stream`) from `first` on, BLOCKS of them an operator:
 
     0               two numbers of the pair: whether the operator is applied, and where
     1 …             one word for each item of the history, or for each that is chosen; or two for each that is chosen,
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.augment.histories import Int64, bounds, spans
-from genpas_plugins.backend import implementation
-from genpas_plugins.random_stream import UInt32, philox, uniform
+from genpas_plugins.sampling.backend import implementation
+from genpas_plugins.sampling.random_stream import UInt32, philox, uniform
 
 Float64 = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.backend import implementation
-from genpas_plugins.gather import fill_padded
+from genpas_plugins.sampling.backend import implementation
+from genpas_plugins.sampling.gather import fill_padded
 
 _MODULE = "genpas_plugins.augment.compiled"
 

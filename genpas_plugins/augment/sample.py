@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import Histories, Int64, bounds, spans
 from genpas_plugins.augment.operator import Catalogue, Operator
-from genpas_plugins.backend import implementation
-from genpas_plugins.random_stream import UInt32
+from genpas_plugins.sampling.backend import implementation
+from genpas_plugins.sampling.random_stream import UInt32
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.augment.substitute import Substitute
 from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.gather import gather_jagged
-from genpas_plugins.stream import PairStream
+from genpas_plugins.sampling.gather import gather_jagged
+from genpas_plugins.sampling.stream import PairStream
 from genpas_plugins.support.errors import whole_number
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.sample import exponent
-from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
 from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 

@@ -60,9 +60,9 @@ def command(
     """
     from genpas_plugins.configuration import GenPASConfig
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.pairs_table import write_pairs
-    from genpas_plugins.policy import SAMPLED
-    from genpas_plugins.stream import pair_stream
+    from genpas_plugins.sampling.pairs_table import write_pairs
+    from genpas_plugins.sampling.policy import SAMPLED
+    from genpas_plugins.sampling.stream import pair_stream
 
     given: dict[str, Any] = {
         "strategy": strategy,

@@ -200,7 +200,7 @@ def _check_directory(out: Path) -> None:
 
 
 def _axes(grid: Grid) -> str:
-    from genpas_plugins.policy import shortest
+    from genpas_plugins.sampling.policy import shortest
 
     axes = {"α": grid.alpha, "β": grid.beta, "γ": grid.gamma}
     return ", ".join(f"{name} ∈ {{{', '.join(map(shortest, values))}}}" for name, values in axes.items())

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from genpas_plugins.policy import EXPONENTS
+from genpas_plugins.sampling.policy import EXPONENTS
 
 OPTIONS = ("--strategies", "--point", "--methods")
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Int64, SequenceView
-from genpas_plugins.random_stream import check_seed, philox
+from genpas_plugins.sampling.random_stream import check_seed, philox
 from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]

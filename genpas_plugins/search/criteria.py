@@ -27,7 +27,7 @@ from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import last_target_distribution, sum_by_target, target_distribution
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 
 Float64 = NDArray[np.float64]
 

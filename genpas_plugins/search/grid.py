@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.configuration import EXPONENT_NAMES
-from genpas_plugins.policy import EXPONENTS, SamplingPolicy, check_exponent, shortest
+from genpas_plugins.sampling.policy import EXPONENTS, SamplingPolicy, check_exponent, shortest
 from genpas_plugins.support.errors import InputError
 
 INF = math.inf

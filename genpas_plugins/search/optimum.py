@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.search.shortlist import Candidate, Shortlist, rank

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid, point_name
 from genpas_plugins.support.errors import InputError, whole_number

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.backend import choose_backend
+from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
 from genpas_plugins.support.environment import installed_version
 from genpas_plugins.support.errors import InputError

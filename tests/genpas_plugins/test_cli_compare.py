@@ -19,7 +19,7 @@ from genpas_plugins.cli.compare.settings import check_metric, figure_names, meas
 from genpas_plugins.cli.compare.table import grid, markdown, row
 from genpas_plugins.cli.several_words import repeat_options
 from genpas_plugins.mixing.settings import MixingConfig
-from genpas_plugins.policy import EXPONENTS
+from genpas_plugins.sampling.policy import EXPONENTS
 
 Run = Callable[..., Any]
 CONFIGS = Path(__file__).parents[2] / "configs"

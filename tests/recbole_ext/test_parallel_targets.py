@@ -17,8 +17,8 @@ from recbole.utils import get_model, get_trainer
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy
-from genpas_plugins.gather import PaddedBatch, gather_padded
-from genpas_plugins.parallel_targets import TargetWindows, WindowStream, next_items
+from genpas_plugins.sampling.gather import PaddedBatch, gather_padded
+from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
 from recbole_ext.parallel_targets import WindowLoss
 from recbole_ext.trimming import TrimmedLoss, check_trim

@@ -13,7 +13,7 @@ from recbole.utils import init_seed
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.augment.neighbours import nearest_items
-from genpas_plugins.train_users import keep_users
+from genpas_plugins.sampling.train_users import keep_users
 from recbole_ext.dataset import ROW
 from recbole_ext.mixing import _neighbours
 from recbole_ext.models.tiger_ids import training_sequences

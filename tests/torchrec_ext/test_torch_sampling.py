@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
-from genpas_plugins.permutation import permute as permute_numpy
-from genpas_plugins.permutation import round_keys as round_keys_numpy
-from genpas_plugins.random_stream import philox as philox_numpy
-from genpas_plugins.random_stream import uniform as uniform_numpy
+from genpas_plugins.sampling.permutation import permute as permute_numpy
+from genpas_plugins.sampling.permutation import round_keys as round_keys_numpy
+from genpas_plugins.sampling.random_stream import philox as philox_numpy
+from genpas_plugins.sampling.random_stream import uniform as uniform_numpy
 
 torch = pytest.importorskip("torch")
 

@@ -18,9 +18,9 @@ pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
 
 from genpas_plugins import SequenceStore
+from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK, sole_use
-from genpas_plugins.train_users import keep_users
 from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.training import ranks

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceView, pair_stream
-from genpas_plugins.parallel_targets import WindowStream
+from genpas_plugins.sampling.windows import WindowStream
 from torchrec_ext.batch import PairBatch, WindowBatch
 from torchrec_ext.shard import dense_parameters, own_rows, shard, whole_table, with_output_rows
 from torchrec_ext.stage import genpas_stage

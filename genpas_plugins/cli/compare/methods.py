@@ -12,7 +12,7 @@ from genpas_plugins.cli.analyze import read_point
 from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
 from genpas_plugins.mixing import settings as mixing
-from genpas_plugins.policy import EXPONENTS, SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import plain
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.augment import OPERATORS, AugmentedStream, Delete, Insert, augmented
 from genpas_plugins.augment.draws import BLOCKS, FIRST, OPERATORS_AT_MOST, choose_numbers, jagged_words
-from genpas_plugins.random_stream import PERMUTATION, philox
+from genpas_plugins.sampling.random_stream import PERMUTATION, philox
 
 operators = st.lists(
     st.builds(

@@ -15,7 +15,7 @@ from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import origins, regenerated_store, sources
-from genpas_plugins.stream import pair_stream
+from genpas_plugins.sampling.stream import pair_stream
 
 
 def written_for(store: SequenceStore, memories: int = 3) -> Regenerated:

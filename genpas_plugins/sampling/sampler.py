@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.policy import PowerTable, SamplingPolicy
-from genpas_plugins.random_stream import check_epoch, check_seed, philox, uniform
+from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.random_stream import check_epoch, check_seed, philox, uniform
 from genpas_plugins.support.errors import InputError, whole_number
 
 Float64 = NDArray[np.float64]

@@ -15,7 +15,7 @@ from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceVi
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import origins, regenerated_store, sources
-from genpas_plugins.train_users import keep_users
+from genpas_plugins.sampling.train_users import keep_users
 
 
 def view_of(lengths: Any, held_out: int = 0) -> SequenceView:

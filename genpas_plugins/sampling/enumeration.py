@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins import permutation
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.policy import EXPONENTS
-from genpas_plugins.random_stream import UInt32, check_epoch, check_seed
-from genpas_plugins.sampler import check_indices, check_pairs_per_epoch
+from genpas_plugins.sampling import permutation
+from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.policy import EXPONENTS
+from genpas_plugins.sampling.random_stream import UInt32, check_epoch, check_seed
+from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch
 from genpas_plugins.support.errors import InputError
 
 Int64 = NDArray[np.int64]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore
-from genpas_plugins.policy import EXPONENTS, PowerTable, check_exponent
+from genpas_plugins.sampling.policy import EXPONENTS, PowerTable, check_exponent
 
 INF = math.inf
 

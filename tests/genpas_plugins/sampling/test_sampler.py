@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, PairSampler, SamplingPolicy, SequenceStore
-from genpas_plugins.sampler import DrawTables, draw_pairs
+from genpas_plugins.sampling.sampler import DrawTables, draw_pairs
 
 INF = math.inf
 DRAWS = 200_000
@@ -102,7 +102,7 @@ def test_the_extreme_random_words_give_pairs_with_mass(store, policy):
     tables = DrawTables.of(view, policy)
     for words in (0, 0xFFFFFFFF):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("genpas_plugins.sampler.philox", extreme(words))
+            patch.setattr("genpas_plugins.sampling.sampler.philox", extreme(words))
             pairs = draw_pairs(tables, 0, 0, np.arange(1))
         assert np.isfinite(policy.log_prob(view, pairs)).all()
 

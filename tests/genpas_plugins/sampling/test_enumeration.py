@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpas_plugins import InputError, PairEnumeration, SamplingPolicy, SequenceStore, permutation
-from genpas_plugins.backend import implementation
+from genpas_plugins import InputError, PairEnumeration, SamplingPolicy, SequenceStore
 from genpas_plugins.data.sequences import LengthIndex, SequenceView
-from genpas_plugins.enumeration import PairNumbering, enumerate_pairs
+from genpas_plugins.sampling import permutation
+from genpas_plugins.sampling.backend import implementation
+from genpas_plugins.sampling.enumeration import PairNumbering, enumerate_pairs
 
 STRATEGIES = ("last_target", "multi_target", "slide_window")
 

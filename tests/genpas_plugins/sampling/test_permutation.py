@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpas_plugins.permutation import LARGEST, halves, permute, round_keys
+from genpas_plugins.sampling.permutation import LARGEST, halves, permute, round_keys
 
 
 def order_of(n: int, seed: int = 0, epoch: int = 0) -> np.ndarray:

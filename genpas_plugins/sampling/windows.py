@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.enumeration import PairNumbering, pairs_in_passes
-from genpas_plugins.gather import PaddedBatch
-from genpas_plugins.policy import SAMPLED, Float64, PowerTable, SamplingPolicy
-from genpas_plugins.random_stream import check_epoch, check_seed
-from genpas_plugins.sampler import DrawTables, check_indices, check_pairs_per_epoch, draw_pairs
+from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.enumeration import PairNumbering, pairs_in_passes
+from genpas_plugins.sampling.gather import PaddedBatch
+from genpas_plugins.sampling.policy import SAMPLED, Float64, PowerTable, SamplingPolicy
+from genpas_plugins.sampling.random_stream import check_epoch, check_seed
+from genpas_plugins.sampling.sampler import DrawTables, check_indices, check_pairs_per_epoch, draw_pairs
 from genpas_plugins.support.errors import whole_number
 
 Int64 = NDArray[np.int64]

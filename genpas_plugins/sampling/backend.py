@@ -31,7 +31,9 @@ def choose_backend(backend: str | None = None) -> str:
     return chosen
 
 
-def implementation(function: Callable[P, R], backend: str, module: str = "genpas_plugins.compiled") -> Callable[P, R]:
+def implementation(
+    function: Callable[P, R], backend: str, module: str = "genpas_plugins.sampling.kernels"
+) -> Callable[P, R]:
     """Return `function` itself for numpy, or its namesake in the compiled `module` for numba."""
     if backend == "numpy":
         return function

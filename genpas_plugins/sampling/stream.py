@@ -7,9 +7,9 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.enumeration import PairEnumeration
-from genpas_plugins.policy import SAMPLED, SamplingPolicy
-from genpas_plugins.sampler import PairSampler
+from genpas_plugins.sampling.enumeration import PairEnumeration
+from genpas_plugins.sampling.policy import SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.sampler import PairSampler
 from genpas_plugins.support.errors import InputError
 
 

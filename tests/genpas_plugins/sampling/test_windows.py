@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore, SequenceView, pair_stream
-from genpas_plugins.parallel_targets import WindowStream
+from genpas_plugins.sampling.windows import WindowStream
 
 Law = dict[tuple[int, int, int], float]
 

@@ -13,11 +13,11 @@ from numba import njit, uint32, uint64
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Pairs
-from genpas_plugins.enumeration import PairNumbering
-from genpas_plugins.permutation import ROUNDS as PERMUTATION_ROUNDS
-from genpas_plugins.permutation import halves
-from genpas_plugins.random_stream import MULTIPLIERS, ROUNDS, WEYL, UInt32
-from genpas_plugins.sampler import DrawTables
+from genpas_plugins.sampling.enumeration import PairNumbering
+from genpas_plugins.sampling.permutation import ROUNDS as PERMUTATION_ROUNDS
+from genpas_plugins.sampling.permutation import halves
+from genpas_plugins.sampling.random_stream import MULTIPLIERS, ROUNDS, WEYL, UInt32
+from genpas_plugins.sampling.sampler import DrawTables
 
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]
@@ -33,7 +33,7 @@ _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
 
 
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
-    """Twin of `genpas_plugins.sampler.draw_pairs`."""
+    """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
     pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
     _draw(
         tables.group_cumulative,
@@ -57,7 +57,7 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
 
 
 def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> Pairs:
-    """Twin of `genpas_plugins.enumeration.enumerate_pairs`."""
+    """Twin of `genpas_plugins.sampling.enumeration.enumerate_pairs`."""
     pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
     _enumerate(
         _STRATEGY_NUMBER[numbering.strategy],
@@ -75,14 +75,14 @@ def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> P
 
 
 def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Column:
-    """Twin of `genpas_plugins.gather.fill_padded` for one-dimensional columns."""
+    """Twin of `genpas_plugins.sampling.gather.fill_padded` for one-dimensional columns."""
     history = np.empty((len(stop), width), column.dtype)
     _fill_padded(column, stop, length, history)
     return history
 
 
 def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
-    """Twin of `genpas_plugins.gather.fill_jagged` for one-dimensional columns."""
+    """Twin of `genpas_plugins.sampling.gather.fill_jagged` for one-dimensional columns."""
     values = np.empty(bounds[-1], column.dtype)
     _fill_jagged(column, stop, bounds, values)
     return values

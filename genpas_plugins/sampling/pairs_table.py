@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Pairs
-from genpas_plugins.gather import gather_jagged
-from genpas_plugins.stream import PairStream
+from genpas_plugins.sampling.gather import gather_jagged
+from genpas_plugins.sampling.stream import PairStream
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 

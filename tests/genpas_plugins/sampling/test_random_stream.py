@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genpas_plugins import InputError
-from genpas_plugins.random_stream import check_epoch, check_seed, philox, uniform
+from genpas_plugins.sampling.random_stream import check_epoch, check_seed, philox, uniform
 
 # The known-answer vectors that Random123 publishes for philox4x32-10 (kat_vectors): counter, key, words.
 KNOWN_ANSWERS = [
@@ -30,7 +30,7 @@ def test_philox_gives_the_published_words(counter: str, key: str, expected: str)
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN_ANSWERS)
 def test_compiled_philox_gives_the_published_words(counter: str, key: str, expected: str):
     numba = pytest.importorskip("numba")
-    from genpas_plugins.compiled import _philox
+    from genpas_plugins.sampling.kernels import _philox
 
     @numba.njit
     def block_of(index, epoch, block, key0, key1):

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.random_stream import PERMUTATION, UInt32, philox
+from genpas_plugins.sampling.random_stream import PERMUTATION, UInt32, philox
 
 Int64 = NDArray[np.int64]
 

@@ -1,8 +1,9 @@
 import pytest
 
-from genpas_plugins import InputError, backend
-from genpas_plugins.backend import choose_backend, implementation
-from genpas_plugins.sampler import draw_pairs
+from genpas_plugins import InputError
+from genpas_plugins.sampling import backend
+from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.sampler import draw_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -41,5 +42,5 @@ def test_numba_that_is_not_installed_is_refused_with_the_mend(monkeypatch):
 
 def test_an_implementation_is_the_function_or_its_compiled_namesake():
     assert implementation(draw_pairs, "numpy") is draw_pairs
-    compiled = pytest.importorskip("genpas_plugins.compiled")
+    compiled = pytest.importorskip("genpas_plugins.sampling.kernels")
     assert implementation(draw_pairs, "numba") is compiled.draw_pairs

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream, pairs_table
-from genpas_plugins.stream import PairStream
+from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins.sampling import pairs_table
+from genpas_plugins.sampling.stream import PairStream
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.backend import choose_backend, implementation
 from genpas_plugins.data.sequences import Pairs
+from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.support.errors import whole_number
 
 Int64 = NDArray[np.int64]
