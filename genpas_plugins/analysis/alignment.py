@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems, shared_items
-from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_chunks, sum_over_rows
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import sum_by_target
+from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks, sum_over_rows
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import SamplingPolicy
@@ -37,7 +37,7 @@ from genpas_plugins.support.errors import InputError
 
 Float64 = NDArray[np.float64]
 
-_COMPILED = "genpas_plugins.analysis.compiled"
+_COMPILED = "genpas_plugins.analysis.pass_kernels"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.analysis.occurrences import TargetWeights, row_chunks
+from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.errors import whole_number

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.analysis.occurrences import TargetWeights, occurrences, row_chunks
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import sum_by_target
+from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.analysis.alignment import AlignmentDiscrimination, ratio, require_same_items
-from genpas_plugins.analysis.occurrences import TargetWeights, occurrences
 from genpas_plugins.analysis.similarity import Histories, Similarity
+from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.gather import gather_padded
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy

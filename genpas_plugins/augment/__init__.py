@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from genpas_plugins.augment.augmented_stream import AugmentedStream, augmented
 from genpas_plugins.augment.crop import Crop
 from genpas_plugins.augment.delete import Delete
 from genpas_plugins.augment.draws import OPERATORS_AT_MOST
@@ -22,7 +23,6 @@ from genpas_plugins.augment.operator import Operator
 from genpas_plugins.augment.reorder import Reorder
 from genpas_plugins.augment.replace import Replace
 from genpas_plugins.augment.sample import Sample
-from genpas_plugins.augment.stream import AugmentedStream, augmented
 from genpas_plugins.augment.substitute import Substitute
 from genpas_plugins.support.errors import InputError, nearest
 

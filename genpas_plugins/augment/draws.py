@@ -30,7 +30,7 @@ MAX_LENGTH = 1 << 24
 """An operator's blocks have room for two words an item of so many."""
 
 _WORDS = 4  # in a block
-_MODULE = "genpas_plugins.augment.compiled"
+_MODULE = "genpas_plugins.augment.operator_kernels"
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.gather import fill_padded
 
-_MODULE = "genpas_plugins.augment.compiled"
+_MODULE = "genpas_plugins.augment.operator_kernels"
 
 Int64 = NDArray[np.int64]
 Column = NDArray[Any]

@@ -27,7 +27,7 @@ class Sample(Operator):
         """Return the sub-sequences."""
         lengths = histories.lengths * self.chosen(draws)
         below = np.uint32(min(round(self.rate * 2**32), 2**32 - 1))
-        drop = implementation(kept, draws.backend, "genpas_plugins.augment.compiled")
+        drop = implementation(kept, draws.backend, "genpas_plugins.augment.operator_kernels")
         return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below), draws.backend)
 
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from genpas_plugins.analysis.alignment import AlignmentDiscrimination, AlignmentIndex, AlignmentTables, alignment_index
 from genpas_plugins.analysis.divergence import kl_divergence
-from genpas_plugins.analysis.occurrences import TargetWeights
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import last_target_distribution, sum_by_target, target_distribution
+from genpas_plugins.analysis.target_positions import TargetWeights
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 

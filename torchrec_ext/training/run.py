@@ -28,7 +28,7 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
-from genpas_plugins.augment.stream import AugmentedStream
+from genpas_plugins.augment.augmented_stream import AugmentedStream
 from genpas_plugins.sampling.random_stream import philox
 from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.semantic_ids.codebook import SemanticIds

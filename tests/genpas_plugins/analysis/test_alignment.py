@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
-from genpas_plugins.analysis import occurrences
+from genpas_plugins.analysis import target_positions
 from genpas_plugins.analysis.alignment import alignment_discrimination, alignment_discriminations, alignment_index
 from genpas_plugins.analysis.sampled_alignment import sampled_alignment_discrimination
 from genpas_plugins.analysis.similarity import (
@@ -97,7 +97,7 @@ def test_it_is_the_mean_over_all_pairs(*, store, policy, of, held_out, chunk, ba
     alignment, discrimination, covered = brute(train, policy, evaluation, of, probabilities)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENPAS_BACKEND", backend_name)
-        patch.setattr(occurrences, "CHUNK", chunk)
+        patch.setattr(target_positions, "CHUNK", chunk)
         actual = alignment_discrimination(train, policy, evaluation, of)
     assert actual.alignment == pytest.approx(alignment, rel=1e-9, nan_ok=True)
     assert actual.discrimination == pytest.approx(discrimination, rel=1e-9, abs=1e-15, nan_ok=True)

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.analysis import occurrences
-from genpas_plugins.analysis.occurrences import TargetWeights, row_chunks
+from genpas_plugins.analysis import target_positions
 from genpas_plugins.analysis.target_distribution import (
     last_target_distribution,
     sum_by_target,
     target_distribution,
     target_mass,
 )
+from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 
 BACKENDS = ("numpy", "numba") if find_spec("numba") else ("numpy",)
 
@@ -32,7 +32,7 @@ def test_it_is_the_sum_over_all_pairs(store, policy, held_out, chunk, probabilit
     for (sequence, _, target), p in probabilities_of(policy, view.lengths().tolist()).items():
         expected[store.values[store.offsets[sequence] + target]] += p
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(occurrences, "CHUNK", chunk)
+        patch.setattr(target_positions, "CHUNK", chunk)
         ways = itertools.product((view, store.view(lengths=view.lengths())), BACKENDS, (None, 1, 3))
         for same, backend, threads in ways:
             actual = target_distribution(same, policy, backend=backend, threads=threads)
@@ -138,7 +138,7 @@ def test_many_interactions_in_threads_are_as_in_one():
     generator = np.random.default_rng(1)
     lengths = generator.integers(0, 60, 40_000)
     store = SequenceStore.from_arrays(generator.integers(1, 500, lengths.sum()), np.cumsum([0, *lengths]), n_items=500)
-    assert store.n_interactions > 4 * occurrences.PER_THREAD
+    assert store.n_interactions > 4 * target_positions.PER_THREAD
     view, policy = store.leave_last_out().train, SamplingPolicy(1.5, -0.5, 0)
     alone = target_distribution(view, policy, threads=1, backend="numpy")
     for threads, backend in itertools.product((None, 2, 7), BACKENDS):

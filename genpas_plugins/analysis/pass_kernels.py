@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems
-from genpas_plugins.analysis.occurrences import TargetWeights
+from genpas_plugins.analysis.target_positions import TargetWeights
 from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 
 Float64 = NDArray[np.float64]
