@@ -55,9 +55,9 @@ def command(
         import scipy  # noqa: F401 – only whether it is there
     except ModuleNotFoundError as error:
         raise InputError("genpas analyze needs scipy: pip install 'genpas-plugins[analysis]'.") from error
-    from genpas_plugins.analysis.report import PAGE_NAME, build_report, check_directory, check_split, write_report
     from genpas_plugins.analysis.similarity import SIMILARITIES
     from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.pages.analysis_report import PAGE_NAME, build_report, check_directory, check_split, write_report
 
     if similarity not in SIMILARITIES:
         raise InputError(f"No similarity is called {similarity!r}.{_nearest(similarity, list(SIMILARITIES))}")

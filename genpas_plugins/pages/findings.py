@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from genpas_plugins.analysis.svg import percent
+from genpas_plugins.pages.svg import percent
 
 
 class Finding(NamedTuple):

@@ -12,9 +12,9 @@ from typing import Any
 
 from genpas_plugins.analysis.curves import target_curves
 from genpas_plugins.analysis.measures import analyze
-from genpas_plugins.analysis.page import render_page
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.data.sequences import LeaveLastOut
+from genpas_plugins.pages.analysis_page import render_page
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.support.atomic import replaced_directory, replaced_file
 from genpas_plugins.support.errors import InputError

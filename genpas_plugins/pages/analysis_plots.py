@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from genpas_plugins.analysis.svg import (
+from genpas_plugins.pages.svg import (
     DASHES,
     N_COLOURS,
     WIDTH,

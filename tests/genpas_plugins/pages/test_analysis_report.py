@@ -17,9 +17,9 @@ import pytest
 pytest.importorskip("scipy")
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
-from genpas_plugins.analysis.findings import findings
-from genpas_plugins.analysis.page import render_page
-from genpas_plugins.analysis.report import build_report, write_report
+from genpas_plugins.pages.analysis_page import render_page
+from genpas_plugins.pages.analysis_report import build_report, write_report
+from genpas_plugins.pages.findings import findings
 from genpas_plugins.support.json_text import to_json
 
 POLICIES = [*map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")), SamplingPolicy(1, 0, 0)]

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genpas_plugins.pages.semantic_id_page import render_page
 from genpas_plugins.semantic_ids.codebook import SemanticIds
-from genpas_plugins.semantic_ids.page import render_page
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json

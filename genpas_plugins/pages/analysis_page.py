@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genpas_plugins.analysis import plots
-from genpas_plugins.analysis.findings import findings
-from genpas_plugins.analysis.svg import percent
+from genpas_plugins.pages import analysis_plots
+from genpas_plugins.pages.findings import findings
+from genpas_plugins.pages.svg import percent
 
 STYLE = """
 :root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#1a1f29;--soft:#596273;--edge:#e1e5eb;--grid:#e8ebf0;
@@ -118,7 +118,9 @@ def _sections(report: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str
         key: {name: report["target_position"][name][key] for name in order} for key in ("from_end", "from_start")
     }
     agreement = (
-        plots.agreement_matrix(order, report["rank_agreement"], report["rank_difference"]) if len(order) > 1 else ""
+        analysis_plots.agreement_matrix(order, report["rank_agreement"], report["rank_difference"])
+        if len(order) > 1
+        else ""
     )
     return [
         (
@@ -128,25 +130,27 @@ def _sections(report: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str
                     "Do training targets follow the requests?",
                     "Items stand from most to least asked for in the test; the nearer a line is to the thick one, "
                     "the better.",
-                    plots.cumulative_curves(curves["rank"], {name: curves[name]["cumulative"] for name in named}),
+                    analysis_plots.cumulative_curves(
+                        curves["rank"], {name: curves[name]["cumulative"] for name in named}
+                    ),
                 ),
                 _figure(
                     "How often is one item trained on?",
                     "The same order on logarithmic scales; the thick line ends where the test's requests end.",
-                    plots.mean_curves(curves["rank"], {name: curves[name]["mean"] for name in named}),
+                    analysis_plots.mean_curves(curves["rank"], {name: curves[name]["mean"] for name in named}),
                 ),
                 _figure(
                     "Distance from the requests (KL)",
                     "KL divergence of the training targets from test targets (full) and validation targets (pale), "
                     "lowest "
                     "first; shorter is better.",
-                    plots.bars("kl", "KL divergence by policy", kl, order),
+                    analysis_plots.bars("kl", "KL divergence by policy", kl, order),
                 ),
                 _figure(
                     "Popular and rare items",
                     "Thirds of the items by popularity in training, G1 the most popular, and what each draws of the "
                     "targets.",
-                    plots.stacked_shares(
+                    analysis_plots.stacked_shares(
                         "popularity",
                         "Popularity groups",
                         {name: groups[name] for name in named if name in groups},
@@ -170,7 +174,7 @@ def _sections(report: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str
                     "Similarity of test histories with training histories of the same target (up) and of others "
                     "(right); "
                     "steeper is better, ratios in brackets.",
-                    plots.ratio_scatter(report["alignment_discrimination"], order),
+                    analysis_plots.ratio_scatter(report["alignment_discrimination"], order),
                 ),
             ],
         ),
@@ -180,12 +184,14 @@ def _sections(report: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str
                 _figure(
                     "Length of the history",
                     "How many items a model sees before it must name the target.",
-                    plots.histogram("history-length", "History lengths", "items in the history", lengths, first=1),
+                    analysis_plots.histogram(
+                        "history-length", "History lengths", "items in the history", lengths, first=1
+                    ),
                 ),
                 _figure(
                     "Target counted from the end",
                     "0 is the user's last training item: targets further right are older.",
-                    plots.histogram(
+                    analysis_plots.histogram(
                         "position-end",
                         "Target positions from the end",
                         "training items after it",
@@ -195,7 +201,7 @@ def _sections(report: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str
                 _figure(
                     "Target counted from the start",
                     "How many of the user's items stand before the target, whether or not the history keeps them all.",
-                    plots.histogram(
+                    analysis_plots.histogram(
                         "position-start",
                         "Target positions from the start",
                         "items of the user before it",
@@ -207,7 +213,7 @@ def _sections(report: Mapping[str, Any], order: Sequence[str]) -> list[tuple[str
                     "Whose pairs they are",
                     "Share of the training pairs that the most heavily drawn 10 % (full) and 1 % (pale) of the users "
                     "fill.",
-                    plots.bars(
+                    analysis_plots.bars(
                         "users",
                         "Share of the most heavily drawn users",
                         {

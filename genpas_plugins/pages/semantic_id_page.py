@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.analysis.page import STYLE
-from genpas_plugins.analysis.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, dash, policy_class, swatch
-from genpas_plugins.analysis.svg import WIDTH, Scale, axes, drawing, element, label, line, percent, text_of, tip
+from genpas_plugins.pages.analysis_page import STYLE
+from genpas_plugins.pages.analysis_plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, dash, policy_class, swatch
+from genpas_plugins.pages.svg import WIDTH, Scale, axes, drawing, element, label, line, percent, text_of, tip
 
 _STYLE = """
 .code{display:inline-block;min-width:2.1em;padding:0 .4em;border:1px solid var(--edge);border-radius:6px;
