@@ -6,13 +6,13 @@ pair_stream     an endless, addressable stream of pairs       pair_stream(view, 
 gather_padded   addresses → (history, target) arrays          gather_padded(store.values, store.offsets, pairs, 50)
 """
 
-from genpas_plugins.configuration import GenPASConfig
 from genpas_plugins.data.sequences import Pairs, SequenceStore, SequenceView
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.gather import gather_jagged, gather_padded
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.sampling.sampler import PairSampler
 from genpas_plugins.sampling.stream import PairStream, pair_stream
+from genpas_plugins.settings.genpas import GenPASConfig
 from genpas_plugins.support.errors import InputError
 
 __version__ = "0.1.0"

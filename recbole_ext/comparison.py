@@ -13,7 +13,7 @@ from recbole.config import Config
 from recbole.utils import get_trainer, init_logger
 
 from genpas_plugins import InputError
-from genpas_plugins.configuration import SECTION
+from genpas_plugins.settings.genpas import SECTION
 from recbole_ext.checkpoints import data_and_model, load
 from recbole_ext.groups import evaluated, groups_of
 from recbole_ext.known_settings import known_settings, unknown

@@ -17,7 +17,7 @@ from recbole.utils import ModelType
 from recbole.utils.argument_list import dataset_arguments
 
 from genpas_plugins import GenPASConfig, InputError
-from genpas_plugins.configuration import PREFIX, SECTION
+from genpas_plugins.settings.genpas import PREFIX, SECTION
 
 OURS_ALONE = ("strategy", "pairs_per_epoch", "augment", "targets", "trim", "time_order", "train_users")
 """Words of the section that RecBole does not know: written outside it, they would silently do nothing."""

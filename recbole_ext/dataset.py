@@ -15,8 +15,8 @@ from recbole.utils import FeatureType
 
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
 from genpas_plugins.augment import Histories
-from genpas_plugins.configuration import SECTION
 from genpas_plugins.sampling.train_users import keep_users
+from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.atomic import replaced_file
 from recbole_ext.added import added_file, read_added
 from recbole_ext.configuration import genpas_config

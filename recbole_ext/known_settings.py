@@ -19,11 +19,11 @@ from recbole.data.dataset import Dataset
 from recbole.evaluator import metrics
 from recbole.utils import argument_list, get_model, get_trainer
 
-from genpas_plugins.configuration import PREFIX, SECTION, GenPASConfig
-from genpas_plugins.mixing.settings import PREFIX as MIXING_PREFIX
-from genpas_plugins.mixing.settings import SECTION as MIXING
-from genpas_plugins.mixing.settings import MixingConfig
-from genpas_plugins.regeneration.settings import SECTION as PERSONALISER
+from genpas_plugins.settings.genpas import PREFIX, SECTION, GenPASConfig
+from genpas_plugins.settings.mixing import PREFIX as MIXING_PREFIX
+from genpas_plugins.settings.mixing import SECTION as MIXING
+from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.mask_history import KEY as MASK_HISTORY
 from recbole_ext.models import MODELS

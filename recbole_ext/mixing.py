@@ -26,8 +26,8 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
 from genpas_plugins.mixing.draws import generator
 from genpas_plugins.mixing.mixture import mix
-from genpas_plugins.mixing.settings import PREFIX, SECTION, MixingConfig
 from genpas_plugins.networks.dropout import cheap_dropout
+from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.configuration import check_every_config, genpas_config, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss

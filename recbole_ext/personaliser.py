@@ -21,9 +21,9 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 from genpas_plugins import pair_stream
-from genpas_plugins.mixing.settings import SECTION as MIXING
 from genpas_plugins.regeneration.personaliser import Personaliser, outer_step, relative_weights
-from genpas_plugins.regeneration.settings import SECTION, PersonaliserConfig
+from genpas_plugins.settings.mixing import SECTION as MIXING
+from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.configuration import check_every_config, genpas_config, where_set
 from recbole_ext.dataloader import PairDataLoader, Step

@@ -14,9 +14,9 @@ from genpas_plugins import __version__
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import PAIR_ITEMS
-from genpas_plugins.mixing.settings import SECTION as MIXING
-from genpas_plugins.regeneration.settings import SECTION as PERSONALISER
 from genpas_plugins.sampling.windows import WindowStream
+from genpas_plugins.settings.mixing import SECTION as MIXING
+from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
 from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
 from recbole_ext.mask_history import masks_history

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recbole.data.transform import construct_transform
 
 from genpas_plugins import InputError, Pairs
-from genpas_plugins.configuration import SECTION
+from genpas_plugins.settings.genpas import SECTION
 from recbole_ext.configuration import genpas_config
 from recbole_ext.dataset import WindowDataset
 

@@ -58,11 +58,11 @@ def command(
     Drawn from the leave-last-out training part. Pair i of an epoch depends on the seed, the epoch and i alone, so files
     written with other --first and --count are slices of one stream. Positions count from 0.
     """
-    from genpas_plugins.configuration import GenPASConfig
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.sampling.pairs_table import write_pairs
     from genpas_plugins.sampling.policy import SAMPLED
     from genpas_plugins.sampling.stream import pair_stream
+    from genpas_plugins.settings.genpas import GenPASConfig
 
     given: dict[str, Any] = {
         "strategy": strategy,

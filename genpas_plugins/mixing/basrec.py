@@ -16,7 +16,7 @@ from genpas_plugins.mixing.draws import View, draw_cross, draw_view
 from genpas_plugins.mixing.losses import Targets, history_losses, mixed_losses
 from genpas_plugins.mixing.mixture import adaptive_weights, weighted
 from genpas_plugins.mixing.operators import reorder, substitute
-from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.settings.mixing import MixingConfig
 
 
 class Batch(NamedTuple):

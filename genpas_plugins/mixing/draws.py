@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.settings.mixing import MixingConfig
 
 _STREAM = 0x8A5
 """Tells these numbers from others that are drawn with the same seed."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.configuration import EXPONENT_NAMES
 from genpas_plugins.sampling.policy import EXPONENTS, SamplingPolicy, check_exponent, shortest
+from genpas_plugins.settings.genpas import EXPONENT_NAMES
 from genpas_plugins.support.errors import InputError
 
 INF = math.inf

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.configuration import EXPONENT_NAMES
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.grid import yaml_number
 from genpas_plugins.search.shortlist import Candidate
+from genpas_plugins.settings.genpas import EXPONENT_NAMES
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 

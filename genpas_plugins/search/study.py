@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genpas_plugins.recorded import differences
 from genpas_plugins.sampling.policy import SamplingPolicy, shortest
+from genpas_plugins.settings.settings_diff import differences
 from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from genpas_plugins.cli.compare.methods import PROBABILITY, RATE, check_mixing, 
 from genpas_plugins.cli.compare.settings import check_metric, figure_names, measures
 from genpas_plugins.cli.compare.table import grid, markdown, row
 from genpas_plugins.cli.several_words import repeat_options
-from genpas_plugins.mixing.settings import MixingConfig
 from genpas_plugins.sampling.policy import EXPONENTS
+from genpas_plugins.settings.mixing import MixingConfig
 
 Run = Callable[..., Any]
 CONFIGS = Path(__file__).parents[2] / "configs"

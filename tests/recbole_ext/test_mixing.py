@@ -19,7 +19,7 @@ from recbole.utils import get_model
 from genpas_plugins import InputError
 from genpas_plugins.mixing import basrec
 from genpas_plugins.mixing.draws import Cross, View
-from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.settings.mixing import MixingConfig
 from recbole_ext import mixing
 from recbole_ext.mixing import BASRecLoss
 from recbole_ext.trimming import TrimmedLoss

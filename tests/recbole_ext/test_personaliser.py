@@ -20,7 +20,7 @@ from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.regeneration.inference import Regenerated
 from genpas_plugins.regeneration.mine import mine_patterns
 from genpas_plugins.regeneration.output import regenerated_store
-from genpas_plugins.regeneration.settings import PersonaliserConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
 from recbole_ext import personaliser
 from recbole_ext.personaliser import STATE, PersonalisedLoss
 from recbole_ext.trimming import TrimmedLoss

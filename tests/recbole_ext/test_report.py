@@ -17,7 +17,7 @@ from recbole.quick_start import run_recbole
 from recbole.trainer import Trainer
 
 from genpas_plugins.cli.train import CommandLine
-from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.settings.mixing import MixingConfig
 from recbole_ext.processes import run_recboles
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}

@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from genpas_plugins import configuration as genpas
-from genpas_plugins.section import checked
+from genpas_plugins.settings import genpas
+from genpas_plugins.settings.settings_section import checked
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext.configuration import genpas_config
 from recbole_ext.known_settings import known_settings

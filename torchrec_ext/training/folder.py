@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins import configuration as genpas
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.recorded import differences, with_defaults
+from genpas_plugins.settings import genpas
+from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genpas_plugins.cli.compare.methods import Method
-from genpas_plugins.configuration import PREFIX, GenPASConfig
+from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from genpas_plugins.cli.compare.settings import check_metric
 from genpas_plugins.cli.compare.table import figure_text, table_lines
 from genpas_plugins.cli.reproduce.rows import PROTOCOLS
 from genpas_plugins.cli.reproduce.table import Table
-from genpas_plugins.configuration import PREFIX
+from genpas_plugins.settings.genpas import PREFIX
 
 NOT_RUN = "not run"
 GROUPS = {

@@ -12,7 +12,7 @@ from typing import Any
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.methods import Method
 from genpas_plugins.cli.compare.settings import OF_A_METHOD, check_setting
-from genpas_plugins.configuration import EXPONENT_NAMES, PREFIX, GenPASConfig
+from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, GenPASConfig
 from genpas_plugins.support.errors import InputError, nearest
 
 Point = tuple[tuple[str, Any], ...]

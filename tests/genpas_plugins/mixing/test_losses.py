@@ -13,7 +13,7 @@ from genpas_plugins.mixing.basrec import Batch, Model, changed_histories, view_l
 from genpas_plugins.mixing.draws import Cross, draw_cross, draw_view, generator
 from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses, mixed_losses
 from genpas_plugins.mixing.mixture import adaptive_weights, mix, weighted
-from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.settings.mixing import MixingConfig
 
 B, D, N = 12, 6, 9
 

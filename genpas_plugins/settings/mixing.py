@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genpas_plugins.section import as_mapping, checked
+from genpas_plugins.settings.settings_section import as_mapping, checked
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 SECTION = "mixing"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from genpas_plugins import InputError
-from genpas_plugins.regeneration.settings import PersonaliserConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
 
 FILE = Path(__file__).parents[3] / "configs" / "regeneration" / "dr4sr_plus.yaml"
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from genpas_plugins import InputError
-from genpas_plugins.mixing.settings import MixingConfig
+from genpas_plugins.settings.mixing import MixingConfig
 
 FILE = Path(__file__).parents[3] / "configs" / "mixing" / "basrec.yaml"
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from genpas_plugins.configuration import SECTION, GenPASConfig
-from genpas_plugins.mixing import settings as mixing
-from genpas_plugins.regeneration import settings as regeneration
+from genpas_plugins.settings import mixing
+from genpas_plugins.settings import personaliser as regeneration
+from genpas_plugins.settings.genpas import SECTION, GenPASConfig
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import plain
 

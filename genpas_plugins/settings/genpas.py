@@ -26,7 +26,7 @@ from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, STRATEGIES, SamplingPolicy
 from genpas_plugins.sampling.sampler import check_pairs_per_epoch
 from genpas_plugins.sampling.train_users import check_share
-from genpas_plugins.section import as_mapping, checked
+from genpas_plugins.settings.settings_section import as_mapping, checked
 from genpas_plugins.support.errors import InputError, nearest
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from genpas_plugins.section import as_mapping, checked
+from genpas_plugins.settings.settings_section import as_mapping, checked
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 SECTION = "personaliser"
