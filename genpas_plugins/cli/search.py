@@ -66,7 +66,7 @@ def command(
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.search.criteria import Criteria
     from genpas_plugins.search.optimum import optimum
-    from genpas_plugins.search.output import check_replaceable, genpas_yaml, row, write
+    from genpas_plugins.search.search_output import check_replaceable, genpas_yaml, row, write
     from genpas_plugins.search.shortlist import check_amounts, require_validation, shortlist
 
     grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})

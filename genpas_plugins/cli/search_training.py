@@ -20,7 +20,7 @@ from genpas_plugins.data.recbole_files import TIME, export_recbole
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.storage import HEADER
 from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.search.output import MARK, check_replaceable
+from genpas_plugins.search.search_output import MARK, check_replaceable
 from genpas_plugins.search.study import OnEpoch, Tell
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError

@@ -163,7 +163,7 @@ def _check_making(given: dict[str, Any], collisions: str, *, finished: bool) -> 
 
 def _check_out(out: Path, store: Path, *, overwrite: bool) -> None:
     """Raise InputError where the IDs could not be written, before anything long is done."""
-    from genpas_plugins.semantic_ids.storage import HEADER
+    from genpas_plugins.semantic_ids.codebook_files import HEADER
 
     if out.resolve() == store.resolve():
         raise InputError(f"--out {out} is the store itself; choose another directory.")

@@ -133,7 +133,7 @@ class SemanticIds:
     @classmethod
     def open(cls, path: str | Path) -> SemanticIds:
         """Open saved IDs. Raises InputError if `path` holds none, some of another version, or damaged ones."""
-        from genpas_plugins.semantic_ids.storage import open_ids
+        from genpas_plugins.semantic_ids.codebook_files import open_ids
 
         return open_ids(Path(path))
 
@@ -143,7 +143,7 @@ class SemanticIds:
         It holds `codes.npz`, `item_ids.arrow` and `ids.json` (version, sizes, origin, sizes and CRC-32 of the files).
         Raises InputError if `path` exists and holds no IDs, or holds some and `overwrite` is off.
         """
-        from genpas_plugins.semantic_ids.storage import save_ids
+        from genpas_plugins.semantic_ids.codebook_files import save_ids
 
         save_ids(self, Path(path), overwrite=overwrite)
 

@@ -24,7 +24,7 @@ from genpas_plugins.cli.compare.settings import (
 )
 from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, quiet_recbole
 from genpas_plugins.data.storage import HEADER
-from genpas_plugins.search.output import check_replaceable
+from genpas_plugins.search.search_output import check_replaceable
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.console import Tell

@@ -15,7 +15,7 @@ from genpas_plugins.cli.reproduce.markdown import note, section
 from genpas_plugins.cli.reproduce.rows import row_values
 from genpas_plugins.cli.reproduce.table import Table
 from genpas_plugins.cli.reproduce.training import Part
-from genpas_plugins.search.output import write
+from genpas_plugins.search.search_output import write
 from genpas_plugins.support.json_text import to_json
 
 REPORT = "reproduction.json"

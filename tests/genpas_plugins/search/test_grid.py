@@ -10,7 +10,7 @@ import yaml
 
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy
 from genpas_plugins.search.grid import Grid, parse_values, point_name, read_grid, yaml_number
-from genpas_plugins.search.output import MARK, check_replaceable, genpas_yaml
+from genpas_plugins.search.search_output import MARK, check_replaceable, genpas_yaml
 
 INF = math.inf
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError
-from genpas_plugins.semantic_ids import storage
+from genpas_plugins.semantic_ids import codebook_files
 from genpas_plugins.semantic_ids.codebook import SemanticIds
+from genpas_plugins.semantic_ids.codebook_files import HEADER
 from genpas_plugins.semantic_ids.index_file import read_index_json
-from genpas_plugins.semantic_ids.storage import HEADER
 
 tables = st.integers(1, 3).flatmap(
     lambda depth: st.lists(st.lists(st.integers(0, 3), min_size=depth, max_size=depth), min_size=1, max_size=30)
@@ -173,7 +173,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, ids: SemanticIds, monkeyp
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(storage, "write_ids", fail)
+    monkeypatch.setattr(codebook_files, "write_ids", fail)
     with pytest.raises(OSError, match="disk full"):
         ids.save(tmp_path / "ids")
     assert list(tmp_path.iterdir()) == []
@@ -221,7 +221,7 @@ def test_pickled_codes_are_never_loaded(saved: Path):
     np.savez(saved / "codes.npz", codes=np.array([{"a": 1}], object))
     header = json.loads((saved / HEADER).read_text(encoding="utf-8"))
     file = saved / "codes.npz"
-    header["files"]["codes.npz"] = [file.stat().st_size, storage.crc32(file)]
+    header["files"]["codes.npz"] = [file.stat().st_size, codebook_files.crc32(file)]
     (saved / HEADER).write_text(json.dumps(header), encoding="utf-8")
     with pytest.raises(InputError, match="damaged"):
         SemanticIds.open(saved)
