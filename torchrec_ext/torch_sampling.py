@@ -168,7 +168,7 @@ def _choose(table: PowerTable, cumulative: Tensor, size: Tensor, u: Tensor) -> T
 
 
 def round_keys(seed: int, number: Tensor) -> list[Tensor]:
-    """Twin of `genpas_plugins.sampling.permutation.round_keys` for an order of its own for each element, int64 [n] each."""
+    """Twin of `permutation.round_keys` for an order of its own for each element, int64 [n] each."""
     words = [*philox(seed, 0, PERMUTATION, 2 * number), *philox(seed, 0, PERMUTATION, 2 * number + 1)]
     return words[: permutation.ROUNDS]
 

@@ -1,0 +1,1 @@
+"""The HTML reports: figures in, one self-contained page out."""

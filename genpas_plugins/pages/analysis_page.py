@@ -73,8 +73,8 @@ def render_page(report: Mapping[str, Any]) -> str:
     told = "".join(
         f'<li><p class="what">{_escape(f.what)}</p><p class="why">{_escape(f.why)}</p></li>' for f in findings(report)
     )
-    legend = "".join(f"<li>{plots.swatch(i)}{_escape(name)}</li>" for i, name in enumerate(order))
-    legend += f"<li>{plots.swatch(None)}test (what users ask for)</li>"
+    legend = "".join(f"<li>{analysis_plots.swatch(i)}{_escape(name)}</li>" for i, name in enumerate(order))
+    legend += f"<li>{analysis_plots.swatch(None)}test (what users ask for)</li>"
     sections = "".join(
         f'<section><h2>{_escape(heading)}</h2><div class="grid">{"".join(figures)}</div></section>'
         for heading, figures in _sections(report, order)

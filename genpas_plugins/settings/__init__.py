@@ -1,0 +1,1 @@
+"""One checked, frozen object for each section of a configuration."""

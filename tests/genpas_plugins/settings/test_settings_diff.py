@@ -18,7 +18,7 @@ from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.json_text import plain
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FINISHED = sorted((ROOT / "benchmarks" / "results").glob("*/cells/*/*.json"))
 WORDS = ("multi_target", "1,0,-inf", "-inf,2,inf+insert+reorder", "last_target+basrec", "2,1,0+crop+basrec")
 
