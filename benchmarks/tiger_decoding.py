@@ -67,7 +67,7 @@ def beside_generate(sizes: dict[str, Any], index: str) -> dict[str, Any]:
     import torch
 
     from benchmarks.tiger_peer import allowed_tokens, as_t5, generate
-    from genpas_plugins.networks import decoding
+    from genpas_plugins.neural.tiger import decoding
 
     torch.set_num_threads(1)
     of = TigerSizes(**sizes)
@@ -116,7 +116,7 @@ def by_catalogue(sizes: dict[str, Any]) -> dict[str, Any]:
     """
     import torch
 
-    from genpas_plugins.networks.decoding import beam_search
+    from genpas_plugins.neural.tiger.decoding import beam_search
 
     torch.set_num_threads(1)
     of = TigerSizes(**sizes)
@@ -145,7 +145,7 @@ def all_items(sizes: dict[str, Any], index: str) -> dict[str, Any]:
     """
     import torch
 
-    from genpas_plugins.networks import decoding
+    from genpas_plugins.neural.tiger import decoding
 
     torch.set_num_threads(1)
     of = TigerSizes(**{**sizes, "batch": sizes["scored"]})
@@ -187,7 +187,7 @@ def make(ids: Any, sizes: TigerSizes) -> tuple[Any, Any, Any, Any]:
     """Return a network, its tree, and random histories with their lengths; all the same each time."""
     import torch
 
-    from genpas_plugins.networks.tiger import TigerNetwork
+    from genpas_plugins.neural.tiger.network import TigerNetwork
     from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 
     torch.manual_seed(1)

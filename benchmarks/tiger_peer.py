@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genpas_plugins.networks.tiger import TigerNetwork
+from genpas_plugins.neural.tiger.network import TigerNetwork
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 
 

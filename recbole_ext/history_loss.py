@@ -15,8 +15,8 @@ from recbole.utils import ModelType
 from torch import Tensor
 
 from genpas_plugins import InputError
-from genpas_plugins.mixing.losses import LOSSES, Targets, check_loss, history_losses
-from genpas_plugins.networks.dropout import cheap_dropout
+from genpas_plugins.neural.layers.dropout import cheap_dropout
+from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
 from recbole_ext.trimming import TRIM, check_trim, trimmed_groups
 
 _TOLERANCE = 0.01

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.augment.neighbours import nearest_items
-from genpas_plugins.mixing.basrec import Batch, Model, mixing_losses
-from genpas_plugins.mixing.draws import generator
-from genpas_plugins.mixing.mixture import mix
-from genpas_plugins.networks.dropout import cheap_dropout
+from genpas_plugins.neural.basrec.losses import Batch, Model, mixing_losses
+from genpas_plugins.neural.basrec.mixture import mix
+from genpas_plugins.neural.basrec.step_draws import generator
+from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.configuration import check_every_config, genpas_config, where_set

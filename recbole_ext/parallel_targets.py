@@ -16,9 +16,9 @@ from recbole.config import Config
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from genpas_plugins.mixing.losses import Targets, history_losses
-from genpas_plugins.networks.catalogue_loss import weighted_catalogue_loss
-from genpas_plugins.networks.dropout import cheap_dropout
+from genpas_plugins.neural.layers.catalogue_loss import weighted_catalogue_loss
+from genpas_plugins.neural.layers.dropout import cheap_dropout
+from genpas_plugins.neural.layers.history_losses import Targets, history_losses
 from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader

@@ -21,7 +21,7 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 from genpas_plugins import pair_stream
-from genpas_plugins.regeneration.personaliser import Personaliser, outer_step, relative_weights
+from genpas_plugins.neural.dr4sr.personaliser import Personaliser, outer_step, relative_weights
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
 from genpas_plugins.support.errors import InputError

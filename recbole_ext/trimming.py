@@ -19,7 +19,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from genpas_plugins.networks.dropout import cheap_dropout
+from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.errors import InputError
 from recbole_ext.configuration import genpas_config
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
-from genpas_plugins.networks.tiger import TigerNetwork
+from genpas_plugins.neural.tiger.network import TigerNetwork
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.batch import HISTORY, TARGET
 from torchrec_ext.losses import global_mean

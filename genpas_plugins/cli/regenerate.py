@@ -14,8 +14,8 @@ from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.regeneration.inference import Regenerated
-    from genpas_plugins.regeneration.mine import Patterns
+    from genpas_plugins.neural.dr4sr.inference import Regenerated
+    from genpas_plugins.neural.dr4sr.mining import Patterns
 
 STAGES = ("mine", "train", "infer")
 VECTORS = ("cooccurrence", "random")
@@ -100,7 +100,7 @@ def command(
         )
     report["work"] = str(folder)
     if parts is not None:
-        from genpas_plugins.regeneration.output import regenerated_store
+        from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 
         made = regenerated_store(opened, *parts)
         made.save(out, overwrite=overwrite)
@@ -133,10 +133,10 @@ def _run(
 ) -> tuple[dict[str, Any], tuple[Patterns, Regenerated] | None]:
     """Run the stages up to `stage`; return figures, and the patterns and regenerated sequences if none was named."""
     try:
-        from genpas_plugins.regeneration.inference import summarize
-        from genpas_plugins.regeneration.regenerator import Shape
-        from genpas_plugins.regeneration.stages import inferred, mined, trained
-        from genpas_plugins.regeneration.train import Recipe
+        from genpas_plugins.neural.dr4sr.inference import summarize
+        from genpas_plugins.neural.dr4sr.regenerator import Shape
+        from genpas_plugins.neural.dr4sr.stages import inferred, mined, trained
+        from genpas_plugins.neural.dr4sr.training import Recipe
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -193,7 +193,7 @@ def _start(
 
 def _origin_counts(store: SequenceStore) -> dict[str, dict[str, int]]:
     """Return, for each origin, its sequences, and its items and (history, target) pairs in training."""
-    from genpas_plugins.regeneration.output import ORIGINS, origins
+    from genpas_plugins.neural.dr4sr.regenerated_store import ORIGINS, origins
 
     origin, length = origins(store), store.leave_last_out().train.lengths()
     return {

@@ -20,7 +20,7 @@ _SCORES_AT_ONCE = 1 << 17
 
 
 class TIGER(SequentialRecommender):
-    """RecBole's model around `genpas_plugins.networks.tiger.TigerNetwork`; settings and defaults are in TIGER.yaml.
+    """RecBole's model around `genpas_plugins.neural.tiger.network.TigerNetwork`; settings and defaults are in TIGER.yaml.
 
     A score is the log-probability of an item given the history, under the distribution over the catalogue's IDs alone.
     The IDs are buffers of the model: a checkpoint needs no file of theirs.
@@ -30,7 +30,7 @@ class TIGER(SequentialRecommender):
     _tree: PrefixTree | None = None
 
     def __init__(self, config: Any, dataset: Any, semantic_ids: SemanticIds | None = None) -> None:
-        from genpas_plugins.networks.tiger import TigerNetwork
+        from genpas_plugins.neural.tiger.network import TigerNetwork
 
         super().__init__(config, dataset)
         self.settings = settings = TigerSettings.of(config)
@@ -115,7 +115,7 @@ class TIGER(SequentialRecommender):
 
     def predict(self, interaction: Any) -> Tensor:
         """Return the score of each row's item, float32 [B]; padding, item 0, has -inf."""
-        from genpas_plugins.networks.decoding import log_likelihood
+        from genpas_plugins.neural.tiger.decoding import log_likelihood
 
         items = interaction[self.ITEM_ID]
         # Sampled evaluation repeats a history for each of its candidates: it is read once.
@@ -131,7 +131,7 @@ class TIGER(SequentialRecommender):
 
         without : rows and items that take up no beams, as in `networks.decoding.beam_search`
         """
-        from genpas_plugins.networks.decoding import score_all
+        from genpas_plugins.neural.tiger.decoding import score_all
 
         histories = self._histories(interaction)
         scores = torch.full((len(histories), self.n_items), -torch.inf, device=histories.device)
@@ -154,7 +154,7 @@ class TIGER(SequentialRecommender):
         return self._search(self._histories(interaction), beams, without)
 
     def _search(self, histories: Tensor, beams: int, without: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        from genpas_plugins.networks.decoding import beam_search
+        from genpas_plugins.neural.tiger.decoding import beam_search
 
         rows = max(1, self.rows_at_once // beams)  # eval_batch_size counts users times beams
         found = []

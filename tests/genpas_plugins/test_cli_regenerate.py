@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.regeneration import stages
-from genpas_plugins.regeneration.output import origins
+from genpas_plugins.neural.dr4sr import stages
+from genpas_plugins.neural.dr4sr.regenerated_store import origins
 
 Run = Callable[..., Any]
 QUICK = ("--epochs", 2, "--dimension", 8, "--vectors", "random", "--memories", 2)

@@ -16,9 +16,9 @@ from genpas_plugins.cli import app
 from genpas_plugins.cli.compare import training
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.training import Comparison
-from genpas_plugins.regeneration.inference import Regenerated
-from genpas_plugins.regeneration.mine import mine_patterns
-from genpas_plugins.regeneration.output import regenerated_store
+from genpas_plugins.neural.dr4sr.inference import Regenerated
+from genpas_plugins.neural.dr4sr.mining import mine_patterns
+from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from genpas_plugins.support.folder_lock import sole_use
 
 METHODS = ("last_target", "mine.yaml")

@@ -16,9 +16,9 @@ from recbole.trainer import Trainer
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.data.recbole_files import export_recbole
-from genpas_plugins.regeneration.inference import Regenerated
-from genpas_plugins.regeneration.mine import mine_patterns
-from genpas_plugins.regeneration.output import regenerated_store
+from genpas_plugins.neural.dr4sr.inference import Regenerated
+from genpas_plugins.neural.dr4sr.mining import mine_patterns
+from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from recbole_ext import comparison
 from recbole_ext.groups import POPULARITY, evaluated, groups_of, interactions, popularity_groups
 

@@ -17,8 +17,8 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model
 
 from genpas_plugins import InputError
-from genpas_plugins.mixing import basrec
-from genpas_plugins.mixing.draws import Cross, View
+from genpas_plugins.neural.basrec import losses
+from genpas_plugins.neural.basrec.step_draws import Cross, View
 from genpas_plugins.settings.mixing import MixingConfig
 from recbole_ext import mixing
 from recbole_ext.mixing import BASRecLoss
@@ -53,7 +53,7 @@ def made(prepare: Callable[..., Any]) -> Callable[..., tuple[BASRecLoss, Any]]:
 
 def shares_of(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every λ be `value`, and every r one half."""
-    view, cross = basrec.draw_view, basrec.draw_cross
+    view, cross = losses.draw_view, losses.draw_cross
 
     def draw_view(*given: Any) -> View:
         drawn = view(*given)
@@ -63,8 +63,8 @@ def shares_of(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = cross(*given)
         return drawn._replace(share=torch.full_like(drawn.share, value))
 
-    monkeypatch.setattr(basrec, "draw_view", draw_view)
-    monkeypatch.setattr(basrec, "draw_cross", draw_cross)
+    monkeypatch.setattr(losses, "draw_view", draw_view)
+    monkeypatch.setattr(losses, "draw_cross", draw_cross)
 
 
 @pytest.mark.parametrize("loss", ["CE", "BPR"])
@@ -87,8 +87,8 @@ def test_with_shares_of_zero_a_view_is_the_changed_history(
 ):
     shares_of(0.0, monkeypatch)
     changed = []
-    original = basrec.changed_histories
-    monkeypatch.setattr(basrec, "changed_histories", lambda *given: changed.append(original(*given)) or changed[-1])
+    original = losses.changed_histories
+    monkeypatch.setattr(losses, "changed_histories", lambda *given: changed.append(original(*given)) or changed[-1])
     basrec_loss, batch = made(name)
     views = basrec_loss(batch)[1]
     assert len(changed) == 2 and not torch.equal(changed[0], batch["item_id_list"])

@@ -17,9 +17,9 @@ from recbole.utils import get_model
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.data.recbole_files import export_recbole
-from genpas_plugins.regeneration.inference import Regenerated
-from genpas_plugins.regeneration.mine import mine_patterns
-from genpas_plugins.regeneration.output import regenerated_store
+from genpas_plugins.neural.dr4sr.inference import Regenerated
+from genpas_plugins.neural.dr4sr.mining import mine_patterns
+from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from genpas_plugins.settings.personaliser import PersonaliserConfig
 from recbole_ext import personaliser
 from recbole_ext.personaliser import STATE, PersonalisedLoss

@@ -228,7 +228,7 @@ def test_models_that_cannot_be_trained_on_windows(monkeypatch: pytest.MonkeyPatc
 
 
 def test_tiger_cannot_be_trained_on_windows():
-    from genpas_plugins.networks.tiger import TigerNetwork
+    from genpas_plugins.neural.tiger.network import TigerNetwork
 
     tiger = nn.Module()
     tiger.network = TigerNetwork.__new__(TigerNetwork)

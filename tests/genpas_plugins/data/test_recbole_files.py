@@ -75,9 +75,9 @@ def original() -> SequenceStore:
 def with_added(store: SequenceStore) -> SequenceStore:
     """Two patterns of two and three items, and a sequence made from the last user's."""
     pytest.importorskip("torch")
-    from genpas_plugins.regeneration.inference import Regenerated
-    from genpas_plugins.regeneration.mine import Patterns
-    from genpas_plugins.regeneration.output import regenerated_store
+    from genpas_plugins.neural.dr4sr.inference import Regenerated
+    from genpas_plugins.neural.dr4sr.mining import Patterns
+    from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 
     none = np.empty(0, np.int64)
     patterns = Patterns(np.array([2, 3, 3, 2, 1]), np.array([0, 2, 5]), np.array([2, 2]), none, none)

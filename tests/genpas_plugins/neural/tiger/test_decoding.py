@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from genpas_plugins.networks import decoding
-from genpas_plugins.networks.decoding import beam_search, log_likelihood, score_all
-from genpas_plugins.networks.tiger import Memory, TigerNetwork
+from genpas_plugins.neural.tiger import decoding
+from genpas_plugins.neural.tiger.decoding import beam_search, log_likelihood, score_all
+from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.regeneration.inference import Regenerated
-from genpas_plugins.regeneration.mine import Patterns
+from genpas_plugins.neural.dr4sr.inference import Regenerated
+from genpas_plugins.neural.dr4sr.mining import Patterns
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 

@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.regeneration.inference import regenerate, summarize
-from genpas_plugins.regeneration.regenerator import Regenerator, Shape
+from genpas_plugins.neural.dr4sr.inference import regenerate, summarize
+from genpas_plugins.neural.dr4sr.regenerator import Regenerator, Shape
 
 N_ITEMS = 40
 SHAPE = Shape(N_ITEMS, dimension=8, feed_forward=16, layers=1, memories=4, max_history=6)

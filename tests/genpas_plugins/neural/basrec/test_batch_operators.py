@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpas_plugins.mixing.operators import reorder, substitute
+from genpas_plugins.neural.basrec.batch_operators import reorder, substitute
 
 N_ITEMS = 30
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.networks.tiger import Memory, TigerNetwork
+from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 
 
 class CachedDecoder:

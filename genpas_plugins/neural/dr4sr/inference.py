@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genpas_plugins.data.sequences import PAIR_ITEMS, Int64, SequenceView
-from genpas_plugins.regeneration.regenerator import Memory, Regenerator
-from genpas_plugins.regeneration.train import histories
+from genpas_plugins.neural.dr4sr.regenerator import Memory, Regenerator
+from genpas_plugins.neural.dr4sr.training import histories
 from genpas_plugins.sampling.random_stream import check_seed, philox, uniform
 from genpas_plugins.support.errors import InputError, whole_number
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genpas_plugins.networks import catalogue_loss
-from genpas_plugins.networks.catalogue_loss import weighted_catalogue_loss
+from genpas_plugins.neural.layers import catalogue_loss
+from genpas_plugins.neural.layers.catalogue_loss import weighted_catalogue_loss
 
 
 def inputs(targets: int, items: int, size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:

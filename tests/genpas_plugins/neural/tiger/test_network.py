@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from torch import nn
 from torch.nn import functional as F
 
-from genpas_plugins.networks.tiger import TigerNetwork
+from genpas_plugins.neural.tiger.network import TigerNetwork
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.errors import InputError
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genpas_plugins.mixing.draws import View, draw_cross, draw_view
-from genpas_plugins.mixing.losses import Targets, history_losses, mixed_losses
-from genpas_plugins.mixing.mixture import adaptive_weights, weighted
-from genpas_plugins.mixing.operators import reorder, substitute
+from genpas_plugins.neural.basrec.batch_operators import reorder, substitute
+from genpas_plugins.neural.basrec.mixture import adaptive_weights, weighted
+from genpas_plugins.neural.basrec.step_draws import View, draw_cross, draw_view
+from genpas_plugins.neural.layers.history_losses import Targets, history_losses, mixed_losses
 from genpas_plugins.settings.mixing import MixingConfig
 
 

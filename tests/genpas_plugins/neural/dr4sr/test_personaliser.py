@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from genpas_plugins import InputError
-from genpas_plugins.regeneration.personaliser import Personaliser, implicit_gradient, outer_step, relative_weights
+from genpas_plugins.neural.dr4sr.personaliser import Personaliser, implicit_gradient, outer_step, relative_weights
 
 N, D = 64, 3
 

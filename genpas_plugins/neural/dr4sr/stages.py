@@ -10,11 +10,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.regeneration.inference import Regenerated, regenerate
-from genpas_plugins.regeneration.mine import Patterns, mine_patterns
-from genpas_plugins.regeneration.regenerator import Shape
-from genpas_plugins.regeneration.train import Recipe, Trained, train_regenerator
-from genpas_plugins.regeneration.work import (
+from genpas_plugins.neural.dr4sr.inference import Regenerated, regenerate
+from genpas_plugins.neural.dr4sr.mining import Patterns, mine_patterns
+from genpas_plugins.neural.dr4sr.regenerator import Shape
+from genpas_plugins.neural.dr4sr.stage_files import (
     PATTERNS,
     REGENERATED,
     REGENERATOR,
@@ -24,6 +23,7 @@ from genpas_plugins.regeneration.work import (
     save_patterns,
     save_regenerated,
 )
+from genpas_plugins.neural.dr4sr.training import Recipe, Trained, train_regenerator
 
 Tell = Callable[[str, int, int | None], None]
 ItemVectors = Callable[[], NDArray[Any]]

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.networks.cached_decoder import CachedDecoder
-from genpas_plugins.networks.tiger import Memory, TigerNetwork
+from genpas_plugins.neural.tiger.cached_decoder import CachedDecoder
+from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError, whole_number
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from genpas_plugins.networks.dropout import cheap_dropout, dropout
+from genpas_plugins.neural.layers.dropout import cheap_dropout, dropout
 
 SIZE = 2**18
 

@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional as F
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.regeneration.mine import mine_patterns
-from genpas_plugins.regeneration.regenerator import Regenerator, Shape
-from genpas_plugins.regeneration.train import Recipe, batches, histories, load_regenerator, train_regenerator
+from genpas_plugins.neural.dr4sr.mining import mine_patterns
+from genpas_plugins.neural.dr4sr.regenerator import Regenerator, Shape
+from genpas_plugins.neural.dr4sr.training import Recipe, batches, histories, load_regenerator, train_regenerator
 
 SMALL = Shape(n_items=12, dimension=8, feed_forward=16, layers=1, memories=3, max_history=6, max_pattern=3)
 RECIPE = Recipe(epochs=3, batch_size=16)

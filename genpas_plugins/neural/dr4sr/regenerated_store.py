@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import ORIGIN, SOURCE, Int64, SequenceStore
-from genpas_plugins.regeneration.inference import Regenerated
-from genpas_plugins.regeneration.mine import Patterns
+from genpas_plugins.neural.dr4sr.inference import Regenerated
+from genpas_plugins.neural.dr4sr.mining import Patterns
 from genpas_plugins.support.errors import InputError
 
 ORIGINS = ("original", "pattern", "regenerated")

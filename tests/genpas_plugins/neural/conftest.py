@@ -9,7 +9,7 @@ def tiny():
     """Return a function that makes a small network of random weights, its tree, and its IDs."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from genpas_plugins.networks.tiger import TigerNetwork
+    from genpas_plugins.neural.tiger.network import TigerNetwork
     from genpas_plugins.semantic_ids.codebook import SemanticIds
     from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.regeneration.mine import Patterns, mine_patterns, pattern_rows, training_items
+from genpas_plugins.neural.dr4sr.mining import Patterns, mine_patterns, pattern_rows, training_items
 
 KNOWN = {
     "beauty": {2: 28_108, 3: 10_210, 4: 2_091, 5: 255},

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genpas_plugins.mixing.draws import Cross
-from genpas_plugins.mixing.mixture import mix
+from genpas_plugins.neural.basrec.mixture import mix
+from genpas_plugins.neural.basrec.step_draws import Cross
 from genpas_plugins.support.errors import InputError, nearest
 
 LOSSES = ("CE", "BPR", "BCE")

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
-from genpas_plugins.regeneration.inference import Regenerated
-from genpas_plugins.regeneration.mine import mine_patterns
-from genpas_plugins.regeneration.output import origins, regenerated_store, sources
+from genpas_plugins.neural.dr4sr.inference import Regenerated
+from genpas_plugins.neural.dr4sr.mining import mine_patterns
+from genpas_plugins.neural.dr4sr.regenerated_store import origins, regenerated_store, sources
 from genpas_plugins.sampling.stream import pair_stream
 
 

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Int64, SequenceView
-from genpas_plugins.regeneration.mine import Patterns, pattern_rows
-from genpas_plugins.regeneration.regenerator import Regenerator, Shape
+from genpas_plugins.neural.dr4sr.mining import Patterns, pattern_rows
+from genpas_plugins.neural.dr4sr.regenerator import Regenerator, Shape
 from genpas_plugins.sampling.gather import fill_padded
 from genpas_plugins.sampling.random_stream import check_seed
 from genpas_plugins.support.atomic import replaced_file
