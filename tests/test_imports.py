@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "genpas_plugins"
 # The only parts of the core that are about neural networks.
-WITH_TORCH = ("semantic_ids", "regeneration", "mixing", "networks")
+WITH_TORCH = ("semantic_ids", "neural")
 
 
 def imported_modules(file: Path) -> Iterator[str]:

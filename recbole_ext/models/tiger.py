@@ -20,7 +20,7 @@ _SCORES_AT_ONCE = 1 << 17
 
 
 class TIGER(SequentialRecommender):
-    """RecBole's model around `genpas_plugins.neural.tiger.network.TigerNetwork`; settings and defaults are in TIGER.yaml.
+    """RecBole's model around `neural.tiger.network.TigerNetwork`; settings and defaults are in TIGER.yaml.
 
     A score is the log-probability of an item given the history, under the distribution over the catalogue's IDs alone.
     The IDs are buffers of the model: a checkpoint needs no file of theirs.
@@ -129,7 +129,7 @@ class TIGER(SequentialRecommender):
     def full_sort_predict(self, interaction: Any, without: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return the score of every item, float32 [B, n_items]; -inf for padding and for what no beam has reached.
 
-        without : rows and items that take up no beams, as in `networks.decoding.beam_search`
+        without : rows and items that take up no beams, as in `decoding.beam_search`
         """
         from genpas_plugins.neural.tiger.decoding import score_all
 
@@ -149,7 +149,7 @@ class TIGER(SequentialRecommender):
     ) -> tuple[Tensor, Tensor]:
         """Return each row's best items, int64 [B, beams], and their scores, float32, best first; item 0 fills up.
 
-        without : rows and items that are not to be found, as in `networks.decoding.beam_search`
+        without : rows and items that are not to be found, as in `decoding.beam_search`
         """
         return self._search(self._histories(interaction), beams, without)
 

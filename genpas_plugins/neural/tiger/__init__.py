@@ -1,0 +1,7 @@
+"""TIGER: an encoder and a decoder over semantic IDs, and exact decoding on a prefix tree.
+
+    semantic IDs ──> TigerNetwork ──> Memory ──> beam_search | score_all | log_likelihood
+                     encoder           one a user   the decoder over a PrefixTree, keys and values computed once
+
+Needs torch and transformers; imported by name (`genpas_plugins.neural.tiger.network`), so that the core stays free of both.
+"""
