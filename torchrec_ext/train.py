@@ -21,17 +21,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from genpas_plugins.cli.train import (
-    CommandLine,
-    check_yaml,
-    own_arguments_hidden,
-    parse_settings,
-    recbole_run,
-    sealed,
-    stdout_to_stderr,
-)
-from genpas_plugins.support.console import print_json, print_lines, progress_bar
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
+from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, progress_bar, stdout_to_stderr
+from genpas_plugins.support.errors import InputError, require_recbole
 
 if TYPE_CHECKING:
     from torchrec_ext.training.configuration import TrainingConfig
@@ -189,6 +181,9 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
     from recbole.config import Config
 
     import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
+
+    require_recbole()
+    from recbole_ext.command_line import CommandLine, recbole_run, sealed
 
     recbole_run(named["model"] if options.model is None else options.model)  # it says which models there are
     # RecBole writes gpu_id into the environment, where it would hide the other ranks' GPUs.

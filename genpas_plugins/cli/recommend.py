@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.train import own_arguments_hidden, stdout_to_stderr
-from genpas_plugins.support.console import JSON, Overwrite, print_json, print_lines, progress_bar
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.console import (
+    JSON,
+    Overwrite,
+    own_arguments_hidden,
+    print_json,
+    print_lines,
+    progress_bar,
+    stdout_to_stderr,
+)
+from genpas_plugins.support.errors import InputError, require_recbole
 
 
 def command(
@@ -38,8 +43,11 @@ def command(
     log-probability. Nothing of the history is held out, the test item included.
     """
     wanted = None if users is None and not user else [*(user or ()), *(read_users(users) if users else ())]
+    require_recbole()
+    from recbole_ext.recommend import recommend
+
     with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
-        written = recbole_recommend()(
+        written = recommend(
             checkpoint,
             out,
             users=wanted,
@@ -73,15 +81,3 @@ def read_users(file: Path) -> list[str]:
     if not ids:
         raise InputError(f"{file} names no user; write one user id a line, or leave --users out for all users.")
     return ids
-
-
-def recbole_recommend() -> Any:
-    """Import RecBole with GenPAS in it and return `recommend` of recbole_ext. Raises InputError without RecBole."""
-    if importlib.util.find_spec("recbole") is None:
-        raise InputError(
-            "RecBole is not installed, and the models are its own: pip install 'genpas-plugins[recbole]', then "
-            "pip install --no-deps recbole==1.2.1."
-        )
-    # By name: the core depends on no framework.
-    importlib.import_module("recbole_ext")
-    return importlib.import_module("recbole_ext.recommend").recommend

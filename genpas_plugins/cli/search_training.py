@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import json
 import os
@@ -15,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli import train as recbole_command
 from genpas_plugins.data.recbole_files import TIME, export_recbole
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.storage import HEADER
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.search_output import MARK, check_replaceable
 from genpas_plugins.search.study import OnEpoch, Tell
+from genpas_plugins.settings.yaml_text import parse_settings
 from genpas_plugins.support.atomic import replaced_file
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.console import own_arguments_hidden, stdout_to_stderr
+from genpas_plugins.support.errors import InputError, require_recbole
 
 DATASET = "store"
 OURS = ("genpas", "seed", "checkpoint_dir", "data_path", "valid_metric", "epochs")
@@ -62,7 +62,7 @@ class RecBoleTrials:
         for file in files:
             if not file.is_file():
                 raise InputError(f"{file} does not exist; check the path after --config.")
-        overrides = recbole_command.parse_settings(settings)
+        overrides = parse_settings(settings)
         for key in overrides:
             if key in OURS or key.startswith("genpas_"):
                 raise InputError(
@@ -71,7 +71,7 @@ class RecBoleTrials:
                 )
         check_replaceable(out / "recbole.yaml")
         with quiet_recbole(None):
-            recbole_command.recbole_run(model)
+            check_model(model)
         return cls(store.resolve(), out.resolve(), model, tuple(f.resolve() for f in files), overrides, **more)
 
     @property
@@ -128,7 +128,9 @@ class RecBoleTrials:
         if self.epochs is not None:
             settings["epochs"] = self.epochs
         self.discard(policy)
-        settings = {key: recbole_command.sealed(value) for key, value in settings.items()}
+        from recbole_ext.command_line import sealed
+
+        settings = {key: sealed(value) for key, value in settings.items()}
         with quiet_recbole(self.folder):
             files = [self.folder / "recbole.yaml", *self.files]
             result: Mapping[str, Any] = _trial().train(
@@ -151,10 +153,18 @@ class RecBoleTrials:
         return self.folder / "checkpoints" / policy.label
 
 
+def check_model(model: str) -> None:
+    """Raise InputError without RecBole, and for a model that it does not have."""
+    require_recbole()
+    from recbole_ext import known_settings
+
+    known_settings.check_model(model)
+
+
 def _trial() -> Any:
-    # By name: the core depends on no framework.
-    importlib.import_module("recbole_ext")
-    return importlib.import_module("recbole_ext.trial")
+    from recbole_ext import trial
+
+    return trial
 
 
 @contextmanager
@@ -162,8 +172,8 @@ def quiet_recbole(folder: Path | None) -> Iterator[None]:
     """Run RecBole without our command line, its words on stderr, and inside `folder`, where it leaves its logs."""
     before = Path.cwd()
     with (
-        recbole_command.own_arguments_hidden(),
-        recbole_command.stdout_to_stderr(),
+        own_arguments_hidden(),
+        stdout_to_stderr(),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", FutureWarning)  # of torch and pandas at RecBole's code, once a trial

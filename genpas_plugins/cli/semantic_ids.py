@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.support.console import JSON, Overwrite, StorePath, Tell, print_json, print_lines, progress_bar
-from genpas_plugins.support.errors import InputError, nearest
+from genpas_plugins.support.console import (
+    JSON,
+    Overwrite,
+    StorePath,
+    Tell,
+    own_arguments_hidden,
+    print_json,
+    print_lines,
+    progress_bar,
+    stdout_to_stderr,
+)
+from genpas_plugins.support.errors import InputError, nearest, require_recbole
 
 if TYPE_CHECKING:
     from genpas_plugins.data.sequences import SequenceStore
@@ -195,20 +205,20 @@ def _encoded(texts: Sequence[str], encoder: str | None, batch_size: int, cache: 
 
 def _checkpoint_vectors(checkpoint: Path, store: SequenceStore) -> Any:
     """Return a trained model's item vectors in the store's order, by the item tokens of the data it was trained on."""
-    import importlib
-
-    from genpas_plugins.cli.train import own_arguments_hidden, stdout_to_stderr
     from genpas_plugins.semantic_ids.collaborative import item_vectors
     from genpas_plugins.semantic_ids.item_files import rows_of
 
     vectors = item_vectors(checkpoint)
-    if importlib.util.find_spec("recbole") is None:
-        raise InputError("--checkpoint needs RecBole, to know which item is which: see `genpas train`.")
-    # By name: the core depends on no framework. RecBole numbers items as it reads them, so the data are read again.
+    require_recbole()
+    from recbole.data import create_dataset
+
+    from recbole_ext.checkpoints import load
+
+    # RecBole numbers items as it reads them, so the data are read again.
     with own_arguments_hidden(), stdout_to_stderr():
-        config = importlib.import_module("recbole_ext.checkpoints").load(checkpoint, map_location="cpu")["config"]
+        config = load(checkpoint, map_location="cpu")["config"]
         try:
-            dataset = importlib.import_module("recbole.data").create_dataset(config)
+            dataset = create_dataset(config)
         except (OSError, ValueError, NotImplementedError) as error:
             raise InputError(f"{checkpoint}: the data it was trained on cannot be read ({error}).") from error
     tokens = list(dataset.field2id_token[dataset.iid_field])[1 : len(vectors) + 1]

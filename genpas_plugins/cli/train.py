@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import sys
-import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from genpas_plugins.support.console import JSON, print_json, print_lines
-from genpas_plugins.support.errors import InputError
-
-_SETTING = re.compile(r"(?:--)?([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
-_HOW = "write a setting of RecBole's as --key=value, key=value or --set key=value"
+from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
+from genpas_plugins.support.console import JSON, own_arguments_hidden, print_json, print_lines, stdout_to_stderr
+from genpas_plugins.support.errors import InputError, require_recbole
 
 
 def command(
@@ -49,6 +43,17 @@ def command(
 
     Settings of RecBole's follow as --learning_rate=0.01 or learning_rate=0.01; they win over the files.
     """
+    require_recbole()
+    from recbole_ext.command_line import (
+        CommandLine,
+        is_about_settings,
+        is_from_making,
+        recbole_run,
+        refusal_of,
+        sealed,
+    )
+    from recbole_ext.known_settings import check_settings
+
     overrides = CommandLine(parse_settings([*(settings or ()), *context.args]))
     files = config or []
     for file in files:
@@ -72,9 +77,9 @@ def command(
             # An error in a process that RecBole started arrives as text, its traceback with it.
             if nproc > 1 and (told := re.search(r"errors\.InputError: (.+)", str(error))):
                 raise InputError(told[1]) from error
-            if _is_from_making(error):
-                raise InputError(_refusal(error, model, files, overrides)) from error
-            if isinstance(error, ValueError | NotImplementedError) and _is_about_settings(error):
+            if is_from_making(error):
+                raise InputError(refusal_of(error, model, files, overrides)) from error
+            if isinstance(error, ValueError | NotImplementedError) and is_about_settings(error):
                 hint = (
                     " Add train_neg_sample_args: ~ to the configuration."
                     if "train_neg_sample_args" in str(error)
@@ -90,151 +95,3 @@ def command(
         if isinstance(result.get(part), Mapping):
             typer.echo(part.replace("_", " "))
             print_lines((f"  {name}", value) for name, value in result[part].items())
-
-
-def check_yaml(file: Path) -> None:
-    """Raise InputError if a configuration file does not exist or is not YAML, naming the line."""
-    if not file.is_file():
-        raise InputError(f"{file} does not exist; check the path after --config.")
-    if importlib.util.find_spec("yaml") is None:
-        return  # RecBole is not installed either, and that is said next
-    import yaml
-
-    try:
-        yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{file}{line}: this is not YAML: {error.problem}.") from error
-
-
-class CommandLine(dict[str, Any]):
-    """Settings from a command line, for RecBole's `config_dict`: messages about them name `place`.
-
-    made : settings beside them that nobody has written; given ones win
-    """
-
-    place = "the command line"
-
-    def __init__(self, given: Mapping[str, Any], made: Mapping[str, Any] | None = None) -> None:
-        super().__init__({**(made or {}), **given})
-        self.written = frozenset(given)
-
-
-def check_settings(model: str, dataset: str, files: Sequence[Path], command_line: Collection[str]) -> None:
-    """Raise InputError for a key that nothing would read; RecBole takes any, and says nothing."""
-    importlib.import_module("recbole_ext.known_settings").check_settings(model, dataset, files, command_line)
-
-
-def _is_about_settings(error: BaseException) -> bool:
-    """Tell whether RecBole's configuration or its data code raised the error: these are the user's to mend."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = Path(frames[-1].filename).parts[:-1] if frames else ()
-    return "recbole" in place and ("config" in place or "data" in place)
-
-
-def _is_from_making(error: BaseException) -> bool:
-    """Tell whether the making of a model raised the error, in its own code or torch's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    models = [("recbole", "model"), ("recbole_ext", "models")]
-    made = any(
-        frame.name == "__init__" and any(set(names) <= set(Path(frame.filename).parts[:-1]) for names in models)
-        for frame in frames
-    )
-    return made and isinstance(error, importlib.import_module("recbole_ext.trial").REFUSALS)
-
-
-def _refusal(error: BaseException, model: str, files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
-    import yaml
-
-    given: dict[str, Any] = {}
-    for file in files:
-        given |= yaml.safe_load(file.read_text(encoding="utf-8"))
-    told: str = importlib.import_module("recbole_ext.trial").refusal(error, model, {**given, **overrides})
-    return told
-
-
-def parse_settings(arguments: Sequence[str], program: str = "genpas train", how: str = _HOW) -> dict[str, Any]:
-    """Turn `key=value` and `--key=value` into a dictionary, values read as YAML.
-
-    Python's None is null and a number may be written 1e-3, as on RecBole's own command line; text that is not YAML, as
-    the interval [5,inf), stays text. Raises InputError for an argument of another form, a key given twice with
-    different values, and for model and dataset, which have options of their own.
-
-    >>> parse_settings(["--learning_rate=1e-3", "metrics=[Recall, NDCG]", "--train_neg_sample_args=None"])
-    {'learning_rate': 0.001, 'metrics': ['Recall', 'NDCG'], 'train_neg_sample_args': None}
-    """
-    parsed: dict[str, Any] = {}
-    for argument in arguments:
-        match = _SETTING.fullmatch(argument)
-        if match is None:
-            raise InputError(f"{argument!r} is no option of `{program}`; {how}.")
-        key, value = match[1], read_scalar(match[2])
-        if key in ("model", "dataset"):
-            raise InputError(f"{argument!r}: write --{key} {match[2]}.")
-        if key in parsed and parsed[key] != value:
-            raise InputError(f"{key} is given as {parsed[key]!r} and as {value!r}; keep one of the two.")
-        parsed[key] = value
-    return parsed
-
-
-def read_scalar(text: str) -> Any:
-    """Return the value that `text` stands for in YAML, the text itself where it is not YAML. Nothing is evaluated."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no annotations
-        """Safe YAML with the numbers and the null that RecBole's command line knows."""
-
-    # YAML 1.1 reads 1e-3 as text, and wants a dot before inf.
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*[eE][-+]?\d+|inf)$"), list("-+0123456789i")
-    )
-    Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("None$"), ["N"])
-    try:
-        return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError:
-        return text
-
-
-def sealed(value: Any) -> Any:
-    """Return a value that RecBole takes over unchanged: it evaluates text as Python, and quoted text gives itself."""
-    return repr(value) if isinstance(value, str) else value
-
-
-def recbole_run(model: str) -> Any:
-    """Import RecBole with GenPAS in it and return its `run`. Raises InputError without RecBole or such a model."""
-    if importlib.util.find_spec("recbole") is None:
-        raise InputError(
-            "RecBole is not installed: pip install 'genpas-plugins[recbole]', then "
-            "pip install --no-deps recbole==1.2.1 (its own requirements rule out current Python and numpy)."
-        )
-    # By name: the core depends on no framework, and this one command drives one where it is installed.
-    importlib.import_module("recbole_ext")
-    quick_start = importlib.import_module("recbole.quick_start.quick_start")
-    importlib.import_module("recbole_ext.known_settings").check_model(model)
-    return quick_start.run
-
-
-@contextmanager
-def own_arguments_hidden() -> Iterator[None]:
-    """Empty sys.argv: RecBole reads every --key=value in it as a setting, also in the processes it starts."""
-    saved = sys.argv
-    sys.argv = saved[:1]
-    try:
-        yield
-    finally:
-        sys.argv = saved
-
-
-@contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Send what is printed meanwhile to stderr, by processes started meanwhile too: stdout is for the JSON object."""
-    sys.stdout.flush()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 1)
-        os.close(saved)

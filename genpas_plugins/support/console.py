@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,3 +66,29 @@ def progress_bar() -> Iterator[Tell]:
             progress.update(tasks[step], completed=done, total=total)
 
         yield tell
+
+
+@contextmanager
+def own_arguments_hidden() -> Iterator[None]:
+    """Empty sys.argv: RecBole reads every --key=value in it as a setting, also in the processes it starts."""
+    saved = sys.argv
+    sys.argv = saved[:1]
+    try:
+        yield
+    finally:
+        sys.argv = saved
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what is printed meanwhile to stderr, by processes started meanwhile too: stdout is for the JSON object."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 1)
+        os.close(saved)

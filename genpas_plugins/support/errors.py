@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -30,3 +31,12 @@ def whole_number(name: str, value: Any, lowest: int, highest: int | None = None)
     if isinstance(value, bool) or number < lowest or (highest is not None and number > highest):
         raise InputError(f"{name} must be a whole number {limits}, not {value!r}.")
     return number
+
+
+def require_recbole() -> None:
+    """Raise InputError where RecBole is not installed."""
+    if importlib.util.find_spec("recbole") is None:
+        raise InputError(
+            "RecBole is not installed: pip install 'genpas-plugins[recbole]', then "
+            "pip install --no-deps recbole==1.2.1 (its own requirements rule out current Python and numpy)."
+        )

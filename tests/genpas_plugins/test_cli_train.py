@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app, train
-from genpas_plugins.cli.train import parse_settings, read_scalar, sealed
 from genpas_plugins.data.recbole_files import export_recbole
+from genpas_plugins.settings.yaml_text import parse_settings, read_scalar
+from recbole_ext.command_line import sealed
 
 pytest.importorskip("yaml", reason="genpas train needs RecBole and with it PyYAML")
 

@@ -12,7 +12,7 @@ import genpas_plugins
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 MODULES = ["genpas_plugins", *(m.name for m in pkgutil.walk_packages(genpas_plugins.__path__, "genpas_plugins."))]
-OPTIONAL = {"genpas_plugins.cli.train": "yaml", "genpas_plugins.sampling.kernels": "numba"}
+OPTIONAL = {"genpas_plugins.settings.yaml_text": "yaml", "genpas_plugins.sampling.kernels": "numba"}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -12,7 +12,7 @@ import pytest
 from recbole.config import Config
 
 from genpas_plugins import GenPASConfig, InputError
-from genpas_plugins.cli.train import CommandLine
+from recbole_ext.command_line import CommandLine
 from recbole_ext.configuration import genpas_config
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}

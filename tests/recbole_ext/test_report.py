@@ -16,8 +16,8 @@ from recbole.model.sequential_recommender import SASRec
 from recbole.quick_start import run_recbole
 from recbole.trainer import Trainer
 
-from genpas_plugins.cli.train import CommandLine
 from genpas_plugins.settings.mixing import MixingConfig
+from recbole_ext.command_line import CommandLine
 from recbole_ext.processes import run_recboles
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}

@@ -71,10 +71,10 @@ def command(
     from genpas_plugins.cli.compare.methods import check_mixing, read_methods, with_epochs
     from genpas_plugins.cli.compare.table import NOTE, grid, markdown, print_table, row
     from genpas_plugins.cli.compare.training import Comparison, finished_line
-    from genpas_plugins.cli.train import parse_settings
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.search.search_output import write
     from genpas_plugins.search.shortlist import require_validation
+    from genpas_plugins.settings.yaml_text import parse_settings
     from genpas_plugins.support.folder_lock import sole_use
     from genpas_plugins.support.json_text import to_json
 

@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.train import read_scalar
 from genpas_plugins.settings import mixing
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, SECTION, GenPASConfig
+from genpas_plugins.settings.yaml_text import read_scalar
 from genpas_plugins.support.errors import InputError, nearest
 
 OURS = ("seed", "epochs", "stopping_step", "valid_metric", "checkpoint_dir", "data_path")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import importlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli import train as recbole_command
 from genpas_plugins.cli.compare.cell import Cell
 from genpas_plugins.cli.compare.settings import (
     check_metric,
@@ -22,10 +20,11 @@ from genpas_plugins.cli.compare.settings import (
     measures,
     of_a_method,
 )
-from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, quiet_recbole
+from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, check_model, quiet_recbole
 from genpas_plugins.data.storage import HEADER
 from genpas_plugins.search.search_output import check_replaceable
 from genpas_plugins.settings.settings_diff import differences, with_defaults
+from genpas_plugins.settings.yaml_text import check_yaml
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import describe
@@ -81,7 +80,7 @@ class Comparison:
         results  : directory of the cells' files, None for one in `out`
         """
         for file in files:
-            recbole_command.check_yaml(file)
+            check_yaml(file)
             for key in content_of(file):
                 if of_a_method(key):
                     raise InputError(
@@ -241,7 +240,9 @@ class Comparison:
             "state": "ERROR",
             "show_progress": False,
         }
-        return {key: recbole_command.sealed(value) for key, value in settings.items()}
+        from recbole_ext.command_line import sealed
+
+        return {key: sealed(value) for key, value in settings.items()}
 
     def _measured(self) -> dict[str, Any]:
         return measures([*map(content_of, self.trials.files), self.trials.overrides], self.metric)
@@ -284,7 +285,7 @@ def finished_line(cell: Cell, result: Mapping[str, Any], number: int, count: int
 def check_settings(model: str, keys: Sequence[str]) -> None:
     """Raise InputError for a setting that neither RecBole nor the model reads, and without RecBole or such a model."""
     with quiet_recbole(None):
-        recbole_command.recbole_run(model)
+        check_model(model)
         _cells().check_known(model, keys)
 
 
@@ -294,6 +295,6 @@ def _interactions(trials: RecBoleTrials) -> Path:
 
 
 def _cells() -> Any:
-    # By name: the core depends on no framework.
-    importlib.import_module("recbole_ext")
-    return importlib.import_module("recbole_ext.comparison")
+    from recbole_ext import comparison
+
+    return comparison

@@ -35,8 +35,8 @@ from genpas_plugins.cli.reproduce.points import (
     read_along,
     read_points,
 )
-from genpas_plugins.cli.train import check_yaml, read_scalar
 from genpas_plugins.settings.genpas import PREFIX
+from genpas_plugins.settings.yaml_text import check_yaml, read_scalar
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 
