@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.compare.table import table_lines
+from genpas_plugins.experiments.text_table import table_lines
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 

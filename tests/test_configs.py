@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from genpas_plugins import GenPASConfig
-from genpas_plugins.cli.reproduce.table import read_table
+from genpas_plugins.experiments.table import read_table
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -17,7 +17,7 @@ from genpas_plugins.cli import (
     analyze,
     doctor,
     export_recbole,
-    inspect,
+    inspect_store,
     prepare,
     recommend,
     regenerate,
@@ -26,8 +26,8 @@ from genpas_plugins.cli import (
     semantic_ids,
     train,
 )
-from genpas_plugins.cli.compare import command as compare_command
-from genpas_plugins.cli.reproduce import command as reproduce_command
+from genpas_plugins.cli import compare as compare_command
+from genpas_plugins.cli import reproduce as reproduce_command
 from genpas_plugins.cli.several_words import SeveralWords
 from genpas_plugins.support.errors import InputError
 
@@ -72,7 +72,7 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.command)
 app.command("prepare")(prepare.command)
-app.command("inspect")(inspect.command)
+app.command("inspect")(inspect_store.command)
 app.command("sample")(sample.command)
 app.command("analyze", cls=SeveralWords)(analyze.command)
 app.command("search")(search.command)

@@ -14,7 +14,7 @@ from genpas_plugins.support.json_text import to_json
 
 if TYPE_CHECKING:
     from genpas_plugins.analysis.similarity import Similarity
-    from genpas_plugins.cli.search_training import RecBoleTrials
+    from genpas_plugins.experiments.search_training import RecBoleTrials
     from genpas_plugins.search.grid import Grid
 
 _VALUES = "comma-separated, inf and -inf are legal"
@@ -83,7 +83,7 @@ def command(
         _check_untrained(out, [model, config, settings, epochs, seed, pruner])
     model, pruner, seed = model or "SASRec", pruner or "median", 2020 if seed is None else seed
     if train:
-        from genpas_plugins.cli.search_training import RecBoleTrials
+        from genpas_plugins.experiments.search_training import RecBoleTrials
         from genpas_plugins.search.study import check_pruner
 
         if out is None:

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare import training
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.training import Comparison
+from genpas_plugins.experiments import cell_training
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.cell_training import Comparison
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
@@ -111,7 +111,7 @@ def test_the_environment_is_known_before_anything_is_trained(
     compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     described: list[int] = []
-    monkeypatch.setattr(training, "describe", lambda: described.append(1) or {"commit": "abc"})
+    monkeypatch.setattr(cell_training, "describe", lambda: described.append(1) or {"commit": "abc"})
     arguments = ("--methods", "last_target", *BUDGET)
     done, trained = compare(*arguments, stop=0)
     assert (done.exit_code, trained, described) == (130, [], [1])

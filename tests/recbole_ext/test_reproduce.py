@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.training import Comparison
-from genpas_plugins.cli.reproduce.table import read_table
-from genpas_plugins.cli.reproduce.training import Clock
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.cell_training import Comparison
+from genpas_plugins.experiments.table import read_table
+from genpas_plugins.experiments.table_training import Clock
 from genpas_plugins.support.folder_lock import sole_use
 from recbole_ext import comparison
 from recbole_ext.trial import train

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from genpas_plugins import GenPASConfig
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.methods import read_method, with_epochs
-from genpas_plugins.cli.reproduce.table import read_table
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.methods import read_method, with_epochs
+from genpas_plugins.experiments.table import read_table
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.json_text import plain

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.augment import OPERATORS, Insert, Reorder
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare.budget import read_seeds, whole_epochs
-from genpas_plugins.cli.compare.methods import PROBABILITY, RATE, check_mixing, read_method, read_methods, with_epochs
-from genpas_plugins.cli.compare.settings import check_metric, figure_names, measures
-from genpas_plugins.cli.compare.table import grid, markdown, row
 from genpas_plugins.cli.several_words import repeat_options
+from genpas_plugins.experiments.budget import read_seeds, whole_epochs
+from genpas_plugins.experiments.measured_settings import check_metric, figure_names, measures
+from genpas_plugins.experiments.methods import PROBABILITY, RATE, check_mixing, read_method, read_methods, with_epochs
+from genpas_plugins.experiments.text_table import grid, markdown, row
 from genpas_plugins.sampling.policy import EXPONENTS
 from genpas_plugins.settings.mixing import MixingConfig
 

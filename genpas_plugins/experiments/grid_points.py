@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.methods import Method
-from genpas_plugins.cli.compare.settings import OF_A_METHOD, check_setting
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.measured_settings import OF_A_METHOD, check_setting
+from genpas_plugins.experiments.methods import Method
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, GenPASConfig
 from genpas_plugins.support.errors import InputError, nearest
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from genpas_plugins.cli.reproduce.stores import SOURCE, STORES
+from genpas_plugins.experiments.stores import SOURCE, STORES
 from genpas_plugins.support.console import JSON, print_json, progress_bar
 from genpas_plugins.support.errors import InputError
 
@@ -101,14 +101,14 @@ def command(
     - published: figures to print beside ours, by data set, row and metric; not
     beside several points of along
     """
-    from genpas_plugins.cli.compare.budget import read_seeds
-    from genpas_plugins.cli.compare.table import print_table
-    from genpas_plugins.cli.compare.training import check_settings
-    from genpas_plugins.cli.reproduce.markdown import note, summary
-    from genpas_plugins.cli.reproduce.report import draw_plots, write_report
-    from genpas_plugins.cli.reproduce.stores import find_stores
-    from genpas_plugins.cli.reproduce.table import read_table
-    from genpas_plugins.cli.reproduce.training import Clock, OutOfTime, Part, comparison
+    from genpas_plugins.experiments.budget import read_seeds
+    from genpas_plugins.experiments.cell_training import check_settings
+    from genpas_plugins.experiments.markdown import note, summary
+    from genpas_plugins.experiments.report import draw_plots, write_report
+    from genpas_plugins.experiments.stores import find_stores
+    from genpas_plugins.experiments.table import read_table
+    from genpas_plugins.experiments.table_training import Clock, OutOfTime, Part, comparison
+    from genpas_plugins.experiments.text_table import print_table
     from genpas_plugins.support.folder_lock import sole_use
 
     asked, numbers = read_table(table), read_seeds(seeds)

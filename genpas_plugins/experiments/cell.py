@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genpas_plugins.cli.compare.methods import Method
+from genpas_plugins.experiments.methods import Method
 from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.reproduce.markdown import section
-from genpas_plugins.cli.reproduce.table import Table
+from genpas_plugins.experiments.markdown import section
+from genpas_plugins.experiments.table import Table
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import plain
 

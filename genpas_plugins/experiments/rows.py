@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.methods import Method
-from genpas_plugins.cli.compare.table import spread
-from genpas_plugins.cli.compare.training import Comparison
-from genpas_plugins.cli.reproduce.points import Point
-from genpas_plugins.cli.reproduce.table import Table
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.cell_training import Comparison
+from genpas_plugins.experiments.grid_points import Point
+from genpas_plugins.experiments.methods import Method
+from genpas_plugins.experiments.table import Table
+from genpas_plugins.experiments.text_table import spread
 
 PROTOCOLS = ("masked", "unmasked")
 

@@ -66,12 +66,12 @@ def command(
     Each method is trained with every seed; figures are means and standard deviations over the seeds. A run with the
     same --out goes on where the last one stopped, and trains only methods and seeds that it lacks.
     """
-    from genpas_plugins.cli.compare.budget import read_seeds, whole_epochs
-    from genpas_plugins.cli.compare.cell import Cell
-    from genpas_plugins.cli.compare.methods import check_mixing, read_methods, with_epochs
-    from genpas_plugins.cli.compare.table import NOTE, grid, markdown, print_table, row
-    from genpas_plugins.cli.compare.training import Comparison, finished_line
     from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.experiments.budget import read_seeds, whole_epochs
+    from genpas_plugins.experiments.cell import Cell
+    from genpas_plugins.experiments.cell_training import Comparison, finished_line
+    from genpas_plugins.experiments.methods import check_mixing, read_methods, with_epochs
+    from genpas_plugins.experiments.text_table import NOTE, grid, markdown, print_table, row
     from genpas_plugins.search.search_output import write
     from genpas_plugins.search.shortlist import require_validation
     from genpas_plugins.settings.yaml_text import parse_settings

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import typer
 
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.methods import with_epochs
-from genpas_plugins.cli.compare.training import Comparison, finished_line
-from genpas_plugins.cli.reproduce.rows import Row
-from genpas_plugins.cli.reproduce.table import Table
 from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.cell_training import Comparison, finished_line
+from genpas_plugins.experiments.methods import with_epochs
+from genpas_plugins.experiments.rows import Row
+from genpas_plugins.experiments.table import Table
 from genpas_plugins.search.shortlist import require_validation
 from genpas_plugins.support.console import Tell
 

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.reproduce import source, training
-from genpas_plugins.cli.reproduce.command import repeat_stores
-from genpas_plugins.cli.reproduce.stores import find_stores
-from genpas_plugins.cli.reproduce.table import read_table
-from genpas_plugins.cli.reproduce.training import Clock
+from genpas_plugins.cli.reproduce import repeat_stores
+from genpas_plugins.experiments import prepared_source, table_training
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.stores import find_stores
+from genpas_plugins.experiments.table import read_table
+from genpas_plugins.experiments.table_training import Clock
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "reproduce" / "sasrec.yaml"
 
@@ -293,7 +293,7 @@ def test_a_source_that_has_changed_is_refused(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "moved" / "toys" / "interactions.parquet").write_bytes(before)
     assert find_stores(["toys"], [], tmp_path / "moved", work, quiet) == found
     # An untouched one is not read again.
-    monkeypatch.setattr(source, "_checksum", lambda file: "")
+    monkeypatch.setattr(prepared_source, "_checksum", lambda file: "")
     (tmp_path / "moved").rename(data)
     os.utime(file, ns=(0, 0))
     with pytest.raises(InputError, match="its content has changed"):
@@ -337,11 +337,11 @@ def test_a_table_that_is_not_there_is_called_so(tmp_path: Path):
 
 
 def test_a_run_that_did_not_fit_is_named_with_what_it_takes():
-    assert training.not_begun("toys 1,0,0.seed1", 0, 0) == "toys 1,0,0.seed1 was not begun."
-    assert training.not_begun("x", 90, 2) == "x was not begun: a run takes about 1.5 minutes."
-    assert "1.5 minutes, more than --minutes 1.5: give more" in training.not_begun("x", 90, 1.5)
-    assert training.cut("x", 12, 0) == "x was cut after 12 s and is not kept, as only whole runs are; give more."
-    assert "a run takes about 30.0 s: give more" in training.cut("x", 12, 30)
+    assert table_training.not_begun("toys 1,0,0.seed1", 0, 0) == "toys 1,0,0.seed1 was not begun."
+    assert table_training.not_begun("x", 90, 2) == "x was not begun: a run takes about 1.5 minutes."
+    assert "1.5 minutes, more than --minutes 1.5: give more" in table_training.not_begun("x", 90, 1.5)
+    assert table_training.cut("x", 12, 0) == "x was cut after 12 s and is not kept, as only whole runs are; give more."
+    assert "a run takes about 30.0 s: give more" in table_training.cut("x", 12, 30)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_a_store_that_is_not_named_is_refused(tmp_path: Path):
 
 def test_the_clock_knows_whether_a_run_fits(monkeypatch: pytest.MonkeyPatch):
     now: dict[str, Any] = {"seconds": 100.0}
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now["seconds"]))
+    monkeypatch.setattr(table_training, "time", SimpleNamespace(monotonic=lambda: now["seconds"]))
     clock = Clock(2)
     assert clock.has(119) and not clock.has(120)
     now["seconds"] = 219.0

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.compare.cell import Cell
-from genpas_plugins.cli.compare.settings import (
+from genpas_plugins.data.storage import HEADER
+from genpas_plugins.experiments.cell import Cell
+from genpas_plugins.experiments.measured_settings import (
     check_metric,
     check_setting,
     content_of,
@@ -20,8 +21,7 @@ from genpas_plugins.cli.compare.settings import (
     measures,
     of_a_method,
 )
-from genpas_plugins.cli.search_training import DATASET, RecBoleTrials, check_model, quiet_recbole
-from genpas_plugins.data.storage import HEADER
+from genpas_plugins.experiments.search_training import DATASET, RecBoleTrials, check_model, quiet_recbole
 from genpas_plugins.search.search_output import check_replaceable
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.settings.yaml_text import check_yaml

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from genpas_plugins.cli.reproduce.markdown import place_text
-from genpas_plugins.cli.reproduce.rows import PROTOCOLS
-from genpas_plugins.cli.reproduce.table import Table
+from genpas_plugins.experiments.markdown import place_text
+from genpas_plugins.experiments.rows import PROTOCOLS
+from genpas_plugins.experiments.table import Table
 from genpas_plugins.support.atomic import replaced_file
 
 COLOURS = ("#0072b2", "#c44e00", "#00845f", "#a8538a", "#8a6a00", "#3d7fb5", "#7a4fc0", "#4d5766")

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import typer
 
-from genpas_plugins.cli.reproduce.earlier import fits, head, read_report
-from genpas_plugins.cli.reproduce.markdown import note, section
-from genpas_plugins.cli.reproduce.rows import row_values
-from genpas_plugins.cli.reproduce.table import Table
-from genpas_plugins.cli.reproduce.training import Part
+from genpas_plugins.experiments.earlier_report import fits, head, read_report
+from genpas_plugins.experiments.markdown import note, section
+from genpas_plugins.experiments.rows import row_values
+from genpas_plugins.experiments.table import Table
+from genpas_plugins.experiments.table_training import Part
 from genpas_plugins.search.search_output import write
 from genpas_plugins.support.json_text import to_json
 
@@ -78,7 +78,7 @@ def draw_plots(parts: Sequence[Part], out: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         typer.echo("No plots: they need Matplotlib, pip install 'genpas-plugins[plot]'.", err=True)
         return
-    from genpas_plugins.cli.reproduce import plots
+    from genpas_plugins.experiments import plots
 
     for part in parts:
         rows = _values(part)

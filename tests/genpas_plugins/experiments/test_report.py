@@ -15,11 +15,11 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from genpas_plugins import InputError
-from genpas_plugins.cli.reproduce.earlier import fits, read_report
-from genpas_plugins.cli.reproduce.markdown import note, place_text, section, summary
-from genpas_plugins.cli.reproduce.plots import along_curves, save, validation_curves
-from genpas_plugins.cli.reproduce.rows import curve, groups
-from genpas_plugins.cli.reproduce.table import Table, read_table
+from genpas_plugins.experiments.earlier_report import fits, read_report
+from genpas_plugins.experiments.markdown import note, place_text, section, summary
+from genpas_plugins.experiments.plots import along_curves, save, validation_curves
+from genpas_plugins.experiments.rows import curve, groups
+from genpas_plugins.experiments.table import Table, read_table
 
 MEASURED = ["ndcg@10"]
 SHARES = (0.01, 0.1, 1.0)

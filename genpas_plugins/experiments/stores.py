@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genpas_plugins.cli.reproduce.source import check_note, write_note
+from genpas_plugins.experiments.prepared_source import check_note, write_note
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
 

@@ -23,9 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.cli.compare.methods import Method, check_mixing, read_methods
-from genpas_plugins.cli.compare.settings import METRICS, check_metric, check_setting, figure_names, measures
-from genpas_plugins.cli.reproduce.points import (
+from genpas_plugins.experiments.grid_points import (
     ALONG,
     INSTEAD,
     Along,
@@ -35,6 +33,8 @@ from genpas_plugins.cli.reproduce.points import (
     read_along,
     read_points,
 )
+from genpas_plugins.experiments.measured_settings import METRICS, check_metric, check_setting, figure_names, measures
+from genpas_plugins.experiments.methods import Method, check_mixing, read_methods
 from genpas_plugins.settings.genpas import PREFIX
 from genpas_plugins.settings.yaml_text import check_yaml, read_scalar
 from genpas_plugins.support.errors import InputError, nearest, whole_number

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genpas_plugins.cli.compare.settings import check_metric
-from genpas_plugins.cli.compare.table import figure_text, table_lines
-from genpas_plugins.cli.reproduce.rows import PROTOCOLS
-from genpas_plugins.cli.reproduce.table import Table
+from genpas_plugins.experiments.measured_settings import check_metric
+from genpas_plugins.experiments.rows import PROTOCOLS
+from genpas_plugins.experiments.table import Table
+from genpas_plugins.experiments.text_table import figure_text, table_lines
 from genpas_plugins.settings.genpas import PREFIX
 
 NOT_RUN = "not run"
