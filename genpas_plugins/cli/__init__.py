@@ -15,19 +15,19 @@ from typer.core import TyperGroup
 from genpas_plugins import __version__
 from genpas_plugins.cli import (
     analyze,
+    compare,
     doctor,
     export_recbole,
     inspect_store,
     prepare,
     recommend,
     regenerate,
+    reproduce,
     sample,
     search,
     semantic_ids,
     train,
 )
-from genpas_plugins.cli import compare as compare_command
-from genpas_plugins.cli import reproduce as reproduce_command
 from genpas_plugins.cli.several_words import SeveralWords
 from genpas_plugins.support.errors import InputError
 
@@ -76,8 +76,8 @@ app.command("inspect")(inspect_store.command)
 app.command("sample")(sample.command)
 app.command("analyze", cls=SeveralWords)(analyze.command)
 app.command("search")(search.command)
-app.command("compare", cls=SeveralWords)(compare_command.command)
-app.command("reproduce", cls=reproduce_command.SeveralStores)(reproduce_command.command)
+app.command("compare", cls=SeveralWords)(compare.command)
+app.command("reproduce", cls=reproduce.SeveralStores)(reproduce.command)
 app.command("semantic-ids")(semantic_ids.command)
 app.command("regenerate")(regenerate.command)
 app.command("export-recbole")(export_recbole.command)

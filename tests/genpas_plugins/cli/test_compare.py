@@ -22,7 +22,7 @@ from genpas_plugins.sampling.policy import EXPONENTS
 from genpas_plugins.settings.mixing import MixingConfig
 
 Run = Callable[..., Any]
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from genpas_plugins.experiments.stores import find_stores
 from genpas_plugins.experiments.table import read_table
 from genpas_plugins.experiments.table_training import Clock
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "reproduce" / "sasrec.yaml"
+SHIPPED = Path(__file__).parents[3] / "configs" / "reproduce" / "sasrec.yaml"
 
 TABLE = """
 model: SASRec

@@ -171,7 +171,7 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
 
     def genpas(*arguments: object) -> subprocess.CompletedProcess[str]:
         code = "from genpas_plugins.cli import main; main()"
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False

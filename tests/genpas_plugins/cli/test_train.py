@@ -215,7 +215,7 @@ def train_on_tiny(tmp_path: Path) -> Train:
         options = ["train", "--model", "SASRec", "--dataset", "tiny", "--config", tmp_path / "tiny.yaml", *arguments]
         code = "from genpas_plugins.cli import main; main()"
         command = [sys.executable, "-c", code, *map(str, options)]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
         )
