@@ -21,7 +21,7 @@ from benchmarks.jobs import Job
 from benchmarks.report import Grid, goals_grid
 from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
 from benchmarks.torchrec_setup import FULL, MAX_LENGTH, QUICK, SASREC, TorchRecSizes
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 
 def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:

@@ -13,23 +13,23 @@ from recbole_ext import compatibility
 
 compatibility.repair()
 
-from recbole_ext import (  # noqa: E402 – RecBole must import first
+from recbole_ext import (
     checkpoints,
-    configuration,
     dataloader,
     dataset,
+    genpas_key,
     mask_history,
     mixing,
     models,
     parallel_targets,
     personaliser,
     processes,
-    report,
+    trained_on,
     trimming,
 )
 
 checkpoints.register()
-configuration.register()
+genpas_key.register()
 dataset.register()
 dataloader.register()
 mask_history.register()
@@ -37,6 +37,6 @@ parallel_targets.register()
 trimming.register()
 mixing.register()
 personaliser.register()
-report.register()
+trained_on.register()
 models.register()
 processes.register()

@@ -11,7 +11,7 @@ import yaml
 from recbole.quick_start import quick_start
 
 from recbole_ext.known_settings import check_model
-from recbole_ext.trial import REFUSALS, refusal
+from recbole_ext.run_one import REFUSALS, refusal
 
 
 class CommandLine(dict[str, Any]):

@@ -21,8 +21,8 @@ from genpas_plugins import Pairs, PairStream, pair_stream
 from genpas_plugins.augment import AugmentedStream, Histories, augmented
 from genpas_plugins.sampling.gather import PaddedBatch
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
-from recbole_ext.configuration import genpas_config
 from recbole_ext.dataset import WindowDataset
+from recbole_ext.genpas_key import genpas_config
 
 TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
 """Fields of a batch of windows, with targets: parallel: what follows each item of the history, and its weight."""

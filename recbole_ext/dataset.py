@@ -18,8 +18,8 @@ from genpas_plugins.augment import Histories
 from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.atomic import replaced_file
-from recbole_ext.added import added_file, read_added
-from recbole_ext.configuration import genpas_config
+from recbole_ext.added_sequences import added_file, read_added
+from recbole_ext.genpas_key import genpas_config
 
 Int64 = NDArray[np.int64]
 
@@ -67,7 +67,7 @@ class WindowDataset(SequentialDataset):
 
     `inter_feat` holds one light row a target (its scalar fields and ROW) and goes through RecBole's own splitting; the
     `<field>_list` fields are cut out of `store` in `__getitem__`. Sequence s of the store is the user with token id s;
-    behind the users stand the sequences that were added to train on, if there are any (`recbole_ext.added`).
+    behind the users stand the sequences that were added to train on, if there are any (`recbole_ext.added_sequences`).
     `owner`, int64 [n_sequences], is the user of each: of an added one the user it was made from, or 0.
     """
 

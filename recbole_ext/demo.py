@@ -18,7 +18,7 @@ from rich.table import Table
 
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 from genpas_plugins.support.atomic import replaced_file
-from recbole_ext.trial import train
+from recbole_ext.run_one import train
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "last_target": {"strategy": "last_target"},

@@ -26,8 +26,8 @@ from recbole.utils.argument_list import dataset_arguments
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SequenceStore, gather_jagged
-from recbole_ext.configuration import check_every_config, where_set
 from recbole_ext.dataset import ROW
+from recbole_ext.genpas_key import check_every_config, where_set
 
 KEY = "mask_history"
 

@@ -29,7 +29,7 @@ from genpas_plugins.neural.basrec.step_draws import generator
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
 from genpas_plugins.support.errors import InputError
-from recbole_ext.configuration import check_every_config, genpas_config, where_set
+from recbole_ext.genpas_key import check_every_config, genpas_config, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
 from recbole_ext.trimming import length_groups
 

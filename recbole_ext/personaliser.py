@@ -25,8 +25,8 @@ from genpas_plugins.neural.dr4sr.personaliser import Personaliser, outer_step, r
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
 from genpas_plugins.support.errors import InputError
-from recbole_ext.configuration import check_every_config, genpas_config, where_set
 from recbole_ext.dataloader import PairDataLoader, Step
+from recbole_ext.genpas_key import check_every_config, genpas_config, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
 
 STATE = "personaliser_state"

@@ -17,8 +17,8 @@ from genpas_plugins import InputError
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import whole_number
 from recbole_ext.checkpoints import data_and_model, load
+from recbole_ext.full_histories import WholeHistories
 from recbole_ext.models.tiger import TIGER
-from recbole_ext.whole_histories import WholeHistories
 
 Int64 = NDArray[np.int64]
 

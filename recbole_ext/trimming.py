@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.errors import InputError
-from recbole_ext.configuration import genpas_config
+from recbole_ext.genpas_key import genpas_config
 
 TRIM, PARALLEL = "trim: true", "targets: parallel"
 """The settings under which batches are trimmed, as messages name them."""

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 

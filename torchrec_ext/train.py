@@ -26,9 +26,9 @@ from genpas_plugins.support.console import own_arguments_hidden, print_json, pri
 from genpas_plugins.support.errors import InputError, require_recbole
 
 if TYPE_CHECKING:
-    from torchrec_ext.training.configuration import TrainingConfig
     from torchrec_ext.training.ranks import Ranks
     from torchrec_ext.training.run import Loaders
+    from torchrec_ext.training.torchrec_section import TrainingConfig
 
 PROGRAM = "python -m torchrec_ext.train"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -133,7 +133,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:
             raise InputError(f"No {key} is named: write `{key}: …` in a file given with --config, or --{key}.")
-    from torchrec_ext.training.configuration import TrainingConfig, check_keys, check_model, check_recbole
+    from torchrec_ext.training.torchrec_section import TrainingConfig, check_keys, check_model, check_recbole
 
     section = TrainingConfig.from_config(named)
     device = ranks.device(wanted=named.get("use_gpu", True) is not False and named.get("gpu_id", "0") != "")
@@ -146,7 +146,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
 
     check_optimizer(section.optimizer, device)
     config = _recbole_config(options, overrides, named, device)
-    from recbole_ext.configuration import genpas_config
+    from recbole_ext.genpas_key import genpas_config
 
     if genpas_config(config) is None:
         raise InputError(

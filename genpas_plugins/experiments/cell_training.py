@@ -201,7 +201,7 @@ class Comparison:
     def test(self, cell: Cell) -> dict[str, Any]:
         """Test a trained cell's checkpoint in both protocols, add that to its file, and return what it then holds.
 
-        `test` are the figures of all users, `groups` those of groups of them: see `recbole_ext.comparison.test`.
+        `test` are the figures of all users, `groups` those of groups of them: see `recbole_ext.run_cell.test`.
         """
         result = self.trained(cell)
         assert result is not None
@@ -295,6 +295,5 @@ def _interactions(trials: RecBoleTrials) -> Path:
 
 
 def _cells() -> Any:
-    from recbole_ext import comparison
 
     return comparison

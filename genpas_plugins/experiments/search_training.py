@@ -162,7 +162,6 @@ def check_model(model: str) -> None:
 
 
 def _trial() -> Any:
-    from recbole_ext import trial
 
     return trial
 

@@ -14,7 +14,7 @@ from typing import Any
 import recbole.trainer
 from recbole.config import Config
 
-from recbole_ext.configuration import check_every_config
+from recbole_ext.genpas_key import check_every_config
 from recbole_ext.models import fmlprec, tiger
 from recbole_ext.models.tiger_settings import TigerSettings
 from recbole_ext.models.tiger_trainer import TIGERTrainer

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError
 from genpas_plugins.cli import app
-from recbole_ext import whole_histories
+from recbole_ext import full_histories
 from recbole_ext.checkpoints import load, save
+from recbole_ext.full_histories import WholeHistories
 from recbole_ext.recommend import SCHEMA, Written, best_items, recommend, trained_model
-from recbole_ext.whole_histories import WholeHistories
 
 GENPAS = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 96}
 SMALL_TIGER = {
@@ -259,4 +259,4 @@ def test_whole_histories_are_whole(sasrec: Path, sequences: dict[str, list[str]]
         number = histories.user_numbers([user])[0]
         assert histories.item_ids(histories.items(number)).tolist() == items
     assert histories.lengths.sum() == sum(map(len, sequences.values()))
-    assert whole_histories._with_windows(load(sasrec)["config"])["genpas"]["time_order"] == "exact"
+    assert full_histories._with_windows(load(sasrec)["config"])["genpas"]["time_order"] == "exact"

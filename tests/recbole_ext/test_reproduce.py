@@ -20,8 +20,8 @@ from genpas_plugins.experiments.cell_training import Comparison
 from genpas_plugins.experiments.table import read_table
 from genpas_plugins.experiments.table_training import Clock
 from genpas_plugins.support.folder_lock import sole_use
-from recbole_ext import comparison
-from recbole_ext.trial import train
+from recbole_ext import run_cell
+from recbole_ext.run_one import train
 
 TABLE = """
 model: SASRec
@@ -289,7 +289,7 @@ def test_groups_are_shown_if_all_tested_seeds_have_them(reproduce: Reproduce, tm
 def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, Any], tmp_path: Path):
     given = {**settings, "metrics": ["NDCG", "Recall"], "topk": [5, 10], "valid_metric": "NDCG@10", "epochs": 1}
     given |= {"genpas": {"strategy": "multi_target"}, "mask_history": True}
-    run = comparison.run(
+    run = run_cell.run(
         {**given, "checkpoint_dir": str(tmp_path / "a")},
         **{"model": "SASRec", "dataset": "tiny", "config_files": [], "criterion": "NDCG@10"},
         on_epoch=lambda epoch, score: None,
@@ -298,7 +298,7 @@ def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, 
     assert "test" not in run
     data = tmp_path / "moved"
     shutil.copytree(Path(settings["data_path"]) / "tiny", data)
-    figures = comparison.test(Path(run["checkpoint"]), data)["test"]
+    figures = run_cell.test(Path(run["checkpoint"]), data)["test"]
     masked = train(given, model="SASRec", dataset="tiny", test=True)["test"]
     assert figures["masked"] == masked and figures["unmasked"] != masked
     # One epoch trains alike whatever validation is by, so the weights are the same.
@@ -315,9 +315,9 @@ TABLES = sorted((Path(__file__).parents[2] / "configs" / "reproduce").glob("*.ya
 def test_the_shipped_tables_have_settings_that_recbole_knows(file: Path):
     table = read_table(file)
     keys = table.recbole_keys
-    comparison.check_known(table.model, keys)
+    run_cell.check_known(table.model, keys)
     with pytest.raises(InputError, match=r"'hidden_droput_prob'\. Did you mean 'hidden_dropout_prob'"):
-        comparison.check_known(table.model, [*keys, "hidden_droput_prob"])
+        run_cell.check_known(table.model, [*keys, "hidden_droput_prob"])
 
 
 @pytest.mark.parametrize(

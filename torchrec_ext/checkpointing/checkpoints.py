@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 

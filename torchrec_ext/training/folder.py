@@ -27,7 +27,7 @@ from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK
 from genpas_plugins.support.json_text import plain, to_json
-from torchrec_ext.training.configuration import PREFIX, SECTION, TrainingConfig
+from torchrec_ext.training.torchrec_section import PREFIX, SECTION, TrainingConfig
 
 MAY_DIFFER = frozenset(
     {

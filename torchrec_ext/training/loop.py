@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 
@@ -39,11 +39,11 @@ from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics
 from torchrec_ext.training.board import Board
-from torchrec_ext.training.configuration import TrainingConfig
 from torchrec_ext.training.folder import RunFolder, all_settings
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.results import evaluated, finish
 from torchrec_ext.training.run import Loaders, Run, Tell, batches, prepared, step_seed
+from torchrec_ext.training.torchrec_section import TrainingConfig
 
 LOG_EVERY = 20
 """Optimizer steps between two points of the loss curve."""

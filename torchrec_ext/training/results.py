@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 
@@ -18,7 +18,7 @@ from genpas_plugins import __version__
 from genpas_plugins.support.environment import installed_version
 from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.mask_history import masks_history
-from recbole_ext.report import trained_on
+from recbole_ext.trained_on import trained_on
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import evaluate, recbole_state
 from torchrec_ext.tables import layer_of

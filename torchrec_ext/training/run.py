@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from torchrec_ext.environment import require_torchrec
+from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 
@@ -33,7 +33,7 @@ from genpas_plugins.sampling.random_stream import philox
 from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.errors import InputError
-from recbole_ext.configuration import genpas_config
+from recbole_ext.genpas_key import genpas_config
 from recbole_ext.models.tiger import TIGER
 from recbole_ext.models.tiger_trainer import DECAYS, subset_loader
 from torchrec_ext.batch import PairBatch
@@ -44,9 +44,9 @@ from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream, size_of
 from torchrec_ext.tables import layer_of, set_table_rate
 from torchrec_ext.tiger import TigerLayer, with_tokens
-from torchrec_ext.training.configuration import OPTIMIZERS, TrainingConfig
 from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
+from torchrec_ext.training.torchrec_section import OPTIMIZERS, TrainingConfig
 
 READ_AHEAD = 4
 """Batches that the reading thread is ahead on CPU."""

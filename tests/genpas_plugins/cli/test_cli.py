@@ -430,7 +430,7 @@ def test_export_prints_a_command_line_that_trains_on_what_it_wrote(
     genpas: Run, saved: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("recbole")
-    configurator = pytest.importorskip("recbole_ext.configuration")
+    configurator = pytest.importorskip("recbole_ext.genpas_key")
     out = tmp_path / folder
     line = json.loads(genpas("export-recbole", saved, "--out", out, "--json").stdout)["train"]
     assert line in genpas("export-recbole", saved, "--out", out, "--overwrite").stdout

@@ -15,10 +15,10 @@ from recbole.utils import get_trainer, init_logger
 from genpas_plugins import InputError
 from genpas_plugins.settings.genpas import SECTION
 from recbole_ext.checkpoints import data_and_model, load
-from recbole_ext.groups import evaluated, groups_of
 from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
-from recbole_ext.trial import OnEpoch, check_criterion, train
+from recbole_ext.run_one import OnEpoch, check_criterion, train
+from recbole_ext.user_groups import evaluated, groups_of
 
 FIGURES = ("pairs_seen", "seconds", "epochs", "curve", "trained_on", "checkpoint")
 
@@ -89,7 +89,7 @@ def test(checkpoint: Path, data_path: Path) -> dict[str, Any]:
     data_path : where its data set stands now. Raises InputError where the checkpoint cannot be loaded.
 
     Returns {"test": {protocol: {metric: figure}}, "groups": {protocol: {kind: {group: {"n": users, metric: figure}}}}}
-    for each of PROTOCOLS, metrics as RecBole writes them; kinds and groups are those of `recbole_ext.groups`. Each
+    for each of PROTOCOLS, metrics as RecBole writes them; kinds and groups are those of `recbole_ext.user_groups`. Each
     protocol ranks once.
     """
     content = load(checkpoint)

@@ -26,7 +26,7 @@ import torch
 from genpas_plugins.settings import genpas
 from genpas_plugins.settings.settings_section import checked
 from genpas_plugins.support.errors import InputError, nearest, whole_number
-from recbole_ext.configuration import genpas_config
+from recbole_ext.genpas_key import genpas_config
 from recbole_ext.known_settings import known_settings
 from torchrec_ext.shard import check_names, check_targets
 from torchrec_ext.tiger import check_output

@@ -19,7 +19,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 
 from genpas_plugins import InputError
 from recbole_ext.checkpoints import load_data_and_model
-from recbole_ext.configuration import REPORT
+from recbole_ext.genpas_key import REPORT
 from recbole_ext.known_settings import defaults
 
 OnEpoch = Callable[[int, float], None]

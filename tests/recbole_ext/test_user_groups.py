@@ -19,8 +19,8 @@ from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
-from recbole_ext import comparison
-from recbole_ext.groups import POPULARITY, evaluated, groups_of, interactions, popularity_groups
+from recbole_ext import run_cell
+from recbole_ext.user_groups import POPULARITY, evaluated, groups_of, interactions, popularity_groups
 
 METRICS = ["Recall", "NDCG", "MRR", "Hit", "Precision", "MAP"]
 MEASURED = {"metrics": METRICS, "topk": [1, 5], "valid_metric": "NDCG@5", "metric_decimal_place": 12}
@@ -204,13 +204,13 @@ def test_metrics_without_an_entry_a_row_have_no_groups(
 
 def test_a_tested_cell_has_them_in_both_protocols(settings: dict[str, Any]):
     given = {**settings, **MEASURED, "valid_metric": "NDCG@5", "genpas": PART}
-    run = comparison.run(
+    run = run_cell.run(
         given,
         **{"model": "SASRec", "dataset": "tiny", "config_files": [], "criterion": "NDCG@5"},
         on_epoch=lambda epoch, score: None,
         test=False,
     )
-    result = comparison.test(Path(run["checkpoint"]), Path(settings["data_path"]) / "tiny")
+    result = run_cell.test(Path(run["checkpoint"]), Path(settings["data_path"]) / "tiny")
     assert result.keys() == {"test", "groups"}
     assert result["test"].keys() == result["groups"].keys() == {"masked", "unmasked"}
     assert result["test"]["masked"] != result["test"]["unmasked"]

@@ -14,8 +14,8 @@ from recbole.data.transform import construct_transform
 
 from genpas_plugins import InputError, Pairs
 from genpas_plugins.settings.genpas import SECTION
-from recbole_ext.configuration import genpas_config
 from recbole_ext.dataset import WindowDataset
+from recbole_ext.genpas_key import genpas_config
 
 Int64 = NDArray[np.int64]
 

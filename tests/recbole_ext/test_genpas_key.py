@@ -13,7 +13,7 @@ from recbole.config import Config
 
 from genpas_plugins import GenPASConfig, InputError
 from recbole_ext.command_line import CommandLine
-from recbole_ext.configuration import genpas_config
+from recbole_ext.genpas_key import genpas_config
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
 FLAT = {"genpas_strategy": "sampled", "genpas_alpha": 1, "genpas_beta": 0, "genpas_gamma": 0}

@@ -10,7 +10,7 @@ pytest.importorskip("torchrec")
 import yaml
 
 from genpas_plugins.support.errors import InputError
-from torchrec_ext.training.configuration import TrainingConfig, check_recbole
+from torchrec_ext.training.torchrec_section import TrainingConfig, check_recbole
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "torchrec"
 

@@ -17,8 +17,8 @@ from genpas_plugins.data.sequences import PAIR_ITEMS
 from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
-from recbole_ext.configuration import REPORT, genpas_config
 from recbole_ext.dataloader import PairDataLoader
+from recbole_ext.genpas_key import REPORT, genpas_config
 from recbole_ext.mask_history import masks_history
 
 FEW_USERS = 10

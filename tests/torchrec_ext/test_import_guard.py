@@ -11,7 +11,7 @@ import pytest
 
 import torchrec_ext
 from genpas_plugins import InputError
-from torchrec_ext import environment
+from torchrec_ext import import_guard
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,9 +43,9 @@ def fail(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], module: str,
             raise error
 
     monkeypatch.setattr(metadata, "version", version)
-    monkeypatch.setattr(environment, "import_module", load)
+    monkeypatch.setattr(import_guard, "import_module", load)
     with pytest.raises(InputError) as caught:
-        environment.require_torchrec()
+        import_guard.require_torchrec()
     return str(caught.value)
 
 
@@ -65,4 +65,4 @@ def test_a_missing_torchrec_says_so(monkeypatch):
 
 def test_a_package_that_works_passes():
     pytest.importorskip("torchrec")
-    environment.require_torchrec()
+    import_guard.require_torchrec()
