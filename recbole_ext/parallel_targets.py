@@ -23,17 +23,8 @@ from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
 from recbole_ext.history_loss import lend_loss
-from recbole_ext.trimming import (
-    PARALLEL,
-    TrimmedLoss,
-    check_trim,
-    close,
-    evaluating,
-    length_groups,
-    random_batch,
-    random_histories,
-    refusing,
-)
+from recbole_ext.model_probe import close, evaluating, random_batch, random_histories, refusing
+from recbole_ext.trimming import PARALLEL, TrimmedLoss, check_trim, length_groups
 
 _NO_POSITIONS = "does not give every position of a history a vector of its own"
 
