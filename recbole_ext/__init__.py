@@ -13,7 +13,7 @@ from recbole_ext import compatibility
 
 compatibility.repair()
 
-from recbole_ext import (
+from recbole_ext import (  # noqa: E402 – RecBole must import first
     checkpoints,
     dataloader,
     dataset,

@@ -1,4 +1,4 @@
-"""Probe a model with random histories: what does its output depend on?"""
+"""Probe a model with random histories, to see what its output depends on."""
 
 from __future__ import annotations
 

@@ -162,8 +162,9 @@ def check_model(model: str) -> None:
 
 
 def _trial() -> Any:
+    from recbole_ext import run_one
 
-    return trial
+    return run_one
 
 
 @contextmanager

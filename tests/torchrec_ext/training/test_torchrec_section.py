@@ -12,7 +12,7 @@ import yaml
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.training.torchrec_section import TrainingConfig, check_recbole
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "torchrec"
+CONFIGS = Path(__file__).parents[3] / "configs" / "torchrec"
 
 RECBOLE: dict[str, Any] = {
     **{"learner": "adam", "learning_rate": 0.001, "epochs": 3, "train_batch_size": 8, "eval_step": 1},
