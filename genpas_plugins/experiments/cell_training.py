@@ -291,7 +291,7 @@ def check_settings(model: str, keys: Sequence[str]) -> None:
 
 def _interactions(trials: RecBoleTrials) -> Path:
     """Return the file of what RecBole validates and tests on: a regenerated store's original interactions."""
-    return run_ones.folder / "dataset" / DATASET / f"{DATASET}.inter"
+    return trials.folder / "dataset" / DATASET / f"{DATASET}.inter"
 
 
 def _cells() -> Any:
