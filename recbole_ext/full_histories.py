@@ -23,7 +23,7 @@ _SHOWN = 3  # unknown users that a message names
 
 
 @dataclass(frozen=True, eq=False)
-class WholeHistories:
+class FullHistories:
     """All interactions of a checkpoint's data set by user, as token ids.
 
     The windows of a RecBole data set end before a target, so each user has one made-up interaction more at the end of
@@ -36,7 +36,7 @@ class WholeHistories:
     lengths: Int64
 
     @classmethod
-    def of(cls, config: Any) -> WholeHistories:
+    def of(cls, config: Any) -> FullHistories:
         """Read the data set of a RecBole configuration. Raises InputError for data that are cut into pairs already."""
         if config["benchmark_filename"] is not None:
             raise InputError(

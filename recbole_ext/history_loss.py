@@ -23,7 +23,7 @@ _TOLERANCE = 0.01
 """How far our mean of a model's own loss may be off, relatively: half precision rounds by less."""
 
 
-def lend_loss(loss_of_epoch: Callable[[Trainer, Any, int], Any]) -> None:
+def set_training_loss(loss_of_epoch: Callable[[Trainer, Any, int], Any]) -> None:
     """Let trainers train with loss_of_epoch(trainer, training loader, epoch); None leaves them the one they have."""
     original = Trainer._train_epoch
 

@@ -30,14 +30,14 @@ from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.genpas_key import check_every_config, genpas_config, where_set
-from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
+from recbole_ext.history_loss import HistoryLoss, check_trainable, set_training_loss
 from recbole_ext.trimming import length_groups
 
 
 def register() -> None:
     """Check the section whenever a RecBole Config is made, and let trainers train with it."""
     check_every_config(check)
-    lend_loss(_loss_of_epoch)
+    set_training_loss(_loss_of_epoch)
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:

@@ -54,7 +54,7 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(model: Any, asked: str, lacks: str = "does not take histories of any length") -> Iterator[None]:
+def as_input_error(model: Any, asked: str, lacks: str = "does not take histories of any length") -> Iterator[None]:
     """Turn what a model's forward raises into an InputError; `asked` is the key, `lacks` what its forward does not."""
     try:
         yield

@@ -22,8 +22,8 @@ from genpas_plugins.neural.layers.history_losses import Targets, history_losses
 from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
-from recbole_ext.history_loss import lend_loss
-from recbole_ext.model_probe import close, evaluating, random_batch, random_histories, refusing
+from recbole_ext.history_loss import set_training_loss
+from recbole_ext.model_probe import as_input_error, close, evaluating, random_batch, random_histories
 from recbole_ext.trimming import PARALLEL, TrimmedLoss, check_trim, length_groups
 
 _NO_POSITIONS = "does not give every position of a history a vector of its own"
@@ -31,7 +31,7 @@ _NO_POSITIONS = "does not give every position of a history a vector of its own"
 
 def register() -> None:
     """Let trainers train on windows and on trimmed batches, and check a model before its first step."""
-    lend_loss(_loss_of_epoch)
+    set_training_loss(_loss_of_epoch)
 
 
 def _loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
@@ -100,7 +100,7 @@ def check_loss(kind: str, model: Any) -> None:
     table = getattr(getattr(model, "item_embedding", None), "weight", None)
     fits = False
     if kind in ("CE", "BPR") and isinstance(table, Tensor):
-        with evaluating(model), refusing(model, PARALLEL, "does not read a history and its length alone"):
+        with evaluating(model), as_input_error(model, PARALLEL, "does not read a history and its length alone"):
             own, hidden = model.calculate_loss(batch), model(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
             ours = history_losses(kind, hidden, table, Targets(batch[model.POS_ITEM_ID], batch[model.NEG_ITEM_ID]))
             fits = isinstance(own, Tensor) and close(ours.mean(), own)
@@ -114,7 +114,7 @@ def check_loss(kind: str, model: Any) -> None:
 def check_causal(model: Any) -> None:
     """Raise InputError unless the output at every position is that of the history that ends there, by itself."""
     histories, lengths = random_histories(model)
-    with evaluating(model), refusing(model, PARALLEL, _NO_POSITIONS):
+    with evaluating(model), as_input_error(model, PARALLEL, _NO_POSITIONS):
         with every_position(model):
             outputs = model(histories, torch.full_like(lengths, histories.shape[1]))
         whole = torch.arange(histories.shape[1], device=lengths.device)

@@ -27,7 +27,7 @@ from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import PairDataLoader, Step
 from recbole_ext.genpas_key import check_every_config, genpas_config, where_set
-from recbole_ext.history_loss import HistoryLoss, check_trainable, lend_loss
+from recbole_ext.history_loss import HistoryLoss, check_trainable, set_training_loss
 
 STATE = "personaliser_state"
 """The model's other parameter that holds the personaliser and its optimiser."""
@@ -36,7 +36,7 @@ STATE = "personaliser_state"
 def register() -> None:
     """Check the section whenever a RecBole Config is made, and let trainers train with it."""
     check_every_config(check)
-    lend_loss(_loss_of_epoch)
+    set_training_loss(_loss_of_epoch)
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:

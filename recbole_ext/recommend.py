@@ -17,7 +17,7 @@ from genpas_plugins import InputError
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import whole_number
 from recbole_ext.checkpoints import data_and_model, load
-from recbole_ext.full_histories import WholeHistories
+from recbole_ext.full_histories import FullHistories
 from recbole_ext.models.tiger import TIGER
 
 Int64 = NDArray[np.int64]
@@ -85,7 +85,7 @@ def recommend(
     if path.exists() and not (overwrite and path.is_file()):
         raise InputError(f"{path} exists already; choose another output file or replace it with --overwrite.")
     config, model = trained_model(Path(checkpoint), device)
-    histories = WholeHistories.of(config)
+    histories = FullHistories.of(config)
     n_items = histories.dataset.item_num - 1
     if top_k > n_items:
         raise InputError(f"top_k is {top_k:,}, but the catalogue has {n_items:,} items; ask for at most as many.")
@@ -140,9 +140,7 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
 
 
 @torch.no_grad()
-def best_items(
-    model: Any, histories: WholeHistories, users: Int64, top_k: int, exclude_history: bool = False
-) -> Ranked:
+def best_items(model: Any, histories: FullHistories, users: Int64, top_k: int, exclude_history: bool = False) -> Ranked:
     """Return the best items of users, int64 [B]; `top_k` is at most the catalogue's size."""
     interaction = histories.batch(users).to(model.device)
     excluded = [histories.items(user) for user in users] if exclude_history else None
@@ -170,7 +168,7 @@ def _by_beams(model: TIGER, interaction: Any, excluded: list[Int64] | None, top_
     return Ranked(items[:, :top_k], scores[:, :top_k])
 
 
-def _table(histories: WholeHistories, users: Int64, ranked: Ranked) -> pa.Table:
+def _table(histories: FullHistories, users: Int64, ranked: Ranked) -> pa.Table:
     items, scores = ranked.items.cpu().numpy(), ranked.scores.cpu().numpy()
     row, rank = np.nonzero(scores > -np.inf)
     columns = [

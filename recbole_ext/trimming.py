@@ -22,7 +22,7 @@ from torch import Tensor
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.errors import InputError
 from recbole_ext.genpas_key import genpas_config
-from recbole_ext.model_probe import close, evaluating, random_batch, refusing
+from recbole_ext.model_probe import as_input_error, close, evaluating, random_batch
 
 TRIM, PARALLEL = "trim: true", "targets: parallel"
 """The settings under which batches are trimmed, as messages name them."""
@@ -100,7 +100,7 @@ class TrimmedLoss:
         check_trim(model, TRIM)
         self.model = model
         batch = random_batch(model)
-        with evaluating(model), refusing(model, TRIM):
+        with evaluating(model), as_input_error(model, TRIM):
             same = close(self(batch), model.calculate_loss(batch))
         if not same:
             raise InputError(
@@ -124,7 +124,7 @@ def check_trim(model: Any, asked: str) -> None:
     """Raise InputError unless a history has the same output however far it is padded; `asked` is the key for it."""
     batch = random_batch(model)
     histories, lengths = batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN]
-    with evaluating(model), refusing(model, asked):
+    with evaluating(model), as_input_error(model, asked):
         same = close(model(histories[:, : lengths.max()], lengths), model(histories, lengths))
         if type(model).full_sort_predict is not AbstractRecommender.full_sort_predict:
             scores = model.full_sort_predict(batch)

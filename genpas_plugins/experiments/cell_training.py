@@ -29,7 +29,7 @@ from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import describe
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import plain, to_json
+from genpas_plugins.support.json_text import as_json_value, to_json
 
 CELLS, CHECKPOINTS = "cells", "checkpoints"
 
@@ -120,7 +120,7 @@ class Comparison:
         given["settings"] = {**given["settings"], **{key: str(value) for key, value in cell.recbole.items()}}
         if cell.method.store is not None:
             given["regenerated store"] = self._trials_of(cell).depends_on["store"]
-        content: dict[str, Any] = plain(given)
+        content: dict[str, Any] = as_json_value(given)
         return content
 
     def finished(self, cell: Cell) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from genpas_plugins.experiments.markdown import section
 from genpas_plugins.experiments.table import Table
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import plain
+from genpas_plugins.support.json_text import as_json_value
 
 _KEYS = {"table", "model", "metric", "seeds", "pairs", "datasets"}
 
@@ -43,7 +43,7 @@ def fits(report: Mapping[str, Any], name: str, table: Table, measured: Sequence[
     """
     if any(report.get(key) != value for key, value in head(table).items()):
         return False
-    wanted = [(row.label, plain(dict(point))) for point in table.points for row in table.rows]
+    wanted = [(row.label, as_json_value(dict(point))) for point in table.points for row in table.rows]
     rows = report["datasets"][name]
     try:
         section(name, rows, table, measured)  # of an older version, or with other figures, it lacks something

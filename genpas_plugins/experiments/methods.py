@@ -14,7 +14,7 @@ from genpas_plugins.settings import mixing
 from genpas_plugins.settings.genpas import PREFIX, SECTION, GenPASConfig
 from genpas_plugins.settings.yaml_text import check_yaml, read_scalar
 from genpas_plugins.support.errors import InputError, nearest
-from genpas_plugins.support.json_text import plain
+from genpas_plugins.support.json_text import as_json_value
 
 RATE, PROBABILITY = 0.3, 0.5
 """Of an operator that is named without a YAML file."""
@@ -55,7 +55,7 @@ def read_methods(words: Sequence[str], where: str = "--methods") -> list[Method]
     for word in words:
         method = read_method(word, where)
         for before, other in methods.items():
-            if (plain(method.settings), method.store) == (plain(other.settings), other.store):
+            if (as_json_value(method.settings), method.store) == (as_json_value(other.settings), other.store):
                 again = "" if method.label == other.label else f": {method.label} is {other.label}"
                 raise InputError(f"{where} {word}: the method {other.label!r} is given twice{again}. Leave one out.")
             if method.label == other.label:

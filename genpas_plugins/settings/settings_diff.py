@@ -10,7 +10,7 @@ from genpas_plugins.settings import mixing
 from genpas_plugins.settings import personaliser as regeneration
 from genpas_plugins.settings.genpas import SECTION, GenPASConfig
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import plain
+from genpas_plugins.support.json_text import as_json_value
 
 _SECTIONS: dict[str, type[GenPASConfig | mixing.MixingConfig | regeneration.PersonaliserConfig]] = {
     SECTION: GenPASConfig,
@@ -51,6 +51,9 @@ def _read_back(name: str, section: Any) -> Any:
     names = {field.name for field in fields(kind)}
     known = {key: value for key, value in section.items() if key in names}
     try:
-        return {**plain(asdict(kind.from_mapping(known))), **{key: section[key] for key in section.keys() - names}}
+        return {
+            **as_json_value(asdict(kind.from_mapping(known))),
+            **{key: section[key] for key in section.keys() - names},
+        }
     except InputError:
         return section  # of a version with other values: compared as it stands

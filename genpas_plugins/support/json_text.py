@@ -12,19 +12,19 @@ import numpy as np
 
 def to_json(value: Any) -> str:
     """Return a value as indented JSON ending in a newline; infinities become "inf" and "-inf", NaN null."""
-    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(as_json_value(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def plain(value: Any) -> Any:
+def as_json_value(value: Any) -> Any:
     """Return `value` with every part a type that JSON has."""
     if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): as_json_value(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return as_json_value(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(part) for part in value]
+        return [as_json_value(part) for part in value]
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return as_json_value(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value if value is None or isinstance(value, str | int | float) else str(value)

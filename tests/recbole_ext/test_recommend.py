@@ -20,7 +20,7 @@ from genpas_plugins import InputError
 from genpas_plugins.cli import app
 from recbole_ext import full_histories
 from recbole_ext.checkpoints import load, save
-from recbole_ext.full_histories import WholeHistories
+from recbole_ext.full_histories import FullHistories
 from recbole_ext.recommend import SCHEMA, Written, best_items, recommend, trained_model
 
 GENPAS = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 96}
@@ -85,7 +85,7 @@ def test_sasrec_by_brute_force(sasrec: Path, sequences: dict[str, list[str]], tm
     assert written == Written(users=40, skipped=0, rows=160) and set(found) == set(sequences)
     assert told[0] == (7, 40) and told[-1] == (40, 40)
     config, model = trained_model(sasrec)
-    names = WholeHistories.of(config).dataset.field2id_token["item_id"].tolist()
+    names = FullHistories.of(config).dataset.field2id_token["item_id"].tolist()
     for user, rows in found.items():
         last = [names.index(item) for item in sequences[user][-MAX_LENGTH:]]
         padded = torch.tensor([last + [0] * (MAX_LENGTH - len(last))])
@@ -134,7 +134,7 @@ def test_tigers_beams_are_its_exact_ranking(
 
 def test_a_history_of_favourites_takes_up_no_beams(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
     config, model = trained_model(train("TIGER", genpas=GENPAS))
-    histories = WholeHistories.of(config)
+    histories = FullHistories.of(config)
     users = np.arange(1, 6)
     favourites = best_items(model, histories, users, 20).items.numpy()
     monkeypatch.setattr(histories.__class__, "items", lambda self, user: favourites[user - 1])
@@ -254,7 +254,7 @@ def test_the_command_line(sasrec: Path, tmp_path: Path):
 
 
 def test_whole_histories_are_whole(sasrec: Path, sequences: dict[str, list[str]]):
-    histories = WholeHistories.of(load(sasrec)["config"])
+    histories = FullHistories.of(load(sasrec)["config"])
     for user, items in sequences.items():
         number = histories.user_numbers([user])[0]
         assert histories.item_ids(histories.items(number)).tolist() == items

@@ -26,7 +26,7 @@ from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK
-from genpas_plugins.support.json_text import plain, to_json
+from genpas_plugins.support.json_text import as_json_value, to_json
 from torchrec_ext.training.torchrec_section import PREFIX, SECTION, TrainingConfig
 
 MAY_DIFFER = frozenset(
@@ -94,7 +94,7 @@ class RunFolder:
         saved = _read(self.config)
         if fresh:
             return
-        different = "; ".join(differences(with_defaults(saved), plain(settings), MAY_DIFFER))
+        different = "; ".join(differences(with_defaults(saved), as_json_value(settings), MAY_DIFFER))
         if different:
             raise InputError(
                 f"{self.path} holds a run with other settings: {different}. Choose another --out, or start "
@@ -145,7 +145,7 @@ def all_settings(config: Mapping[str, Any], section: TrainingConfig, view: Seque
         "interactions": int(view.lengths().sum()),
         "checksum": _checksum(view),
     }
-    result: dict[str, Any] = plain(settings)
+    result: dict[str, Any] = as_json_value(settings)
     return result
 
 

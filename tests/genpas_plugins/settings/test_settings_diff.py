@@ -16,7 +16,7 @@ from genpas_plugins.experiments.methods import read_method, with_epochs
 from genpas_plugins.experiments.table import read_table
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.settings_diff import differences, with_defaults
-from genpas_plugins.support.json_text import plain
+from genpas_plugins.support.json_text import as_json_value
 
 ROOT = Path(__file__).parents[3]
 FINISHED = sorted((ROOT / "benchmarks" / "results").glob("*/cells/*/*.json"))
@@ -25,7 +25,9 @@ WORDS = ("multi_target", "1,0,-inf", "-inf,2,inf+insert+reorder", "last_target+b
 
 def recorded(word: str) -> dict[str, Any]:
     """Return what a file holds of a method, as JSON gives it back."""
-    content: dict[str, Any] = json.loads(json.dumps(plain({"seed": 1, "method": Cell(read_method(word), 1).sections})))
+    content: dict[str, Any] = json.loads(
+        json.dumps(as_json_value({"seed": 1, "method": Cell(read_method(word), 1).sections}))
+    )
     return content
 
 
@@ -43,7 +45,7 @@ def test_a_key_that_came_later_stands_at_its_default(word: str):
             old = copy.deepcopy(now)
             value = old["method"][section].pop(field.name)
             # Where the key says something, its absence is another method.
-            known = value == plain(field.default) and field.name not in ("strategy", "method")
+            known = value == as_json_value(field.default) and field.name not in ("strategy", "method")
             assert (changes(old, now) == []) == known, field.name
     for place, operator in enumerate(now["method"]["genpas"]["augment"] or ()):
         old = copy.deepcopy(now)
@@ -87,7 +89,7 @@ def test_the_committed_cells_are_still_those_of_the_shipped_tables(file: Path):
     cells = [Cell(rows[content["method"]], before["seed"], point) for point in points]
     cell = next(cell for cell in cells if cell.name == file.stem)
     settings = {key: str(value) for key, value in {**table.settings, **cell.recbole}.items()}
-    now = {**before, "settings": settings, "epochs": table.epochs, "method": plain(cell.sections)}
+    now = {**before, "settings": settings, "epochs": table.epochs, "method": as_json_value(cell.sections)}
     assert changes(before, now) == []
 
 
