@@ -188,7 +188,7 @@ def make(ids: Any, sizes: TigerSizes) -> tuple[Any, Any, Any, Any]:
     import torch
 
     from genpas_plugins.neural.tiger.network import TigerNetwork
-    from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
+    from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 
     torch.manual_seed(1)
     network = TigerNetwork(ids, **sizes.network).eval()

@@ -25,7 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination, ratio, require_same_items
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems, shared_items
+from genpas_plugins.analysis.sampled_alignment import sampled_alignment_discrimination
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import sum_by_target
@@ -33,29 +35,10 @@ from genpas_plugins.analysis.target_positions import TargetWeights, occurrences,
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.support.errors import InputError
 
 Float64 = NDArray[np.float64]
 
 _COMPILED = "genpas_plugins.analysis.pass_kernels"
-
-
-@dataclass(frozen=True)
-class AlignmentDiscrimination:
-    """How alike training and evaluation inputs are.
-
-    alignment      : mean similarity with training inputs of the same target; NaN if no evaluation target is covered
-    discrimination : mean similarity with training inputs of other targets; NaN if there are no two targets
-    ratio          : alignment / discrimination; inf where only the latter is 0
-    covered        : share of the evaluation pairs whose target is a training target
-    standard_error : of the ratio, where it is estimated from drawn pairs; None: exact
-    """
-
-    alignment: float
-    discrimination: float
-    ratio: float
-    covered: float
-    standard_error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +168,6 @@ def alignment_discriminations(
     """Return `alignment_discrimination` of every policy; those of equal (α, β) share one pass over the interactions."""
     similarity = recency_containment() if similarity is None else similarity
     if not similarity.bilinear:
-        from genpas_plugins.analysis.sampled_alignment import sampled_alignment_discrimination
-
         return [sampled_alignment_discrimination(view, policy, evaluation, similarity) for policy in policies]
     index = alignment_index(view, evaluation, similarity)
     keys = [(policy.strategy == "slide_window", policy.alpha, policy.beta) for policy in policies]
@@ -218,19 +199,3 @@ def add_profiles(  # noqa: PLR0917 – called through its compiled twin, all of 
             break
         part = share[deep] * features[d % len(features)][values[found.place[deep] - 1 - d]]
         table[:, d] += np.bincount(position, part, minlength=len(table))
-
-
-def require_same_items(view: SequenceView, evaluation: SequenceView) -> None:
-    """Raise InputError if two views are of stores with different numbers of items."""
-    if view.store.n_items != evaluation.store.n_items:
-        raise InputError(
-            f"The training data has {view.store.n_items} items and the evaluation data {evaluation.store.n_items}; "
-            "alignment needs one catalogue, numbered alike. Take both views from one store."
-        )
-
-
-def ratio(alignment: float, discrimination: float) -> float:
-    """Return alignment / discrimination; inf if only the latter is 0, NaN if both are or either is unknown."""
-    if discrimination == 0:
-        return math.inf if alignment > 0 else math.nan
-    return alignment / discrimination

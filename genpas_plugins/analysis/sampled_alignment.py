@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.analysis.alignment import AlignmentDiscrimination, ratio, require_same_items
+from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination, ratio, require_same_items
 from genpas_plugins.analysis.similarity import Histories, Similarity
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import Pairs, SequenceView

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.sample import exponent
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
+from genpas_plugins.settings.points import read_point
 from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
@@ -113,21 +113,6 @@ def read_policies(strategies: Sequence[str], points: Sequence[str]) -> list[Samp
             raise InputError(f"--strategies: there is no strategy {name!r}.{_nearest(name, list(EXPONENTS))}")
     policies = [SamplingPolicy.named(name) for name in named]
     return list(dict.fromkeys([*policies, *map(read_point, points)]))
-
-
-def read_point(text: str) -> SamplingPolicy:
-    """Return the policy of a point "alpha,beta,gamma". Raises InputError where it is none, or NaN."""
-    parts = [exponent(part.strip()) for part in text.split(",")]
-    if len(parts) != len(("alpha", "beta", "gamma")) or any(not isinstance(part, float) for part in parts):
-        raise InputError(
-            f"--point {text!r} is no point; write three numbers (inf and -inf allowed) with commas: --point 1,0,-inf."
-        )
-    # Adding nought turns -0 into 0, which is the same point.
-    alpha, beta, gamma = (float(part or 0) + 0.0 for part in parts)
-    try:
-        return SamplingPolicy(alpha, beta, gamma)
-    except InputError as error:
-        raise InputError(f"--point {text!r}: {error}") from None
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -11,9 +11,10 @@ _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": t
 
 def command(*, as_json: JSON = False) -> None:
     """Print versions, backends and anything broken, with its mend; exit status 1 if something is broken."""
+    from genpas_plugins.sampling.backend import choose_backend
     from genpas_plugins.support.doctor import diagnose
 
-    report = diagnose()
+    report = diagnose(choose_backend)
     if as_json:
         print_json(report.to_dict())
     else:

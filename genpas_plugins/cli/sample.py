@@ -7,20 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from genpas_plugins.settings.points import exponent
 from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
 
 _EXPONENT = "with strategy sampled; any number, inf or -inf"
-
-
-def exponent(text: str | None) -> float | str | None:
-    """Return an exponent as a number; text that is none stays as it is, for the configuration to refuse."""
-    if text is None:
-        return None
-    try:
-        # YAML writes an infinity with a dot.
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    except ValueError:
-        return text
 
 
 def command(

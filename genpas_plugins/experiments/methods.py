@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.augment import OPERATORS
-from genpas_plugins.cli.analyze import read_point
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
 from genpas_plugins.settings import mixing
 from genpas_plugins.settings.genpas import PREFIX, SECTION, GenPASConfig
+from genpas_plugins.settings.points import read_point
 from genpas_plugins.settings.yaml_text import check_yaml, read_scalar
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import as_json_value

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genpas_plugins.analysis.alignment import AlignmentDiscrimination, AlignmentIndex, AlignmentTables, alignment_index
+from genpas_plugins.analysis.alignment import AlignmentIndex, AlignmentTables, alignment_index
+from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.starts import position_coefficients

@@ -13,13 +13,12 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
 from genpas_plugins.support.environment import installed_version
 from genpas_plugins.support.errors import InputError
@@ -59,15 +58,18 @@ class Report:
         return {"healthy": self.healthy, **asdict(self)}
 
 
-def diagnose(timeout: float = 60.0) -> Report:
+def diagnose(choose_backend: Callable[[], str], timeout: float = 60.0) -> Report:
     """Look at this environment and judge it.
 
     Parameters
     ----------
+    choose_backend
+        Returns the sampler's backend, or raises InputError.
     timeout
         Seconds after which the trial import of a module counts as failed. All modules are tried at the same time.
     """
-    facts = collect(timeout)
+    backend, unusable = _backend(choose_backend)
+    facts = collect(unusable, timeout)
     fbgemm = facts.fbgemm()
     return Report(
         python=platform.python_version(),
@@ -80,12 +82,12 @@ def diagnose(timeout: float = 60.0) -> Report:
         },
         torch=dict(facts.probes["torch"].facts) if "torch" in facts.probes else {},
         imports={name: "works" if tried.ok else tried.detail for name, tried in facts.probes.items()},
-        backend=_backend()[0],
+        backend=backend,
         problems=find_problems(facts),
     )
 
 
-def collect(timeout: float = 60.0) -> Facts:
+def collect(unusable_backend: str | None, timeout: float = 60.0) -> Facts:
     """Gather versions and try the imports that can break; see `diagnose` for `timeout`."""
     names = dict.fromkeys((*DISTRIBUTIONS, *RECBOLE_NEEDS, *TORCHREC_NEEDS))
     versions = {name: installed_version(name) for name in names}
@@ -100,7 +102,7 @@ def collect(timeout: float = 60.0) -> Facts:
     ]
     with ThreadPoolExecutor(max_workers=3) as pool:
         probes = dict(zip(present, pool.map(lambda module: probe(module, timeout), present), strict=True))
-    return Facts(sys.version_info[:2], versions, probes, _fbgemm_variant(versions), _backend()[1])
+    return Facts(sys.version_info[:2], versions, probes, _fbgemm_variant(versions), unusable_backend)
 
 
 def probe(module: str, timeout: float = 60.0) -> Probe:
@@ -151,7 +153,7 @@ def _fbgemm_variant(versions: Mapping[str, str | None]) -> str | None:
     return "cpu" if cuda.endswith("+cpu") else "cuda"
 
 
-def _backend() -> tuple[str, str | None]:
+def _backend(choose_backend: Callable[[], str]) -> tuple[str, str | None]:
     """Return the sampler's backend and None, or `none` and why there is none."""
     try:
         return choose_backend(), None

@@ -9,8 +9,8 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
+from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.semantic_ids.codebook import SemanticIds
-from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError
 from recbole_ext.models.tiger_ids import collaborative_ids, read_ids
 from recbole_ext.models.tiger_settings import TigerSettings

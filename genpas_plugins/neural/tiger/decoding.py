@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from genpas_plugins.neural.tiger.cached_decoder import CachedDecoder
 from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
-from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
+from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError, whole_number
 
 ROWS = 1 << 14

@@ -23,7 +23,7 @@ import genpas_plugins
 from genpas_plugins import GenPASConfig, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.cli import app
 from genpas_plugins.cli.prepare import USUAL_COLUMNS, usual_columns
-from genpas_plugins.cli.sample import exponent
+from genpas_plugins.settings.points import exponent
 
 USERS = {"ann": "abcdefg", "bob": "ba", "cat": "gfedcb", "dan": "cccc"}
 SAMPLED = ("--strategy", "sampled", "--alpha", "1", "--beta", "0", "--gamma", "0", "--seed", "7")
@@ -157,7 +157,7 @@ def test_doctor_prints_problems_with_their_mend(genpas: Run, monkeypatch: pytest
     report = doctor.Report(
         "3.11.7", "Linux", {"numpy": "2.4", "ray": None}, {"variant": None}, {}, {}, "numpy", [broken]
     )
-    monkeypatch.setattr(doctor, "diagnose", lambda: report)
+    monkeypatch.setattr(doctor, "diagnose", lambda choose_backend: report)
     shown, as_json = genpas("doctor"), genpas("doctor", "--json")
     assert shown.exit_code == as_json.exit_code == 1
     assert "error: torch and fbgemm do not match\n  mend: pip install 'genpas-plugins[torchrec]'" in shown.stdout

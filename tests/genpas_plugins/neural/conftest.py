@@ -10,8 +10,8 @@ def tiny():
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from genpas_plugins.neural.tiger.network import TigerNetwork
+    from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
     from genpas_plugins.semantic_ids.codebook import SemanticIds
-    from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 
     def make(n_items=60, codes=4, levels=3, seed=0, **options):
         table = np.random.default_rng(seed).integers(codes, size=(n_items, levels))

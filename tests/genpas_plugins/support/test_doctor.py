@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.support import doctor
 from genpas_plugins.support.doctor import Facts, Probe, Problem, Report, find_problems, probe
 from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS
@@ -228,7 +229,7 @@ def test_causes_come_before_symptoms_and_errors_before_notes():
 def test_an_unusable_backend_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GENPAS_BACKEND", "numbba")
     monkeypatch.setattr(doctor, "installed_version", lambda name: None)  # nothing to import: fast
-    report = doctor.diagnose()
+    report = doctor.diagnose(choose_backend)
     assert not report.healthy
     assert report.backend == "none"
     assert "numbba" in report.problems[0].what

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from genpas_plugins.neural.tiger import decoding
 from genpas_plugins.neural.tiger.decoding import beam_search, log_likelihood, score_all
 from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
+from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.semantic_ids.codebook import SemanticIds
-from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError
 
 

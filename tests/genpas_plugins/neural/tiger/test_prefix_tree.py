@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError
+from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.semantic_ids.codebook import SemanticIds
-from genpas_plugins.semantic_ids.prefix_tree import PrefixTree
 
 
 @st.composite
