@@ -26,6 +26,7 @@ from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir,
 from genpas_plugins import PairStream, SamplingPolicy, SequenceStore, gather_padded, pair_stream
 from genpas_plugins.augment import OPERATORS, AugmentedStream, augmented
 from genpas_plugins.sampling.backend import BACKENDS
+from genpas_plugins.support.array_types import Int64
 
 SECTION = "operators"
 PLAIN = "plain"
@@ -114,7 +115,7 @@ def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, An
     }
 
 
-def _indices(stream: PairStream, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _indices(stream: PairStream, step: int) -> Int64:
     return np.arange(step * BATCH, (step + 1) * BATCH) % stream.pairs_per_epoch
 
 

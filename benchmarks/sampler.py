@@ -14,6 +14,7 @@ from benchmarks.goals import Goal
 from benchmarks.jobs import Job
 from benchmarks.sizes import Shape, Sizes
 from genpas_plugins import Pairs, PairStream, SamplingPolicy, SequenceStore, gather_jagged, gather_padded, pair_stream
+from genpas_plugins.support.array_types import AnyArray
 
 SECTION = "sampler"
 TITLE = "Core sampler: million pairs/s, batches of 4096, histories of at most 50 items"
@@ -25,7 +26,7 @@ POLICIES = {
     "multi_target": SamplingPolicy.named("multi_target"),
     "slide_window": SamplingPolicy.named("slide_window"),
 }
-GATHERS: dict[str, Callable[..., tuple[np.ndarray[Any, Any], ...]]] = {
+GATHERS: dict[str, Callable[..., tuple[AnyArray, ...]]] = {
     "padded": gather_padded,
     "jagged": gather_jagged,
 }
@@ -106,7 +107,7 @@ class Stages:
         epoch, step = divmod(next(self.steps), self.per_epoch)
         return self.stream.pairs(epoch, np.arange(step * BATCH, (step + 1) * BATCH))
 
-    def gather_batch(self, pairs: Pairs) -> tuple[np.ndarray[Any, Any], ...]:
+    def gather_batch(self, pairs: Pairs) -> tuple[AnyArray, ...]:
         """Gather a drawn batch."""
         return self.gather(self.store.values, self.store.offsets, pairs, MAX_LENGTH, backend=self.stream.backend)
 

@@ -12,15 +12,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.sizes import Shape
 from genpas_plugins import SequenceStore
-
-Int64 = NDArray[np.int64]
+from genpas_plugins.support.array_types import AnyArray, Int32, Int64
 
 SEED = 20_240_917
 MINIMUM = 20
@@ -39,7 +36,7 @@ def sequence_lengths(n_sequences: int, n_interactions: int) -> Int64:
     return lengths
 
 
-def item_numbers(n_items: int, n_interactions: int) -> Iterator[NDArray[np.int32]]:
+def item_numbers(n_items: int, n_interactions: int) -> Iterator[Int32]:
     """Yield item numbers 1 … n_items in chunks of 4 Mi, int32, `n_interactions` in all."""
     generator = np.random.default_rng(SEED + 1)
     for first in range(0, n_interactions, _CHUNK):
@@ -77,7 +74,7 @@ def write_inter(folder: Path, name: str, shape: Shape) -> None:
     elapsed = np.cumsum(gaps)
     began = np.repeat(elapsed[np.cumsum(lengths) - lengths], lengths)
     first_times = _YEAR_2000 + generator.integers(_TEN_YEARS, size=shape.users)
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, AnyArray] = {
         "user_id:token": np.repeat(np.arange(1, shape.users + 1), lengths),
         "item_id:token": np.concatenate(list(item_numbers(shape.items, shape.interactions))),
         "timestamp:float": np.repeat(first_times, lengths) + elapsed - began,

@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyarrow import csv
 
 from genpas_plugins import InputError
 from genpas_plugins.data.recbole_files import ADDED_FIELDS, ADDED_SUFFIX
-
-Int64 = NDArray[np.int64]
+from genpas_plugins.support.array_types import Int64
 
 
 class Added(NamedTuple):

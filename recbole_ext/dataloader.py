@@ -21,6 +21,7 @@ from genpas_plugins import Pairs, PairStream, pair_stream
 from genpas_plugins.augment import AugmentedStream, Histories, augmented
 from genpas_plugins.sampling.gather import PaddedBatch
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
+from genpas_plugins.support.array_types import Int64
 from recbole_ext.dataset import WindowDataset
 from recbole_ext.genpas_key import genpas_config
 
@@ -132,7 +133,7 @@ class PairDataLoader(TrainDataLoader):
         super().update_config(config)
         self.sampler.count = self._n_steps()
 
-    def indices(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def indices(self, step: int) -> Int64:
         """Return the stream indices of this process's part of a step, int64 [up to the batch size]."""
         first = step * self.step * self.world_size
         total = min(self.step * self.world_size, self.sample_size - first)

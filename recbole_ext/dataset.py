@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
@@ -17,11 +16,10 @@ from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gathe
 from genpas_plugins.augment import Histories
 from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.settings.genpas import SECTION
+from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.atomic import replaced_file
 from recbole_ext.added_sequences import added_file, read_added
 from recbole_ext.genpas_key import genpas_config
-
-Int64 = NDArray[np.int64]
 
 ROW = "_store_row"
 """Column of a data set's rows that says where in the store the row's target stands; models never see it."""
@@ -153,7 +151,7 @@ class WindowDataset(SequentialDataset):
         )
         self._list_fields = {field: getattr(self, f"{field}_list_field") for field in columns}
 
-    def _store(self, columns: dict[str, NDArray[Any]], offsets: Int64) -> tuple[SequenceStore, Int64]:
+    def _store(self, columns: dict[str, AnyArray], offsets: Int64) -> tuple[SequenceStore, Int64]:
         """Return the store of the users' sequences and behind them the added ones, and the user of each.
 
         Fields of added interactions other than the item are 0.

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from recbole.data.transform import construct_transform
 
 from genpas_plugins import InputError, Pairs
 from genpas_plugins.settings.genpas import SECTION
+from genpas_plugins.support.array_types import AnyArray, Int64
 from recbole_ext.dataset import WindowDataset
 from recbole_ext.genpas_key import genpas_config
-
-Int64 = NDArray[np.int64]
 
 _SHOWN = 3  # unknown users that a message names
 
@@ -77,11 +75,11 @@ class FullHistories:
         first = self.dataset.store.offsets[user]
         return np.asarray(self.dataset.store.values[first : first + self.lengths[user]], np.int64)
 
-    def user_ids(self, users: Int64) -> NDArray[Any]:
+    def user_ids(self, users: Int64) -> AnyArray:
         """Return the ids of users as the source has them, text [n]."""
         return np.asarray(self.dataset.field2id_token[self.dataset.uid_field])[users]
 
-    def item_ids(self, items: Int64) -> NDArray[Any]:
+    def item_ids(self, items: Int64) -> AnyArray:
         """Return the ids of items as the source has them, text [n]."""
         return np.asarray(self.dataset.field2id_token[self.dataset.iid_field])[items]
 

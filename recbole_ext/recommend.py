@@ -10,17 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from genpas_plugins import InputError
+from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import whole_number
 from recbole_ext.checkpoints import data_and_model, load
 from recbole_ext.full_histories import FullHistories
 from recbole_ext.models.tiger import TIGER
-
-Int64 = NDArray[np.int64]
 
 SCHEMA = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
 

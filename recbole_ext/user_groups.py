@@ -17,15 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from recbole.evaluator.collector import DataStruct
 from recbole.trainer import Trainer
 
 from genpas_plugins.augment.histories import spans
+from genpas_plugins.support.array_types import Bools, Int64
 from recbole_ext.dataset import WindowDataset
 
-Int64 = NDArray[np.int64]
-Groups = dict[str, dict[str, NDArray[np.bool_]]]
+Groups = dict[str, dict[str, Bools]]
 """Of every kind, by the names of its groups, which rows of an evaluation set are in them, bool [n] each."""
 
 POPULARITY = ("G1", "G2", "G3")
@@ -143,7 +142,7 @@ def _collected(trainer: Trainer) -> Iterator[list[Any]]:
         del evaluator.evaluate
 
 
-def _part(content: Mapping[str, Any], rows: set[str], chosen: NDArray[np.bool_]) -> Any:
+def _part(content: Mapping[str, Any], rows: set[str], chosen: Bools) -> Any:
     part = DataStruct()
     mask = torch.from_numpy(chosen)
     for name, value in content.items():

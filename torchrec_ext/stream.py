@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from genpas_plugins.augment import AugmentedStream
@@ -22,6 +21,7 @@ from genpas_plugins.sampling.gather import JaggedBatch, gather_jagged
 from genpas_plugins.sampling.random_stream import check_epoch
 from genpas_plugins.sampling.stream import PairStream
 from genpas_plugins.sampling.windows import WindowStream
+from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 
@@ -195,7 +195,7 @@ def size_of(stream: PairStream | WindowStream) -> tuple[str, int]:
     return "pairs", stream.pairs_per_epoch
 
 
-def window_batch(stream: WindowStream, epoch: int, address: NDArray[np.int64]) -> WindowBatch:
+def window_batch(stream: WindowStream, epoch: int, address: Int64) -> WindowBatch:
     """Return the batch of the windows at these addresses, int64 [n], on CPU; targets of weight 0 are left out."""
     windows, weight = stream.windows(epoch, address)
     store = stream.view.store

@@ -10,11 +10,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from genpas_plugins.sampling import permutation
@@ -23,6 +23,7 @@ from genpas_plugins.sampling.policy import PowerTable
 from genpas_plugins.sampling.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
 from genpas_plugins.sampling.sampler import DrawTables, PairSampler
 from genpas_plugins.sampling.stream import PairStream
+from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError, whole_number
 
 _MASK = 0xFFFFFFFF
@@ -227,7 +228,7 @@ def enumerate_pairs(
     return TensorPairs(sequence, place - target * (target - 1) // 2, target)
 
 
-def _draw_arrays(tables: DrawTables) -> dict[str, NDArray[Any]]:
+def _draw_arrays(tables: DrawTables) -> dict[str, AnyArray]:
     return {
         "group_cumulative": tables.group_cumulative,
         "group_length": tables.group_length,
@@ -239,7 +240,7 @@ def _draw_arrays(tables: DrawTables) -> dict[str, NDArray[Any]]:
     }
 
 
-def _numbering_arrays(numbering: PairNumbering) -> dict[str, NDArray[Any]]:
+def _numbering_arrays(numbering: PairNumbering) -> dict[str, AnyArray]:
     return {
         "ends": numbering.ends,
         "begins": np.concatenate([[0], numbering.ends[:-1]]),
@@ -250,7 +251,7 @@ def _numbering_arrays(numbering: PairNumbering) -> dict[str, NDArray[Any]]:
     }
 
 
-def _tensor(array: NDArray[Any], device: torch.device) -> Tensor:
+def _tensor(array: AnyArray, device: torch.device) -> Tensor:
     with warnings.catch_warnings():
         # A store's memory map is read-only, and nothing here writes.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination, ratio, require_same_items
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems, shared_items
@@ -35,8 +34,7 @@ from genpas_plugins.analysis.target_positions import TargetWeights, occurrences,
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import SamplingPolicy
-
-Float64 = NDArray[np.float64]
+from genpas_plugins.support.array_types import Float64
 
 _COMPILED = "genpas_plugins.analysis.pass_kernels"
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
+from genpas_plugins.support.array_types import Float64
 
 
 def kl_divergence(p: Float64, q: Float64, smoothing: float = 1e-10) -> float:

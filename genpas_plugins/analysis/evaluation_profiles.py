@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.target_positions import occurrences, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
+from genpas_plugins.support.array_types import Float64, Int64
 
 _COMPILED = "genpas_plugins.analysis.pass_kernels"
 

@@ -6,15 +6,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
+from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import whole_number
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 
 class TargetPositions(NamedTuple):

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
@@ -14,9 +13,7 @@ from genpas_plugins.analysis.target_distribution import sum_by_target
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
+from genpas_plugins.support.array_types import Bools, Float64, Int64, Integers
 
 
 def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
@@ -120,7 +117,7 @@ class _Starts:
         logs = np.zeros(n_before) if math.isinf(gamma) else gamma * powers * np.log(i)
         self.power_logs = np.concatenate([[0.0], np.cumsum(logs)])
 
-    def possible(self, position: Int64, m: int) -> NDArray[np.bool_]:
+    def possible(self, position: Int64, m: int) -> Bools:
         """Whether a history of the target at each position can have m ≤ position items."""
         if self.gamma == -math.inf:
             return np.asarray(position == m)
@@ -147,7 +144,7 @@ class _Starts:
         return np.asarray(weight / total * (rest * (np.log(weight) - np.log(total)) + logs))
 
 
-def _classes(kind: Int64, item: NDArray[np.integer[Any]]) -> tuple[Int64, Int64, Int64]:
+def _classes(kind: Int64, item: Integers) -> tuple[Int64, Int64, Int64]:
     """Split classes by one more item: int64 [n] new numbers from 0, a sort by them, where in it each class begins."""
     order = np.lexsort((item, kind))
     new = (np.diff(kind[order], prepend=-1) != 0) | (np.diff(item[order], prepend=-1) != 0)

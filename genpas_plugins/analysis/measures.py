@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.alignment import alignment_discriminations
 from genpas_plugins.analysis.divergence import kl_divergence
@@ -25,9 +24,9 @@ from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
 from genpas_plugins.data.sequences import LeaveLastOut, SequenceView
 from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.support.array_types import Float64
 from genpas_plugins.support.errors import InputError
 
-Float64 = NDArray[np.float64]
 Distributions = dict[str, Float64]
 
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems
 from genpas_plugins.analysis.target_positions import TargetWeights
 from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
-
-Float64 = NDArray[np.float64]
+from genpas_plugins.support.array_types import Float64
 
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from genpas_plugins.support.array_types import Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 TOLERANCE = 1e-9
 """Probabilities this close, relatively, are a tie: the same sum taken in another order differs in its last bits."""
@@ -66,7 +62,7 @@ def rank_agreement(p: Float64, q: Float64) -> float:
     return (2 * (pairs - discordant) - tied_once) / (2 * pairs)
 
 
-def inversions(numbers: NDArray[np.integer[Any]]) -> int:
+def inversions(numbers: Integers) -> int:
     """Return how many pairs i < j have numbers[i] > numbers[j], for non-negative integers [n], in O(n log max).
 
     From the highest bit down: in each run of equal higher bits, a 1 before a 0 is an inversion; then the run is split

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination, ratio, require_same_items
 from genpas_plugins.analysis.similarity import Histories, Similarity
@@ -19,10 +18,8 @@ from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.gather import gather_padded
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
+from genpas_plugins.support.array_types import AnyArray, Float64, Int64
 from genpas_plugins.support.errors import InputError, whole_number
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 _BATCH = 1 << 14  # drawn pairs compared at a time: the comparison holds length² truth values for each
 
@@ -166,7 +163,7 @@ def _by_weights(similarity: Similarity) -> Callable[[Histories, Histories], Floa
     evaluation, training = similarity.evaluation_table()[:, ::-1], similarity.training_table()[:, ::-1]
 
     def compare(a: Histories, b: Histories) -> Float64:
-        same: NDArray[Any] = (a[:, :, None] == b[:, None, :]) & (a[:, :, None] != 0)
+        same: AnyArray = (a[:, :, None] == b[:, None, :]) & (a[:, :, None] != 0)
         if similarity.positional:
             same = same & np.eye(similarity.length, dtype=bool)
         weights = evaluation[(a != 0).sum(1)], training[(b != 0).sum(1)]

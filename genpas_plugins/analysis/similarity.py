@@ -15,15 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from genpas_plugins.support.array_types import Bools, Float64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
-Float64 = NDArray[np.float64]
-Histories = NDArray[np.integer[Any]]
 Weight = Callable[[int, int], float]
 """Weight of the item d steps from the end (the last: d = 0) of a history of m items, called as weight(m, d)."""
 
@@ -46,7 +43,7 @@ class Similarity:
     evaluation: Weight | None = None
     training: Weight | None = None
     positional: bool = False
-    compare: Callable[[Histories, Histories], Float64] | None = None
+    compare: Callable[[Integers, Integers], Float64] | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -136,7 +133,7 @@ def positional(decay: float = 0.95, length: int = 20) -> Similarity:
 def jaccard(length: int = 20) -> Similarity:
     """Return |x and x'| / |x or x'| of the sets of items; not bilinear, so estimated from drawn pairs."""
 
-    def compare(a: Histories, b: Histories) -> Float64:
+    def compare(a: Integers, b: Integers) -> Float64:
         size_a, size_b, both = _set_sizes(a, b)
         return both / np.maximum(size_a + size_b - both, 1)
 
@@ -146,7 +143,7 @@ def jaccard(length: int = 20) -> Similarity:
 def cosine(length: int = 20) -> Similarity:
     """Return |x and x'| / √(|x| |x'|) of the sets of items; not bilinear, so estimated from drawn pairs."""
 
-    def compare(a: Histories, b: Histories) -> Float64:
+    def compare(a: Integers, b: Integers) -> Float64:
         size_a, size_b, both = _set_sizes(a, b)
         return np.asarray(both / np.sqrt(np.maximum(size_a * size_b, 1)))
 
@@ -175,16 +172,16 @@ def _check_decay(decay: float) -> None:
         raise InputError(f"decay must be above 0 and at most 1 (1: all items weigh the same), not {decay!r}.")
 
 
-def _set_sizes(a: Histories, b: Histories) -> tuple[Float64, Float64, Float64]:
+def _set_sizes(a: Integers, b: Integers) -> tuple[Float64, Float64, Float64]:
     """Return the number of distinct items in a, in b and in both, for each row."""
     new_a, new_b = _first_of_kind(a), _first_of_kind(b)
     both = (new_a & (a[:, :, None] == b[:, None, :]).any(2)).sum(1)
     return new_a.sum(1).astype(np.float64), new_b.sum(1).astype(np.float64), both.astype(np.float64)
 
 
-def _first_of_kind(a: Histories) -> NDArray[np.bool_]:
+def _first_of_kind(a: Integers) -> Bools:
     """Mark one place of each distinct item of each row; padding is none."""
-    new: NDArray[np.bool_] = a != 0
+    new: Bools = a != 0
     for column in range(1, a.shape[1]):
         new[:, column] &= (a[:, :column] != a[:, column : column + 1]).all(1)
     return new

@@ -12,11 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.sampling.policy import PowerTable
-
-Float64 = NDArray[np.float64]
+from genpas_plugins.support.array_types import Float64
 
 
 def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:

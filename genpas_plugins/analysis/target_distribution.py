@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks, sum_over_rows
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import SamplingPolicy
-
-Float64 = NDArray[np.float64]
+from genpas_plugins.support.array_types import Float64
 
 _COMPILED = "genpas_plugins.analysis.pass_kernels"
 

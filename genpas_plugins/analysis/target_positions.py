@@ -16,13 +16,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
+from genpas_plugins.support.array_types import Float64, Int64
 
 CHUNK = 1 << 20
 """Interactions that a thread works on at a time."""

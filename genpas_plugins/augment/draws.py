@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from genpas_plugins.augment.histories import Int64, bounds, spans
+from genpas_plugins.augment.histories import bounds, spans
 from genpas_plugins.sampling.backend import implementation
-from genpas_plugins.sampling.random_stream import UInt32, philox, uniform
-
-Float64 = NDArray[np.float64]
+from genpas_plugins.sampling.random_stream import philox, uniform
+from genpas_plugins.support.array_types import Float64, Int64, UInt32
 
 FIRST = 2
 """The first operator's first block: the draw of the pair itself uses 0 and 1."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.gather import fill_padded
+from genpas_plugins.support.array_types import AnyArray, Int8, Int64, Integers
 
 _MODULE = "genpas_plugins.augment.operator_kernels"
-
-Int64 = NDArray[np.int64]
-Column = NDArray[Any]
 
 
 class Histories(NamedTuple):
@@ -25,7 +22,7 @@ class Histories(NamedTuple):
               So `column[rows]` is what any other column of the store says of these items. None if nobody asked.
     """
 
-    items: Column
+    items: AnyArray
     offsets: Int64
     rows: Int64 | None = None
 
@@ -38,13 +35,13 @@ class Histories(NamedTuple):
         """Return histories made of the items at `places`, int64 [M], cut up by `offsets`, int64 [n + 1]."""
         return Histories(self.items[places], offsets, None if self.rows is None else self.rows[places])
 
-    def repeat(self, copies: NDArray[np.int8], backend: str) -> Histories:
+    def repeat(self, copies: Int8, backend: str) -> Histories:
         """Return the histories with each item copies[i] times, 0 to 2, int8 [N]."""
         repeat = implementation(repeated, backend, _MODULE)
         items, offsets = repeat(self.items, copies, self.offsets)
         return Histories(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
 
-    def insert(self, new: Column, backend: str) -> Histories:
+    def insert(self, new: AnyArray, backend: str) -> Histories:
         """Return the histories with item new[i] before each item i, [N] of the type of `items`; 0 for none."""
         items, offsets = implementation(interleaved, backend, _MODULE)(self.items, new, self.offsets)
         if self.rows is None:
@@ -62,17 +59,17 @@ class Histories(NamedTuple):
         rows = None if self.rows is None else cut(self.rows, self.offsets, offsets)
         return Histories(cut(self.items, self.offsets, offsets), offsets, rows)
 
-    def padded(self, column: Column, width: int, backend: str = "numpy") -> Column:
+    def padded(self, column: AnyArray, width: int, backend: str = "numpy") -> AnyArray:
         """Return entries of the histories, [N, …] such as `items` or `column[rows]`, as [n, width, …] filled with 0."""
         return implementation(fill_padded, backend)(column, self.offsets[1:], self.lengths, width)
 
 
-def repeated(column: Column, copies: NDArray[np.int8], offsets: Int64) -> tuple[Column, Int64]:
+def repeated(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Return column[i] copies[i] times, 0 to 2, one i after another, and where the stretches of `offsets` are then."""
     return np.repeat(column, copies), bounds(copies)[offsets]
 
 
-def interleaved(column: Column, new: Column, offsets: Int64) -> tuple[Column, Int64]:
+def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Return new[i], unless it is 0, and column[i], one i after another, and where the stretches of `offsets` are."""
     place = np.flatnonzero(new)
     begin = np.arange(len(column) + 1)
@@ -83,7 +80,7 @@ def interleaved(column: Column, new: Column, offsets: Int64) -> tuple[Column, In
     return result, begin[offsets]
 
 
-def ends(column: Column, offsets: Int64, shorter: Int64) -> Column:
+def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
     """Return the ends of the stretches of `offsets`, [n + 1]: as much of each as `shorter`, [n + 1], has room for.
 
     Few stretches are too long as a rule, so what goes is looked for, not what stays.
@@ -93,7 +90,7 @@ def ends(column: Column, offsets: Int64, shorter: Int64) -> Column:
     return np.delete(column, spans(offsets[cut], surplus[cut]))
 
 
-def bounds(lengths: NDArray[np.integer[Any]]) -> Int64:
+def bounds(lengths: Integers) -> Int64:
     """Return the offsets of stretches of these lengths one after another, int64 [n + 1].
 
     >>> import numpy as np

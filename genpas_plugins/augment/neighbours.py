@@ -8,18 +8,17 @@ I_u are the distinct items of user u, N_i is the number of users of item i.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from genpas_plugins.augment.histories import Int64, bounds, spans
+from genpas_plugins.augment.histories import bounds, spans
 from genpas_plugins.data.sequences import SequenceView, smallest_index_type
+from genpas_plugins.support.array_types import Float64, Int64, Integers
 
 _PAIRS = 1 << 22  # (user's item, user's item) pairs that are counted at a time
 
 
-def nearest_items(view: SequenceView) -> NDArray[np.integer[Any]]:
+def nearest_items(view: SequenceView) -> Integers:
     """Return the other item with the largest w(i, ·) for every item of the view, [n_items + 1] with 0 for none.
 
     Of equal ones the lowest number counts. Only what the view shows is read. Time grows with Σ |I_u|².
@@ -53,9 +52,7 @@ def nearest_items(view: SequenceView) -> NDArray[np.integer[Any]]:
     return nearest
 
 
-def _fill_nearest(
-    nearest: NDArray[np.integer[Any]], item: Int64, other: Int64, iuf: NDArray[np.float64], popularity: Int64
-) -> None:
+def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, popularity: Int64) -> None:
     """Write the nearest of each item that is in `item`; all its meetings with others are there."""
     if not len(item):
         return

@@ -6,13 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories, Int64
+from genpas_plugins.augment.histories import Histories
+from genpas_plugins.support.array_types import Bools, Int64, Integers
 from genpas_plugins.support.errors import InputError
 
 
@@ -24,7 +24,7 @@ class Catalogue(NamedTuple):
     """
 
     n_items: int
-    neighbours: NDArray[np.integer[Any]] | None = None
+    neighbours: Integers | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Operator(ABC):
     def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
         """Return the changed histories; `rate` and `probability` are above 0."""
 
-    def chosen(self, draws: Draws) -> NDArray[np.bool_]:
+    def chosen(self, draws: Draws) -> Bools:
         """Return which pairs the operator is applied to, bool [n]."""
         if self.probability == 1:
             return np.ones(len(draws.indices), bool)

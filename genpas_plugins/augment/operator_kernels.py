@@ -12,14 +12,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit, uint32, uint64
-from numpy.typing import NDArray
 
 from genpas_plugins.sampling.kernels import _philox, _uniform
-from genpas_plugins.sampling.random_stream import UInt32
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-Column = NDArray[Any]
+from genpas_plugins.support.array_types import AnyArray, Float64, Int8, Int64, UInt32
 
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
 _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
@@ -54,7 +49,7 @@ def drawn_numbers(
     return chosen, further
 
 
-def repeated(column: Column, copies: NDArray[np.int8], offsets: Int64) -> tuple[Column, Int64]:
+def repeated(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Twin of `genpas_plugins.augment.histories.repeated`; copies are 0, 1 or 2."""
     moved = np.zeros(len(offsets), np.int64)
     result = np.empty(2 * len(column) + 2, column.dtype)
@@ -62,7 +57,7 @@ def repeated(column: Column, copies: NDArray[np.int8], offsets: Int64) -> tuple[
     return result[: moved[-1]], moved
 
 
-def interleaved(column: Column, new: Column, offsets: Int64) -> tuple[Column, Int64]:
+def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Twin of `genpas_plugins.augment.histories.interleaved`."""
     moved = np.zeros(len(offsets), np.int64)
     result = np.empty(2 * len(column) + 2, column.dtype)
@@ -70,14 +65,14 @@ def interleaved(column: Column, new: Column, offsets: Int64) -> tuple[Column, In
     return result[: moved[-1]], moved
 
 
-def ends(column: Column, offsets: Int64, shorter: Int64) -> Column:
+def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
     """Twin of `genpas_plugins.augment.histories.ends`."""
     result = np.empty(shorter[-1], column.dtype)
     _ends(column, offsets, shorter, result)
     return result
 
 
-def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> NDArray[np.int8]:
+def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
     """Twin of `genpas_plugins.augment.sample.kept`."""
     copies = np.ones(int(offsets[-1]), np.int8)
     _kept(words, offsets, lengths, below, copies)

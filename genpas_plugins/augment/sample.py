@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories, Int64, bounds, spans
+from genpas_plugins.augment.histories import Histories, bounds, spans
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.sampling.backend import implementation
-from genpas_plugins.sampling.random_stream import UInt32
+from genpas_plugins.support.array_types import Int8, Int64, UInt32
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Sample(Operator):
         return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below), draws.backend)
 
 
-def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> NDArray[np.int8]:
+def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
     """Return which items stay, int8 [N], 1 or 0.
 
     words   : uint32 [Σ lengths], of the items of the histories that are sampled

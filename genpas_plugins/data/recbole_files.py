@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import ORIGIN, SOURCE, SequenceStore
+from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
@@ -213,5 +213,5 @@ def _tokens(ids: pa.Array | None, kind: str) -> pa.Array | None:
     return tokens
 
 
-def _chosen(tokens: pa.Array | None, numbers: NDArray[Any], first: int) -> pa.Array:
+def _chosen(tokens: pa.Array | None, numbers: AnyArray, first: int) -> pa.Array:
     return pa.array(numbers) if tokens is None else tokens.take(pa.array(numbers - first))

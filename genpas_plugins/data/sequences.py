@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from genpas_plugins.support.array_types import AnyArray, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
-
-Int64 = NDArray[np.int64]
 
 PAIR_ITEMS = 2
 """A training pair needs a history item and a target, so shorter sequences have none."""
@@ -62,7 +61,7 @@ class LengthIndex:
 
     lengths: Int64
     counts: Int64
-    order: NDArray[np.integer[Any]]
+    order: Integers
 
     @classmethod
     def of(cls, lengths: Int64) -> LengthIndex:
@@ -155,12 +154,12 @@ class SequenceStore:
     columns  : further per-interaction arrays [n_interactions, …] by name, "timestamp" say
     """
 
-    values: NDArray[np.integer[Any]]
+    values: Integers
     offsets: Int64
     n_items: int
     user_ids: pa.Array | None = None
     item_ids: pa.Array | None = None
-    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    columns: Mapping[str, AnyArray] = field(default_factory=dict)
     path: Path | None = None
     length_index: LengthIndex | None = field(default=None, repr=False)
 
@@ -173,7 +172,7 @@ class SequenceStore:
         n_items: int | None = None,
         user_ids: ArrayLike | pa.Array | None = None,
         item_ids: ArrayLike | pa.Array | None = None,
-        columns: Mapping[str, NDArray[Any]] | None = None,
+        columns: Mapping[str, AnyArray] | None = None,
     ) -> SequenceStore:
         """Check arrays and make a store of them; `values` become int32 where all item numbers fit.
 
@@ -280,7 +279,7 @@ class SequenceStore:
         """Whether `genpas regenerate` made this store, so that some sequences were added to train on."""
         return {ORIGIN, SOURCE} <= self.columns.keys()
 
-    def entry_of_sequences(self, name: str, empty: NDArray[Any]) -> NDArray[Any]:
+    def entry_of_sequences(self, name: str, empty: AnyArray) -> AnyArray:
         """Return a column's first entry of each sequence, [n_sequences], and that of `empty` where one has no items."""
         some = np.flatnonzero(self.lengths() > 0)
         result = empty.copy()

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import LengthIndex, SequenceStore
+from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_directory
 from genpas_plugins.support.directory_header import Header
 from genpas_plugins.support.errors import InputError
@@ -36,7 +36,7 @@ def save_store(store: SequenceStore, path: Path, *, overwrite: bool = False) -> 
     check_target(path, overwrite=overwrite)
     with replaced_directory(path) as directory:
         index = store.length_index if store.length_index is not None else LengthIndex.of(store.lengths())
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, AnyArray] = {
             "values": store.values,
             "offsets": store.offsets,
             "by_length": index.order,
@@ -77,7 +77,7 @@ def open_store(path: Path) -> SequenceStore:
     """
     header = _read_header(path)
 
-    def mapped(name: str) -> NDArray[Any]:
+    def mapped(name: str) -> AnyArray:
         # A plain ndarray over the map: indexing np.memmap itself costs a Python-level __array_finalize__ every time.
         return np.asarray(np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.pages.semantic_id_page import render_page
 from genpas_plugins.semantic_ids.codebook import SemanticIds
+from genpas_plugins.support.array_types import Int32, Int64
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
@@ -28,8 +28,6 @@ JSON_NAME, PAGE_NAME = "report.json", "report.html"
 
 _GROUPS, _PREFIXES, _BRANCHES, _EXAMPLES = 8, 6, 3, 4
 _TITLE = 120
-
-Int64 = NDArray[np.int64]
 
 
 def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name: str = "") -> dict[str, Any]:
@@ -76,7 +74,7 @@ def write_report(report: dict[str, Any], directory: Path) -> None:
             files.enter_context(replaced_file(directory / name)).write_text(text, encoding="utf-8")
 
 
-def _prefixes(codes: NDArray[np.int32]) -> tuple[Int64, list[Int64]]:
+def _prefixes(codes: Int32) -> tuple[Int64, list[Int64]]:
     """Return the items ordered by their codes, and where in that order each prefix of 0, 1, … depth codes begins."""
     order = np.lexsort(codes.T[::-1])
     ordered = codes[order]

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import EXPONENTS
-from genpas_plugins.sampling.random_stream import UInt32, check_epoch, check_seed
+from genpas_plugins.sampling.random_stream import check_epoch, check_seed
 from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch
+from genpas_plugins.support.array_types import Int64, Integers, UInt32
 from genpas_plugins.support.errors import InputError
-
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class PairNumbering:
     per_sequence: Int64
     group_length: Int64
     group_first: Int64
-    order: NDArray[np.integer[Any]]
+    order: Integers
 
     @classmethod
     def of(cls, view: SequenceView, strategy: str) -> PairNumbering:

@@ -5,17 +5,14 @@ Shapes: n pairs, L the padded length, N interactions in the store.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import whole_number
-
-Int64 = NDArray[np.int64]
-Column = NDArray[Any]
 
 _ROWS = 256
 
@@ -23,21 +20,21 @@ _ROWS = 256
 class PaddedBatch(NamedTuple):
     """Histories as one rectangle: history [n, L, …] filled with 0 on the right, length int64 [n], target [n, …]."""
 
-    history: Column
+    history: AnyArray
     length: Int64
-    target: Column
+    target: AnyArray
 
 
 class JaggedBatch(NamedTuple):
     """Histories one after another: values [Σ length, …], offsets int64 [n + 1], target [n, …]."""
 
-    values: Column
+    values: AnyArray
     offsets: Int64
-    target: Column
+    target: AnyArray
 
 
 def gather_padded(
-    column: Column,
+    column: AnyArray,
     offsets: Int64,
     pairs: Pairs,
     max_length: int,
@@ -67,7 +64,7 @@ def gather_padded(
 
 
 def gather_jagged(
-    column: Column,
+    column: AnyArray,
     offsets: Int64,
     pairs: Pairs,
     max_length: int,
@@ -82,7 +79,7 @@ def gather_jagged(
     return JaggedBatch(fill(column, stop, bounds), bounds, target)
 
 
-def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Column:
+def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
     """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], 0 behind them."""
     if column.ndim > 1 or column.itemsize not in (1, 2, 4, 8) or len(column) < width:
         return _fill_by_element(column, stop, length, width)
@@ -102,15 +99,15 @@ def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Colum
     return history
 
 
-def _fill_by_element(column: Column, stop: Int64, length: Int64, width: int) -> Column:
+def _fill_by_element(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
     place = np.arange(width)
     inside = place < length[:, None]
-    history: Column = column[np.where(inside, (stop - length)[:, None] + place, 0)]
+    history: AnyArray = column[np.where(inside, (stop - length)[:, None] + place, 0)]
     history[~inside] = 0
     return history
 
 
-def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
+def fill_jagged(column: AnyArray, stop: Int64, bounds: Int64) -> AnyArray:
     """Copy rows [stop - length, stop) of `column` to [bounds[i], bounds[i + 1]) of one array."""
     length = np.diff(bounds)
     return np.asarray(column[np.arange(bounds[-1]) + np.repeat(stop - bounds[1:], length)])
@@ -122,7 +119,7 @@ def _windows(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int6
     return offsets[pairs.sequence] + pairs.target, np.minimum(pairs.target - pairs.start, max_length)
 
 
-def _backend_for(column: Column, backend: str | None) -> str:
+def _backend_for(column: AnyArray, backend: str | None) -> str:
     # Columns of vectors copy whole rows, which numpy does as fast as compiled code; numba knows plain numbers only.
     plain = column.ndim == 1 and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
     return choose_backend(backend) if plain else "numpy"

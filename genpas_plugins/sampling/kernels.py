@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 from numba import njit, uint32, uint64
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.enumeration import PairNumbering
 from genpas_plugins.sampling.permutation import ROUNDS as PERMUTATION_ROUNDS
 from genpas_plugins.sampling.permutation import halves
-from genpas_plugins.sampling.random_stream import MULTIPLIERS, ROUNDS, WEYL, UInt32
+from genpas_plugins.sampling.random_stream import MULTIPLIERS, ROUNDS, WEYL
 from genpas_plugins.sampling.sampler import DrawTables
-
-Int64 = NDArray[np.int64]
-Column = NDArray[Any]
+from genpas_plugins.support.array_types import AnyArray, Int64, UInt32
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 _W0, _W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
@@ -74,14 +71,14 @@ def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> P
     return pairs
 
 
-def fill_padded(column: Column, stop: Int64, length: Int64, width: int) -> Column:
+def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
     """Twin of `genpas_plugins.sampling.gather.fill_padded` for one-dimensional columns."""
     history = np.empty((len(stop), width), column.dtype)
     _fill_padded(column, stop, length, history)
     return history
 
 
-def fill_jagged(column: Column, stop: Int64, bounds: Int64) -> Column:
+def fill_jagged(column: AnyArray, stop: Int64, bounds: Int64) -> AnyArray:
     """Twin of `genpas_plugins.sampling.gather.fill_jagged` for one-dimensional columns."""
     values = np.empty(bounds[-1], column.dtype)
     _fill_jagged(column, stop, bounds, values)

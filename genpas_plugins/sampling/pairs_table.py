@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.gather import gather_jagged
 from genpas_plugins.sampling.stream import PairStream
+from genpas_plugins.support.array_types import Int64, Integers
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
-
-Int64 = NDArray[np.int64]
 
 SUFFIXES = (".parquet", ".jsonl")
 # What stands in memory at a time: this many addresses, and the histories of as many of them as have this many items.
@@ -132,7 +130,7 @@ def _check_range(stream: PairStream, first: int, count: int) -> None:
         )
 
 
-def _ids(ids: pa.Array | None, numbers: NDArray[np.integer], first: int) -> pa.Array:
+def _ids(ids: pa.Array | None, numbers: Integers, first: int) -> pa.Array:
     """Turn numbers, counted from `first`, into ids; the numbers themselves, int64, where there are none."""
     if ids is None:
         return pa.array(numbers, pa.int64())

@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from genpas_plugins.sampling.random_stream import PERMUTATION, UInt32, philox
-
-Int64 = NDArray[np.int64]
+from genpas_plugins.sampling.random_stream import PERMUTATION, philox
+from genpas_plugins.support.array_types import Int64, UInt32
 
 ROUNDS = 6
 LARGEST = 1 << 61

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
+from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import InputError, nearest, whole_number
-
-Float64 = NDArray[np.float64]
 
 EXPONENTS: dict[str, tuple[float, float, float]] = {
     "last_target": (0.0, math.inf, -math.inf),
@@ -87,7 +85,7 @@ class SamplingPolicy:
             return self.strategy
         return ",".join(map(shortest, (self.alpha, self.beta, self.gamma)))
 
-    def log_sequence_weight(self, length: NDArray[np.int64]) -> Float64:
+    def log_sequence_weight(self, length: Int64) -> Float64:
         """Unnormalised ln p(s) of sequences of these lengths ≥ 2 (step 1); finite exponents only give finite values."""
         if self.strategy == "slide_window":
             return np.log(length) + np.log(length - 1) - math.log(2)
@@ -194,7 +192,7 @@ def check_exponent(name: str, value: object) -> float:
     return number
 
 
-def log_power(base: NDArray[np.int64], exponent: float) -> Float64:
+def log_power(base: Int64, exponent: float) -> Float64:
     """Return ln(base^exponent) up to a constant; for ±inf, 0 at the largest (smallest) base and -inf elsewhere."""
     if math.isinf(exponent):
         chosen = base.max(initial=1) if exponent > 0 else base.min(initial=np.iinfo(np.int64).max)
@@ -206,7 +204,7 @@ def log_power(base: NDArray[np.int64], exponent: float) -> Float64:
     return log
 
 
-def log_choice(number: NDArray[np.int64], size: NDArray[np.int64], exponent: float) -> Float64:
+def log_choice(number: Int64, size: Int64, exponent: float) -> Float64:
     """Return ln p(i) of choosing `number` i from {1 … size} with p(i) ∝ i^exponent, elementwise (steps 2 and 3)."""
     if math.isinf(exponent):
         return np.where(number == (size if exponent > 0 else 1), 0.0, -np.inf)

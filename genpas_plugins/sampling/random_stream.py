@@ -16,11 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from genpas_plugins.support.array_types import Float64, UInt32
 from genpas_plugins.support.errors import whole_number
-
-UInt32 = NDArray[np.uint32]
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -59,7 +58,7 @@ def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
     return np.stack([c0, c1, c2, c3]).astype(np.uint32)
 
 
-def uniform(high: UInt32, low: UInt32) -> NDArray[np.float64]:
+def uniform(high: UInt32, low: UInt32) -> Float64:
     """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
     word = (high.astype(np.uint64) << np.uint64(32)) | low
     return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed, philox, uniform
+from genpas_plugins.support.array_types import Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 GUIDE = 1024
 
@@ -41,7 +39,7 @@ class DrawTables:
     group_length: Int64
     group_first: Int64
     group_count: Int64
-    order: NDArray[np.integer[Any]]
+    order: Integers
     group_guide: Int64
     target: PowerTable
     start: PowerTable

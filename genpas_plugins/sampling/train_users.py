@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.data.sequences import PAIR_ITEMS, SOURCE, Int64, SequenceStore, SequenceView
+from genpas_plugins.data.sequences import PAIR_ITEMS, SOURCE, SequenceStore, SequenceView
 from genpas_plugins.sampling.permutation import permute, round_keys
 from genpas_plugins.sampling.random_stream import check_seed
+from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import InputError
 
 ORDER = (1 << 62) - 1

@@ -22,19 +22,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.enumeration import PairNumbering, pairs_in_passes
 from genpas_plugins.sampling.gather import PaddedBatch
-from genpas_plugins.sampling.policy import SAMPLED, Float64, PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import SAMPLED, PowerTable, SamplingPolicy
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed
 from genpas_plugins.sampling.sampler import DrawTables, check_indices, check_pairs_per_epoch, draw_pairs
+from genpas_plugins.support.array_types import AnyArray, Float32, Float64, Int64
 from genpas_plugins.support.errors import whole_number
-
-Int64 = NDArray[np.int64]
-Float32 = NDArray[np.float32]
 
 _SURVEYED = 2**14
 """Windows that are drawn to learn how many targets a drawn window has on average."""
@@ -193,7 +191,7 @@ def _reopened(view: SequenceView, policy: SamplingPolicy, *numbers: Any) -> Wind
     return WindowStream(view, policy, **dict(zip(names, numbers, strict=True)))
 
 
-def next_items(batch: PaddedBatch) -> NDArray[Any]:
+def next_items(batch: PaddedBatch) -> AnyArray:
     """Return the item that follows each of a padded history, [n, L]: the history one step on; 0 behind the target."""
     targets = np.zeros_like(batch.history)
     targets[:, :-1] = batch.history[:, 1:]

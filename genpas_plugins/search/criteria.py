@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.analysis.alignment import AlignmentIndex, AlignmentTables, alignment_index
 from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination
@@ -29,8 +28,7 @@ from genpas_plugins.analysis.target_distribution import last_target_distribution
 from genpas_plugins.analysis.target_positions import TargetWeights
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
-
-Float64 = NDArray[np.float64]
+from genpas_plugins.support.array_types import Float64
 
 
 class Gradient(NamedTuple):

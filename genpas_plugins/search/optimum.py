@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.search.shortlist import Candidate, Shortlist, rank
+from genpas_plugins.support.array_types import Float64
 
-Float64 = NDArray[np.float64]
 Point = tuple[float, float, float]
 Tell = Callable[[str, int, int | None], None]
 

@@ -14,9 +14,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import as_ids
+from genpas_plugins.support.array_types import AnyArray, Float32, Int32, Int64
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 CollisionPolicy = Literal["count", "random"]
@@ -25,9 +26,6 @@ CollisionPolicy = Literal["count", "random"]
 _HIGHEST_SIZE = np.iinfo(np.int32).max
 _SHOWN = 3  # how many of the offending items a message names
 _TABLE = 2  # dimensions of a table of codes
-
-Int32 = NDArray[np.int32]
-Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +216,7 @@ def level_use(codes: Int32, sizes: Sequence[int]) -> list[dict[str, Any]]:
     return rows
 
 
-def as_table(codes: ArrayLike, names: pa.Array | None = None) -> NDArray[Any]:
+def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
     """Return codes as one rectangle [n, depth] of some integer type."""
     try:
         table = np.asarray(codes)
@@ -240,14 +238,14 @@ def as_table(codes: ArrayLike, names: pa.Array | None = None) -> NDArray[Any]:
     return table
 
 
-def sizes_of(codes: NDArray[Any]) -> tuple[int, ...]:
+def sizes_of(codes: AnyArray) -> tuple[int, ...]:
     """Return the smallest sizes that hold the codes [n, depth]. Raises InputError where there is no item."""
     if len(codes) == 0:
         raise InputError("There are no items: give sizes, or the codes of at least one item.")
     return tuple(max(1, int(highest) + 1) for highest in codes.max(axis=0))
 
 
-def checked(codes: NDArray[Any], sizes: Iterable[Any], ids: pa.Array | None) -> tuple[Int32, tuple[int, ...]]:
+def checked(codes: AnyArray, sizes: Iterable[Any], ids: pa.Array | None) -> tuple[Int32, tuple[int, ...]]:
     """Return codes as int32 and sizes as ints, or raise InputError where they do not fit one another or the ids."""
     codes = as_table(codes)
     known = tuple(whole_number("A level's number of codes", size, 1, _HIGHEST_SIZE) for size in sizes)
@@ -267,7 +265,7 @@ def checked(codes: NDArray[Any], sizes: Iterable[Any], ids: pa.Array | None) -> 
     return np.ascontiguousarray(codes, dtype=np.int32), known
 
 
-def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[Int64, Int64]:
     """Return the group of equal rows that each row belongs to, int64 [n], and how many rows each group has."""
     group = np.zeros(len(codes), np.int64)
     counts = np.array([len(codes)] if len(codes) else [], np.int64)
@@ -289,7 +287,7 @@ def _require_distinct(codes: Int32, sizes: Sequence[int], ids: pa.Array | None) 
     )
 
 
-def _count(group: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count(group: Int64, counts: Int64) -> Int64:
     """Return each row's place in its group, in row order, from 0."""
     order = np.argsort(group, kind="stable")
     place = np.empty(len(group), np.int64)
@@ -297,7 +295,7 @@ def _count(group: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.in
     return place
 
 
-def _random_free(group: NDArray[np.int64], counts: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
+def _random_free(group: Int64, counts: Int64, size: int, seed: int) -> Int64:
     """Return a random code below `size` for each row, different ones within a group."""
     generator = np.random.default_rng(seed)
     code = generator.integers(size, size=len(group))
@@ -309,7 +307,7 @@ def _random_free(group: NDArray[np.int64], counts: NDArray[np.int64], size: int,
     return code
 
 
-def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> NDArray[np.int64]:
+def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
     """Return the place of each wanted id among the known ones, int64. `where` ends the message of what is missing."""
     if wanted.type != known.type:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.semantic_ids.codebook import Float32
+from genpas_plugins.support.array_types import Float32
 from genpas_plugins.support.errors import InputError, whole_number
 
 _WEIGHT = "item_embedding.weight"

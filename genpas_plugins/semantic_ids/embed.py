@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from genpas_plugins.support.array_types import Float32
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError, whole_number
 
-Float32 = NDArray[np.float32]
 Progress = Callable[[str, int, int | None], None]
 
 _CHUNK = 1024

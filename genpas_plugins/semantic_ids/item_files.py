@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from genpas_plugins.support.array_types import AnyArray, Float32, Int64
 from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from genpas_plugins.data.sequences import SequenceStore
 
-Float32 = NDArray[np.float32]
 
 TEXT_COLUMNS = ("title", "name", "brand", "store", "category", "categories", "genres", "features", "description")
 """Columns that describe an item, in the order in which they are joined."""
@@ -113,7 +112,7 @@ def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | 
     return vectors
 
 
-def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> NDArray[np.int64]:
+def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> Int64:
     """Return the row of every item of the store, int64 [n_items], -1 for none.
 
     ids : the rows' item ids, in any type; whole numbers are compared as such, all else as text
@@ -231,7 +230,7 @@ def _these(store: SequenceStore, numbers: Sequence[int]) -> str:
 # The user's arrays ----------------------------------------------------------------------------------------------------
 
 
-def _array_file(path: Path) -> tuple[NDArray[Any], Any]:
+def _array_file(path: Path) -> tuple[AnyArray, Any]:
     try:
         held = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(held, np.lib.npyio.NpzFile):
@@ -251,7 +250,7 @@ def _array_file(path: Path) -> tuple[NDArray[Any], Any]:
         ) from error
 
 
-def _vector_table(path: Path, id_column: str | None) -> tuple[NDArray[Any], Any]:
+def _vector_table(path: Path, id_column: str | None) -> tuple[AnyArray, Any]:
     read, columns, types = _scan(path)
     ids = _id_column(id_column, columns, str(path))
     lists = [name for name in columns if _is_vector(types[name])]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from genpas_plugins.semantic_ids.codebook import Float32, Int32, Quantised
+from genpas_plugins.semantic_ids.codebook import Quantised
+from genpas_plugins.support.array_types import AnyArray, Float32, Int32
 from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
@@ -25,7 +25,7 @@ _MATRIX = 2
 
 
 def residual_kmeans(
-    embeddings: NDArray[Any],
+    embeddings: AnyArray,
     levels: int = 3,
     codes: int = 256,
     *,
@@ -90,7 +90,7 @@ def _import_faiss() -> Any:
     return faiss
 
 
-def checked_embeddings(embeddings: NDArray[Any], codes: int) -> NDArray[Any]:
+def checked_embeddings(embeddings: AnyArray, codes: int) -> AnyArray:
     """Return embeddings that can be quantised. Raises InputError for another shape, NaN, infinity or too few items."""
     vectors = np.asarray(embeddings)
     if vectors.ndim != _MATRIX or not vectors.shape[1] or not np.issubdtype(vectors.dtype, np.floating):
@@ -115,13 +115,13 @@ def blocks(n: int) -> Iterator[slice]:
         yield slice(start, min(start + _BLOCK, n))
 
 
-def spread(vectors: NDArray[Any]) -> float:
+def spread(vectors: AnyArray) -> float:
     """Return Σ‖x - x̄‖² over the rows, in float64."""
     mean = vectors.mean(axis=0, dtype=np.float64)
     return float(sum(np.square(vectors[rows] - mean).sum() for rows in blocks(len(vectors))))
 
 
-def relative_error(error: float, vectors: NDArray[Any]) -> float:
+def relative_error(error: float, vectors: AnyArray) -> float:
     """Return a sum of squared errors as a share of `spread`; 0 where all vectors are the same."""
     total = spread(vectors)
     return max(error, 0.0) / total if total > 0 else 0.0
@@ -133,7 +133,7 @@ def _scale_to_length_one(rows: Float32) -> None:
     np.divide(rows, length, out=rows, where=length > 0)
 
 
-def _fit_lengths(vectors: NDArray[Any], table: Int32, centroids: Float32) -> float:
+def _fit_lengths(vectors: AnyArray, table: Int32, centroids: Float32) -> float:
     """Scale each level's centroids by the factor that makes their sums fit best; return the relative error."""
     levels = len(centroids)
     gram = np.zeros((levels, levels))

@@ -10,10 +10,10 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from genpas_plugins.semantic_ids.codebook import Float32, Quantised
+from genpas_plugins.semantic_ids.codebook import Quantised
 from genpas_plugins.semantic_ids.residual_kmeans import blocks, checked_embeddings, relative_error
+from genpas_plugins.support.array_types import AnyArray, Float32, Int64
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 Progress = Callable[[int, int], None]
@@ -26,7 +26,7 @@ _START_PER_CODE = 32  # items a code in the first batch, which k-means starts fr
 
 
 def rq_vae(  # noqa: PLR0915 – one training run, told in its order
-    embeddings: NDArray[Any],
+    embeddings: AnyArray,
     levels: int = 3,
     codes: int = 256,
     *,
@@ -74,7 +74,7 @@ def rq_vae(  # noqa: PLR0915 – one training run, told in its order
     widths = [width, *(whole_number("hidden", size, 1) for size in hidden), whole_number("latent", latent, 1)]
     mean, scale = _centre_and_scale(vectors)
 
-    def batch(rows: NDArray[np.int64] | slice) -> torch.Tensor:
+    def batch(rows: Int64 | slice) -> torch.Tensor:
         return torch.from_numpy(((vectors[rows] - mean) / scale).astype(np.float32)).to(device)
 
     generator = np.random.default_rng(seed)
@@ -141,7 +141,7 @@ def _mlp(widths: Sequence[int]) -> Any:
     return nn.Sequential(*layers[:-1])
 
 
-def _centre_and_scale(vectors: NDArray[Any]) -> tuple[Float32, float]:
+def _centre_and_scale(vectors: AnyArray) -> tuple[Float32, float]:
     """Return the mean vector and the root mean square of all values around it (1 where that is 0)."""
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     squares = sum(float(np.square(vectors[rows] - mean).sum(dtype=np.float64)) for rows in blocks(len(vectors)))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from genpas_plugins.support.array_types import Float64
 from torchrec_ext.torch_sampling import philox, uniform
 
 UNIFORM = 0.1
@@ -29,7 +28,7 @@ class Proposal(NamedTuple):
     cumulative: Tensor
 
     @classmethod
-    def of(cls, targets: NDArray[np.float64]) -> Proposal:
+    def of(cls, targets: Float64) -> Proposal:
         """Mix a target distribution, float64 [n_items + 1] by item number, with a uniform one over items from 1 on."""
         q = torch.from_numpy(targets) * (1 - UNIFORM)
         q[1:] += UNIFORM / max(len(q) - 1, 1)

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from genpas_plugins.data.readers.k_core import Core, k_core
 from genpas_plugins.data.readers.scratch import ScratchColumn
@@ -25,6 +24,7 @@ from genpas_plugins.data.readers.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.data.readers.survey import Survey, survey
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.storage import check_target
+from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError
 
 Progress = Callable[[str, int, int | None], None]
@@ -39,11 +39,11 @@ class Buckets(NamedTuple):
     The last entries are the numbers of users and of interactions.
     """
 
-    edges: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    edges: Int64
+    starts: Int64
 
     @classmethod
-    def cut(cls, user_starts: NDArray[np.int64], bucket_rows: int) -> Buckets:
+    def cut(cls, user_starts: Int64, bucket_rows: int) -> Buckets:
         """Cut users, whose rows begin at `user_starts`, int64 [n_users + 1].
 
         A bucket has at most `bucket_rows` interactions, and those of its last user beyond.
@@ -176,7 +176,7 @@ def _numbered_rows(source: Source, found: Survey) -> pl.LazyFrame:
     return frame.select(_USER, _ITEM, ROW, *found.kept)
 
 
-def _pieces(scratch: dict[str, ScratchColumn], n_rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+def _pieces(scratch: dict[str, ScratchColumn], n_rows: int) -> Iterator[tuple[AnyArray, AnyArray]]:
     for first in range(0, n_rows, BATCH_ROWS):
         stop = min(first + BATCH_ROWS, n_rows)
         yield scratch[_USER].read(first, stop), scratch[_ITEM].read(first, stop)
@@ -204,7 +204,7 @@ def _sort(scratch: dict[str, ScratchColumn], core: Core, buckets: Buckets, order
     return n_kept
 
 
-def _ids(side: pl.DataFrame, kept: NDArray[np.bool_]) -> pa.Array:
+def _ids(side: pl.DataFrame, kept: Bools) -> pa.Array:
     ids = side["id"].filter(pl.Series(kept)).to_arrow()
     # Small ids as Arrow's plain string: every tool reads it, polars' own view type not.
     if pa.types.is_string_view(ids.type) or pa.types.is_large_string(ids.type):

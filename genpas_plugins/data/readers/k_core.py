@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
-Counts = NDArray[np.int64]
+from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 
 
 class Core(NamedTuple):
     """Who and what stays, bool [n_users] and [n_items], and with how many interactions, int64."""
 
-    users: Mask
-    items: Mask
-    user_counts: Counts
-    item_counts: Counts
+    users: Bools
+    items: Bools
+    user_counts: Int64
+    item_counts: Int64
 
 
 def k_core(
-    pieces: Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]],
-    user_counts: Counts,
-    item_counts: Counts,
+    pieces: Callable[[], Iterable[tuple[AnyArray, AnyArray]]],
+    user_counts: Int64,
+    item_counts: Int64,
     *,
     user_core: int,
     item_core: int,

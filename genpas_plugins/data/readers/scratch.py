@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
+
+from genpas_plugins.support.array_types import AnyArray
 
 
 class ScratchColumn:
@@ -17,18 +18,18 @@ class ScratchColumn:
         self.dtype = np.dtype(dtype)
         self._file = path.open("w+b", buffering=0)
 
-    def write(self, first: int, values: NDArray[Any]) -> None:
+    def write(self, first: int, values: AnyArray) -> None:
         """Write `values` at the places from `first` on."""
         self._file.seek(first * self.dtype.itemsize)
         data = memoryview(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
         while data:  # an unbuffered file may take part of it at a time
             data = data[self._file.write(data) :]
 
-    def read(self, first: int, stop: int) -> NDArray[Any]:
+    def read(self, first: int, stop: int) -> AnyArray:
         """Read the places `first` … `stop - 1`."""
         return np.fromfile(self.path, self.dtype, count=stop - first, offset=first * self.dtype.itemsize)
 
-    def mapped(self, count: int) -> NDArray[Any]:
+    def mapped(self, count: int) -> AnyArray:
         """Map the first `count` places, to be read only."""
         if count == 0:
             return np.empty(0, self.dtype)

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from genpas_plugins.data.sequences import PAIR_ITEMS, Int64, SequenceView
+from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 from genpas_plugins.neural.dr4sr.regenerator import Memory, Regenerator
 from genpas_plugins.neural.dr4sr.training import histories
 from genpas_plugins.sampling.random_stream import check_seed, philox, uniform
+from genpas_plugins.support.array_types import Bools, Int64
 from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
@@ -39,7 +39,7 @@ class Regenerated:
 
     sequence: Int64
     patterns: Int64
-    generative: NDArray[np.bool_]
+    generative: Bools
 
 
 def regenerate(

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from genpas_plugins.data.sequences import Int64, SequenceView
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.random_stream import check_seed, philox
+from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
@@ -182,7 +182,7 @@ def _frequent(
     return np.concatenate(keys_of), np.concatenate(frequencies)
 
 
-def _changes(values: Int64) -> NDArray[np.bool_]:
+def _changes(values: Int64) -> Bools:
     """Return where a value differs from the one before it; the first always does."""
     changed = np.ones(len(values), np.bool_)
     changed[1:] = values[1:] != values[:-1]
@@ -224,7 +224,7 @@ def _occurrences(
         first = stop
 
 
-def pattern_rows(patterns: Patterns, which: Int64, width: int) -> NDArray[Any]:
+def pattern_rows(patterns: Patterns, which: Int64, width: int) -> AnyArray:
     """Return patterns as rows padded with 0 on the right, int64 [len(which), width]; `width` at least the longest."""
     begin, length = patterns.offsets[which], np.diff(patterns.offsets)[which]
     column = np.arange(width)

@@ -10,16 +10,14 @@ sequences train, and validation and test are those of the originals, to the item
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from genpas_plugins.data.sequences import ORIGIN, SOURCE, Int64, SequenceStore
+from genpas_plugins.data.sequences import ORIGIN, SOURCE, SequenceStore
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
+from genpas_plugins.support.array_types import AnyArray, Int8, Int64
 from genpas_plugins.support.errors import InputError
 
 ORIGINS = ("original", "pattern", "regenerated")
@@ -49,7 +47,7 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
         SOURCE: np.concatenate([np.arange(counts[0]), np.full(counts[1], -1), made.sequence[row]]),
     }
     length = np.concatenate(lengths)
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, AnyArray] = {
         name: np.concatenate([column, np.zeros((len(values) - len(column), *column.shape[1:]), column.dtype)])
         for name, column in store.columns.items()
     }
@@ -64,7 +62,7 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
     )
 
 
-def origins(store: SequenceStore) -> NDArray[np.int8]:
+def origins(store: SequenceStore) -> Int8:
     """Return where each sequence of a regenerated store is from, int8 [n_sequences], an index into ORIGINS.
 
     A sequence without items is an original one. Raises InputError if the store is no regenerated one.

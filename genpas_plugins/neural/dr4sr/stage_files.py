@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
+from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
@@ -64,14 +64,14 @@ def read_regenerated(file: Path, made_from: Made) -> Regenerated | None:
     return None if arrays is None else Regenerated(**arrays)
 
 
-def _save(file: Path, arrays: Mapping[str, NDArray[Any]], made_from: Made) -> None:
+def _save(file: Path, arrays: Mapping[str, AnyArray], made_from: Made) -> None:
     told = np.frombuffer(json.dumps(made_from, sort_keys=True).encode(), np.uint8)
     named: dict[str, Any] = {_MADE_FROM: told, **arrays}
     with replaced_file(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **named)
 
 
-def _read(file: Path, made_from: Made, kind: type[Any]) -> dict[str, NDArray[Any]] | None:
+def _read(file: Path, made_from: Made, kind: type[Any]) -> dict[str, AnyArray] | None:
     if not file.exists():
         return None
     try:

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.neural.dr4sr.inference import Regenerated, regenerate
 from genpas_plugins.neural.dr4sr.mining import Patterns, mine_patterns
@@ -24,9 +22,10 @@ from genpas_plugins.neural.dr4sr.stage_files import (
     save_regenerated,
 )
 from genpas_plugins.neural.dr4sr.training import Recipe, Trained, train_regenerator
+from genpas_plugins.support.array_types import AnyArray
 
 Tell = Callable[[str, int, int | None], None]
-ItemVectors = Callable[[], NDArray[Any]]
+ItemVectors = Callable[[], AnyArray]
 
 
 @dataclass(frozen=True, eq=False)

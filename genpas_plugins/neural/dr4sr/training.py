@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from genpas_plugins.data.sequences import Int64, SequenceView
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.neural.dr4sr.mining import Patterns, pattern_rows
 from genpas_plugins.neural.dr4sr.regenerator import Regenerator, Shape
 from genpas_plugins.sampling.gather import fill_padded
 from genpas_plugins.sampling.random_stream import check_seed
+from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -105,7 +105,7 @@ def train_regenerator(
     shape: Shape,
     recipe: Recipe,
     *,
-    item_vectors: NDArray[Any] | None = None,
+    item_vectors: AnyArray | None = None,
     checkpoint: Path | None = None,
     made_from: Mapping[str, Any] | None = None,
     device: str = "cpu",

@@ -14,12 +14,12 @@ That is memory for the nodes that exist, not for all that the codebooks allow: a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class PrefixTree:
         leaf = np.full(n_items + 1, -1, np.int64)
         leaf[order + 1] = np.arange(n_items)
 
-        def tensor(array: NDArray[Any]) -> torch.Tensor:
+        def tensor(array: AnyArray) -> torch.Tensor:
             return torch.from_numpy(array.astype(np.int64, copy=False)).to(device)
 
         return cls(
