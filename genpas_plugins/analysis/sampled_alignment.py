@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination, ratio, require_same_items
-from genpas_plugins.analysis.similarity import Histories, Similarity
+from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.gather import gather_padded
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
-from genpas_plugins.support.array_types import AnyArray, Float64, Int64
+from genpas_plugins.support.array_types import AnyArray, Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
 _BATCH = 1 << 14  # drawn pairs compared at a time: the comparison holds length² truth values for each
@@ -60,7 +60,7 @@ def sampled_alignment_discrimination(
     is_covered = np.diff(training.bounds)[target] > 0
     share = float(is_covered.mean()) if len(target) else math.nan
 
-    def histories(rows: Int64) -> Histories:
+    def histories(rows: Int64) -> Integers:
         return last_items(evaluation, Pairs(*(column[rows] for column in pairs)), similarity.length)
 
     def aligned(n: int) -> Float64:
@@ -119,7 +119,7 @@ class TrainingInputs(NamedTuple):
         starts = PowerTable.of(policy.gamma, view.max_length - 1)
         return cls(view, bounds, sequence, found.position[order], np.cumsum(weight[order]), starts, policy.gamma)
 
-    def draw(self, target: Int64, length: int, generator: np.random.Generator) -> Histories:
+    def draw(self, target: Int64, length: int, generator: np.random.Generator) -> Integers:
         """Draw a history x ~ p_train(x | y) for each target y, all of them trained on: integers [n, length]."""
         first, stop = self.bounds[target], self.bounds[target + 1]
         low = np.where(first > 0, self.cumulative[first - 1], 0.0)
@@ -136,7 +136,7 @@ class TrainingInputs(NamedTuple):
         return last_items(self.view, Pairs(self.sequence[entry], start, position), length)
 
 
-def last_items(view: SequenceView, pairs: Pairs, length: int) -> Histories:
+def last_items(view: SequenceView, pairs: Pairs, length: int) -> Integers:
     """Return the last items of histories, right-aligned and padded with 0 on the left, integers [n, length]."""
     batch = gather_padded(view.store.values, view.store.offsets, pairs, length)
     column = np.arange(length) - (length - batch.length[:, None])
@@ -156,13 +156,13 @@ def _ratio_error(alignment: Estimate, discrimination: Estimate) -> float:
     return math.sqrt(alignment.variance + slope**2 * discrimination.variance) / discrimination.mean
 
 
-def _by_weights(similarity: Similarity) -> Callable[[Histories, Histories], Float64]:
+def _by_weights(similarity: Similarity) -> Callable[[Integers, Integers], Float64]:
     """Return a bilinear similarity as a comparison of histories."""
     if similarity.evaluation is None:
         raise InputError(f"The similarity {similarity.name!r} has neither weights nor a compare function.")
     evaluation, training = similarity.evaluation_table()[:, ::-1], similarity.training_table()[:, ::-1]
 
-    def compare(a: Histories, b: Histories) -> Float64:
+    def compare(a: Integers, b: Integers) -> Float64:
         same: AnyArray = (a[:, :, None] == b[:, None, :]) & (a[:, :, None] != 0)
         if similarity.positional:
             same = same & np.eye(similarity.length, dtype=bool)
