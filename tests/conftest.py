@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from genpas_plugins import SamplingPolicy, SequenceStore
 
@@ -141,8 +142,7 @@ def probabilities_of(enumerated, paper) -> Callable[[SamplingPolicy, Sequence[in
 def p_value() -> Callable[[dict[Pair, int], dict[Pair, float]], float]:
     """Return `p_value(counts, probabilities)`: Pearson's chi-square, 0 where something impossible was counted.
 
-    Choices expected fewer than ten times are taken together. The tail is Wilson and Hilferty's normal approximation,
-    good to some per cent and better than any bound here asks for.
+    Choices expected fewer than ten times are taken together.
     """
 
     def of(counts: dict[Pair, int], probabilities: dict[Pair, float]) -> float:
@@ -157,8 +157,7 @@ def p_value() -> Callable[[dict[Pair, int], dict[Pair, float]], float]:
         if freedom == 0:
             return 1.0
         statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
-        z = ((statistic / freedom) ** (1 / 3) - 1 + 2 / (9 * freedom)) / math.sqrt(2 / (9 * freedom))
-        return 0.5 * math.erfc(z / math.sqrt(2))
+        return float(stats.chi2.sf(statistic, freedom))
 
     return of
 

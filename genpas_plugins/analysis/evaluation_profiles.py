@@ -11,6 +11,7 @@ from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.target_positions import occurrences, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import Float64, Int64
 
 _COMPILED = "genpas_plugins.analysis.pass_kernels"
@@ -45,7 +46,7 @@ class EvaluationProfiles:
         target = store.values[target_place].astype(np.int64)
         kept = np.minimum(pairs.target, similarity.length)
         rows = np.repeat(np.arange(len(kept)), kept)
-        distance = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
+        distance = spans(0, kept)
         item = store.values[target_place[rows] - 1 - distance].astype(np.int64)
         size = store.n_items + 1
         feature = item + distance * size if similarity.positional else item

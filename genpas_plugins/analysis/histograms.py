@@ -9,6 +9,7 @@ import numpy as np
 
 from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import whole_number
@@ -103,8 +104,6 @@ def item_counts(view: SequenceView) -> Int64:
     """Return how often each item occurs in the view, int64 [n_items + 1]."""
     counts = np.zeros(view.store.n_items + 1, np.int64)
     for rows in row_chunks(view):
-        length, first = view.lengths(rows), np.asarray(view.store.offsets[:-1][rows])
-        ends = np.cumsum(length)
-        place = np.arange(ends[-1]) + np.repeat(first - (ends - length), length)
+        place = spans(view.store.offsets[:-1][rows], view.lengths(rows))
         counts += np.bincount(view.store.values[place], minlength=len(counts))
     return counts

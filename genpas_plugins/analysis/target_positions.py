@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int64
 
@@ -79,8 +80,7 @@ def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = F
     if last:
         return Occurrences(first + length - 1, length - 1, length)
     targets = length - 1
-    ends = np.cumsum(targets)
-    position = np.arange(1, (ends[-1] if len(ends) else 0) + 1) - np.repeat(ends - targets, targets)
+    position = spans(1, targets)
     return Occurrences(position + np.repeat(first, targets), position, np.repeat(length, targets))
 
 

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from genpas_plugins.augment.draws import MAX_LENGTH, Draws
-from genpas_plugins.augment.histories import Histories, spans
+from genpas_plugins.augment.histories import Histories
 from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.augment.substitute import Substitute
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.gather import gather_jagged
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.stream import PairStream
 from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import whole_number

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories, bounds, spans
+from genpas_plugins.augment.histories import Histories
 from genpas_plugins.augment.operator import Catalogue, Operator
+from genpas_plugins.sampling.jagged import bounds, spans
 
 
 @dataclass(frozen=True)

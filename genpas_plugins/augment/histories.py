@@ -8,7 +8,8 @@ import numpy as np
 
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.gather import fill_padded
-from genpas_plugins.support.array_types import AnyArray, Int8, Int64, Integers
+from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.support.array_types import AnyArray, Int8, Int64
 
 _MODULE = "genpas_plugins.augment.operator_kernels"
 
@@ -88,26 +89,3 @@ def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
     surplus = np.diff(offsets) - np.diff(shorter)
     cut = np.flatnonzero(surplus)
     return np.delete(column, spans(offsets[cut], surplus[cut]))
-
-
-def bounds(lengths: Integers) -> Int64:
-    """Return the offsets of stretches of these lengths one after another, int64 [n + 1].
-
-    >>> import numpy as np
-    >>> bounds(np.array([2, 3]))
-    array([0, 2, 5])
-    """
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
-def spans(first: Int64, lengths: Int64) -> Int64:
-    """Return the numbers first[i] … first[i] + lengths[i] - 1 of every i, one after another.
-
-    >>> import numpy as np
-    >>> spans(np.array([7, 0]), np.array([2, 3]))
-    array([7, 8, 0, 1, 2])
-    """
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + lengths, lengths)

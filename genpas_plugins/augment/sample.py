@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories, bounds, spans
+from genpas_plugins.augment.histories import Histories
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.sampling.backend import implementation
+from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.support.array_types import Int8, Int64, UInt32
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import whole_number
 
@@ -73,10 +74,10 @@ def gather_jagged(
 ) -> JaggedBatch:
     """Gather histories one after another; arguments as for `gather_padded`."""
     stop, length = _windows(offsets, pairs, max_length)
-    bounds = np.concatenate([[0], np.cumsum(length)])
+    begins = bounds(length)
     target = column[stop]
     fill = implementation(fill_jagged, _backend_for(column, backend))
-    return JaggedBatch(fill(column, stop, bounds), bounds, target)
+    return JaggedBatch(fill(column, stop, begins), begins, target)
 
 
 def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
@@ -107,10 +108,10 @@ def _fill_by_element(column: AnyArray, stop: Int64, length: Int64, width: int) -
     return history
 
 
-def fill_jagged(column: AnyArray, stop: Int64, bounds: Int64) -> AnyArray:
-    """Copy rows [stop - length, stop) of `column` to [bounds[i], bounds[i + 1]) of one array."""
-    length = np.diff(bounds)
-    return np.asarray(column[np.arange(bounds[-1]) + np.repeat(stop - bounds[1:], length)])
+def fill_jagged(column: AnyArray, stop: Int64, begins: Int64) -> AnyArray:
+    """Copy rows [stop - length, stop) of `column` to [begins[i], begins[i + 1]) of one array."""
+    length = np.diff(begins)
+    return np.asarray(column[spans(stop - length, length)])
 
 
 def _windows(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import as_ids
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import AnyArray, Float32, Int32, Int64
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
@@ -291,7 +292,7 @@ def _count(group: Int64, counts: Int64) -> Int64:
     """Return each row's place in its group, in row order, from 0."""
     order = np.argsort(group, kind="stable")
     place = np.empty(len(group), np.int64)
-    place[order] = np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place[order] = spans(0, counts)
     return place
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import Float32
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -86,8 +87,7 @@ def _cooccurrences(view: SequenceView, window: int) -> Any:
     store = view.store
     lengths = view.lengths()
     sequence = np.repeat(np.arange(store.n_sequences), lengths)
-    first = store.offsets[:-1] - (np.cumsum(lengths) - lengths)
-    items = np.asarray(store.values[np.arange(len(sequence)) + first[sequence]], dtype=np.int64) - 1
+    items = store.values[spans(store.offsets[:-1], lengths)].astype(np.int64) - 1
     shape = (store.n_items, store.n_items)
     total = csr_matrix(shape, dtype=np.float64)
     for distance in range(1, min(window, view.max_length - 1) + 1):

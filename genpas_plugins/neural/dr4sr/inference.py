@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 from genpas_plugins.neural.dr4sr.regenerator import Memory, Regenerator
 from genpas_plugins.neural.dr4sr.training import histories
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.random_stream import check_seed, philox, uniform
 from genpas_plugins.support.array_types import Bools, Int64
 from genpas_plugins.support.errors import InputError, whole_number
@@ -133,7 +134,7 @@ def summarize(made: Regenerated, view: SequenceView) -> dict[str, Any]:
     items = view.store.n_items + 1
     held = view.lengths(made.sequence)
     inside = np.repeat(np.arange(n), held)
-    at = np.arange(len(inside)) + (view.store.offsets[made.sequence] - (np.cumsum(held) - held))[inside]
+    at = spans(view.store.offsets[made.sequence], held)
     foreign = ~np.isin(owner[row] * items + flat[row, column], inside * items + view.store.values[at])
     free = made.generative.ravel()[row]
     return {

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.sampling.random_stream import check_seed, philox
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError, whole_number
@@ -121,7 +122,7 @@ def mine_patterns(
     lengths = np.concatenate([np.full(len(table), table.shape[1]) for table, _ in found])
     return Patterns(
         values=np.concatenate([table.ravel() for table, _ in found]).astype(np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        offsets=bounds(lengths),
         frequency=np.concatenate([frequency for _, frequency in found]),
         sequence=np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in kept)]),
         pattern=np.concatenate([np.empty(0, np.int64), *(patterns for _, patterns in kept)]),
@@ -132,9 +133,7 @@ def training_items(view: SequenceView) -> tuple[Int64, Int64]:
     """Return the items of a view one after another and the row of each one's sequence, int64 [n] both."""
     lengths = view.lengths()
     sequence = np.repeat(np.arange(len(lengths)), lengths)
-    shift = view.store.offsets[:-1] - (np.cumsum(lengths) - lengths)
-    places = np.arange(len(sequence)) + shift[sequence]
-    return np.asarray(view.store.values[places], dtype=np.int64), sequence
+    return view.store.values[spans(view.store.offsets[:-1], lengths)].astype(np.int64), sequence
 
 
 def _candidates(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets) -> tuple[Int64, Int64]:

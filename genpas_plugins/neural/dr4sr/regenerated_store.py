@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from genpas_plugins.data.sequences import ORIGIN, SOURCE, SequenceStore
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
+from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64
 from genpas_plugins.support.errors import InputError
 
@@ -54,7 +55,7 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
     columns |= {name: np.repeat(column, length) for name, column in per_sequence.items()}
     return SequenceStore.from_arrays(
         values,
-        np.concatenate([[0], np.cumsum(length)]),
+        bounds(length),
         n_items=store.n_items,
         user_ids=_user_ids(store.user_ids, patterns.n, made.sequence[row], memory),
         item_ids=store.item_ids,

@@ -1,0 +1,28 @@
+"""Rows of different lengths in one array: where each row begins, and which places it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genpas_plugins.support.array_types import Int64, Integers
+
+
+def bounds(lengths: Integers) -> Int64:
+    """Return the offsets of rows of these lengths, one row after another, int64 [n + 1].
+
+    >>> bounds(np.array([2, 3]))
+    array([0, 2, 5])
+    """
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def spans(first: Integers | int, lengths: Integers) -> Int64:
+    """Return the numbers first[i] … first[i] + lengths[i] - 1 of every i, one row after another, int64 [Σ lengths].
+
+    >>> spans(np.array([7, 0]), np.array([2, 3]))
+    array([7, 8, 0, 1, 2])
+    """
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + lengths, lengths)
