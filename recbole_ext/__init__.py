@@ -6,37 +6,14 @@
     run_recbole(model="SASRec", dataset="ml-100k", config_file_list=["genpas.yaml"])
 
 Without the key RecBole trains as stock. With it, training pairs are drawn as the key says and nothing else changes:
-models, negative sampling, evaluation, trainers and the command line are RecBole's own.
+models, negative sampling, evaluation, trainers and the command line are RecBole's own. `recbole_ext.patches` lists
+what is replaced.
 """
 
-from recbole_ext import compatibility
+from recbole_ext.compatibility import import_recbole
 
-compatibility.repair()
+import_recbole()
 
-from recbole_ext import (  # noqa: E402 – RecBole must import first
-    checkpoints,
-    dataloader,
-    dataset,
-    genpas_key,
-    mask_history,
-    mixing,
-    models,
-    parallel_targets,
-    personaliser,
-    processes,
-    trained_on,
-    trimming,
-)
+from recbole_ext.patches import apply  # noqa: E402 – RecBole must import first
 
-checkpoints.register()
-genpas_key.register()
-dataset.register()
-dataloader.register()
-mask_history.register()
-parallel_targets.register()
-trimming.register()
-mixing.register()
-personaliser.register()
-trained_on.register()
-models.register()
-processes.register()
+apply()

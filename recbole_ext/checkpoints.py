@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import recbole.quick_start
-import recbole.trainer.trainer as trainer_module
 import scipy.sparse
 import torch
 from recbole.config import Config
@@ -24,19 +22,11 @@ from recbole.utils import enum_type, get_model, init_logger, init_seed
 
 from genpas_plugins import InputError
 from genpas_plugins.support.atomic import replaced_file
-from recbole_ext.compatibility import ModuleView
 
 _KIND = "__kind__"
 
 # What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
 _BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
-
-
-def register() -> None:
-    """Let RecBole's trainers and `load_data_and_model` save and load checkpoints this way."""
-    trainer_module.torch = ModuleView(torch, save=save, load=load)
-    recbole.quick_start.load_data_and_model = load_data_and_model
-    recbole.quick_start.quick_start.load_data_and_model = load_data_and_model
 
 
 def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:

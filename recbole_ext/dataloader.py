@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import recbole.data.utils
 import torch
 import torch.utils.data
 from recbole.data.dataloader import TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.transform import construct_transform
-from recbole.trainer import Trainer
 from recbole.utils import ModelType
 
 from genpas_plugins import Pairs, PairStream, pair_stream
@@ -174,23 +171,12 @@ class PairDataLoader(TrainDataLoader):
         return data
 
 
-def register() -> None:
-    """Let `data_preparation` use a `PairDataLoader` for training, and trainers tell it their epoch."""
-    original_loader = recbole.data.utils.get_dataloader
+def loader_class(config: Any, phase: str) -> type[PairDataLoader] | None:
+    """Return the loader for a phase of a run with the `genpas` key, None where it is RecBole's own."""
+    return PairDataLoader if phase == "train" and genpas_config(config) is not None else None
 
-    @functools.wraps(original_loader)
-    def get_dataloader(config: Any, phase: str) -> Any:
-        chosen = phase == "train" and genpas_config(config) is not None
-        return PairDataLoader if chosen else original_loader(config, phase)
 
-    recbole.data.utils.get_dataloader = get_dataloader
-
-    original_epoch = Trainer._train_epoch
-
-    @functools.wraps(original_epoch)
-    def train_epoch(self: Trainer, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(train_data, PairDataLoader):
-            train_data.sampler.set_epoch(epoch_idx)
-        return original_epoch(self, train_data, epoch_idx, *args, **kwargs)
-
-    Trainer._train_epoch = train_epoch
+def start_epoch(train_data: Any, epoch: int) -> None:
+    """Let the loader draw this epoch next."""
+    if isinstance(train_data, PairDataLoader):
+        train_data.sampler.set_epoch(epoch)

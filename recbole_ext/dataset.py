@@ -28,24 +28,20 @@ _HELD_OUT = 2
 """Items of a user at most that `genpas regenerate` does not look at."""
 
 
-def register() -> None:
-    """Let `SequentialDataset(config)` make a `WindowDataset` where the configuration has the `genpas` key.
+def new(cls: type, config: Any = None, *_: Any) -> Any:
+    """Make a `WindowDataset` for `SequentialDataset(config)` if the configuration has the `genpas` key.
 
-    Without it, added sequences, which stock RecBole does not read, are an InputError.
+    Raises InputError without the key if there are added sequences: stock RecBole does not read them.
     """
-
-    def new(cls: type, config: Any = None, *_: Any) -> Any:
-        # pickle and copy call __new__ without a config, subclasses of other models bring their own.
-        asked = cls is SequentialDataset and config is not None
-        chosen = asked and genpas_config(config) is not None
-        if asked and not chosen and added_file(config).is_file():
-            raise InputError(
-                f"{added_file(config)} holds sequences to train on that RecBole would not read. Add a {SECTION} key, "
-                f"such as {SECTION}: {{strategy: multi_target}}, or take the data set of the original store."
-            )
-        return object.__new__(WindowDataset if chosen else cls)
-
-    SequentialDataset.__new__ = staticmethod(new)
+    # pickle and copy call __new__ without a config, subclasses of other models bring their own.
+    asked = cls is SequentialDataset and config is not None
+    chosen = asked and genpas_config(config) is not None
+    if asked and not chosen and added_file(config).is_file():
+        raise InputError(
+            f"{added_file(config)} holds sequences to train on that RecBole would not read. Add a {SECTION} key, "
+            f"such as {SECTION}: {{strategy: multi_target}}, or take the data set of the original store."
+        )
+    return object.__new__(WindowDataset if chosen else cls)
 
 
 class Rows(Interaction):

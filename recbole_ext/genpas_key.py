@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import recbole.data.dataset
 import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
-from recbole.utils.argument_list import dataset_arguments
 
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.settings.genpas import PREFIX, SECTION
@@ -27,26 +25,6 @@ REPORT = "trained_on"
 
 NEEDS_ALL_PREFIXES = ("FEARec",)
 """Models that read the materialised prefixes (`inter_feat['item_id_list']`) themselves."""
-
-
-def register() -> None:
-    """Check the section whenever a RecBole Config is made, and let saved datasets and loaders depend on it."""
-    check_every_config(check)
-    dataset_arguments.append(SECTION)
-
-
-def check_every_config(check: Callable[[Config, Sequence[Any]], None]) -> None:
-    """Call check(config, its configuration files) whenever a RecBole Config has been made."""
-    original = Config.__init__
-
-    @functools.wraps(original)
-    def init(
-        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
-    ) -> None:
-        original(self, model, dataset, config_file_list, config_dict)
-        check(self, config_file_list or ())
-
-    Config.__init__ = init
 
 
 def genpas_config(config: Config) -> GenPASConfig | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from recbole.config import Config
-from recbole.trainer import Trainer
 from recbole.utils import ModelType
 from torch import Tensor
 
@@ -21,21 +19,6 @@ from recbole_ext.trimming import TRIM, check_trim, trimmed_groups
 
 _TOLERANCE = 0.01
 """How far our mean of a model's own loss may be off, relatively: half precision rounds by less."""
-
-
-def set_training_loss(loss_of_epoch: Callable[[Trainer, Any, int], Any]) -> None:
-    """Let trainers train with loss_of_epoch(trainer, training loader, epoch); None leaves them the one they have."""
-    original = Trainer._train_epoch
-
-    @functools.wraps(original)
-    def train_epoch(
-        self: Trainer, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        return original(
-            self, train_data, epoch_idx, loss_func or loss_of_epoch(self, train_data, epoch_idx), *args, **kwargs
-        )
-
-    Trainer._train_epoch = train_epoch
 
 
 def check_trainable(config: Config, section: str, place: str, warmup_epochs: int) -> None:

@@ -8,8 +8,8 @@ keeps its score, so that an item bought again can be a hit.
 from __future__ import annotations
 
 import difflib
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,45 +22,32 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
-from recbole.utils.argument_list import dataset_arguments
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SequenceStore, gather_jagged
 from recbole_ext.dataset import ROW
-from recbole_ext.genpas_key import check_every_config, where_set
+from recbole_ext.genpas_key import where_set
 
 KEY = "mask_history"
 
 
-def register() -> None:
-    """Check the key whenever a RecBole Config is made, and let loaders of full ranking say what is to be masked."""
-    check_every_config(check)
-    dataset_arguments.append(KEY)
+@contextmanager
+def keeping_sequences(dataset: SequentialDataset) -> Iterator[None]:
+    """Keep the whole sequences of a data set that RecBole cuts to prefixes of MAX_ITEM_LIST_LENGTH meanwhile."""
+    store = _store_of_rows(dataset) if masks_history(dataset.config) else None
+    yield
+    if store is not None:
+        dataset.store = store
+        rows = np.delete(np.arange(store.offsets[-1]), store.offsets[:-1][store.lengths() > 0])
+        dataset.inter_feat.update(Interaction({ROW: torch.from_numpy(rows)}))
 
-    original_augmentation = SequentialDataset.data_augmentation
 
-    @functools.wraps(original_augmentation)
-    def data_augmentation(self: SequentialDataset) -> None:
-        store = _store_of_rows(self) if masks_history(self.config) else None
-        original_augmentation(self)
-        if store is not None:
-            # RecBole's prefixes are cut to MAX_ITEM_LIST_LENGTH, so the sequences are kept beside them.
-            self.store = store
-            rows = np.delete(np.arange(store.offsets[-1]), store.offsets[:-1][store.lengths() > 0])
-            self.inter_feat.update(Interaction({ROW: torch.from_numpy(rows)}))
-
-    SequentialDataset.data_augmentation = data_augmentation
-
-    original_collate = FullSortEvalDataLoader.collate_fn
-
-    @functools.wraps(original_collate)
-    def collate_fn(self: FullSortEvalDataLoader, index: Any) -> Any:
-        interaction, history, *positive = original_collate(self, index)
-        if self.is_sequential and masks_history(self.config):
-            history = history_index(self._dataset, index)
-        return (interaction, history, *positive)
-
-    FullSortEvalDataLoader.collate_fn = collate_fn
+def masked(loader: FullSortEvalDataLoader, index: Any, batch: Any) -> Any:
+    """Return a loader's batch of these rows with what is masked in it, if anything is."""
+    interaction, history, *positive = batch
+    if loader.is_sequential and masks_history(loader.config):
+        history = history_index(loader._dataset, index)
+    return (interaction, history, *positive)
 
 
 def masks_history(config: Any) -> bool:

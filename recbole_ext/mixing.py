@@ -29,15 +29,9 @@ from genpas_plugins.neural.basrec.step_draws import generator
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
 from genpas_plugins.support.errors import InputError
-from recbole_ext.genpas_key import check_every_config, genpas_config, where_set
-from recbole_ext.history_loss import HistoryLoss, check_trainable, set_training_loss
+from recbole_ext.genpas_key import genpas_config, where_set
+from recbole_ext.history_loss import HistoryLoss, check_trainable
 from recbole_ext.trimming import length_groups
-
-
-def register() -> None:
-    """Check the section whenever a RecBole Config is made, and let trainers train with it."""
-    check_every_config(check)
-    set_training_loss(_loss_of_epoch)
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
@@ -65,7 +59,7 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
     final[SECTION] = asdict(section)
 
 
-def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
+def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     """Return the loss function of this epoch: None, the model's own, in the first stage."""
     if trainer.config[SECTION] is None:
         return None

@@ -22,19 +22,13 @@ from genpas_plugins.neural.layers.history_losses import Targets, history_losses
 from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
-from recbole_ext.history_loss import set_training_loss
 from recbole_ext.model_probe import as_input_error, close, evaluating, random_batch, random_histories
 from recbole_ext.trimming import PARALLEL, TrimmedLoss, check_trim, length_groups
 
 _NO_POSITIONS = "does not give every position of a history a vector of its own"
 
 
-def register() -> None:
-    """Let trainers train on windows and on trimmed batches, and check a model before its first step."""
-    set_training_loss(_loss_of_epoch)
-
-
-def _loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
+def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
     """Return the loss for the loader's batches, None where they are RecBole's own or padded as RecBole pads."""
     if not isinstance(train_data, PairDataLoader):
         return None

@@ -26,17 +26,11 @@ from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import PairDataLoader, Step
-from recbole_ext.genpas_key import check_every_config, genpas_config, where_set
-from recbole_ext.history_loss import HistoryLoss, check_trainable, set_training_loss
+from recbole_ext.genpas_key import genpas_config, where_set
+from recbole_ext.history_loss import HistoryLoss, check_trainable
 
 STATE = "personaliser_state"
 """The model's other parameter that holds the personaliser and its optimiser."""
-
-
-def register() -> None:
-    """Check the section whenever a RecBole Config is made, and let trainers train with it."""
-    check_every_config(check)
-    set_training_loss(_loss_of_epoch)
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
@@ -65,7 +59,7 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
     final[SECTION] = asdict(section)
 
 
-def _loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
+def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     """Return the loss function of this epoch: None, the model's own, in the warm-up."""
     if trainer.config[SECTION] is None:
         return None

@@ -8,12 +8,6 @@ from typing import Any
 import recbole.quick_start
 
 
-def register() -> None:
-    """Let the processes that RecBole spawns start in `run_recboles` below, and so import this package first."""
-    recbole.quick_start.run_recboles = run_recboles
-    recbole.quick_start.quick_start.run_recboles = run_recboles
-
-
 def run_recboles(rank: int, *arguments: Any) -> None:
     """Run RecBole as process `rank`; arguments are (model, dataset, config files, keyword arguments with a queue).
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import recbole.quick_start
 from recbole.trainer import Trainer
 
 from genpas_plugins import __version__
@@ -24,41 +22,19 @@ from recbole_ext.mask_history import masks_history
 FEW_USERS = 10
 """A share of the users that leaves fewer is most likely a slip, and is warned of."""
 
-_last_report: dict[str, Any] = {}
 
-
-def register() -> None:
-    """Report at the start of `Trainer.fit`, and in the result of `run_recbole` under "trained_on"."""
-    original_fit = Trainer.fit
-
-    @functools.wraps(original_fit)
-    def fit(self: Trainer, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> Any:
-        _last_report.clear()
-        if isinstance(train_data, PairDataLoader):
-            _last_report.update(trained_on(train_data, valid_data))
-            _last_report.update(getattr(self.model, "trained_on", {}))  # what else a model was made from
-            _warn_of_few_users(self.logger, _last_report)
-        elif self.config[MIXING] is not None:
-            _last_report[MIXING] = self.config[MIXING]  # it mixes RecBole's own pairs too
-        if _last_report:
-            self.config[REPORT] = dict(_last_report)
-            self.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in _last_report.items()))
-        return original_fit(self, train_data, valid_data, *args, **kwargs)
-
-    Trainer.fit = fit
-
-    original_run = recbole.quick_start.run_recbole
-
-    @functools.wraps(original_run)
-    def run_recbole(*args: Any, **kwargs: Any) -> Any:
-        _last_report.clear()
-        result = original_run(*args, **kwargs)
-        if _last_report:
-            result[REPORT] = dict(_last_report)
-        return result
-
-    recbole.quick_start.run_recbole = run_recbole
-    recbole.quick_start.quick_start.run_recbole = run_recbole
+def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[str, Any]:
+    """Log what a trainer is about to train on, keep it in its Config and return it. A stock run has an empty report."""
+    report: dict[str, Any] = {}
+    if isinstance(train_data, PairDataLoader):
+        report = {**trained_on(train_data, valid_data), **getattr(trainer.model, "trained_on", {})}
+        _warn_of_few_users(trainer.logger, report)
+    elif trainer.config[MIXING] is not None:
+        report = {MIXING: trainer.config[MIXING]}  # it mixes RecBole's own pairs too
+    if report:
+        trainer.config[REPORT] = report
+        trainer.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in report.items()))
+    return report
 
 
 def _warn_of_few_users(logger: Any, report: dict[str, Any]) -> None:

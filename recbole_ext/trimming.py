@@ -8,7 +8,6 @@ groups, which leaves every user's scores as they are.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,22 +30,18 @@ _SHORTEST = 8
 """Histories up to this long are one group; each further group is twice as long at most."""
 
 
-def register() -> None:
-    """Let trainers rank in groups of like length where a run trains in them."""
-    original = Trainer._full_sort_batch_eval
-
-    @functools.wraps(original)
-    def full_sort_batch_eval(self: Trainer, batched_data: Any) -> Any:
-        genpas = genpas_config(self.config)
-        if genpas is None or not (genpas.trim or genpas.targets == "parallel"):
-            return original(self, batched_data)
-        if getattr(self, "_genpas_ranks_in_groups", None) is not self.model:  # it may not have been trained here
-            check_trim(self.model, TRIM if genpas.trim else PARALLEL)
-            self._genpas_ranks_in_groups = self.model
-        with ranking_in_groups(self.model):
-            return original(self, batched_data)
-
-    Trainer._full_sort_batch_eval = full_sort_batch_eval
+@contextmanager
+def ranking_of(trainer: Trainer) -> Iterator[None]:
+    """Let a trainer rank in groups of like length for a while, if its run trains in them."""
+    genpas = genpas_config(trainer.config)
+    if genpas is None or not (genpas.trim or genpas.targets == "parallel"):
+        yield
+        return
+    if getattr(trainer, "_genpas_ranks_in_groups", None) is not trainer.model:  # it may not have been trained here
+        check_trim(trainer.model, TRIM if genpas.trim else PARALLEL)
+        trainer._genpas_ranks_in_groups = trainer.model
+    with ranking_in_groups(trainer.model):
+        yield
 
 
 def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:

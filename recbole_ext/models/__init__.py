@@ -6,40 +6,27 @@ folder of its own, and takes `<name>Trainer` where there is one: each of the thr
 
 from __future__ import annotations
 
-import functools
-import sys
 from pathlib import Path
 from typing import Any
 
-import recbole.trainer
 from recbole.config import Config
 
-from recbole_ext.genpas_key import check_every_config
 from recbole_ext.models import fmlprec, tiger
 from recbole_ext.models.tiger_settings import TigerSettings
 from recbole_ext.models.tiger_trainer import TIGERTrainer
 
+__all__ = ["MODELS", "TIGERTrainer", "check", "load_defaults"]
+
 MODELS = {"FMLPRec": fmlprec, "TIGER": tiger}
 
 
-def register() -> None:
-    """Let RecBole find the models, their defaults and trainers, and check their settings when a Config is made."""
-    for name, module in MODELS.items():
-        sys.modules[f"recbole.model.sequential_recommender.{name.lower()}"] = module
-    recbole.trainer.TIGERTrainer = TIGERTrainer
+def load_defaults(config: Config, model: str) -> None:
+    """Add the defaults of a model of ours to a Config that RecBole is making."""
+    if model in MODELS:
+        config._update_internal_config_dict(Path(__file__).with_name(f"{model}.yaml"))
 
-    original_defaults = Config._load_internal_config_dict
 
-    @functools.wraps(original_defaults)
-    def load_internal_config_dict(self: Config, model: str, model_class: Any, dataset: str) -> None:
-        original_defaults(self, model, model_class, dataset)
-        if model in MODELS:
-            self._update_internal_config_dict(Path(__file__).with_name(f"{model}.yaml"))
-
-    Config._load_internal_config_dict = load_internal_config_dict
-
-    def check(config: Config, _: Any) -> None:
-        if config.model == "TIGER":
-            TigerSettings.of(config).check_training(config["topk"])
-
-    check_every_config(check)
+def check(config: Config, _: Any) -> None:
+    """Raise InputError for settings under which a model of ours cannot be trained."""
+    if config.model == "TIGER":
+        TigerSettings.of(config).check_training(config["topk"])

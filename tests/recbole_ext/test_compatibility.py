@@ -76,7 +76,7 @@ import recbole.quick_start.quick_start as quick_start
 quick_start.tune.report(ndcg=0.5)
 assert reports == [{"ndcg": 0.5}], "current ray takes one dictionary"
 assert recbole.quick_start.run_recbole is quick_start.run_recbole
-assert quick_start.run_recbole.__globals__["__name__"] == "recbole_ext.trained_on"
+assert quick_start.run_recbole.__globals__["__name__"] == "recbole_ext.patches"
 assert recbole.quick_start.load_data_and_model.__module__ == "recbole_ext.checkpoints"
 """
 
