@@ -215,7 +215,7 @@ def test_a_checkpoint_loads_and_evaluates_as_the_model_did(prepare: Callable[...
 
 
 def test_without_the_key_a_trainer_gets_no_loss_of_ours(prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mixing, "_loss_of_epoch", lambda *_: pytest.fail("mixing without the key"))
+    monkeypatch.setattr(mixing, "BASRecLoss", lambda *_: pytest.fail("mixing without the key"))
     prepared = prepare("multi_target")
     Trainer(prepared.config, SASRec(prepared.config, prepared.train._dataset)).fit(prepared.train, saved=False)
 
