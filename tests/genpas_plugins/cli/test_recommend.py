@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
-from genpas_plugins.cli import app, recommend
+from genpas_plugins.cli import app
+
+pytest.importorskip("recbole")
 
 
 class Written(NamedTuple):
@@ -30,7 +32,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         print("RecBole prints this")
         return Written(users=1234, skipped=5, rows=12340)
 
-    monkeypatch.setattr(recommend, "recbole_recommend", lambda: run)
+    monkeypatch.setattr("recbole_ext.recommend.recommend", run)
     return calls
 
 

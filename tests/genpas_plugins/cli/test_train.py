@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.cli import app, train
+from genpas_plugins.cli import app
 from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.settings.yaml_text import parse_settings, read_scalar
 from recbole_ext.command_line import sealed
@@ -46,8 +46,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> None:
     """Let `run` be RecBole, which has every model and every setting."""
-    monkeypatch.setattr(train, "recbole_run", lambda model: run)
-    monkeypatch.setattr(train, "check_settings", lambda *given: None)
+    monkeypatch.setattr("recbole_ext.command_line.recbole_run", lambda model: run)
+    monkeypatch.setattr("recbole_ext.known_settings.check_settings", lambda *given: None)
 
 
 def genpas(*arguments: object) -> Any:
