@@ -28,7 +28,7 @@ from genpas_plugins.cli import (
     semantic_ids,
     train,
 )
-from genpas_plugins.cli.several_words import SeveralWords
+from genpas_plugins.cli.options import Command
 from genpas_plugins.support.errors import InputError
 
 __all__ = ["app", "main"]
@@ -66,24 +66,28 @@ class SentenceErrors(TyperGroup):
 app = typer.Typer(
     cls=SentenceErrors,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,  # its traceback prints local variables, whole arrays among them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("doctor")(doctor.command)
-app.command("prepare")(prepare.command)
-app.command("inspect")(inspect_store.command)
-app.command("sample")(sample.command)
-app.command("analyze", cls=SeveralWords)(analyze.command)
-app.command("search")(search.command)
-app.command("compare", cls=SeveralWords)(compare.command)
-app.command("reproduce", cls=reproduce.SeveralStores)(reproduce.command)
-app.command("semantic-ids")(semantic_ids.command)
-app.command("regenerate")(regenerate.command)
-app.command("export-recbole")(export_recbole.command)
-# What is no option of ours is a setting of RecBole's: --learning_rate=0.01
-app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train.command)
-app.command("recommend")(recommend.command)
+for _name, _module in {
+    "doctor": doctor,
+    "prepare": prepare,
+    "inspect": inspect_store,
+    "sample": sample,
+    "analyze": analyze,
+    "search": search,
+    "compare": compare,
+    "reproduce": reproduce,
+    "semantic-ids": semantic_ids,
+    "regenerate": regenerate,
+    "export-recbole": export_recbole,
+    "train": train,
+    "recommend": recommend,
+}.items():
+    # Options that `train` does not know are RecBole's settings: --learning_rate=0.01
+    _settings = {"allow_extra_args": True, "ignore_unknown_options": True} if _module is train else None
+    app.command(_name, cls=Command, context_settings=_settings)(_module.command)
 
 
 def _print_version(asked: bool) -> None:

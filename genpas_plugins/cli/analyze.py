@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
-from genpas_plugins.settings.points import read_point
-from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+from genpas_plugins.settings.points import join_points, read_point
+from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
 _STEPS = 6
@@ -28,13 +29,13 @@ def command(
         list[str] | None,
         typer.Option(
             "--strategies",
-            metavar="NAME...",
-            help="last_target, multi_target, slide_window; one or several. Default, without --point too: all three.",
+            metavar="NAME,…",
+            help="last_target, multi_target, slide_window. Default, without --point too: all three.",
         ),
     ] = None,
     point: Annotated[
         list[str] | None,
-        typer.Option("--point", metavar="A,B,C", help="Exponents alpha,beta,gamma; inf and -inf allowed; repeatable."),
+        typer.Option("--point", metavar="A,B,C,…", help="Exponents alpha,beta,gamma; inf and -inf are allowed."),
     ] = None,
     similarity: Annotated[
         str, typer.Option(metavar="NAME", help="Similarity of histories, for alignment and discrimination.")
@@ -43,12 +44,12 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Compute what each strategy and point trains on, and how far that is from what users ask for.
+    """Show what strategies and points train on.
 
-    Exact, without sampling or training (a similarity of whole histories is estimated, with a standard error).
-    Writes DIR/report.json and the page DIR/report.html; --json prints the former.
+    The figures are exact: nothing is sampled or trained. Only a similarity of whole histories is estimated, with its
+    standard error. The command writes DIR/report.json and DIR/report.html; --json prints the first.
     """
-    policies = read_policies(strategies or (), point or ())
+    policies = read_policies(strategies or (), join_points(point or ()))
     if not (math.isfinite(smoothing) and smoothing > 0):
         raise InputError(f"--smoothing must be a number above 0, not {smoothing}; 1e-10 is the published convention.")
     try:

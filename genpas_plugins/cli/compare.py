@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.support.console import JSON, StorePath, print_json, progress_bar
+from genpas_plugins.cli.options import JSON, StorePath
+from genpas_plugins.support.console import print_json, progress_bar
 
 
 def command(
@@ -17,7 +18,7 @@ def command(
         list[str],
         typer.Option(
             "--methods",
-            metavar="METHOD...",
+            metavar="METHOD,…",
             help="One or several: last_target, multi_target, slide_window or exponents alpha,beta,gamma; operators "
             "(insert, delete, replace, reorder, sample, crop, mask, substitute; rate 0.3, probability 0.5) and basrec "
             "follow behind a +, as in multi_target+insert+basrec; basrec mixes after 20 plain epochs, a .yaml file "
@@ -38,7 +39,9 @@ def command(
         ),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="RecBole's name of the model to train.")] = "SASRec",
-    seeds: Annotated[str, typer.Option(help="Seeds, comma-separated; each is a run of every method.")] = "2020",
+    seeds: Annotated[
+        list[str] | None, typer.Option(metavar="N,…", help="Each seed is a run of every method. Default: 2020.")
+    ] = None,
     metric: Annotated[
         str, typer.Option(help="What chooses the checkpoint on validation; Recall@20 and others of RecBole's.")
     ] = "NDCG@10",
@@ -61,7 +64,7 @@ def command(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Train methods through RecBole under an equal budget of pairs; print and save one table.
+    """Train methods on equally many pairs; print a table.
 
     Each method is trained with every seed; figures are means and standard deviations over the seeds. A run with the
     same --out goes on where the last one stopped, and trains only methods and seeds that it lacks.
@@ -74,11 +77,12 @@ def command(
     from genpas_plugins.experiments.text_table import NOTE, grid, markdown, print_table, row
     from genpas_plugins.search.search_output import write
     from genpas_plugins.search.shortlist import require_validation
+    from genpas_plugins.settings.points import join_points
     from genpas_plugins.settings.yaml_text import parse_settings
     from genpas_plugins.support.folder_lock import sole_use
     from genpas_plugins.support.json_text import to_json
 
-    numbers, named = read_seeds(seeds), read_methods(methods)
+    numbers, named = read_seeds(seeds or ["2020"]), read_methods(join_points(methods))
     for method in named:
         if method.store is not None:
             SequenceStore.open(method.store)

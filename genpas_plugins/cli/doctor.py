@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from genpas_plugins.support.console import JSON, print_json, print_lines
+from genpas_plugins.cli.options import JSON
+from genpas_plugins.support.console import print_json, print_lines
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.CYAN}
 
 
 def command(*, as_json: JSON = False) -> None:
-    """Print versions, backends and anything broken, with its mend; exit status 1 if something is broken."""
+    """Check versions, backends and pairs of packages.
+
+    The exit status is 1 if something is broken.
+    """
     from genpas_plugins.sampling.backend import choose_backend
     from genpas_plugins.support.doctor import diagnose
 

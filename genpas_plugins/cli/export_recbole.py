@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, progress_bar
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.support.console import print_json, progress_bar
 
 _PLAIN_PATH = re.compile(r"/[\w./-]*")
 """What YAML takes for text without quotes."""
@@ -29,7 +30,7 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Write DIR/NAME/NAME.inter, which RecBole reads back in the same order.
+    """Write a store as DIR/NAME/NAME.inter, which RecBole reads.
 
     RecBole rounds its time field to float32, so timestamp holds the position inside the user's sequence; the store's
     own timestamp column becomes the field time, and every other numeric column a field of its name. Of a store that

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.support.console import JSON, StorePath, print_json, print_lines
+from genpas_plugins.cli.options import JSON, StorePath
+from genpas_plugins.support.console import print_json, print_lines
 
 
 def command(
@@ -15,7 +16,7 @@ def command(
     verify: Annotated[bool, typer.Option("--verify", help="Read every byte and compare checksums.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Print counts, lengths, training pairs, columns and size of a store."""
+    """Print counts, lengths and columns of a store."""
     from genpas_plugins.data.storage import verify_store
     from genpas_plugins.data.store_summary import summarize_store
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.support.console import JSON, Overwrite, print_json, print_lines, progress_bar
+from genpas_plugins.cli.options import JSON, Overwrite
+from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
 # User, item and time as each format calls them; for Amazon reviews, those of 2014 and 2018, then those of 2023.
@@ -63,7 +64,7 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Read interactions, group them by user in order of time, and save them as a store."""
+    """Read interactions and save each user's sequence."""
     try:
         from genpas_plugins.data.readers import build_store, detect_format, read
     except ModuleNotFoundError as error:

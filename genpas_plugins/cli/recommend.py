@@ -8,15 +8,8 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.support.console import (
-    JSON,
-    Overwrite,
-    own_arguments_hidden,
-    print_json,
-    print_lines,
-    progress_bar,
-    stdout_to_stderr,
-)
+from genpas_plugins.cli.options import JSON, Overwrite
+from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, progress_bar, stdout_to_stderr
 from genpas_plugins.support.errors import InputError, require_recbole
 
 
@@ -37,10 +30,10 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Write user_id, item_id, rank (from 1) and score of every user's best items, from the whole history.
+    """Write every user's best items, ranked by a trained model.
 
-    Works with every sequential model of RecBole that ranks all items, and with TIGER, whose score is the item's
-    log-probability. Nothing of the history is held out, the test item included.
+    The columns are user_id, item_id, rank (from 1) and score. The whole history is read, the test item included. Works
+    with every sequential model of RecBole that ranks all items. TIGER's score is the item's log-probability.
     """
     wanted = None if users is None and not user else [*(user or ()), *(read_users(users) if users else ())]
     require_recbole()

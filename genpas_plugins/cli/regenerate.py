@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.support.console import JSON, Overwrite, StorePath, Tell, print_json, print_lines, progress_bar
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.support.console import Tell, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Regenerate a data set from its own patterns and save it with the original (DR4SR, KDD 2024).
+    """Add sequences regenerated from shared patterns (DR4SR).
 
     Stages: mine the patterns that sequences share, train a regenerator that writes a sequence's patterns, infer new
     sequences with it. The same command goes on where an earlier one stopped; a file of the work folder that was made

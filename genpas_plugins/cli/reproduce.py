@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
+from genpas_plugins.cli.options import JSON
 from genpas_plugins.experiments.stores import SOURCE, STORES
-from genpas_plugins.support.console import JSON, print_json, progress_bar
+from genpas_plugins.support.console import print_json, progress_bar
 from genpas_plugins.support.errors import InputError
-
-
-class SeveralStores(TyperCommand):
-    """A command whose --stores takes all words that follow, up to an option or a YAML file."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before each of its words, as the parser wants it, then parse."""
-        return super().parse_args(ctx, repeat_stores(args))
-
-
-def repeat_stores(arguments: Sequence[str]) -> list[str]:
-    """Write --stores a b as --stores=a --stores=b.
-
-    >>> repeat_stores(["--stores", "beauty", "toys", "sasrec.yaml", "--json"])
-    ['--stores=beauty', '--stores=toys', 'sasrec.yaml', '--json']
-    """
-    repeated, taking = [], False
-    for word in arguments:
-        if word == STORES:
-            taking = True
-            continue
-        taking = taking and not word.startswith("-") and not word.endswith((".yaml", ".yml"))
-        repeated.append(f"{STORES}={word}" if taking else word)
-    return repeated
 
 
 def command(
@@ -53,7 +28,7 @@ def command(
     ],
     stores: Annotated[
         list[Path] | None,
-        typer.Option(STORES, metavar="DIR...", help="Stores of `genpas prepare`, named as the data sets are."),
+        typer.Option(STORES, metavar="DIR,…", help="Stores of `genpas prepare`, named as the data sets are."),
     ] = None,
     data_dir: Annotated[
         Path | None,
@@ -65,15 +40,19 @@ def command(
         ),
     ] = None,
     datasets: Annotated[
-        str | None, typer.Option(help="Names, comma-separated, in this order. Default: those that the table names.")
+        list[str] | None, typer.Option(metavar="NAME,…", help="Data sets, in this order. Default: the table's.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds, comma-separated; the first one tunes.")] = "1,2,3",
+    seeds: Annotated[
+        list[str] | None, typer.Option(metavar="N,…", help="The first seed tunes. Default: 1,2,3.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Time budget: no run is begun that would not fit, none goes on after.")
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Reproduce a published table through RecBole, each row under the same budget of pairs and the same tuning.
+    """Reproduce a published table through RecBole.
+
+    Each row has the same budget of pairs and the same tuning.
 
     Data set by data set, row by row: every point of the grid with the first seed; then, after all rows, the points that
     validation chose with the other seeds. Only these are tested, with the user's history masked in the ranking and not.
@@ -83,24 +62,25 @@ def command(
 
     TABLE is a YAML file as those in configs/reproduce, with these keys:
 
+    \b
     - model (required): RecBole's name of the model
     - rows (required): methods as `genpas compare --methods` takes them, that is
-    strategies or exponents, either with +operators, and .yaml files; exponents
-    need quotes inside [...], as in ['1,0,0', multi_target+insert]
+      strategies or exponents, either with +operators, and .yaml files; exponents
+      need quotes inside [...], as in ['1,0,0', multi_target+insert]
     - epochs (required): the budget, so many for every row
     - pairs_per_epoch: of all rows; default: as many as multi_target has
     - targets, trim: into the genpas section of every row
     - metric: chooses the epoch and the point of the grid, on validation
     - settings: RecBole's, for all runs
     - grid: points to choose from on validation, row by row; a point is settings
-    of RecBole's with one value each, the same keys in all
+      of RecBole's with one value each, the same keys in all
     - along: varies one thing: a name for the axis, and points as in grid, also
-    of keys such as genpas_train_users, but not of what rows have: strategy,
-    exponents, operators and mixing; one point gives all rows its settings
+      of keys such as genpas_train_users, but not of what rows have: strategy,
+      exponents, operators and mixing; one point gives all rows its settings
     - datasets: which ones without --datasets; default: those published
     - published: figures to print beside ours, by data set, row and metric; not
-    beside several points of along
-    """
+      beside several points of along
+    """  # noqa: D301 – \b keeps the list's lines
     from genpas_plugins.experiments.budget import read_seeds
     from genpas_plugins.experiments.cell_training import check_settings
     from genpas_plugins.experiments.markdown import note, summary
@@ -111,12 +91,12 @@ def command(
     from genpas_plugins.experiments.text_table import print_table
     from genpas_plugins.support.folder_lock import sole_use
 
-    asked, numbers = read_table(table), read_seeds(seeds)
+    asked, numbers = read_table(table), read_seeds(seeds or ["1", "2", "3"])
     try:
         check_settings(asked.model, asked.recbole_keys)
     except InputError as error:
         raise InputError(f"{table}: {error}") from error
-    names = list(asked.datasets) if datasets is None else [name.strip() for name in datasets.split(",")]
+    names = list(datasets or asked.datasets)
     if not names:
         raise InputError(f"{table} names no data sets; name them behind --datasets.")
     clock = Clock(minutes)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.settings.points import exponent
-from genpas_plugins.support.console import JSON, Overwrite, StorePath, print_json, print_lines, progress_bar
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.support.console import print_json, print_lines, progress_bar
 
 _EXPONENT = "with strategy sampled; any number, inf or -inf"
 
@@ -43,22 +43,23 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Write training pairs of a strategy: pair, user, start, target_position, history, target.
+    """Write the training pairs of a strategy to a file.
 
-    Drawn from the leave-last-out training part. Pair i of an epoch depends on the seed, the epoch and i alone, so files
-    written with other --first and --count are slices of one stream. Positions count from 0.
+    The columns are pair, user, start, target_position, history and target. Positions count from 0. Pairs come from the
+    leave-last-out training part. Pair i of an epoch depends only on the seed, the epoch and i. So files with other
+    --first and --count are slices of one stream.
     """
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.sampling.pairs_table import write_pairs
     from genpas_plugins.sampling.policy import SAMPLED
     from genpas_plugins.sampling.stream import pair_stream
     from genpas_plugins.settings.genpas import GenPASConfig
+    from genpas_plugins.settings.points import read_number
 
+    exponents = {"alpha": alpha, "beta": beta, "gamma": gamma}
     given: dict[str, Any] = {
         "strategy": strategy,
-        "alpha": exponent(alpha),
-        "beta": exponent(beta),
-        "gamma": exponent(gamma),
+        **{name: None if text is None else read_number(text) for name, text in exponents.items()},
         "pairs_per_epoch": pairs_per_epoch,
     }
     section = {key: value for key, value in given.items() if value is not None}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.support.console import JSON, StorePath, print_json, progress_bar
+from genpas_plugins.cli.options import JSON, StorePath
+from genpas_plugins.support.console import print_json, progress_bar
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from genpas_plugins.experiments.search_training import RecBoleTrials
     from genpas_plugins.search.grid import Grid
 
-_VALUES = "comma-separated, inf and -inf are legal"
+_VALUES = "inf and -inf are allowed"
 
 
 def command(
@@ -27,9 +28,9 @@ def command(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Directory for search.json, genpas.yaml and, if trained, study.db."),
     ] = None,
-    alpha: Annotated[str | None, typer.Option(help=f"Values of α, {_VALUES}.")] = None,
-    beta: Annotated[str | None, typer.Option(help=f"Values of β, {_VALUES}.")] = None,
-    gamma: Annotated[str | None, typer.Option(help=f"Values of γ, {_VALUES}.")] = None,
+    alpha: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of α, {_VALUES}.")] = None,
+    beta: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of β, {_VALUES}.")] = None,
+    gamma: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of γ, {_VALUES}.")] = None,
     grid_file: Annotated[
         Path | None, typer.Option("--grid", metavar="FILE", help="YAML with alpha, beta and gamma, a list each.")
     ] = None,
@@ -58,10 +59,11 @@ def command(
     pruner: Annotated[str | None, typer.Option(help="median, successive_halving or none. Default: median.")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Search (α, β, γ): lowest KL to validation targets, then best alignment / discrimination, then training if asked.
+    """Search the exponents (α, β, γ) to train on.
 
-    With --train the best validation NDCG@10 is chosen, and the test set is looked at once, for the chosen point. A run
-    with the same --out goes on where the last one stopped.
+    Points with the lowest KL to the validation targets are kept. They are ranked by alignment / discrimination. --train
+    trains the best ones and chooses by validation NDCG@10; only the chosen one is tested. A run with the same --out
+    continues where the last one stopped.
     """
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.search.criteria import Criteria
@@ -172,10 +174,11 @@ def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -
     return by_label[outcome.chosen.label], study
 
 
-def _grid(file: Path | None, given: dict[str, str | None]) -> Grid:
-    from genpas_plugins.search.grid import Grid, parse_values, read_grid
+def _grid(file: Path | None, given: dict[str, list[str] | None]) -> Grid:
+    from genpas_plugins.search.grid import Grid, read_grid
+    from genpas_plugins.settings.points import read_number
 
-    values = {name: parse_values(text) for name, text in given.items() if text is not None}
+    values = {name: [read_number(word) for word in words] for name, words in given.items() if words}
     if file is None:
         return Grid.from_mapping(values, "command line")
     if values:

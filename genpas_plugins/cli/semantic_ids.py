@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath
 from genpas_plugins.support.console import (
-    JSON,
-    Overwrite,
-    StorePath,
     Tell,
     own_arguments_hidden,
     print_json,
@@ -88,9 +86,10 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Give every item a short row of codes, alike for like items, and write a page that shows how well that went.
+    """Give every item a semantic ID: a short row of codes.
 
-    The vectors come from --text, --embeddings, --collaborative or --checkpoint; --index takes finished IDs.
+    Similar items share codes; a page shows how well. Item vectors come from --text, --embeddings, --collaborative or
+    --checkpoint. --index takes finished IDs.
     """
     sources = {
         "--embeddings": embeddings,

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
+from genpas_plugins.cli.options import JSON
 from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
-from genpas_plugins.support.console import JSON, own_arguments_hidden, print_json, print_lines, stdout_to_stderr
+from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, stdout_to_stderr
 from genpas_plugins.support.errors import InputError, require_recbole
 
 
@@ -39,9 +40,10 @@ def command(
     ] = 0,
     as_json: JSON = False,
 ) -> None:
-    """Train and evaluate one of RecBole's models; a genpas key in a FILE switches GenPAS on.
+    """Train and evaluate one of RecBole's models.
 
-    Settings of RecBole's follow as --learning_rate=0.01 or learning_rate=0.01; they win over the files.
+    A genpas key in a FILE switches GenPAS on. RecBole's settings follow as --learning_rate=0.01 or learning_rate=0.01.
+    They win over the files.
     """
     require_recbole()
     from recbole_ext.command_line import (

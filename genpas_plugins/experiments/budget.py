@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from genpas_plugins.support.errors import InputError
 
 
-def read_seeds(text: str) -> list[int]:
-    """Return comma-separated seeds. Raises InputError for none, one that is no whole number from 0 on, and doubles."""
+def read_seeds(words: Sequence[str]) -> list[int]:
+    """Return the seeds. Raises InputError for none, one that is no whole number from 0 on, and doubles."""
     seeds: list[int] = []
-    for word in (part.strip() for part in text.split(",")):
+    for word in words:
         if not (word.isascii() and word.isdigit()):
-            raise InputError(f"--seeds {text!r}: {word!r} is no seed; write whole numbers from 0 on, as 1,2,3.")
+            raise InputError(f"--seeds: {word!r} is not a seed; write whole numbers from 0 on, as 1,2,3.")
         if int(word) in seeds:
-            raise InputError(f"--seeds {text!r}: {word} is there twice; a seed counts once.")
+            raise InputError(f"--seeds: {word} is there twice; a seed counts once.")
         if int(word) >= 1 << 32:
-            raise InputError(f"--seeds {text!r}: {word} is too large; RecBole's seeds are below 2**32.")
+            raise InputError(f"--seeds: {word} is too large; RecBole's seeds are below 2**32.")
         seeds.append(int(word))
     return seeds
 

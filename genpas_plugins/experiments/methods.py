@@ -114,7 +114,7 @@ def read_method(word: str, where: str = "--methods") -> Method:
     if word.endswith(_YAML):
         return _read_file(Path(word), where)
     if "," in word and any(part.split("+")[0].strip() in EXPONENTS for part in word.split(",")):
-        raise InputError(f"{where} {word}: methods are separated by spaces, in a YAML file they are entries of a list.")
+        raise InputError(f"{where} {word}: write each method as an entry of the list.")
     first, *additions = (part.strip() for part in word.split("+"))
     if not first:
         raise InputError(

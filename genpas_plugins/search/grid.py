@@ -86,22 +86,6 @@ def read_grid(file: Path) -> Grid:
     return Grid.from_mapping(content, str(file))
 
 
-def parse_values(text: str) -> list[float | str]:
-    """Split "0,0.5,.inf" into numbers; what is none stays text, for the grid to refuse.
-
-    >>> parse_values("0,0.5,-.inf,one")
-    [0.0, 0.5, -inf, 'one']
-    """
-    values: list[float | str] = []
-    for part in text.split(","):
-        try:
-            # YAML writes an infinity and NaN with a dot.
-            values.append(float(part.strip().lower().replace(".inf", "inf").replace(".nan", "nan")))
-        except ValueError:
-            values.append(part.strip())
-    return values
-
-
 def point_name(policy: SamplingPolicy) -> str:
     """Return the named strategy that has these exponents, "≈ slide_window" for (2, 1, 0), "" for any other.
 

@@ -1,34 +1,64 @@
-"""Exponents and points α,β,γ as text: on a command line, or as one word in a table."""
+"""Exponents and points as text: `-inf`, `1e-3`, `1,0,-inf`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.support.errors import InputError
 
-_EXPONENTS = 3
+_COORDINATES = len(("alpha", "beta", "gamma"))
 
 
-def exponent(text: str | None) -> float | str | None:
-    """Return an exponent as a number; other text stays text, and the configuration refuses it."""
-    if text is None:
-        return None
+def read_number(text: str) -> float | str:
+    """Return the number in `text`, or the text itself if it is not a number. YAML's `.inf` is read as well.
+
+    >>> read_number("-.inf"), read_number("1e-3"), read_number("one")
+    (-inf, 0.001, 'one')
+    """
+    word = text.strip()
     try:
-        # YAML writes an infinity with a dot.
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        return float(word.lower().replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError:
-        return text
+        return word
 
 
-def read_point(text: str) -> SamplingPolicy:
-    """Return the policy of a point "alpha,beta,gamma". Raises InputError where it is none, or NaN."""
-    parts = [exponent(part.strip()) for part in text.split(",")]
-    if len(parts) != _EXPONENTS or any(not isinstance(part, float) for part in parts):
+def read_point(text: str, where: str = "--point") -> SamplingPolicy:
+    """Return the policy of a point `alpha,beta,gamma`.
+
+    Parameters
+    ----------
+    text
+        Three numbers with commas; inf and -inf are allowed.
+    where
+        Option or place of the text, for the message.
+
+    Raises
+    ------
+    InputError
+        If the text is not three numbers, or a number is NaN.
+    """
+    numbers = [number for part in text.split(",") if isinstance(number := read_number(part), float)]
+    if len(numbers) != _COORDINATES or text.count(",") != _COORDINATES - 1:
         raise InputError(
-            f"--point {text!r} is no point; write three numbers (inf and -inf allowed) with commas: --point 1,0,-inf."
+            f"{where} {text!r} is not a point. Write three numbers with commas, as 1,0,-inf; inf and -inf are allowed."
         )
-    # Adding nought turns -0 into 0, which is the same point.
-    alpha, beta, gamma = (float(part or 0) + 0.0 for part in parts)
     try:
-        return SamplingPolicy(alpha, beta, gamma)
+        return SamplingPolicy(*(number + 0.0 for number in numbers))  # -0.0 + 0.0 is 0.0, the same point
     except InputError as error:
-        raise InputError(f"--point {text!r}: {error}") from None
+        raise InputError(f"{where} {text!r}: {error}") from None
+
+
+def join_points(words: Sequence[str]) -> list[str]:
+    """Put the numbers of a point together again, three in a row.
+
+    >>> join_points(["multi_target", "1", "0", "-inf+insert", "2", "1", "0"])
+    ['multi_target', '1,0,-inf+insert', '2,1,0']
+    """
+    joined: list[str] = []
+    rest = list(words)
+    while rest:
+        length = _COORDINATES if isinstance(read_number(rest[0]), float) else 1
+        joined.append(",".join(rest[:length]))
+        rest = rest[length:]
+    return joined

@@ -6,16 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from genpas_plugins.support.json_text import to_json
-
-JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Directory that `genpas prepare` made.")]
 
 Tell = Callable[[str, int, int | None], None]
 

@@ -61,7 +61,8 @@ def reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reproduce:
     def invoke(*arguments: object, stop: int | None = None, out: str = "out") -> tuple[Any, list[str]]:
         trained.clear()
         counted.stop = stop  # type: ignore[attr-defined]
-        given = ["reproduce", "t.yaml", "--stores", "tiny", "--seeds", "1,2", "--out", out, *map(str, arguments)]
+        seeds = [] if "--seeds" in arguments else ["--seeds", "1,2"]
+        given = ["reproduce", "t.yaml", "--stores", "tiny", *seeds, "--out", out, *map(str, arguments)]
         return CliRunner().invoke(app, given), list(trained)
 
     return invoke

@@ -65,7 +65,7 @@ def without_seconds(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_an_interrupted_comparison_goes_on_and_says_what_an_uninterrupted_one_says(compare: Compare, tmp_path: Path):
-    arguments = ("--methods", *METHODS, *BUDGET, "--metric", "Recall@10", "--json")
+    arguments = ("--methods", ",".join(METHODS), *BUDGET, "--metric", "Recall@10", "--json")
     done, trained = compare(*arguments, stop=3)
     assert done.exit_code == 130
     assert trained == ["last_target.seed1", "mine.yaml.seed1", "last_target.seed2"]

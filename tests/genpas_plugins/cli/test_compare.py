@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.augment import OPERATORS, Insert, Reorder
 from genpas_plugins.cli import app
-from genpas_plugins.cli.several_words import repeat_options
 from genpas_plugins.experiments.budget import read_seeds, whole_epochs
 from genpas_plugins.experiments.measured_settings import check_metric, figure_names, measures
 from genpas_plugins.experiments.methods import PROBABILITY, RATE, check_mixing, read_method, read_methods, with_epochs
@@ -96,8 +95,8 @@ def test_the_shipped_strategies_are_methods(file: Path):
         ("multi_target+", "'' is no addition"),
         ("+insert", "before the first +, as in multi_target+insert"),
         ("+", "before the first +"),
-        ("multi_target,last_target", "separated by spaces"),
-        ("multi_target+insert,1,0,0", "separated by spaces"),
+        ("multi_target,last_target", "each method as an entry"),
+        ("multi_target+insert,1,0,0", "each method as an entry"),
         ("sampled", "written as its exponents"),
         ("1,0", "write three numbers"),
         ("1,0,nan", "write three numbers"),
@@ -197,26 +196,14 @@ def test_an_epoch_of_a_file_s_own_is_refused(tmp_path: Path):
         with_epochs(read_method(str(file)), 60)
 
 
-def test_words_are_methods_until_an_option_or_the_store(tmp_path: Path):
-    words = ["--methods", "last_target", "-1,0,0", "-inf,0,0+insert", str(tmp_path), "--pairs", "5", "-m", "SASRec"]
-    assert repeat_options(words) == [
-        *("--methods", "last_target", "--methods", "-1,0,0", "--methods", "-inf,0,0+insert"),
-        *(str(tmp_path), "--pairs", "5", "-m", "SASRec"),
-    ]
-    # What is written that way already stays, and so does what stands behind --.
-    assert repeat_options(["s", "--methods=a", "--methods", "b", "--", "--methods", "c"]) == [
-        *("s", "--methods=a", "--methods", "b", "--", "--methods", "c")
-    ]
-
-
-@pytest.mark.parametrize("text", ["", "1,,2", "1,-2", "1.5", "one", "1,1", "4294967296"])
-def test_seeds_that_are_none_are_refused(text: str):
+@pytest.mark.parametrize("words", [[""], ["1", "-2"], ["1.5"], ["one"], ["1", "1"], ["4294967296"]])
+def test_seeds_that_are_none_are_refused(words: list[str]):
     with pytest.raises(InputError, match="--seeds"):
-        read_seeds(text)
+        read_seeds(words)
 
 
 def test_pairs_are_whole_epochs():
-    assert read_seeds("3, 0") == [3, 0]
+    assert read_seeds(["3", "0"]) == [3, 0]
     for epochs, length in itertools.product((1, 2, 7), (1, 30)):
         assert whole_epochs(epochs * length, length) == epochs
     with pytest.raises(InputError, match="write 60 or 90, or set"):
@@ -250,7 +237,7 @@ def test_the_metric_that_chooses_is_measured_in_any_case():
     ("arguments", "told"),
     [
         (["--methods", "multi_targt", "--pairs", "5"], "Did you mean 'multi_target'"),
-        (["--methods", "multi_target", "multi_target", "--pairs", "5"], "twice"),
+        (["--methods", "multi_target,multi_target", "--pairs", "5"], "twice"),
         (["--methods", "multi_target", "--pairs", "5"], "no multiple of the"),
         (["--methods", "multi_target", "--pairs", "50", "--pairs-per-epoch", "25", "--seeds", ""], "--seeds"),
         (["--methods", "multi_target", "--pairs", "5", "--pairs-per-epoch", "5", "--metric", "AUC@10"], "--metric"),

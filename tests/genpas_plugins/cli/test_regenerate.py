@@ -97,8 +97,8 @@ def test_files_of_other_settings_are_not_used(genpas: Run, store: Path, tmp_path
     assert genpas(store, *out, *QUICK, "--stage", "infer").exit_code == 0
     assert "gamma changed" in refusal(genpas(store, *out, *QUICK, "--gamma", 0.5))
     assert "min_frequency changed" in refusal(genpas(store, *out, *QUICK, "--min-frequency", 3))
-    assert "Ask for 2 epochs" in refusal(genpas(store, *out, *QUICK, "--epochs", 3))
-    assert "shape changed" in refusal(genpas(store, *out, *QUICK, "--memories", 3))
+    assert "Ask for 2 epochs" in refusal(genpas(store, *out, *QUICK[2:], "--epochs", 3))
+    assert "shape changed" in refusal(genpas(store, *out, *QUICK[:-2], "--memories", 3))
     (tmp_path / "new.work" / "patterns.npz").write_bytes(b"PK nothing")
     assert "damaged" in refusal(genpas(store, *out, *QUICK))
 

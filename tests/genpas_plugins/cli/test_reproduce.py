@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
-from genpas_plugins.cli.reproduce import repeat_stores
 from genpas_plugins.experiments import prepared_source, table_training
 from genpas_plugins.experiments.cell import Cell
 from genpas_plugins.experiments.stores import find_stores
@@ -248,20 +247,6 @@ def test_a_bad_table_is_refused_before_anything_is_written(old: str, new: str, t
     assert (done.exit_code, done.stdout) == (2, "")
     assert "table.yaml" in done.stderr and told in done.stderr and "Traceback" not in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["table.yaml"]
-
-
-def test_stores_are_words_until_an_option_or_the_table():
-    words = ["--stores", "a", "b", "--json", "c", "--stores=d", "--stores", "e", "t.yml", "f"]
-    assert repeat_stores(words) == [
-        "--stores=a",
-        "--stores=b",
-        "--json",
-        "c",
-        "--stores=d",
-        "--stores=e",
-        "t.yml",
-        "f",
-    ]
 
 
 def test_data_are_prepared_once_in_the_order_of_their_positions(tmp_path: Path):

@@ -81,7 +81,7 @@ def test_the_table_and_the_number_of_points_are_shown(search: Run, saved: Path, 
     ("arguments", "told"),
     [
         (["--gamma", "0,nan"], "value 2 of gamma, nan"),
-        (["--alpha", "0,,1"], "value 2 of alpha, ''"),
+        (["--alpha", "0,,1"], "--alpha '0,,1' has an empty value"),
         (["--beta", "one"], "value 1 of beta, 'one'"),
         (["--keep", "0"], "keep is the share"),
         (["--keep", "1.5"], "1.5"),

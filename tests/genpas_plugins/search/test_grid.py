@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy
-from genpas_plugins.search.grid import Grid, parse_values, point_name, read_grid, yaml_number
+from genpas_plugins.search.grid import Grid, point_name, read_grid, yaml_number
 from genpas_plugins.search.search_output import MARK, check_replaceable, genpas_yaml
 
 INF = math.inf
@@ -60,11 +60,6 @@ def test_a_broken_grid_file_is_a_sentence(content: bytes, tmp_path: Path):
     (tmp_path / "grid.yaml").write_bytes(content)
     with pytest.raises(InputError, match=r"grid\.yaml"):
         read_grid(tmp_path / "grid.yaml")
-
-
-def test_values_are_read_as_the_command_line_and_yaml_write_them():
-    assert parse_values("0, 1e-3,.inf,-INF,x,") == [0.0, 1e-3, INF, -INF, "x", ""]
-    assert math.isnan(parse_values(".nan")[0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", [0.0, 1.0, -0.5, 1e-7, 1.5e-9, 1e22, 0.1 + 0.2, INF, -INF])

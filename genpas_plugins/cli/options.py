@@ -1,0 +1,74 @@
+r"""The options of every command: one rule for all, and the options that several commands share.
+
+**The rule.** An option for several values takes them with commas, or is repeated: `--seeds 1,2` and
+`--seeds 1 --seeds 2` are the same. Three numbers in a row are one point: `--point 1,0,0,2,1,0` are two points.
+Write `\,` for a comma inside a value. `--set` alone is not split, as its value is YAML. Give every other option once.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from genpas_plugins.support.errors import InputError
+
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Directory that `genpas prepare` made.")]
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--config", "-c", metavar="FILE,…", help="RecBole's settings as YAML; later files win."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One of RecBole's settings, the value in YAML; repeatable."),
+]
+Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="RecBole's name of the model.")]
+
+_UNSPLIT = "--set"
+
+
+class Command(TyperCommand):
+    """A command whose options follow the rule of this module."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Return the parser of the command, which splits lists and refuses a repeated scalar."""
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            values, rest, given = parse(args)
+            for option in self.params:
+                name = option.opts[0]
+                if not getattr(option, "multiple", False):
+                    if given.count(option) > 1:
+                        raise InputError(f"{name} is given {given.count(option)} times. Keep one of them.")
+                elif option.name in values and _UNSPLIT not in option.opts:
+                    values[option.name] = [word for text in values[option.name] for word in split(text, name)]
+            return values, rest, given
+
+        parser.parse_args = parse_args
+        return parser
+
+
+def split(text: str, option: str = "The list") -> list[str]:
+    r"""Return the values of a list.
+
+    Raises
+    ------
+    InputError
+        If a value is empty; `option` is named.
+
+    Examples
+    --------
+    >>> split(r"beauty, toys,a\,b")
+    ['beauty', 'toys', 'a,b']
+    """
+    words = [word.strip().replace("\\,", ",") for word in re.split(r"(?<!\\),", text)]
+    if not all(words):
+        raise InputError(f"{option} {text!r} has an empty value. Write values with one comma between them, as a,b.")
+    return words
