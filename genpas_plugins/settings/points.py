@@ -43,8 +43,9 @@ def read_point(text: str, where: str = "--point") -> SamplingPolicy:
         raise InputError(
             f"{where} {text!r} is not a point. Write three numbers with commas, as 1,0,-inf; inf and -inf are allowed."
         )
+    alpha, beta, gamma = (number + 0.0 for number in numbers)  # -0.0 + 0.0 is 0.0, the same point
     try:
-        return SamplingPolicy(*(number + 0.0 for number in numbers))  # -0.0 + 0.0 is 0.0, the same point
+        return SamplingPolicy(alpha, beta, gamma)
     except InputError as error:
         raise InputError(f"{where} {text!r}: {error}") from None
 
