@@ -1,13 +1,12 @@
-"""Checkpoints that load without running code: tensors and plain values only, written atomically.
+"""The checkpoint of a RecBole training: tensors and plain values, which load without running code.
 
-Stock RecBole pickles its Config object into the checkpoint, which current torch refuses to load, with reason. Here the
-configuration is stored as plain values and rebuilt on loading, so `torch.load(…, weights_only=True)` reads the file.
+RecBole pickles its Config object into the checkpoint, and current torch refuses such a file. Here the configuration is
+stored as plain values and rebuilt on loading. This module alone knows the format.
 """
 
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections import OrderedDict
 from enum import Enum
 from pathlib import Path
@@ -16,52 +15,103 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import torch
+from numpy.typing import NDArray
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import enum_type, get_model, init_logger, init_seed
 
-from genpas_plugins import InputError
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.neural import checkpoint_file
+from genpas_plugins.support.errors import InputError
 
 _KIND = "__kind__"
-
-# What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
-_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
+_ITEM_TABLE = "item_embedding.weight"
 
 
 def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
-    """Save a trainer's state under `file`, complete or not at all.
+    """Save a trainer's state, complete or not at all.
 
-    Raises InputError if the state holds an object that cannot be stored as tensors and plain values.
+    Parameters
+    ----------
+    state : dict
+        What RecBole's trainer stores: its Config, counters, weights, optimizer and the model's other parameters.
+    file : str or Path
+        The file; it is replaced.
+
+    Raises
+    ------
+    InputError
+        If the state holds an object that cannot be stored as tensors and plain values.
     """
     state = {**state, "other_parameter": _without_modules(state.get("other_parameter") or {})}
     content = {
         key: _plain_config(value) if isinstance(value, Config) else plain(value, key) for key, value in state.items()
     }
-    with replaced_file(Path(file)) as temporary:
-        torch.save(content, temporary)
+    checkpoint_file.write(content, file)
 
 
 def load(file: str | Path, map_location: Any = None, **_: Any) -> dict[str, Any]:
-    """Load a checkpoint; its "config" entry is a RecBole Config again.
+    """Load the state that `save` saved; its "config" is a RecBole Config again.
 
-    Raises InputError for a missing or broken file, and for one with pickled objects, such as stock RecBole writes.
+    Parameters
+    ----------
+    file : str or Path
+        The checkpoint.
+    map_location : object
+        Device for the tensors, as for `torch.load`.
+
+    Returns
+    -------
+    dict
+        The state.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or holds pickled objects as RecBole's own checkpoints do.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: no checkpoint to load.")
-    with path.open("rb") as stream:
-        try:
-            content = torch.load(stream, map_location=map_location, weights_only=True)
-            state: dict[str, Any] = {key: restored(value) for key, value in content.items()}
-        except _BROKEN as error:
-            raise InputError(
-                f"{path} is no checkpoint that loads safely: it is truncated, or holds pickled objects, as RecBole's "
-                "own checkpoints do. Train again with recbole_ext imported to get one that loads."
-            ) from error
+    state = checkpoint_file.read(
+        file,
+        lambda content: {key: restored(value) for key, value in content.items()},
+        advice="RecBole's own checkpoints do. Train again with recbole_ext imported to get one that loads.",
+        map_location=map_location,
+    )
     if "config" in state:
         state["config"] = _config(state["config"])
     return state
+
+
+def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Return the ids of the items that a model was trained on and its vectors for them.
+
+    Parameters
+    ----------
+    file : str or Path
+        A checkpoint. Its data are read again, since RecBole numbers items as it reads them.
+
+    Returns
+    -------
+    ids : list of str
+        Item ids as the source has them.
+    vectors : float32 [n_items, d]
+        Row i is the vector of item ids[i].
+
+    Raises
+    ------
+    InputError
+        If the checkpoint has no table of item vectors, or its data are missing or have changed.
+    """
+    content = load(file, map_location="cpu")
+    table = (content.get("state_dict") or {}).get(_ITEM_TABLE)
+    if not isinstance(table, torch.Tensor) or table.ndim != 2 or len(table) < 2 or "config" not in content:  # noqa: PLR2004
+        raise InputError(f"{file} has no item vectors ({_ITEM_TABLE}). Give a checkpoint of a model such as SASRec.")
+    try:
+        dataset = create_dataset(content["config"])
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{file}: the data it was trained on cannot be read ({error}).") from error
+    ids = list(dataset.field2id_token[dataset.iid_field])[1 : len(table)]  # without padding
+    if len(ids) != len(table) - 1:
+        raise InputError(f"{file} has vectors of {len(table) - 1:,} items, but its data now have {len(ids):,}.")
+    return ids, table[1:].float().numpy()
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:

@@ -119,7 +119,9 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
     content = load(checkpoint, map_location=chosen)
     missing = {"config", "state_dict"} - content.keys()
     if missing:
-        raise InputError(f"{checkpoint} has no {' and no '.join(sorted(missing))}: it is no checkpoint of a training.")
+        raise InputError(
+            f"{checkpoint} has no {' and no '.join(sorted(missing))}. Give a checkpoint that training wrote."
+        )
     config = content["config"]
     config["device"] = chosen
     folder = Path(config["data_path"])

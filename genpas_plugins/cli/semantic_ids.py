@@ -203,29 +203,14 @@ def _encoded(texts: Sequence[str], encoder: str | None, batch_size: int, cache: 
 
 
 def _checkpoint_vectors(checkpoint: Path, store: SequenceStore) -> Any:
-    """Return a trained model's item vectors in the store's order, by the item tokens of the data it was trained on."""
-    from genpas_plugins.semantic_ids.collaborative import item_vectors
-    from genpas_plugins.semantic_ids.item_files import rows_of
-
-    vectors = item_vectors(checkpoint)
+    """Return a trained model's item vectors in the store's order."""
     require_recbole()
-    from recbole.data import create_dataset
+    from genpas_plugins.semantic_ids.item_files import rows_of
+    from recbole_ext.checkpoints import item_vectors
 
-    from recbole_ext.checkpoints import load
-
-    # RecBole numbers items as it reads them, so the data are read again.
     with own_arguments_hidden(), stdout_to_stderr():
-        config = load(checkpoint, map_location="cpu")["config"]
-        try:
-            dataset = create_dataset(config)
-        except (OSError, ValueError, NotImplementedError) as error:
-            raise InputError(f"{checkpoint}: the data it was trained on cannot be read ({error}).") from error
-    tokens = list(dataset.field2id_token[dataset.iid_field])[1 : len(vectors) + 1]
-    if len(tokens) != len(vectors):
-        raise InputError(
-            f"{checkpoint} has vectors of {len(vectors):,} items, but its data now have {len(tokens):,}; they changed."
-        )
-    return vectors[rows_of(store, tokens, f"{checkpoint}'s data")]
+        items, vectors = item_vectors(checkpoint)
+    return vectors[rows_of(store, items, f"{checkpoint}'s data")]
 
 
 def _cooccurrence_vectors(store: SequenceStore, seed: int, tell: Tell) -> Any:

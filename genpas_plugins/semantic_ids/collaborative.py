@@ -1,9 +1,7 @@
-"""Item embeddings without any text: from which items stand together in training sequences, or from a trained model."""
+"""Item embeddings without any text, from the items that are near each other in training sequences."""
 
 from __future__ import annotations
 
-import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,6 @@ from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import Float32
 from genpas_plugins.support.errors import InputError, whole_number
-
-_WEIGHT = "item_embedding.weight"
-_MATRIX = 2
-
-# What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
-_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
 
 
 def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window: int = 5, seed: int = 0) -> Float32:
@@ -47,36 +39,6 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
     lost = np.diff(matrix.indptr) == 0
     if lost.any():
         vectors[lost] = _random_directions(int(lost.sum()), vectors[~lost], vectors.shape[1], seed)
-    return vectors
-
-
-def item_vectors(checkpoint: str | Path) -> Float32:
-    """Return the item embeddings of a model that RecBole trained, float32 [n_items, d]; row i is its item i + 1.
-
-    `checkpoint` is a file that recbole_ext wrote; it is read as tensors and plain values, without running any code. The
-    numbers are RecBole's, so map them through the dataset's tokens.
-    Raises InputError if the file is missing, cannot be read that way, or has no `item_embedding.weight`.
-    """
-    import torch
-
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: no checkpoint to read item vectors from.")
-    try:
-        with path.open("rb") as stream:
-            content = torch.load(stream, map_location="cpu", weights_only=True)
-    except _BROKEN as error:
-        raise InputError(
-            f"{path} is no checkpoint that loads safely: it is truncated, or holds pickled objects, as RecBole's own "
-            "checkpoints do. Train again with recbole_ext imported to get one that loads."
-        ) from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    weight = state.get(_WEIGHT) if isinstance(state, dict) else None
-    if not isinstance(weight, torch.Tensor) or weight.ndim != _MATRIX or len(weight) <= 1:
-        raise InputError(
-            f"{path} has no item vectors ({_WEIGHT}); give the checkpoint of a model that has some, SASRec say."
-        )
-    vectors: Float32 = weight[1:].float().numpy()  # row 0 is padding
     return vectors
 
 

@@ -9,7 +9,7 @@ import signal
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -27,7 +27,7 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType
 
 from genpas_plugins import InputError
-from recbole_ext.checkpoints import load, plain, restored, save
+from recbole_ext.checkpoints import item_vectors, load, plain, restored, save
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": float("-inf")}
 
@@ -92,6 +92,31 @@ def test_a_model_with_a_submodule_among_its_other_parameters(prepare: Callable[.
     assert any(name.startswith("feature_embed_layer.") for name in trainer.model.state_dict())
 
 
+def test_the_vectors_of_the_items_of_a_model(trained: tuple[Any, Trainer]):
+    made, trainer = trained
+    ids, vectors = item_vectors(trainer.saved_model_file)
+    best = load(trainer.saved_model_file)["state_dict"]["item_embedding.weight"]
+    assert vectors.dtype == np.float32 and len(ids) == len(vectors) == made.dataset.item_num - 1
+    for item, vector in zip(ids, vectors, strict=True):
+        assert np.array_equal(vector, best[made.dataset.token2id("item_id", item)])
+
+
+def test_a_model_without_vectors_of_items_and_changed_data_are_refused(trained: tuple[Any, Trainer], tmp_path: Path):
+    state = load(trained[1].saved_model_file)
+    table = state["state_dict"]["item_embedding.weight"]
+    for weights in ({}, {"item_embedding.weight": table[0]}, {"item_embedding.weight": table[:1]}):
+        save({**state, "state_dict": weights}, tmp_path / "other.pth")
+        with pytest.raises(InputError, match="has no item vectors"):
+            item_vectors(tmp_path / "other.pth")
+    save({**state, "state_dict": {"item_embedding.weight": table[[*range(len(table)), 0]]}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="vectors of 26 items, but its data now have 25"):
+        item_vectors(tmp_path / "other.pth")
+    state["config"]["data_path"] = str(tmp_path / "gone")
+    save(state, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="the data it was trained on cannot be read"):
+        item_vectors(tmp_path / "other.pth")
+
+
 class Bomb:
     """Something that makes a file when it is unpickled."""
 
@@ -117,7 +142,7 @@ def test_a_pickled_checkpoint_is_refused_and_not_executed(prepare: Callable[...,
         trainer.resume_checkpoint,
         lambda name: trainer.evaluate(made.test, model_file=name),
     ):
-        with pytest.raises(InputError, match=r"stock\.pth is no checkpoint that loads safely.* Train again"):
+        with pytest.raises(InputError, match=r"stock\.pth cannot be loaded safely.* Train again"):
             read(file)
     assert not trace.exists()
 
@@ -127,7 +152,7 @@ def test_a_checkpoint_of_stock_recbole_is_refused(prepare: Callable[..., Any], t
     config = prepare().config
     config.yaml_loader = None  # its class cannot be pickled once patched by others
     torch.save({"config": config, "state_dict": {}}, tmp_path / "stock.pth", pickle_protocol=4)
-    with pytest.raises(InputError, match="holds pickled objects, as RecBole's own checkpoints do"):
+    with pytest.raises(InputError, match=r"holds pickled objects\. RecBole's own checkpoints do"):
         load(tmp_path / "stock.pth")
 
 
@@ -139,7 +164,7 @@ def test_a_checkpoint_of_stock_recbole_is_refused(prepare: Callable[..., Any], t
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_what_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path):
     (tmp_path / "file.pth").write_bytes(content)
-    with pytest.raises(InputError, match=r"file\.pth is no checkpoint"):
+    with pytest.raises(InputError, match=r"file\.pth cannot be loaded"):
         load(tmp_path / "file.pth")
 
 
@@ -147,7 +172,7 @@ def test_a_truncated_checkpoint_and_a_missing_one_are_refused(trained: tuple[Any
     whole = Path(trained[1].saved_model_file).read_bytes()
     for size in (10, len(whole) // 2, len(whole) - 10):
         (tmp_path / "cut.pth").write_bytes(whole[:size])
-        with pytest.raises(InputError, match=r"cut\.pth is no checkpoint that loads safely: it is truncated"):
+        with pytest.raises(InputError, match=r"cut\.pth cannot be loaded safely: it is truncated"):
             load(tmp_path / "cut.pth")
     with pytest.raises(InputError, match=r"none\.pth does not exist"):
         load(tmp_path / "none.pth")
@@ -155,13 +180,13 @@ def test_a_truncated_checkpoint_and_a_missing_one_are_refused(trained: tuple[Any
 
 def test_tensors_of_something_else_are_refused(tmp_path: Path):
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(InputError, match=r"list\.pth is no checkpoint"):
+    with pytest.raises(InputError, match=r"list\.pth cannot be loaded"):
         load(tmp_path / "list.pth")
 
 
 def save_and_die(file: Path) -> None:
-    def write_half(content: Any, target: Path) -> None:
-        target.write_bytes(b"half")
+    def write_half(content: Any, target: BinaryIO) -> None:
+        target.write(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
     torch.save = write_half
@@ -182,8 +207,8 @@ def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(tmp_path: Path
     file = tmp_path / "model.pth"
     save({"epoch": 1}, file)
 
-    def full(content: Any, target: Path) -> None:
-        target.write_bytes(b"half")
+    def full(content: Any, target: BinaryIO) -> None:
+        target.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

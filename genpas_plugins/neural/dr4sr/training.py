@@ -5,7 +5,6 @@ What an epoch does depends on the seed and its number alone: a resumed run gives
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 
 from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.neural import checkpoint_file
 from genpas_plugins.neural.dr4sr.mining import Patterns, pattern_rows
 from genpas_plugins.neural.dr4sr.regenerator import Regenerator, Shape
 from genpas_plugins.sampling.gather import fill_padded
 from genpas_plugins.sampling.random_stream import check_seed
 from genpas_plugins.support.array_types import AnyArray, Int64
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
@@ -28,9 +27,6 @@ Progress = Callable[[int, int], None]
 MAGIC = "genpas-regenerator"
 
 _POOL = 32  # batches that are sorted by length together
-
-# What torch raises for files that are cut off, of another kind, or hold more than tensors and plain values.
-_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -190,20 +186,15 @@ def _cuda(device: str) -> list[torch.device]:
 
 
 def _write(checkpoint: Path, content: dict[str, Any], model: Regenerator, update: torch.optim.Optimizer) -> None:
-    with replaced_file(checkpoint) as temporary, temporary.open("wb") as stream:
-        torch.save({"magic": MAGIC, **content, "model": model.state_dict(), "optimiser": update.state_dict()}, stream)
+    state = {"model": model.state_dict(), "optimiser": update.state_dict()}
+    checkpoint_file.write({"magic": MAGIC, **content, **state}, checkpoint)
 
 
 def _read(checkpoint: Path, told: dict[str, Any] | None) -> dict[str, Any]:
-    """Read a checkpoint as tensors and plain values. Raises InputError unless it was made from `told`, if given."""
-    try:
-        with checkpoint.open("rb") as stream:
-            saved = torch.load(stream, map_location="cpu", weights_only=True)
-        known = isinstance(saved, dict) and saved.get("magic") == MAGIC
-    except _BROKEN as error:
-        raise InputError(f"{checkpoint} cannot be read as a regenerator; remove it to train again.") from error
-    if not known:
-        raise InputError(f"{checkpoint} holds no regenerator; choose another folder for the work.")
+    """Read a checkpoint. Raises InputError unless it was made from `told`, if given."""
+    saved = checkpoint_file.read(checkpoint, dict, map_location="cpu", advice="Remove it to train again.")
+    if saved.get("magic") != MAGIC:
+        raise InputError(f"{checkpoint} does not hold a regenerator; choose another folder for the work.")
     if told is not None and saved["made_from"] != told:
         recipe, wanted = saved["made_from"].get("recipe") or {}, told["recipe"]
         if {**saved["made_from"], "recipe": wanted} == told and {**recipe, "epochs": wanted["epochs"]} == wanted:
@@ -216,4 +207,4 @@ def _read(checkpoint: Path, told: dict[str, Any] | None) -> dict[str, Any]:
             f"{checkpoint} was trained from other data or settings ({', '.join(changed)} changed); remove it to train "
             "again, or choose another folder for the work."
         )
-    return dict(saved)
+    return saved

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from genpas_plugins import InputError, SequenceStore
 pytest.importorskip("sklearn")
 
 from genpas_plugins.semantic_ids import collaborative
-from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings, item_vectors
+from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings
 
 
 def counted(store: SequenceStore, held_out: int, window: int) -> Counter[tuple[int, int]]:
@@ -87,39 +85,3 @@ def test_without_any_pair_there_is_nothing_to_embed():
         cooccurrence_embeddings(SequenceStore.from_arrays([1, 2], [0, 1, 2]).view())
     alone = SequenceStore.from_arrays([1, 1, 2, 2], [0, 2, 4]).view()  # pairs, but of an item with itself
     assert np.isfinite(cooccurrence_embeddings(alone)).all()
-
-
-def test_item_vectors_of_a_checkpoint(tmp_path: Path):
-    torch = pytest.importorskip("torch")
-    weight = torch.arange(12.0).view(4, 3)
-    torch.save({"state_dict": {"item_embedding.weight": weight}, "epoch": 3}, tmp_path / "model.pth")
-    vectors = item_vectors(tmp_path / "model.pth")
-    assert vectors.dtype == np.float32
-    assert np.array_equal(vectors, weight[1:].numpy())  # without padding
-
-
-def test_what_has_no_item_vectors_is_refused(tmp_path: Path):
-    torch = pytest.importorskip("torch")
-    with pytest.raises(InputError, match="does not exist"):
-        item_vectors(tmp_path / "absent.pth")
-    for content in ({"state_dict": {"weight": torch.ones(2, 2)}}, {"state_dict": None}, [1], {"a": 1}):
-        torch.save(content, tmp_path / "other.pth")
-        with pytest.raises(InputError, match="has no item vectors"):
-            item_vectors(tmp_path / "other.pth")
-    torch.save({"state_dict": {"item_embedding.weight": torch.ones(9, 9)}}, tmp_path / "whole.pth")
-    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:-200])
-    with pytest.raises(InputError, match="no checkpoint that loads safely"):
-        item_vectors(tmp_path / "cut.pth")
-
-
-class Malicious:
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (Path("executed"),)
-
-
-def test_pickled_objects_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Malicious()}, protocol=2))
-    with pytest.raises(InputError, match="no checkpoint that loads safely"):
-        item_vectors(tmp_path / "evil.pth")
-    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,61 @@
+"""Files of tensors and plain values: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
+
+T = TypeVar("T")
+
+# What torch raises for files that are truncated, of another kind, or hold more than tensors and plain values.
+_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, TypeError, ValueError)
+
+
+def write(content: Any, file: str | Path) -> None:
+    """Write tensors and plain values under `file`, complete or not at all."""
+    # To a stream: torch would write the temporary name into the file.
+    with replaced_file(Path(file)) as temporary, temporary.open("wb") as stream:
+        torch.save(content, stream)
+
+
+def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_location: Any = None) -> T:
+    """Read what `write` wrote.
+
+    Parameters
+    ----------
+    file : str or Path
+        The file.
+    made : callable
+        Turns the file's content into the result. What it raises for wrong content is an InputError too.
+    advice : str
+        Sentence of the error that says what to do.
+    map_location : object
+        Device for the tensors, as for `torch.load`.
+
+    Returns
+    -------
+    object
+        What `made` returns.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or holds pickled objects, which are not unpickled.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: there is no checkpoint to load.")
+    try:
+        with path.open("rb") as stream:
+            return made(torch.load(stream, map_location=map_location, weights_only=True))
+    except _BROKEN as error:
+        raise InputError(
+            f"{path} cannot be loaded safely: it is truncated, is not a checkpoint, or holds pickled objects. {advice}"
+        ) from error
