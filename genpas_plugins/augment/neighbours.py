@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from genpas_plugins.data.sequences import SequenceView, smallest_index_type
+from genpas_plugins.data.lengths import smallest_index_type
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.support.array_types import Float64, Int64, Integers
 

@@ -17,12 +17,12 @@ def command(
     as_json: JSON = False,
 ) -> None:
     """Print counts, lengths and columns of a store."""
-    from genpas_plugins.data.storage import verify_store
+    from genpas_plugins.data.storage import STORE
     from genpas_plugins.data.store_summary import summarize_store
 
     summary = summarize_store(store)
     if verify:
-        verify_store(store)
+        STORE.verify(store)
     if as_json:
         print_json({**summary, "verified": verify})
         return

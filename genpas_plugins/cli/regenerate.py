@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.support.checksums import array_crc32
 from genpas_plugins.support.console import Tell, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -78,9 +78,9 @@ def command(
     if out.resolve() == store.resolve():
         raise InputError(f"--out {out} is the store itself; choose another directory.")
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.data.storage import check_target
+    from genpas_plugins.data.storage import STORE
 
-    check_target(out, overwrite=overwrite)
+    STORE.check_target(out, overwrite=overwrite)
     opened = SequenceStore.open(store)
     opened.leave_last_out().train.require_pairs()
     _check_original(opened, store)
@@ -114,7 +114,7 @@ def command(
 
 def _check_original(store: SequenceStore, path: Path) -> None:
     """Raise InputError before any work if the store is a regenerated one."""
-    if store.is_regenerated:
+    if store.has_train_only:
         raise InputError(f"{path} is a regenerated store already. Start from the original one.")
 
 
@@ -175,7 +175,7 @@ def _start(
         own = read_embeddings(embeddings, store)
         if own.shape[1] != dimension:
             raise InputError(f"{embeddings} has vectors of dimension {own.shape[1]}; say --dimension {own.shape[1]}.")
-        return f"crc32 {zlib.crc32(own.tobytes())}", lambda: own
+        return f"crc32 {array_crc32([own])}", lambda: own
     if vectors == "random":
         return vectors, None
     if store.n_items < dimension:
@@ -194,9 +194,9 @@ def _start(
 
 def _origin_counts(store: SequenceStore) -> dict[str, dict[str, int]]:
     """Return, for each origin, its sequences, and its items and (history, target) pairs in training."""
-    from genpas_plugins.neural.dr4sr.regenerated_store import ORIGINS, origins
+    from genpas_plugins.neural.dr4sr.regenerated_store import ORIGINS
 
-    origin, length = origins(store), store.leave_last_out().train.lengths()
+    origin, length = store.kinds(), store.leave_last_out().train.lengths()
     return {
         name: {
             "sequences": int((origin == number).sum()),

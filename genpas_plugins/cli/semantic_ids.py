@@ -172,14 +172,11 @@ def _check_making(given: dict[str, Any], collisions: str, *, finished: bool) -> 
 
 def _check_out(out: Path, store: Path, *, overwrite: bool) -> None:
     """Raise InputError where the IDs could not be written, before anything long is done."""
-    from genpas_plugins.semantic_ids.codebook_files import HEADER
+    from genpas_plugins.semantic_ids.storage import IDS
 
     if out.resolve() == store.resolve():
         raise InputError(f"--out {out} is the store itself; choose another directory.")
-    if out.exists() and not (out / HEADER).is_file():
-        raise InputError(f"{out} exists already and holds no semantic IDs; choose another directory.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already; choose another directory, or replace it with --overwrite.")
+    IDS.check_target(out, overwrite=overwrite)
 
 
 def default_cache() -> Path:

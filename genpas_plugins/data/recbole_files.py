@@ -1,17 +1,15 @@
-"""A store as RecBole's atomic file `NAME/NAME.inter`, in an order that survives RecBole's float32 time field.
+"""A store as RecBole's atomic file `NAME/NAME.inter`, in an order that RecBole's float32 time field keeps.
 
-RecBole sorts each user's interactions by `timestamp` after casting it to float32, which swaps those less than about two
-minutes apart. So `timestamp` is the position inside the sequence (exact below 2²⁴), and the store's own time becomes
-another field.
+RecBole casts `timestamp` to float32 and sorts by it, which swaps interactions less than about two minutes apart.
+So `timestamp` is the position in the sequence, exact below 2²⁴. The store's own time becomes another field.
 
-Of a regenerated store that file holds the original sequences alone, so that whoever reads it tests on nothing else.
-The added ones stand beside it in `NAME/NAME.added.inter`, which `recbole_ext` reads to train on, and stock RecBole does
-not read:
+That file holds the users' own sequences. Sequences that only train are in `NAME/NAME.added.inter`. `recbole_ext` trains
+on them, and stock RecBole does not read the file:
 
-sequence:float   user_id:token   item_id:token
-0                [PAD]           17               a pattern, which belongs to several users
-0                [PAD]           4
-1                ann             17               a sequence regenerated from ann's
+    sequence:float   user_id:token   item_id:token
+    0                [PAD]           17               of several users
+    0                [PAD]           4
+    1                ann             17               of ann
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genpas_plugins.data.sequences import ORIGIN, SOURCE, SequenceStore
+from genpas_plugins.data.sequences import KIND, OWNER, SequenceStore
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
@@ -34,13 +32,13 @@ TIME = "timestamp"
 ADDED_SUFFIX = ".added.inter"
 ADDED_FIELDS = ("sequence:float", "user_id:token", "item_id:token")
 NO_USER = "[PAD]"
-"""RecBole's padding token, number 0: the user of a sequence that is nobody's own."""
+"""RecBole's padding token, number 0: the user of a sequence of several users."""
 
 _FIELDS = ("user_id", "item_id", TIME)
 _RENAMED = {TIME: "time"}
 _EXACT_IN_FLOAT32 = 1 << 24
 _ROWS = 1 << 20
-# What pandas, with which RecBole reads, takes for a missing value, and RecBole's own padding token.
+# Missing values of pandas, which RecBole reads with, and RecBole's own padding token.
 _RESERVED = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null", "[PAD]",
@@ -48,17 +46,17 @@ _RESERVED = (
 
 
 class RecBoleFile(NamedTuple):
-    """What was written: the file, its fields as in the header, and its number of interactions.
-
-    left_out : columns of the store that RecBole has no type for
-    added    : the file of added sequences, of a regenerated store
-    """
+    """What was written."""
 
     file: Path
     fields: list[str]
+    """Fields as in the header of the file."""
     left_out: list[str]
+    """Columns of the store that RecBole has no type for."""
     interactions: int
+    """Number of interactions in `file`."""
     added: Path | None = None
+    """File of the sequences that only train, if the store has some."""
 
 
 def export_recbole(
@@ -71,13 +69,25 @@ def export_recbole(
 ) -> RecBoleFile:
     """Write `directory/name/name.inter`, whole or not at all.
 
-    Its fields are user_id:token, item_id:token, timestamp:float (the position inside the sequence, from 0), and one
-    `<column>:float` for every numeric column of the store, where a column `timestamp` is called `time`.
-    `progress` is called with the number of interactions written so far.
+    The fields are user_id:token, item_id:token, timestamp:float (the position in the sequence, from 0), and
+    `COLUMN:float` for every numeric column. A column `timestamp` becomes `time`. Sequences that only train go to
+    `directory/name/name.added.inter`.
 
-    Of a regenerated store the file is that of the original store, to the byte, and `directory/name/name.added.inter`
-    holds the sequences that were added to train on. Raises InputError if the file exists while `overwrite` is off, and
-    for ids or names that RecBole cannot read back.
+    Parameters
+    ----------
+    store
+        The store to write.
+    directory, name
+        Folder to make files in, and RecBole's name of the data set.
+    overwrite
+        Replace existing files.
+    progress
+        Called with the number of interactions written so far.
+
+    Raises
+    ------
+    InputError
+        The file exists and `overwrite` is off, or RecBole cannot read an id or name.
     """
     if not name or name in (".", "..") or set(name) & set('/\\:"') or name == "ml-100k":
         why = "RecBole reads its own copy under that name" if name == "ml-100k" else "it must be a plain file name"
@@ -85,8 +95,8 @@ def export_recbole(
     file = directory / name / f"{name}.inter"
     if file.exists() and not (overwrite and file.is_file()):
         raise InputError(f"{file} exists already; choose another directory or name, or replace it with --overwrite.")
-    whole, store = store, _originals(store)
-    added = file.with_name(f"{name}{ADDED_SUFFIX}")
+    whole, store = store, _users_own(store)
+    added = file.with_name(f"{name}{ADDED_SUFFIX}") if whole.has_train_only else None
     longest = int(store.lengths().max(initial=0))
     if longest > _EXACT_IN_FLOAT32:
         raise InputError(f"A sequence has {longest} items; RecBole's float32 time keeps the order of at most 2**24.")
@@ -101,8 +111,7 @@ def export_recbole(
     options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
     with ExitStack() as complete:
         sinks = []
-        wanted = [(file, fields), (added, list(ADDED_FIELDS))] if whole.is_regenerated else [(file, fields)]
-        for path, header in wanted:
+        for path, header in [(file, fields), *([(added, list(ADDED_FIELDS))] if added else [])]:
             temporary = complete.enter_context(replaced_file(path))
             sinks.append(complete.enter_context(pa.OSFile(str(temporary), "wb")))
             sinks[-1].write(("\t".join(header) + "\n").encode())
@@ -114,18 +123,17 @@ def export_recbole(
             csv.write_csv(table, sinks[1], options)
             if progress is not None:
                 progress(first + table.num_rows)
-        if not whole.is_regenerated:
-            added.unlink(missing_ok=True)  # of a regenerated store that stood here before
+        if added is None:  # a store that was exported here before may have had one
+            file.with_name(f"{name}{ADDED_SUFFIX}").unlink(missing_ok=True)
     left_out = [column for column in store.columns if column not in columns]
-    return RecBoleFile(file, fields, left_out, store.n_interactions, added if whole.is_regenerated else None)
+    return RecBoleFile(file, fields, left_out, store.n_interactions, added)
 
 
-def _originals(store: SequenceStore) -> SequenceStore:
-    """Return the store without added sequences, which stand behind all others, and without the columns about them."""
-    if not store.is_regenerated:
+def _users_own(store: SequenceStore) -> SequenceStore:
+    """Return the store without the sequences that only train, which come last, and without their columns."""
+    if not store.has_train_only:
         return store
-    origin = store.entry_of_sequences(ORIGIN, np.zeros(store.n_sequences, np.int8))
-    n = int(np.argmax(origin > 0)) if np.any(origin > 0) else store.n_sequences
+    n = int(np.flatnonzero(np.append(store.kinds(), 1))[0])
     stop = int(store.offsets[n])
     return SequenceStore.from_arrays(
         store.values[:stop],
@@ -133,12 +141,12 @@ def _originals(store: SequenceStore) -> SequenceStore:
         n_items=store.n_items,
         user_ids=None if store.user_ids is None else store.user_ids[:n],
         item_ids=store.item_ids,
-        columns={name: values[:stop] for name, values in store.columns.items() if name not in (ORIGIN, SOURCE)},
+        columns={name: values[:stop] for name, values in store.columns.items() if name not in (KIND, OWNER)},
     )
 
 
 def field_names(store: SequenceStore) -> dict[str, str]:
-    """Return the field that each numeric column of the store becomes, none of them one of RecBole's three."""
+    """Return the RecBole field of each numeric column of the store. No field is one of RecBole's own three."""
     names: dict[str, str] = {}
     for column, values in store.columns.items():
         if values.ndim != 1 or values.dtype.kind not in "biuf":
@@ -174,17 +182,17 @@ def _tables(
 
 
 def _added_tables(
-    store: SequenceStore, n_originals: int, users: pa.Array | None, items: pa.Array | None
+    store: SequenceStore, n_own: int, users: pa.Array | None, items: pa.Array | None
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the first interaction of each piece and the piece, of the sequences behind the originals."""
-    source = store.entry_of_sequences(SOURCE, np.full(store.n_sequences, -1)) if store.is_regenerated else np.empty(0)
-    for first in range(int(store.offsets[n_originals]), store.n_interactions, _ROWS):
+    """Yield the first interaction of each piece and the piece, of the sequences that only train."""
+    owners = store.owners()
+    for first in range(int(store.offsets[n_own]), store.n_interactions, _ROWS):
         stop = min(first + _ROWS, store.n_interactions)
         rows = np.searchsorted(store.offsets, np.arange(first, stop), side="right") - 1
-        owner = source[rows]
+        owner = owners[rows]
         known = _chosen(users, np.maximum(owner, 0), 0).cast(pa.string())
         fields = (
-            pa.array(rows - n_originals),
+            pa.array(rows - n_own),
             pc.if_else(pa.array(owner >= 0), known, NO_USER),
             _chosen(items, store.values[first:stop], 1),
         )

@@ -1,7 +1,12 @@
-"""Every user's interactions in time order as two arrays, and views that cut off the held-out end without copying.
+"""The interactions of every user in time order as two arrays, and views without the held-out items.
 
-values   [s₁ s₂ s₃ | t₁ t₂ | …]      item numbers from 1; 0 is padding and never stored
-offsets  [0, 3, 5, …]                sequence s is values[offsets[s] : offsets[s + 1]]
+    values   [s₁ s₂ s₃ | t₁ t₂ | …]      item numbers from 1; 0 is padding and never stored
+    offsets  [0, 3, 5, …]                sequence s is values[offsets[s] : offsets[s + 1]]
+
+A store may end in sequences that only train, made by augmentation for example. Two columns mark them:
+
+    origin       0 in a sequence of a user, another number in a sequence that only trains
+    origin_row   row of the user whose data the sequence is; -1: the data of several users
 """
 
 from __future__ import annotations
@@ -14,20 +19,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from genpas_plugins.support.array_types import AnyArray, Int64, Integers
+from genpas_plugins.data.ids import as_ids, numbers_of
+from genpas_plugins.data.lengths import LengthGroups, LengthIndex, smallest_index_type
+from genpas_plugins.data.storage import StoredArrays, read_arrays, write_arrays
+from genpas_plugins.support.array_types import AnyArray, Int8, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
 PAIR_ITEMS = 2
-"""A training pair needs a history item and a target, so shorter sequences have none."""
+"""Items that a sequence must have for a training pair: a history item and a target."""
 
 
 class Pairs(NamedTuple):
-    """Addresses of training pairs: history [start, target) of the sequence, and the position of the target.
+    """Addresses of training pairs; int64 [n] each.
 
-    All three are int64 [n]; positions count from 0 inside the sequence (the paper's j - 1 and k - 1).
+    The history is [start, target). Positions count from 0 inside the sequence (the paper's j - 1 and k - 1).
     """
 
     sequence: Int64
@@ -35,14 +42,14 @@ class Pairs(NamedTuple):
     target: Int64
 
 
-ORIGIN, SOURCE = "origin", "origin_row"
-"""Columns of a regenerated store: 0 where an interaction is an original one, and the row that it comes from."""
+KIND, OWNER = "origin", "origin_row"
+"""Columns of a store that has sequences that only train."""
 
 
 class LeaveLastOut(NamedTuple):
-    """The three leave-last-out views of one store: held-out items 2, 1 and 0.
+    """The leave-last-out views of a store, which hold out 2, 1 and 0 items.
 
-    Train on any pair of `train`; the validation (test) pair of a user is the last pair of `validation` (`test`).
+    Every pair of `train` trains. The last pair of a user in `validation` (`test`) validates (tests).
     """
 
     train: SequenceView
@@ -51,56 +58,23 @@ class LeaveLastOut(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class LengthIndex:
-    """Sequences ordered by length, so that those of one length stand together: what the two-level draw reads.
-
-    lengths : int64 [d], the distinct lengths, ascending
-    counts  : int64 [d], how many sequences have that length
-    order   : int32 or int64 [n], the sequences' rows, shortest sequence first
-    """
-
-    lengths: Int64
-    counts: Int64
-    order: Integers
-
-    @classmethod
-    def of(cls, lengths: Int64) -> LengthIndex:
-        """Index sequences of the given lengths, int64 [n]; sequences of one length keep their order."""
-        distinct, counts = np.unique(lengths, return_counts=True)
-        order = np.argsort(lengths, kind="stable")
-        return cls(distinct.astype(np.int64), counts.astype(np.int64), order.astype(smallest_index_type(len(lengths))))
-
-
-class LengthGroups(NamedTuple):
-    """The sequences of a view that have a training pair, grouped by length; int64 [d] each.
-
-    Group g holds the sequences `order[first[g] : first[g] + size[g]]`, all of `length[g]` ≥ 2 items.
-    """
-
-    length: Int64
-    first: Int64
-    size: Int64
-
-
-@dataclass(frozen=True, eq=False)
 class SequenceView:
-    """Every sequence of a store cut to its first items; nothing is copied.
-
-    Either the last `held_out` items of each sequence are cut off, or `cut_lengths`, int64 [n_sequences], says how many
-    are kept. Make one with `SequenceStore.view`.
-    """
+    """Every sequence of a store cut to its first items, without a copy. `SequenceStore.view` makes one."""
 
     store: SequenceStore
     held_out: int
+    """How many last items every sequence loses."""
     cut_lengths: Int64 | None
+    """int64 [n_sequences]. How many items are kept. None: `held_out` decides."""
     index: LengthIndex
+    """Index of the lengths before `held_out` is subtracted."""
 
     def __reduce__(self) -> Any:
-        """Pickle what the view is made of, so that a view of a saved store stays as small as its path."""
+        """Pickle the arguments of `view`: a view of a saved store is as small as its path."""
         return _view, (self.store, self.held_out, self.cut_lengths)
 
     def lengths(self, rows: Int64 | slice = slice(None)) -> Int64:
-        """Length of each sequence in the view, int64; of the given rows only, if any are given."""
+        """Return the length of each sequence in the view, int64. `rows` selects sequences."""
         if self.cut_lengths is not None:
             return np.array(self.cut_lengths[rows])  # a copy: the caller may change it
         offsets = self.store.offsets
@@ -117,16 +91,16 @@ class SequenceView:
 
     @property
     def n_pairs(self) -> int:
-        """Number of (sequence, target) choices: what multi-target enumerates, Σ (|s| - 1)."""
+        """Number of (sequence, target) choices, Σ (|s| - 1); multi-target enumerates them."""
         return sum(int(c) * (int(n) - 1) for n, _, c in zip(*self.groups, strict=True))
 
     @property
     def max_length(self) -> int:
-        """Length of the longest sequence that has a pair; 0 if none has."""
+        """Length of the longest sequence with a pair; 0 without pairs."""
         return int(self.groups.length[-1]) if len(self.groups.length) else 0
 
     def last_pairs(self) -> Pairs:
-        """Return the last pair of every sequence of at least two items, by row: its last item and all before it."""
+        """Return the pair of the last item and all before it, by row, for every sequence of at least two items."""
         lengths = self.lengths()
         rows = np.flatnonzero(lengths >= PAIR_ITEMS)
         return Pairs(rows, np.zeros(len(rows), np.int64), lengths[rows] - 1)
@@ -138,30 +112,30 @@ class SequenceView:
             raise InputError(
                 f"No training pair: a pair needs two training items, and after the split every one of the "
                 f"{self.store.n_sequences} users has fewer (the longest whole sequence has {longest} items). "
-                "Use data with longer sequences, or hold out less."
+                "Use data with longer sequences, or hold out fewer items."
             )
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceStore:
-    """All sequences of a data set in two arrays, with ids and optional columns beside them.
-
-    values   : int32 (int64 where needed) [n_interactions], item numbers 1 … n_items
-    offsets  : int64 [n_sequences + 1], from 0 to n_interactions
-    n_items  : number of items in the catalogue
-    user_ids : the sequences' ids, any Arrow type [n_sequences]; None: the row number is the id
-    item_ids : the items' ids [n_items], number k has id item_ids[k - 1]; None: the number is the id
-    columns  : further per-interaction arrays [n_interactions, …] by name, "timestamp" say
-    """
+    """All sequences of a data set in two arrays, with ids and optional columns."""
 
     values: Integers
+    """int32, or int64 where needed, [n_interactions]. Item numbers 1 … n_items."""
     offsets: Int64
+    """int64 [n_sequences + 1], from 0 to n_interactions."""
     n_items: int
+    """Number of items in the catalogue."""
     user_ids: pa.Array | None = None
+    """Any Arrow type [n_sequences]. None: the row number is the id."""
     item_ids: pa.Array | None = None
+    """Any Arrow type [n_items]. Item k has the id item_ids[k - 1]. None: the number is the id."""
     columns: Mapping[str, AnyArray] = field(default_factory=dict)
+    """Further arrays [n_interactions, …] by name, such as "timestamp"."""
     path: Path | None = None
+    """Directory of a saved store."""
     length_index: LengthIndex | None = field(default=None, repr=False)
+    """Index of a saved store."""
 
     @classmethod
     def from_arrays(
@@ -174,10 +148,26 @@ class SequenceStore:
         item_ids: ArrayLike | pa.Array | None = None,
         columns: Mapping[str, AnyArray] | None = None,
     ) -> SequenceStore:
-        """Check arrays and make a store of them; `values` become int32 where all item numbers fit.
+        """Check arrays and make a store of them.
 
-        Raises InputError where the arrays do not describe sequences of items 1 … n_items.
+        Parameters
+        ----------
+        values
+            Integers [n_interactions]. They become int32 where all item numbers fit.
+        offsets
+            Integers [n_sequences + 1].
+        n_items
+            Number of items. None: the highest value.
+        user_ids, item_ids, columns
+            See the class.
 
+        Raises
+        ------
+        InputError
+            The arrays do not describe sequences of items 1 … n_items.
+
+        Examples
+        --------
         >>> store = SequenceStore.from_arrays([1, 2, 3, 2, 1], [0, 3, 5])
         >>> store.lengths()
         array([3, 2])
@@ -215,19 +205,26 @@ class SequenceStore:
 
     @classmethod
     def open(cls, path: str | Path) -> SequenceStore:
-        """Open a saved store by memory map: constant time, no data read. Raises InputError if it is none of ours."""
-        from genpas_plugins.data.storage import open_store
+        """Map a saved store in constant time.
 
-        return open_store(Path(path))
+        Raises InputError if `path` holds no store, a damaged store, or a store of another version.
+        """
+        stored = read_arrays(Path(path))
+        index = LengthIndex(np.array(stored.lengths[0]), np.array(stored.lengths[1]), stored.by_length)
+        return cls(*stored[:6], Path(path).resolve(), index)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the store as one directory, atomically. Raises InputError if `path` exists and `overwrite` is off."""
-        from genpas_plugins.data.storage import save_store
+        """Write the store as one directory, whole or not at all.
 
-        save_store(self, Path(path), overwrite=overwrite)
+        Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
+        """
+        index = self.index()
+        own = (self.values, self.offsets, self.n_items, self.user_ids, self.item_ids, self.columns)
+        stored = StoredArrays(*own, index.order, np.stack([index.lengths, index.counts]))
+        write_arrays(Path(path), stored, overwrite=overwrite)
 
     def __reduce__(self) -> Any:
-        """Pickle a saved store as its path, so that a worker process opens the same file pages."""
+        """Pickle a saved store as its path. A worker process maps the same file pages."""
         if self.path is not None:
             return SequenceStore.open, (self.path,)
         state = (self.values, self.offsets, self.n_items, self.user_ids, self.item_ids, dict(self.columns))
@@ -244,15 +241,31 @@ class SequenceStore:
         return len(self.values)
 
     def lengths(self) -> Int64:
-        """Length of every sequence, int64 [n_sequences]."""
+        """Return the length of every sequence, int64 [n_sequences]."""
         return np.diff(self.offsets)
 
+    def index(self) -> LengthIndex:
+        """Return the saved index of the lengths, or make one."""
+        return self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
+
     def view(self, *, held_out: int = 0, lengths: ArrayLike | None = None) -> SequenceView:
-        """View every sequence without its last `held_out` items, or cut to the given `lengths`, int64 [n_sequences]."""
+        """View every sequence without its last items.
+
+        Parameters
+        ----------
+        held_out
+            How many last items to cut off every sequence.
+        lengths
+            Integers [n_sequences]. How many items to keep. Excludes `held_out`.
+
+        Raises
+        ------
+        InputError
+            A number is negative or longer than its sequence.
+        """
         held_out = whole_number("held_out", held_out, 0)
         if lengths is None:
-            index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
-            return SequenceView(self, held_out, None, index)
+            return SequenceView(self, held_out, None, self.index())
         if held_out:
             raise InputError("Give held_out or lengths, not both.")
         cut = np.array(lengths)
@@ -264,73 +277,46 @@ class SequenceStore:
         return SequenceView(self, 0, cut, LengthIndex.of(cut))
 
     def leave_last_out(self) -> LeaveLastOut:
-        """Split as the papers do: the last item of a user tests, the one before validates, the rest trains.
+        """Split as the papers do: the last item of a user tests, the item before it validates, the rest trains.
 
-        In a store that `genpas regenerate` made, with the columns ORIGIN and SOURCE, the sequences it added train
-        whole and are in neither of the other two: validation and test are those of the original store.
+        Sequences that only train keep all items in `train` and none in `validation` and `test`.
         """
-        if self.is_regenerated:
-            return self._split_with_added_sequences()
-        index = self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
-        return LeaveLastOut(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
-
-    @property
-    def is_regenerated(self) -> bool:
-        """Whether `genpas regenerate` made this store, so that some sequences were added to train on."""
-        return {ORIGIN, SOURCE} <= self.columns.keys()
-
-    def entry_of_sequences(self, name: str, empty: AnyArray) -> AnyArray:
-        """Return a column's first entry of each sequence, [n_sequences], and that of `empty` where one has no items."""
-        some = np.flatnonzero(self.lengths() > 0)
-        result = empty.copy()
-        result[some] = self.columns[name][self.offsets[some]]
-        return result
-
-    def _split_with_added_sequences(self) -> LeaveLastOut:
-        lengths = self.lengths()
-        added = self.entry_of_sequences(ORIGIN, np.zeros(len(lengths), np.int8)) > 0
-        train = np.where(added, lengths, np.maximum(lengths - 2, 0))
-        validation, test = (np.where(added, 0, np.maximum(lengths - held_out, 0)) for held_out in (1, 0))
+        if not self.has_train_only:
+            index = self.index()
+            return LeaveLastOut(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
+        lengths, only = self.lengths(), self.kinds() > 0
+        train = np.where(only, lengths, np.maximum(lengths - 2, 0))
+        validation, test = (np.where(only, 0, np.maximum(lengths - held_out, 0)) for held_out in (1, 0))
         return LeaveLastOut(*(self.view(lengths=cut) for cut in (train, validation, test)))
 
+    @property
+    def has_train_only(self) -> bool:
+        """Whether the store has the columns of sequences that only train."""
+        return {KIND, OWNER} <= self.columns.keys()
+
+    def kinds(self) -> Int8:
+        """Return the kind of each sequence, int8 [n_sequences]: 0 for a user's own, else it only trains."""
+        return self._first_entries(KIND, np.zeros(self.n_sequences, np.int8))
+
+    def owners(self) -> Int64:
+        """Return the row of the user whose data each sequence is, int64 [n_sequences]; -1: of several users."""
+        return self._first_entries(OWNER, np.arange(self.n_sequences))
+
+    def _first_entries(self, name: str, default: AnyArray) -> AnyArray:
+        """Return a column's first entry of each sequence; `default` for empty sequences and without the columns."""
+        if self.has_train_only:
+            some = np.flatnonzero(self.lengths() > 0)
+            default[some] = self.columns[name][self.offsets[some]]
+        return default
+
     def user_rows(self, ids: ArrayLike | pa.Array) -> Int64:
-        """Rows of the users with these ids, int64. Raises InputError for an id that the store does not hold."""
-        return _numbers(ids, self.user_ids, self.n_sequences, first=0, kind="user")
+        """Return the rows of the users with these ids, int64. Raises InputError for an unknown id."""
+        return numbers_of(ids, self.user_ids, self.n_sequences, first=0, kind="user")
 
     def item_numbers(self, ids: ArrayLike | pa.Array) -> Int64:
-        """Numbers of the items with these ids, int64. Raises InputError for an id that the store does not hold."""
-        return _numbers(ids, self.item_ids, self.n_items, first=1, kind="item")
+        """Return the numbers of the items with these ids, int64. Raises InputError for an unknown id."""
+        return numbers_of(ids, self.item_ids, self.n_items, first=1, kind="item")
 
 
 def _view(store: SequenceStore, held_out: int, cut_lengths: Int64 | None) -> SequenceView:
     return store.view(held_out=held_out, lengths=cut_lengths)
-
-
-def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
-    """Return int32 where `largest` fits into it, else int64."""
-    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
-
-
-def _numbers(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, first: int, kind: str) -> Int64:
-    """Turn ids into numbers `first` … `first + count - 1`."""
-    wanted = as_ids(ids, f"{kind} ids")
-    if known is None:
-        known = pa.array(np.arange(first, first + count))
-    try:
-        found = pc.index_in(wanted.cast(known.type), value_set=known)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise InputError(f"These {kind} ids are of type {wanted.type}, the store's of {known.type}.") from error
-    unknown = found.is_null().to_numpy(zero_copy_only=False)
-    if np.any(unknown):
-        example = wanted[int(np.argmax(unknown))].as_py()
-        raise InputError(f"{int(unknown.sum())} {kind} ids are not in the store, {example!r} the first of them.")
-    return np.asarray(found.to_numpy(zero_copy_only=False) + first, dtype=np.int64)
-
-
-def as_ids(ids: ArrayLike | pa.Array, name: str) -> pa.Array:
-    """Return ids as one Arrow array of plain values. Raises InputError where they are of several types."""
-    try:
-        array = ids if isinstance(ids, pa.Array) else pa.array(ids)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise InputError(f"{name} must be one row of values of one type: {error}") from error
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

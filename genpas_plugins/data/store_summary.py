@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.data.sequences import LengthIndex, SequenceStore
-from genpas_plugins.data.storage import VERSION, open_store
+from genpas_plugins.data.lengths import LengthIndex
+from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.data.storage import STORE
 
 
 def summarize_store(path: Path) -> dict[str, Any]:
@@ -17,15 +18,14 @@ def summarize_store(path: Path) -> dict[str, Any]:
     Training pairs are those of the leave-last-out training view. The values are plain JSON types. Raises InputError as
     `SequenceStore.open` does.
     """
-    store = open_store(path)
-    index = store.length_index if store.length_index is not None else LengthIndex.of(store.lengths())
+    store = SequenceStore.open(path)
     return {
         "store": str(path),
-        "format_version": VERSION,  # opening refuses every other
+        "format_version": STORE.version,  # opening refuses every other
         "users": store.n_sequences,
         "items": store.n_items,
         "interactions": store.n_interactions,
-        "lengths": length_summary(index),
+        "lengths": length_summary(store.index()),
         **training_pairs(store),
         "user_id_type": "row number" if store.user_ids is None else str(store.user_ids.type),
         "item_id_type": "item number" if store.item_ids is None else str(store.item_ids.type),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genpas_plugins.data.sequences import PAIR_ITEMS, SOURCE, SequenceStore, SequenceView
+from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 from genpas_plugins.sampling.permutation import permute, round_keys
 from genpas_plugins.sampling.random_stream import check_seed
 from genpas_plugins.support.array_types import Int64
@@ -42,6 +42,7 @@ def keep_users(view: SequenceView, share: float, seed: int, owner: Int64 | None 
     A sequence that was added stays or goes with its user; one that is of several users, as patterns are, goes. Raises
     InputError for a share or a seed that is none.
 
+    >>> from genpas_plugins import SequenceStore
     >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5, 6], [0, 2, 4, 6])
     >>> keep_users(store.view(), 0.5, seed=1).lengths()
     array([0, 2, 2])
@@ -51,7 +52,7 @@ def keep_users(view: SequenceView, share: float, seed: int, owner: Int64 | None 
     if share == 1:
         return view
     rows = np.arange(view.store.n_sequences)
-    owner = _owner(view.store) if owner is None else owner
+    owner = view.store.owners() if owner is None else owner
     lengths = view.lengths()
     users = np.flatnonzero((lengths >= PAIR_ITEMS) & (owner == rows))
     count = math.ceil(Fraction(str(share)) * len(users))  # of the decimal: 0.1 · 30 in binary is above 3
@@ -62,8 +63,3 @@ def keep_users(view: SequenceView, share: float, seed: int, owner: Int64 | None 
     kept = np.zeros(len(rows) + 1, np.bool_)
     kept[chosen] = True
     return view.store.view(lengths=np.where(kept[owner], lengths, 0))
-
-
-def _owner(store: SequenceStore) -> Int64:
-    rows = np.arange(store.n_sequences)
-    return store.entry_of_sequences(SOURCE, rows) if store.is_regenerated else rows

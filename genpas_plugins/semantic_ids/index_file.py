@@ -11,16 +11,9 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from genpas_plugins.data.sequences import as_ids
-from genpas_plugins.semantic_ids.codebook import (
-    CollisionPolicy,
-    SemanticIds,
-    as_table,
-    checked,
-    groups_of,
-    rows_of,
-    sizes_of,
-)
+from genpas_plugins.data.ids import as_ids
+from genpas_plugins.semantic_ids.codebook import CollisionPolicy, SemanticIds
+from genpas_plugins.semantic_ids.codes import as_table, checked, groups_of, rows_of, sizes_of
 from genpas_plugins.support.errors import InputError
 
 _TOKEN = re.compile(r"<([A-Za-z]+)_([0-9]{1,9})>")

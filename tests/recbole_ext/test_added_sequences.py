@@ -17,7 +17,7 @@ from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
-from genpas_plugins.neural.dr4sr.regenerated_store import origins, regenerated_store, sources
+from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from recbole_ext import checkpoints
 from recbole_ext.checkpoints import data_and_model
 
@@ -95,7 +95,7 @@ def test_an_epoch_is_that_of_the_regenerated_store(made: Callable[..., Any], reg
     view = regenerated.leave_last_out().train
     expected: Counter[tuple[str, ...]] = Counter()
     for row, length in enumerate(view.lengths()):
-        if origins(regenerated)[row] == 0:
+        if regenerated.kinds()[row] == 0:
             # RecBole leaves a training pair to users of two and three items; the store's split leaves them none.
             whole = int(regenerated.lengths()[row])
             kept = {2: 2, 3: 2}.get(whole, length)
@@ -134,9 +134,9 @@ def held_out_pairs(prepared: Any) -> tuple[Any, Any]:
 
 def test_an_added_sequence_has_the_user_it_was_made_from(made: Callable[..., Any], regenerated: SequenceStore):
     data = made("multi_target").train._dataset
-    assert data.n_added == (origins(regenerated) > 0).sum() == len(data.owner) - data.user_num
+    assert data.n_added == (regenerated.kinds() > 0).sum() == len(data.owner) - data.user_num
     users = data.field2id_token["user_id"][data.owner[data.user_num :]]
-    rows = sources(regenerated)[origins(regenerated) > 0]
+    rows = regenerated.owners()[regenerated.kinds() > 0]
     assert users.tolist() == ["[PAD]" if row < 0 else f"u{row}" for row in rows]
     lengths = data.original_view().lengths()
     assert not lengths[data.user_num :].any()
@@ -151,7 +151,7 @@ def test_with_a_share_of_the_users_they_go_with_their_user(
     before = whole.train.stream.view.lengths()
     users = set(np.flatnonzero(lengths[: data.user_num]).tolist())
     assert len(users) == -(-np.count_nonzero(before[: data.user_num] >= 2) * 4 // 10)
-    assert not any(data.owner[data.user_num :][origins(regenerated)[origins(regenerated) > 0] == 1]), "nobody's own"
+    assert not any(data.owner[data.user_num :][regenerated.kinds()[regenerated.kinds() > 0] == 1]), "nobody's own"
     for row in range(data.user_num, data.store.n_sequences):
         assert lengths[row] == (before[row] if data.owner[row] in users else 0)
     assert np.any(lengths[data.user_num :])

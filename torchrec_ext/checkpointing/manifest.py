@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from genpas_plugins.support.checksums import file_crc32, json_crc32
+
 MANIFEST = "manifest.json"
 FORMAT = 1
-_BLOCK = 1 << 20
 
 
 def write(directory: Path, content: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ def write(directory: Path, content: dict[str, Any]) -> None:
         raise FileNotFoundError(f"no {', '.join(missing)} in {directory}: all ranks must share its file system")
     content = {"format": FORMAT, **content}
     with (directory / MANIFEST).open("w") as stream:
-        json.dump({"manifest": content, "crc32": _crc32_of(content)}, stream, indent=1)
+        json.dump({"manifest": content, "crc32": json_crc32(content)}, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
     flush(directory)
@@ -40,7 +40,7 @@ def read(directory: Path) -> dict[str, Any]:
     try:
         whole = json.loads((directory / MANIFEST).read_text())
         content: dict[str, Any] = whole["manifest"]
-        altered = whole["crc32"] != _crc32_of(content)
+        altered = whole["crc32"] != json_crc32(content)
     except (ValueError, LookupError, TypeError, AttributeError):
         altered = True
     if altered:
@@ -52,18 +52,10 @@ def read(directory: Path) -> dict[str, Any]:
     return content
 
 
-def measure(path: Path) -> tuple[int, int]:
-    """Return a file's size in bytes and its CRC-32."""
-    size = crc = 0
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            size, crc = size + len(block), zlib.crc32(block, crc)
-    return size, crc
-
-
 def measured(directory: Path, patterns: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Return size and CRC-32 of the files whose names fit one of the patterns."""
-    return {path.name: measure(path) for pattern in patterns for path in directory.glob(pattern)}
+    files = [path for pattern in patterns for path in directory.glob(pattern)]
+    return {path.name: (path.stat().st_size, file_crc32(path)) for path in files}
 
 
 def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
@@ -74,7 +66,7 @@ def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
             raise FileNotFoundError(f"{name} is missing")
         if path.stat().st_size != size:
             raise ValueError(f"{name} has {path.stat().st_size} bytes, not {size}")
-        if measure(path)[1] != crc:
+        if file_crc32(path) != crc:
             raise ValueError(f"the checksum of {name} is wrong")
 
 
@@ -85,7 +77,3 @@ def flush(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _crc32_of(content: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.settings import genpas
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.checksums import array_crc32
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK
 from genpas_plugins.support.json_text import as_json_value, to_json
@@ -143,17 +141,10 @@ def all_settings(config: Mapping[str, Any], section: TrainingConfig, view: Seque
     settings["data"] = {
         "items": view.store.n_items,
         "interactions": int(view.lengths().sum()),
-        "checksum": _checksum(view),
+        "checksum": array_crc32([view.store.values, view.store.offsets, view.lengths()]),
     }
     result: dict[str, Any] = as_json_value(settings)
     return result
-
-
-def _checksum(view: SequenceView) -> int:
-    checksum = 0
-    for array in (view.store.values, view.store.offsets, view.lengths()):
-        checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
-    return checksum
 
 
 def _read(file: Path) -> dict[str, Any]:

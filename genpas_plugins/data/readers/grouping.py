@@ -23,7 +23,7 @@ from genpas_plugins.data.readers.scratch import ScratchColumn
 from genpas_plugins.data.readers.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.data.readers.survey import Survey, survey
 from genpas_plugins.data.sequences import SequenceStore
-from genpas_plugins.data.storage import check_target
+from genpas_plugins.data.storage import STORE
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError
 
@@ -68,7 +68,7 @@ def group_and_sort(
     bucket_rows: int,
 ) -> SequenceStore:
     """Build the store `out` from `source`; see `genpas_plugins.data.readers.build_store`."""
-    _check_free(out, overwrite=overwrite)
+    STORE.check_target(out, overwrite=overwrite)  # before hours of sorting; saving checks again
     if bucket_rows < 1:
         raise InputError(f"bucket_rows is {bucket_rows}; it must be 1 or more.")
     tell = progress if progress is not None else _tell_nobody
@@ -122,11 +122,6 @@ def group_and_sort(
         store.save(out, overwrite=overwrite)
         tell("saving", n_kept, n_kept)
     return SequenceStore.open(out)
-
-
-def _check_free(out: Path, *, overwrite: bool) -> None:
-    # Before an hour of sorting rather than after it; saving checks again.
-    check_target(out, overwrite=overwrite)
 
 
 def _types(source: Source, rows: pl.LazyFrame) -> dict[str, np.dtype[Any]]:

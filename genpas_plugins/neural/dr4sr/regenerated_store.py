@@ -1,11 +1,7 @@
 """The regenerated data set: original sequences, patterns and regenerated sequences in one store, and its split.
 
-The originals keep their rows and come first, so that a user's row means the same in both stores. Two columns say where
-an interaction is from: `origin` (0 original, 1 pattern, 2 regenerated) and `origin_row`, the row of the original
-sequence (-1 for a pattern, which belongs to several).
-
-A pattern has no items to hold out. `SequenceStore.leave_last_out` knows such a store by its columns: all of the added
-sequences train, and validation and test are those of the originals, to the item.
+The originals keep their rows and come first: a user's row is the same in both stores. Patterns and regenerated
+sequences only train, see `SequenceStore.kinds` and `SequenceStore.owners`. A pattern has no owner.
 """
 
 from __future__ import annotations
@@ -14,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genpas_plugins.data.sequences import ORIGIN, SOURCE, SequenceStore
+from genpas_plugins.data.sequences import KIND, OWNER, SequenceStore
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
 from genpas_plugins.sampling.jagged import bounds
-from genpas_plugins.support.array_types import AnyArray, Int8, Int64
+from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import InputError
 
 ORIGINS = ("original", "pattern", "regenerated")
-"""Number k of the column `origin` means ORIGINS[k]."""
+"""`SequenceStore.kinds` counts in these."""
 
 
 def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerated) -> SequenceStore:
@@ -33,7 +29,7 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
     "regenerated:17:2" (row 17, its memory 2) where ids are text, the next whole numbers where they are numbers.
     Raises InputError if the store has a column of either name.
     """
-    for name in (ORIGIN, SOURCE):
+    for name in (KIND, OWNER):
         if name in store.columns:
             raise InputError(
                 f"The store has a column {name!r} already: is it regenerated? Start from the original one."
@@ -44,8 +40,8 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
     values = np.concatenate([store.values, patterns.values, written[written > 0]])
     counts = [len(part) for part in lengths]
     per_sequence = {
-        ORIGIN: np.repeat(np.arange(len(ORIGINS), dtype=np.int8), counts),
-        SOURCE: np.concatenate([np.arange(counts[0]), np.full(counts[1], -1), made.sequence[row]]),
+        KIND: np.repeat(np.arange(len(ORIGINS), dtype=np.int8), counts),
+        OWNER: np.concatenate([np.arange(counts[0]), np.full(counts[1], -1), made.sequence[row]]),
     }
     length = np.concatenate(lengths)
     columns: dict[str, AnyArray] = {
@@ -61,28 +57,6 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
         item_ids=store.item_ids,
         columns=columns,
     )
-
-
-def origins(store: SequenceStore) -> Int8:
-    """Return where each sequence of a regenerated store is from, int8 [n_sequences], an index into ORIGINS.
-
-    A sequence without items is an original one. Raises InputError if the store is no regenerated one.
-    """
-    return _require_regenerated(store).entry_of_sequences(ORIGIN, np.zeros(store.n_sequences, np.int8))
-
-
-def sources(store: SequenceStore) -> Int64:
-    """Return the row of the original that each sequence comes from, int64 [n_sequences]; of an original its own row.
-
-    -1 for a pattern. Raises InputError if the store is no regenerated one.
-    """
-    return _require_regenerated(store).entry_of_sequences(SOURCE, np.arange(store.n_sequences))
-
-
-def _require_regenerated(store: SequenceStore) -> SequenceStore:
-    if not store.is_regenerated:
-        raise InputError("This store was not made by `genpas regenerate`: none of its sequences was added.")
-    return store
 
 
 def _distinct(written: Int64) -> tuple[Int64, Int64]:

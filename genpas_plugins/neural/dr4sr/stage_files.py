@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,19 @@ from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.checksums import array_crc32
 from genpas_plugins.support.errors import InputError
 
 PATTERNS, REGENERATOR, REGENERATED = "patterns.npz", "regenerator.pt", "regenerated.npz"
 
 _MADE_FROM = "made_from"
-_BLOCK = 1 << 22
 
 Made = Mapping[str, Any]
 
 
 def data_fingerprint(view: SequenceView) -> dict[str, int]:
     """Return what tells one training view from another: items, training items, CRC-32 of sequences and lengths."""
-    checksum = zlib.crc32(np.ascontiguousarray(view.lengths(), "<i8").tobytes())
-    values = view.store.values
-    for first in range(0, len(values), _BLOCK):
-        checksum = zlib.crc32(np.ascontiguousarray(values[first : first + _BLOCK], "<i8").tobytes(), checksum)
+    checksum = array_crc32([view.lengths(), view.store.values], "<i8")
     return {"n_items": view.store.n_items, "n_sequences": view.store.n_sequences, "crc32": checksum}
 
 

@@ -16,7 +16,6 @@ pytest.importorskip("torch")
 from genpas_plugins import SequenceStore
 from genpas_plugins.cli import app
 from genpas_plugins.neural.dr4sr import stages
-from genpas_plugins.neural.dr4sr.regenerated_store import origins
 
 Run = Callable[..., Any]
 QUICK = ("--epochs", 2, "--dimension", 8, "--vectors", "random", "--memories", 2)
@@ -58,7 +57,7 @@ def test_a_store_is_made_and_counted(genpas: Run, store: Path, tmp_path: Path):
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     made = SequenceStore.open(out)
-    origin = origins(made)
+    origin = made.kinds()
     assert [report["origin"][name]["sequences"] for name in report["origin"]] == np.bincount(origin).tolist()
     train = made.leave_last_out().train
     assert sum(counts["training_pairs"] for counts in report["origin"].values()) == train.n_pairs
@@ -128,7 +127,7 @@ def test_bad_input(genpas: Run, store: Path, tmp_path: Path):
     assert "store itself" in refusal(genpas(store, "--out", store))
     assert "holds no sequence store" in refusal(genpas(tmp_path / "none", *out))
     (tmp_path / "new").mkdir()
-    assert "not a sequence store" in refusal(genpas(store, *out))
+    assert "holds no sequence store" in refusal(genpas(store, *out))
     short = tmp_path / "short"
     SequenceStore.from_arrays([1, 2], [0, 2]).save(short)
     assert "No training pair" in refusal(genpas(short, "--out", tmp_path / "b"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.analysis.target_distribution import target_distribution
-from genpas_plugins.data.sequences import LengthIndex, smallest_index_type
+from genpas_plugins.data.lengths import LengthIndex, smallest_index_type
 
 
 def test_a_store_knows_its_sizes(store: SequenceStore):

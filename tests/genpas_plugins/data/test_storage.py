@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.data import storage
-from genpas_plugins.data.storage import HEADER, verify_store
+from genpas_plugins.data.storage import HEADER, STORE
+from genpas_plugins.support import directory_header
 from genpas_plugins.support.atomic import replaced_file
 
 ODD_NAMES = ["timestamp", "", "two words", "a/b", "../up", "naïve · ★", "con.npy", "%2f", "A", "a", "/1", "˱", "я" * 80]
@@ -41,7 +41,7 @@ def test_what_was_saved_is_opened(tmp_path_factory: pytest.TempPathFactory, stor
     path = tmp_path_factory.mktemp("stores") / "store"
     store.save(path)
     assert_same(SequenceStore.open(path), store)
-    verify_store(path)
+    STORE.verify(path)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +143,13 @@ def test_a_foreign_header_is_refused(tmp_path: Path, content: bytes):
 
 def change_header(path: Path, **changes: object) -> None:
     header = json.loads((path / HEADER).read_text()) | changes
-    header["checksum"] = storage._header_checksum(header)
+    header["checksum"] = directory_header._checksum(header)
     (path / HEADER).write_text(json.dumps(header))
 
 
 def test_another_magic_is_refused(saved: Path):
     change_header(saved, magic="somebody-elses")
-    with pytest.raises(InputError, match="says it is 'somebody-elses'"):
+    with pytest.raises(InputError, match="has the magic 'somebody-elses'"):
         SequenceStore.open(saved)
 
 
@@ -157,7 +157,7 @@ def test_another_magic_is_refused(saved: Path):
 def test_another_version_is_refused(saved: Path, version: object):
     change_header(saved, version=version)
     with pytest.raises(
-        InputError, match=rf"format version {version}; this release reads version 1\. Run .genpas prepare"
+        InputError, match=rf"format version {version}; this release reads version 1\. Make .* with .genpas prepare"
     ):
         SequenceStore.open(saved)
 
@@ -179,18 +179,18 @@ def test_a_truncated_file_is_named(saved: Path):
     size = file.stat().st_size
     with file.open("r+b") as stream:
         stream.truncate(size - 4)
-    with pytest.raises(InputError, match=rf"values\.npy has {size - 4} bytes where header\.json says {size}.*again"):
+    with pytest.raises(InputError, match=rf"values\.npy has {size - 4} bytes where header\.json names {size}.*again"):
         SequenceStore.open(saved)
     with pytest.raises(InputError, match=r"values\.npy"):
-        verify_store(saved)
+        STORE.verify(saved)
 
 
 def test_a_missing_file_is_named(saved: Path):
     (saved / "offsets.npy").unlink()
-    with pytest.raises(InputError, match=r"offsets\.npy is missing: the store is incomplete"):
+    with pytest.raises(InputError, match=r"offsets\.npy is missing from the sequence store"):
         SequenceStore.open(saved)
     with pytest.raises(InputError, match=r"offsets\.npy is missing"):
-        verify_store(saved)
+        STORE.verify(saved)
 
 
 def test_verifying_finds_a_flipped_byte_in_any_file(tmp_path: Path):
@@ -198,7 +198,7 @@ def test_verifying_finds_a_flipped_byte_in_any_file(tmp_path: Path):
         [1, 2, 3], [0, 3], user_ids=["u"], item_ids=["a", "b", "c"], columns={"price": np.arange(3.0)}
     )
     store.save(tmp_path / "store")
-    verify_store(tmp_path / "store")
+    STORE.verify(tmp_path / "store")
     files = sorted(file.name for file in (tmp_path / "store").iterdir() if file.name != HEADER)
     assert len(files) == 7
     for name in files:
@@ -207,8 +207,8 @@ def test_verifying_finds_a_flipped_byte_in_any_file(tmp_path: Path):
         content = bytearray(file.read_bytes())
         content[-1] ^= 0x10
         file.write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name} does not have the checksum.*Build the store again"):
-            verify_store(tmp_path / "damaged")
+        with pytest.raises(InputError, match=rf"{name} does not have the checksum.*Make the sequence store again"):
+            STORE.verify(tmp_path / "damaged")
         shutil.rmtree(tmp_path / "damaged")
 
 
@@ -226,7 +226,7 @@ def test_what_is_no_store_is_never_overwritten(tmp_path: Path, store: SequenceSt
     (tmp_path / "thesis" / "chapter").write_text("years of work")
     (tmp_path / "file").write_text("a file")
     for name in ("thesis", "file"):
-        with pytest.raises(InputError, match="exists already and is not a sequence store"):
+        with pytest.raises(InputError, match="exists already and holds no sequence store"):
             store.save(tmp_path / name, overwrite=overwrite)
     assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
     assert (tmp_path / "file").read_text() == "a file"
@@ -244,7 +244,7 @@ def test_overwriting_replaces_the_store_and_leaves_open_ones_readable(saved: Pat
 def test_a_store_can_be_saved_over_the_one_it_is_mapped_from(saved: Path, store: SequenceStore):
     SequenceStore.open(saved).save(saved, overwrite=True)
     assert_same(SequenceStore.open(saved), store)
-    verify_store(saved)
+    STORE.verify(saved)
 
 
 def test_parent_directories_are_made(tmp_path: Path, store: SequenceStore):
@@ -253,13 +253,15 @@ def test_parent_directories_are_made(tmp_path: Path, store: SequenceStore):
 
 
 @pytest.mark.parametrize("exception", [OSError("disk full"), KeyboardInterrupt()], ids=["full disk", "interrupt"])
-@pytest.mark.parametrize("step", ["crc32", "write_ids", "np.save"])
+@pytest.mark.parametrize(
+    "step", ["support.directory_header.file_crc32", "data.storage.write_ids", "data.storage.np.save"]
+)
 def test_a_killed_save_leaves_nothing_new(tmp_path: Path, monkeypatch, exception: BaseException, step: str):
     def fail(*_: object, **__: object) -> None:
         raise exception
 
     store = SequenceStore.from_arrays([1, 2], [0, 2], user_ids=["u"])
-    monkeypatch.setattr(f"genpas_plugins.data.storage.{step}", fail)
+    monkeypatch.setattr(f"genpas_plugins.{step}", fail)
     with pytest.raises(type(exception)):
         store.save(tmp_path / "store")
     assert list(tmp_path.iterdir()) == []

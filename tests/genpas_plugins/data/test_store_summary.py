@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 
 from genpas_plugins import SequenceStore
-from genpas_plugins.data.sequences import LengthIndex
+from genpas_plugins.data.lengths import LengthIndex
 from genpas_plugins.data.store_summary import length_summary, summarize_store, training_pairs
 
 

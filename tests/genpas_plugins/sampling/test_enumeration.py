@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, PairEnumeration, SamplingPolicy, SequenceStore
-from genpas_plugins.data.sequences import LengthIndex, SequenceView
+from genpas_plugins.data.lengths import LengthIndex
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.enumeration import PairNumbering, enumerate_pairs

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceView, pair_stream
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
-from genpas_plugins.neural.dr4sr.regenerated_store import origins, regenerated_store, sources
+from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from genpas_plugins.sampling.train_users import keep_users
 
 
@@ -112,11 +112,11 @@ def test_added_sequences_go_with_their_user_and_patterns_go():
     kept = users_of(keep_users(view, 0.4, seed=5))
     assert 0 < len(kept) < len(rows)
     expected = [
-        length if sources(store)[row] in kept else 0
+        length if store.owners()[row] in kept else 0
         for row, length in enumerate(whole.lengths())
     ]  # fmt: skip
     assert part.lengths().tolist() == expected
-    assert not part.lengths()[origins(store) == 1].any(), "patterns are of several users"
+    assert not part.lengths()[store.kinds() == 1].any(), "patterns are of several users"
     assert keep_users(whole, 1.0, seed=5) is whole
 
 

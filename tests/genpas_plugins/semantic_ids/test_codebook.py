@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genpas_plugins import InputError
-from genpas_plugins.semantic_ids import codebook_files
+from genpas_plugins.semantic_ids import storage
 from genpas_plugins.semantic_ids.codebook import SemanticIds
-from genpas_plugins.semantic_ids.codebook_files import HEADER
 from genpas_plugins.semantic_ids.index_file import read_index_json
+from genpas_plugins.semantic_ids.storage import HEADER
+from genpas_plugins.support.checksums import file_crc32
 
 tables = st.integers(1, 3).flatmap(
     lambda depth: st.lists(st.lists(st.integers(0, 3), min_size=depth, max_size=depth), min_size=1, max_size=30)
@@ -174,7 +175,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, ids: SemanticIds, monkeyp
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(codebook_files, "write_ids", fail)
+    monkeypatch.setattr(storage, "write_ids", fail)
     with pytest.raises(OSError, match="disk full"):
         ids.save(tmp_path / "ids")
     assert list(tmp_path.iterdir()) == []
@@ -183,12 +184,13 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, ids: SemanticIds, monkeyp
 @pytest.mark.parametrize("name", ["codes.npz", "item_ids.arrow"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
 def test_damaged_files_are_refused(saved: Path, name: str, damage: str):
+    message = {"missing": "is missing", "cut": "truncated or changed", "changed": "checksum"}[damage]
     content = (saved / name).read_bytes()
     if damage == "missing":
         (saved / name).unlink()
     else:
         (saved / name).write_bytes(content[:-9] if damage == "cut" else content[:-9] + b"\1" * 9)
-    with pytest.raises(InputError, match="is missing" if damage == "missing" else "truncated or changed"):
+    with pytest.raises(InputError, match=message):
         SemanticIds.open(saved)
 
 
@@ -196,16 +198,21 @@ def test_damaged_files_are_refused(saved: Path, name: str, damage: str):
     ("change", "message"),
     [
         ({"version": 2}, "format version 2; this release reads version 1"),
-        ({"magic": "genpas-sequence-store"}, "says it is 'genpas-sequence-store'"),
+        ({"magic": "genpas-sequence-store"}, "has the magic 'genpas-sequence-store'"),
         ({"sizes": [4, 1]}, "Item 'a' has code 1 at level 2"),
         ({"sizes": [4]}, "1 sizes for IDs of 2 codes"),
-        ({"files": []}, "damaged: entries are missing"),
-        ({"origin": None}, "damaged: entries are missing"),
+        ({"files": []}, "does not list the files"),
+        ({"origin": None}, "damaged semantic IDs"),
     ],
 )
 def test_foreign_headers_are_refused(saved: Path, change: dict[str, object], message: str):
-    header = json.loads((saved / HEADER).read_text(encoding="utf-8"))
-    (saved / HEADER).write_text(json.dumps(header | change), encoding="utf-8")
+    header = json.loads((saved / HEADER).read_text(encoding="utf-8")) | change
+    if "version" not in change and "magic" not in change:
+        (saved / HEADER).write_text(json.dumps(header), encoding="utf-8")
+        with pytest.raises(InputError, match="does not match its own checksum"):
+            SemanticIds.open(saved)
+    del header["checksum"]  # as the first headers were
+    (saved / HEADER).write_text(json.dumps(header), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         SemanticIds.open(saved)
 
@@ -222,7 +229,8 @@ def test_pickled_codes_are_never_loaded(saved: Path):
     np.savez(saved / "codes.npz", codes=np.array([{"a": 1}], object))
     header = json.loads((saved / HEADER).read_text(encoding="utf-8"))
     file = saved / "codes.npz"
-    header["files"]["codes.npz"] = [file.stat().st_size, codebook_files.crc32(file)]
+    header["files"]["codes.npz"] = [file.stat().st_size, file_crc32(file)]
+    del header["checksum"]
     (saved / HEADER).write_text(json.dumps(header), encoding="utf-8")
     with pytest.raises(InputError, match="damaged"):
         SemanticIds.open(saved)

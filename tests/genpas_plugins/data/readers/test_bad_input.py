@@ -206,7 +206,7 @@ def test_output_that_exists_stays(tmp_path):
     (tmp_path / "store" / "precious").write_text("kept")
     for overwrite in (False, True):
         with pytest.raises(
-            InputError, match="store exists already and is not a sequence store; choose another output directory"
+            InputError, match="store exists already and holds no sequence store; choose another output directory"
         ):
             build_store(tmp_path / "t.csv", tmp_path / "store", user="user", item="item", overwrite=overwrite)
     assert (tmp_path / "store" / "precious").read_text() == "kept"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
-from genpas_plugins.neural.dr4sr.regenerated_store import origins, regenerated_store, sources
+from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from genpas_plugins.sampling.stream import pair_stream
 
 
@@ -55,8 +55,8 @@ def test_what_stands_where(store):
     patterns = mine_patterns(store.leave_last_out().train)
     assert patterns.n == 1  # 2, 3 is in the first and in the fourth sequence
     # Of three written patterns two are the same.
-    assert origins(new).tolist() == [0] * 5 + [1] + [2] * 6
-    assert sources(new).tolist() == [0, 1, 2, 3, 4, -1, 0, 0, 3, 3, 4, 4]
+    assert new.kinds().tolist() == [0] * 5 + [1] + [2] * 6
+    assert new.owners().tolist() == [0, 1, 2, 3, 4, -1, 0, 0, 3, 3, 4, 4]
     added = [new.values[a:b].tolist() for a, b in zip(new.offsets[5:-1], new.offsets[6:], strict=True)]
     assert added == [[2, 3], [1, 2], [1, 1, 1], [2, 3], [2, 2, 2], [4, 4], [4, 4, 4]]
     assert new.n_items == store.n_items and new.user_ids is None
@@ -66,7 +66,7 @@ def test_what_stands_where(store):
 
 
 def test_a_sequence_without_items_is_an_original(store):
-    assert origins(regenerated(store))[2] == 0 and sources(regenerated(store))[2] == 2
+    assert regenerated(store).kinds()[2] == 0 and regenerated(store).owners()[2] == 2
 
 
 def with_ids(ids: pa.Array) -> SequenceStore:
@@ -90,7 +90,7 @@ def test_added_sequences_have_ids_of_their_own():
 def test_it_is_a_store_like_any_other(tmp_path, store):
     regenerated(store).save(tmp_path / "new")
     again = SequenceStore.open(tmp_path / "new")
-    assert origins(again).tolist() == origins(regenerated(store)).tolist()
+    assert again.kinds().tolist() == regenerated(store).kinds().tolist()
     assert again.leave_last_out().test.last_pairs().sequence.tolist() == store.view().last_pairs().sequence.tolist()
 
 
@@ -102,13 +102,14 @@ def test_every_strategy_draws_from_all_and_no_held_out_item(store, strategy):
     stream = pair_stream(train, policy, seed=1, pairs_per_epoch=600 if strategy == "sampled" else None)
     pairs = stream.pairs(0, np.arange(stream.pairs_per_epoch))
     assert (pairs.target < train.lengths()[pairs.sequence]).all()
-    assert set(origins(new)[pairs.sequence].tolist()) == {0, 1, 2}
+    assert set(new.kinds()[pairs.sequence].tolist()) == {0, 1, 2}
     assert set(pairs.sequence.tolist()) == set(np.flatnonzero(train.lengths() >= 2).tolist())
 
 
-def test_a_store_that_is_no_regenerated_one(store):
-    with pytest.raises(InputError, match="not made by `genpas regenerate`"):
-        origins(store)
+def test_a_store_without_added_sequences_has_users_sequences_alone(store):
+    assert not store.has_train_only
+    assert store.kinds().tolist() == [0] * 5
+    assert store.owners().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_regenerated_store_is_not_regenerated_again(store):

@@ -1,0 +1,57 @@
+"""Ids of users and items: any Arrow type, and their numbers in a store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike
+
+from genpas_plugins.support.array_types import Int64
+from genpas_plugins.support.errors import InputError
+
+CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+
+
+def as_ids(ids: ArrayLike | pa.Array, name: str) -> pa.Array:
+    """Return ids as one Arrow array of plain values. Raises InputError for values of several types."""
+    try:
+        array = ids if isinstance(ids, pa.Array) else pa.array(ids)
+    except CAST_ERRORS as error:
+        raise InputError(f"{name} must be one row of values of one type: {error}") from error
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def numbers_of(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, first: int, kind: str) -> Int64:
+    """Return the numbers of ids, int64.
+
+    Parameters
+    ----------
+    ids
+        Ids to look up.
+    known
+        The id of each number. None: the number is the id.
+    count
+        How many numbers there are, from `first` on.
+    first
+        The lowest number.
+    kind
+        "user" or "item", for messages.
+
+    Raises
+    ------
+    InputError
+        An id is unknown, or the ids are of another type.
+    """
+    wanted = as_ids(ids, f"{kind} ids")
+    if known is None:
+        known = pa.array(np.arange(first, first + count))
+    try:
+        found = pc.index_in(wanted.cast(known.type), value_set=known)
+    except CAST_ERRORS as error:
+        raise InputError(f"These {kind} ids are of type {wanted.type}, the store's of {known.type}.") from error
+    unknown = found.is_null().to_numpy(zero_copy_only=False)
+    if np.any(unknown):
+        example = wanted[int(np.argmax(unknown))].as_py()
+        raise InputError(f"{int(unknown.sum())} {kind} ids are not in the store, {example!r} the first of them.")
+    return np.asarray(found.to_numpy(zero_copy_only=False) + first, dtype=np.int64)
