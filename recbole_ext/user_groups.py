@@ -20,7 +20,7 @@ import torch
 from recbole.evaluator.collector import DataStruct
 from recbole.trainer import Trainer
 
-from genpas_plugins.augment.histories import spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import Bools, Int64
 from recbole_ext.dataset import WindowDataset
 
