@@ -30,6 +30,7 @@ FLOORS = (
     ("torchrec_ext",),
     ("experiments",),
     ("cli",),
+    ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -271,7 +272,9 @@ def plant(root: Path, files: dict[str, str]) -> None:
         "recbole_ext/a.py": "import recbole\nfrom genpas_plugins import X",
         "torchrec_ext/a.py": "import torchrec\nimport recbole_ext.a\nimport genpas_plugins.neural.a",
     }
-    empty = {f"genpas_plugins/{room}/a.py": "" for rooms in FLOORS for room in rooms if room not in PACKAGES}
+    empty = {
+        f"genpas_plugins/{room}/a.py": "" for rooms in FLOORS for room in rooms if room not in (*PACKAGES, "__main__")
+    }
     for name, text in {**empty, **clean, **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text + "\n")
