@@ -117,7 +117,8 @@ def sasrec_step(n_rows: int) -> Callable[[Any], None]:
     import torch
     from torch import distributed
 
-    from torchrec_ext.shard import dense_parameters, own_rows, shard, with_output_rows
+    from torchrec_ext.shard import own_rows, shard, with_output_rows
+    from torchrec_ext.tables import dense_parameters
 
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     sharded = shard(recommender(n_rows))

@@ -84,7 +84,8 @@ def sharded_step(output: str, n_rows: int, drawn: list[Any]) -> Callable[[int], 
     """Return a function that trains a sharded model on one of the batches."""
     import torch
 
-    from torchrec_ext.shard import dense_parameters, own_rows, shard, with_output_rows
+    from torchrec_ext.shard import own_rows, shard, with_output_rows
+    from torchrec_ext.tables import dense_parameters
 
     sharded = shard(recommender(n_rows), output=output)
     dense = torch.optim.Adam(dense_parameters(sharded).values())

@@ -132,7 +132,7 @@ def data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
     loaders = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
     model_class = get_model(config["model"])
-    if hasattr(model_class, "of_state"):  # TIGER's shape depends on the semantic IDs, which are in its state
+    if hasattr(model_class, "of_state"):  # a model whose shape the configuration does not give
         model = model_class.of_state(config, loaders[0]._dataset, checkpoint["state_dict"])
     else:
         model = model_class(config, loaders[0]._dataset)

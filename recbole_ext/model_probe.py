@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.override import override
 
 _TOLERANCE = 1e-4
 """How far outputs may be off, relative to their largest: float32 rounds products in another order by less."""
@@ -43,28 +43,23 @@ def random_batch(model: Any) -> Interaction:
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Switch a model to evaluation without gradients for a while."""
+    """Switch a model to evaluation without gradients inside the block, on the device that its weights are on."""
     training = model.training
+    # A model on its way to a GPU has that device as its `device`, and its weights are still here.
+    device = next(iter(model.parameters())).device
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), override(model, device=device):
             yield
     finally:
         model.train(training)
 
 
-@contextmanager
-def as_input_error(model: Any, asked: str, lacks: str = "does not take histories of any length") -> Iterator[None]:
-    """Turn what a model's forward raises into an InputError; `asked` is the key, `lacks` what its forward does not."""
-    try:
-        yield
-    except (RuntimeError, IndexError, KeyError, TypeError, NotImplementedError) as error:
-        raise InputError(
-            f"{asked} is not possible with {type(model).__name__}, whose forward {lacks}. "
-            "Leave it out or choose another model, such as SASRec or GRU4Rec."
-        ) from error
+def every_position(model: Any) -> AbstractContextManager[None]:
+    """Let the model's forward return its outputs at all positions, [B, L, D], inside the block."""
+    return override(model, gather_indexes=lambda output, _: output)
 
 
 def close(ours: Tensor, theirs: Tensor) -> bool:
-    """Tell whether two tensors are the same up to rounding."""
+    """Return whether two tensors are the same up to rounding."""
     return ours.shape == theirs.shape and bool((ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max())

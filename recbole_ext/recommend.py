@@ -18,7 +18,6 @@ from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import whole_number
 from recbole_ext.checkpoints import data_and_model, load
 from recbole_ext.full_histories import FullHistories
-from recbole_ext.models.tiger import TIGER
 
 SCHEMA = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
 
@@ -56,7 +55,7 @@ def recommend(
 
     The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history, what was held out for validation and
     test included. Columns: user_id and item_id, text as in the source; rank, from 1; score, as the model gives it
-    (TIGER: the log-probability of the item). Rows are in the order of the users, then of the ranks.
+    (of a model that searches, the log-probability of the item). Rows are in the order of the users, then of the ranks.
 
     Parameters
     ----------
@@ -142,30 +141,24 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
 @torch.no_grad()
 def best_items(model: Any, histories: FullHistories, users: Int64, top_k: int, exclude_history: bool = False) -> Ranked:
     """Return the best items of users, int64 [B]; `top_k` is at most the catalogue's size."""
-    interaction = histories.batch(users).to(model.device)
-    excluded = [histories.items(user) for user in users] if exclude_history else None
-    if isinstance(model, TIGER) and not model.settings.exact_ranking:
-        return _by_beams(model, interaction, excluded, top_k)
+    interaction, without = histories.batch(users).to(model.device), None
+    if exclude_history:
+        excluded = [histories.items(user) for user in users]
+        row = np.repeat(np.arange(len(excluded)), [len(items) for items in excluded])
+        without = tuple(torch.from_numpy(part).to(model.device) for part in (row, np.concatenate(excluded)))
+    if hasattr(model, "best_items"):
+        # A search may miss items: twice as many are searched for.
+        items, scores = model.best_items(interaction, min(model.n_items - 1, 2 * top_k), without)
+        return Ranked(items[:, :top_k], scores[:, :top_k])
     try:
         scores = model.full_sort_predict(interaction).view(len(users), -1)[:, : model.n_items].float()
     except NotImplementedError as error:
         raise InputError(f"{type(model).__name__} cannot rank all items at once (full_sort_predict).") from error
     scores[:, 0] = -torch.inf  # padding
-    for row, items in enumerate(excluded or ()):
-        scores[row, torch.from_numpy(items).to(scores.device)] = -torch.inf
+    if without is not None:
+        scores[without] = -torch.inf
     best = scores.topk(top_k)
     return Ranked(best.indices, best.values)
-
-
-def _by_beams(model: TIGER, interaction: Any, excluded: list[Int64] | None, top_k: int) -> Ranked:
-    """Search with at least 2 · top_k beams, none of them for what is excluded."""
-    without = None
-    if excluded is not None:
-        row = np.repeat(np.arange(len(excluded)), [len(items) for items in excluded])
-        without = torch.from_numpy(row).to(model.device), torch.from_numpy(np.concatenate(excluded)).to(model.device)
-    beams = min(model.n_items - 1, max(model.settings.beams, 2 * top_k))
-    items, scores = model.beam_search(interaction, beams, without)
-    return Ranked(items[:, :top_k], scores[:, :top_k])
 
 
 def _table(histories: FullHistories, users: Int64, ranked: Ranked) -> pa.Table:

@@ -11,8 +11,7 @@ RecBole's evaluator computes a group's figures as it does those of all users, fr
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from recbole.trainer import Trainer
 
 from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import Bools, Int64
+from genpas_plugins.support.override import recorded
 from recbole_ext.dataset import WindowDataset
 
 Groups = dict[str, dict[str, Bools]]
@@ -96,11 +96,11 @@ def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
     groups : of the loader's rows. A group without rows is left out, as are, of all groups, the metrics that are not
              computed from one entry a row: all of them where a user's several targets are ranked together, AUC, loss.
     """
-    with _collected(trainer) as structs:
+    with recorded(trainer.evaluator, "evaluate") as calls:
         figures = _plain(trainer.evaluate(loader, load_best_model=False))
-    (struct,) = structs
+    ((args, _),) = calls
     n = len(loader._dataset)
-    content: Mapping[str, Any] = struct._data_dict
+    content: Mapping[str, Any] = args[0]._data_dict
     rows = {name for name, value in content.items() if isinstance(value, torch.Tensor) and len(value) == n}
     evaluator = copy.copy(trainer.evaluator)
     by_row = [
@@ -122,24 +122,6 @@ def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
         if of_group:
             by_kind[kind] = of_group
     return Evaluated(figures, by_kind)
-
-
-@contextmanager
-def _collected(trainer: Trainer) -> Iterator[list[Any]]:
-    """Collect what the trainer hands to its evaluator."""
-    structs: list[Any] = []
-    evaluator = trainer.evaluator
-    original = evaluator.evaluate
-
-    def evaluate(struct: Any) -> Any:
-        structs.append(struct)
-        return original(struct)
-
-    evaluator.evaluate = evaluate
-    try:
-        yield structs
-    finally:
-        del evaluator.evaluate
 
 
 def _part(content: Mapping[str, Any], rows: set[str], chosen: Bools) -> Any:

@@ -3,7 +3,7 @@
     users of a batch, shared ──> hidden [B, D] ──all-gather──> hidden [G, D] @ own block [M, D] ──> best k of the block
     metrics by RecBole's Evaluator <── items [G, k] <── best k of W × k candidates <──all-gather── keys [G, k]
 
-TIGER, which has no scores of all items, searches instead: each rank for its users, by `tiger.best_items`. With
+A model with `best_items` searches instead: each rank gathers the tables and searches for its own users. With
 `mask_history: true` every rank knows the items that each user's history takes out of its block: nothing is sent.
 
 Candidates travel as the keys of `ranking_keys`, no two of which are equal, so the ranking is a function of the scores
@@ -43,8 +43,7 @@ from torchrec_ext.batch import HISTORY, PairBatch
 from torchrec_ext.losses import gather_rows, row_block
 from torchrec_ext.ranking_keys import TopItems, read_keys, top_keys
 from torchrec_ext.shard import output_layer, own_rows, with_output_rows
-from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table
-from torchrec_ext.tiger import TigerLayer, best_items, whole_tables
+from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table, whole_tables
 
 SCORES_AT_ONCE = 2**25  # 128 MiB of float32
 Ranking = Callable[[range, list[int]], Tensor]
@@ -66,7 +65,7 @@ def evaluate(
 
     The figures are those of RecBole's `trainer.evaluate` with the same weights, up to scores that tie: RecBole leaves
     their order to the sort, here the lower item number comes first. (Where fewer than topk items are not masked, the
-    rest of TIGER's ranking are misses here, and arbitrary items in RecBole.)
+    rest of the ranking of a search are misses here, and arbitrary items in RecBole.)
     Dropout is off, nothing is learnt, and training goes on as if there had been no evaluation.
 
     Parameters
@@ -99,7 +98,7 @@ def evaluate(
     _check_k(k, layer.n_rows)
     world_size, found = dist.get_world_size(layer.group), []
     with _evaluating(sharded):
-        ranked = (_by_search if isinstance(layer, TigerLayer) else _by_score)(sharded, loader, k)
+        ranked = (_by_search if hasattr(layer.model, "best_items") else _by_score)(sharded, loader, k)
         for begin in range(0, n_users, loader.step):
             end = min(begin + loader.step, n_users)
             bounds = [begin + (end - begin) * at // world_size for at in range(world_size + 1)]
@@ -139,7 +138,8 @@ def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader
         if own:
             interaction = loader.collate_fn(list(own))[0].to(sharded.device)
             masked = _masked(loader, own, sharded.device) if masks_history(loader.config) else None
-            found, _ = best_items(sharded, interaction, k, tables, masked)
+            with layer.reading(tables):
+                found, _ = layer.model.best_items(interaction, k, masked)  # type: ignore[operator]  # nn.Module hides it
         return gather_rows(found, sizes, layer.group)
 
     return ranked
@@ -198,14 +198,12 @@ def output_rows(sharded: DistributedModelParallel) -> Tensor:
 
 
 def check_catalogue(sharded: DistributedModelParallel, n_items: int) -> None:
-    """Raise InputError where the item table, or the table of semantic IDs, is not of `n_items` items and padding."""
-    layer = layer_of(sharded)
-    n_rows = layer.n_rows
-    if n_rows != n_items + 1:
-        what = "table of semantic IDs" if isinstance(layer, TigerLayer) else "item table"
+    """Raise InputError where the model does not know exactly the items 1 to `n_items`."""
+    known = layer_of(sharded).n_rows - 1
+    if known != n_items:
         raise InputError(
-            f"The model's {what} has {n_rows} rows, for the items 1 to {n_rows - 1} and padding; the data have the "
-            f"items 1 to {n_items}. Build the model for the data it is used with."
+            f"The model knows the items 1 to {known}; the data have the items 1 to {n_items}. Build the model for the "
+            "data it is used with."
         )
 
 

@@ -7,8 +7,8 @@
 With targets "parallel" the batch holds windows (`batch.WindowBatch`) and the model, which must be causal, is asked for
 its hidden states at all positions: every item of a window is a target of one forward pass.
 
-`shard` replaces the model's `item_embedding` by a stand-in that hands the model the rows already looked up. TIGER has a
-table of tokens instead and is `tiger.py`'s; `tables.py` is what both share.
+`shard` replaces the model's `item_embedding` by a stand-in that hands the model the rows already looked up. A model
+with other tables names its layer in `sharded_as` (`recbole_ext.models.contract`).
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -16,7 +16,7 @@ table of tokens instead and is `tiger.py`'s; `tables.py` is what both share.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -31,7 +31,8 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from genpas_plugins.support.errors import InputError, nearest
-from recbole_ext.parallel_targets import check_model, every_position
+from recbole_ext.model_probe import every_position
+from recbole_ext.models.contract import ITEMS, PARALLEL, SHARDING, require, sharded_as
 from torchrec_ext.batch import WindowBatch
 from torchrec_ext.losses import (
     gathered_softmax_loss,
@@ -44,42 +45,16 @@ from torchrec_ext.sharding_plan import SHARDINGS
 from torchrec_ext.tables import (
     OPTIMIZERS,
     Layer,
-    LookedUpRows,
-    ShardableRecommender,
     Step,
     Table,
     check_columns,
-    dense_parameters,
     embedding_at,
     layer_of,
-    local_shards,
     padded,
     padded_length,
-    set_table_steps,
     shard_tables,
-    table_kernels,
-    whole_table,
 )
-from torchrec_ext.tiger import check_output, is_tiger, tiger_layer
-
-__all__ = [
-    "LookedUpRows",
-    "OutputLayer",
-    "ShardableRecommender",
-    "Step",
-    "check_names",
-    "check_optimizer",
-    "dense_parameters",
-    "layer_of",
-    "local_shards",
-    "output_layer",
-    "own_rows",
-    "set_table_steps",
-    "shard",
-    "table_kernels",
-    "whole_table",
-    "with_output_rows",
-]
+from torchrec_ext.tiger import check_output, tiger_layer
 
 BatchT = TypeVar("BatchT", bound=Any)
 TARGETS = ("single", "parallel")
@@ -226,17 +201,13 @@ def shard(
             "No process group: call torch.distributed.init_process_group first, or start the program with torchrun."
         )
     group = process_group if process_group is not None else _world()
-    layer: Layer
-    check_targets(targets, tiger=is_tiger(model))
-    if is_tiger(model):
-        check_output(output)
-        layer = tiger_layer(model, group)
+    check_choices(model, output, targets)
+    if targets == "parallel":
+        require(model, PARALLEL, "CE")
+    if sharded_as(model) == ITEMS:
+        layer: Layer = item_layer(model, group, output=output, targets=targets, log_q=log_q)
     else:
-        n_rows = _item_rows(model)
-        if targets == "parallel":
-            _check_causal(model)
-        log_q = _proposal(log_q, n_rows) if output == "sampled" else log_q
-        layer = OutputLayer(model, n_rows, output, log_q, group, targets=targets)
+        layer = LAYERS[sharded_as(model)](model, group)
     return shard_tables(
         layer,
         sharding=sharding,
@@ -302,15 +273,12 @@ def check_names(sharding: str, output: str, optimizer: str) -> None:
             raise InputError(f"{name} {value!r} is unknown.{nearest(value, known)}")
 
 
-def check_targets(targets: str, *, tiger: bool) -> None:
-    """Raise InputError for targets that `shard` does not know, or TIGER cannot be trained on."""
+def check_choices(model: Any, output: str, targets: str) -> None:
+    """Raise InputError for unknown targets, and an output layer that the model, or its class, does not have."""
     if targets not in TARGETS:
         raise InputError(f"targets {targets!r} is unknown.{nearest(targets, TARGETS)}")
-    if tiger and targets == "parallel":
-        raise InputError(
-            "targets: parallel needs a causal model with a loss over items; TIGER's encoder reads a history both ways. "
-            "Set targets: single or choose another model, such as SASRec or GRU4Rec."
-        )
+    if sharded_as(model) != ITEMS:
+        check_output(output)
 
 
 def check_optimizer(optimizer: str, device: torch.device) -> None:
@@ -322,33 +290,19 @@ def check_optimizer(optimizer: str, device: torch.device) -> None:
         )
 
 
-def _item_rows(model: nn.Module) -> int:
-    """Return the rows of the item table. Raises InputError for a model that cannot be sharded."""
-    name = type(model).__name__
+def item_layer(model: Any, group: dist.ProcessGroup, *, output: str, targets: str, log_q: Tensor | None) -> OutputLayer:
+    """Return the layer of a model with an item table. Raises InputError for a model that cannot be sharded."""
     embedding = embedding_at(model, "item_embedding")
-    if embedding is None or not hasattr(model, "max_seq_length"):
-        raise InputError(
-            f"{name} cannot be sharded: it has no item_embedding of type nn.Embedding or no max_seq_length. SASRec and "
-            "GRU4Rec, models built like them, and TIGER can."
-        )
-    if getattr(model, "loss_type", "CE") != "CE":
-        raise InputError(
-            f"{name} has loss_type {model.loss_type!r}; a sharded model trains with CE. Set loss_type: CE, or output: "
-            "sampled for a large catalogue."
-        )
+    require(model, SHARDING, getattr(model, "loss_type", "CE"))
+    assert embedding is not None, "required for sharding"
     check_columns(model, "item", embedding.embedding_dim, "hidden_size (embedding_size in GRU4Rec)")
-    return embedding.num_embeddings
+    n_rows = embedding.num_embeddings
+    log_q = _proposal(log_q, n_rows) if output == "sampled" else log_q
+    return OutputLayer(model, n_rows, output, log_q, group, targets=targets)
 
 
-def _check_causal(model: Any) -> None:
-    """Raise InputError for a model that RecBole's adapter would not train on windows either."""
-    device = model.item_embedding.weight.device
-    # A model on its way to a GPU says it is there, and its weights are still here.
-    model.device, before = device, getattr(model, "device", device)
-    try:
-        check_model("CE", model)
-    finally:
-        model.device = before
+LAYERS: dict[str, Callable[[Any, dist.ProcessGroup], Layer]] = {"tokens": tiger_layer}
+"""How the layer of a model with tables of its own is made, by the model's `sharded_as`."""
 
 
 def _proposal(log_q: Tensor | None, n_rows: int) -> Tensor:

@@ -3,17 +3,16 @@
     batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> Layer (DDP): the model, the loss
                          one lookup a batch, where pipelines see it
 
-Where a table stood in the model, a `LookedUpRows` hands out the rows that were looked up. What is looked up, and what
-is made of it, is a `Layer`'s: one for models with an item table (`shard.OutputLayer`), one for TIGER
-(`tiger.TigerLayer`).
+Where a table stood in the model, a `LookedUpRows` hands out the rows that were looked up. A `Layer` says what is
+looked up, and computes the loss from it; `shard.LAYERS` lists the kinds of layers.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from torchrec_ext.import_guard import require_torchrec
@@ -49,8 +48,8 @@ OPTIMIZERS = {
 class Step(NamedTuple):
     """What a forward pass gives: `loss` (scalar; see `losses.global_mean`) and `output`, detached.
 
-    `output` is the hidden states [B, D], of TIGER each pair's loss [B]. TorchRec's pipelines read such a pair as
-    (loss, output): they train on the first and return the second.
+    `output` is the hidden states [B, D], or each pair's loss [B]. TorchRec's pipelines read such a pair as (loss,
+    output): they train on the first and return the second.
     """
 
     loss: Tensor
@@ -133,6 +132,18 @@ class Layer(nn.Module):
         if not isinstance(found, LookedUpRows):
             raise RuntimeError(f"{table.path} was replaced after sharding; call shard() last.")
         return found
+
+    @contextmanager
+    def reading(self, tables: Mapping[Table, Tensor]) -> Iterator[None]:
+        """Let the model look up any ids inside the block, out of the `whole_tables`."""
+        with ExitStack() as stack:
+            for table, weights in tables.items():
+                stack.enter_context(self.stand_in(table).reading(weights))
+            yield
+
+    def with_features(self, batch: Any) -> Any:
+        """Return a batch with the features that are looked up, as far as they follow from the batch alone."""
+        return batch
 
 
 class ShardableRecommender(nn.Module):
@@ -268,6 +279,11 @@ def whole_table(sharded: DistributedModelParallel, table: str | None = None) -> 
         whole[row : row + piece.shape[0], column : column + piece.shape[1]] = piece
     dist.all_reduce(whole, group=layer_of(sharded).group)
     return whole
+
+
+def whole_tables(sharded: DistributedModelParallel) -> dict[Table, Tensor]:
+    """Return all tables, whole, as they are now, on every rank: a collective call."""
+    return {table: whole_table(sharded, table.name) for table in layer_of(sharded).tables}
 
 
 def layer_of(sharded: DistributedModelParallel) -> Layer:

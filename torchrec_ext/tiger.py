@@ -22,25 +22,18 @@ require_torchrec()
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from genpas_plugins.neural.tiger.network import TigerNetwork
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.batch import HISTORY, TARGET
 from torchrec_ext.losses import global_mean
-from torchrec_ext.tables import Layer, Step, Table, check_columns, embedding_at, layer_of, padded, padded_length
-from torchrec_ext.tables import whole_table as gathered
+from torchrec_ext.tables import Layer, Step, Table, check_columns, embedding_at, padded, padded_length
 
 BatchT = TypeVar("BatchT", bound=Any)
 HISTORY_TOKENS, TARGET_TOKENS, BUCKET = "history_tokens", "target_tokens", "user_bucket"
 TOKENS = Table("token", "network.token_embedding", (HISTORY_TOKENS, TARGET_TOKENS))
 USERS = Table("user", "network.user_embedding", (BUCKET,))
-
-
-def is_tiger(model: nn.Module) -> bool:
-    """Tell whether a RecBole model is TIGER, or one built like it: a `TigerNetwork` as its `network`."""
-    return isinstance(getattr(model, "network", None), TigerNetwork)
 
 
 def check_output(output: str) -> None:
@@ -60,6 +53,10 @@ class TigerLayer(Layer):
         """The network of the model."""
         network: TigerNetwork = self.model.network  # type: ignore[assignment]  # nn.Module's __getattr__ hides it
         return network
+
+    def with_features(self, batch: BatchT) -> BatchT:
+        """Return the batch with the tokens that are looked up."""
+        return with_tokens(batch, self.network)
 
     def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
         """Return the loss of one batch, and as output each pair's loss [B]."""
@@ -126,48 +123,6 @@ def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
         lengths=torch.cat([*(lengths.to(features.lengths()) for _, lengths in new.values()), features.lengths()]),
     )
     return dataclasses.replace(batch, features=more)
-
-
-def whole_tables(sharded: DistributedModelParallel) -> dict[Table, Tensor]:
-    """Return TIGER's tables, whole, as they are now, on every rank: a collective call, one for `best_items`."""
-    return {table: gathered(sharded, table.name) for table in layer_of(sharded).tables}
-
-
-@torch.no_grad()
-def best_items(
-    sharded: DistributedModelParallel,
-    interaction: Any,
-    k: int,
-    tables: Mapping[Table, Tensor],
-    without: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return the k best items of each row, int64 [B, k], and their log-probabilities, float32 [B, k], best first.
-
-    They are what RecBole's unsharded TIGER ranks first, by its beam search or, with `exact_ranking`, by the scores of
-    all items. Where a search finds fewer than k, item 0 with -inf fills up. Nothing is communicated, so ranks may have
-    different numbers of rows.
-
-    Parameters
-    ----------
-    sharded : what `shard` returned, in eval mode: dropout in the encoder would count
-    interaction : RecBole's batch of users with their histories
-    k : how many; at most the model's beams, or with `exact_ranking` its items
-    tables : as `whole_tables` returned them
-    without : rows and items that are not to be found, both int64 [m]
-    """
-    layer = layer_of(sharded)
-    model: Any = layer.model
-    with ExitStack() as stack:
-        for table, weights in tables.items():
-            stack.enter_context(layer.stand_in(table).reading(weights))
-        if model.settings.exact_ranking:
-            scores = model.full_sort_predict(interaction)
-            if without is not None:
-                scores[without] = -torch.inf
-            best = scores.topk(k)
-            return best.indices.masked_fill(best.values.isneginf(), 0), best.values
-        items, scores = model.beam_search(interaction, model.settings.beams, without)
-        return items[:, :k], scores[:, :k]
 
 
 def _check_items(items: Tensor, network: TigerNetwork) -> None:

@@ -14,6 +14,9 @@ from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.errors import InputError
 from recbole_ext.models.tiger_ids import collaborative_ids, read_ids
 from recbole_ext.models.tiger_settings import TigerSettings
+from recbole_ext.models.tiger_trainer import TIGERTrainer
+
+__all__ = ["TIGER", "TIGERTrainer"]
 
 _SCORES_AT_ONCE = 1 << 17
 """How many (user, item) scores exact ranking computes at a time."""
@@ -26,6 +29,7 @@ class TIGER(SequentialRecommender):
     The IDs are buffers of the model: a checkpoint needs no file of theirs.
     """
 
+    sharded_as = "tokens"
     sizes: Tensor
     _tree: PrefixTree | None = None
 
@@ -87,6 +91,15 @@ class TIGER(SequentialRecommender):
         self._tree = None
         return super().load_state_dict(state_dict, *args, **kwargs)
 
+    @classmethod
+    def check_config(cls, config: Any) -> None:
+        """Raise InputError for settings that cannot be used, before any data are read."""
+        TigerSettings.of(config).check_training(config["topk"])
+
+    def shared_arguments(self) -> dict[str, Any]:
+        """Return the semantic IDs: quantised on another rank, an item could get other codes."""
+        return {"semantic_ids": SemanticIds(self.network.codes[1:].cpu().numpy(), tuple(self.network.sizes))}
+
     @property
     def trained_on(self) -> dict[str, Any]:
         """What a report of a training says of this model: where its semantic IDs are from, and the codes a level."""
@@ -98,8 +111,7 @@ class TIGER(SequentialRecommender):
         """The valid semantic IDs, on the model's device."""
         codes = self.network.codes
         if self._tree is None:
-            ids = SemanticIds(codes[1:].cpu().numpy(), tuple(self.sizes.tolist()))
-            self._tree = PrefixTree.of(ids, codes.device)
+            self._tree = PrefixTree.of(self.shared_arguments()["semantic_ids"], codes.device)
         self._tree = self._tree.to(codes.device)
         return self._tree
 
@@ -144,14 +156,23 @@ class TIGER(SequentialRecommender):
         # Beams that found nothing say item 0, with -inf.
         return scores.scatter_(1, items, log_prob.to(scores.dtype))
 
-    def beam_search(
-        self, interaction: Any, beams: int, without: tuple[Tensor, Tensor] | None = None
+    def best_items(
+        self, interaction: Any, k: int, without: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return each row's best items, int64 [B, beams], and their scores, float32, best first; item 0 fills up.
+        """Return the k best items of each row, int64 [B, k], and their scores, float32 [B, k], best first.
 
-        without : rows and items that are not to be found, as in `decoding.beam_search`
+        Item 0 with -inf fills a row in which fewer are found. Parameters are those of `full_sort_predict`; a search
+        has at least k beams.
         """
-        return self._search(self._histories(interaction), beams, without)
+        if self.settings.exact_ranking:
+            scores = self.full_sort_predict(interaction)
+            if without is not None:
+                scores[without] = -torch.inf
+            best = scores.topk(k)
+            return best.indices.masked_fill(best.values.isneginf(), 0), best.values
+        beams = min(self.n_items - 1, max(self.settings.beams, k))
+        items, scores = self._search(self._histories(interaction), beams, without)
+        return items[:, :k], scores[:, :k]
 
     def _search(self, histories: Tensor, beams: int, without: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         from genpas_plugins.neural.tiger.decoding import beam_search

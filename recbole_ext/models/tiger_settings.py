@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.support.errors import InputError, nearest, whole_number
-from recbole_ext.models.tiger_trainer import DECAYS
+from recbole_ext.training_settings import DECAYS
 
 _LOWEST = {
     "levels": 1,

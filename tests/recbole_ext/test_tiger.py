@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from genpas_plugins import InputError
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from recbole_ext.models.tiger import TIGER
 from recbole_ext.models.tiger_ids import training_sequences
-from recbole_ext.models.tiger_trainer import TIGERTrainer, subset_loader
+from recbole_ext.models.tiger_trainer import TIGERTrainer
+from recbole_ext.training_settings import subset_loader
 
 N_ITEMS = 25
 SMALL = {
@@ -146,9 +148,11 @@ def test_one_score_by_prediction_exact_ranking_and_beams(made: Callable[..., Any
     again.update(Interaction({"item_id": torch.arange(N_ITEMS + 1).repeat(len(batch))}))
     torch.testing.assert_close(model.predict(again).view_as(exact), exact, atol=1e-5, rtol=0)
 
-    items, scores = model.beam_search(batch, N_ITEMS)  # as many beams as items: nothing is missed
-    assert torch.equal(items.sort(1).values, torch.arange(1, N_ITEMS + 1).expand(len(batch), -1))
-    torch.testing.assert_close(scores, exact.gather(1, items), atol=1e-5, rtol=0)
+    for exact_ranking in (True, False):
+        model.settings = replace(model.settings, exact_ranking=exact_ranking)
+        items, scores = model.best_items(batch, N_ITEMS)  # as many beams as items: nothing is missed
+        assert torch.equal(items.sort(1).values, torch.arange(1, N_ITEMS + 1).expand(len(batch), -1))
+        torch.testing.assert_close(scores, exact.gather(1, items), atol=1e-5, rtol=0)
 
 
 def test_few_beams_rank_few_items_and_the_rest_not_at_all(made: Callable[..., Any]):

@@ -18,7 +18,8 @@ from sharded_training import N_ROWS, Padded, batch_of, build, draw
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
-from torchrec_ext.shard import dense_parameters, own_rows, shard, with_output_rows
+from torchrec_ext.shard import own_rows, shard, with_output_rows
+from torchrec_ext.tables import dense_parameters
 
 CASES = [
     ("row_wise", "row_wise_adagrad"),

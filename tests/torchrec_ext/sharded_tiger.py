@@ -25,8 +25,9 @@ from recbole_ext.models.tiger import TIGER
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import evaluate, recbole_state
-from torchrec_ext.shard import dense_parameters, shard, whole_table
-from torchrec_ext.tiger import best_items, whole_tables, with_tokens
+from torchrec_ext.shard import shard
+from torchrec_ext.tables import dense_parameters, layer_of, whole_table, whole_tables
+from torchrec_ext.tiger import with_tokens
 
 N_ITEMS, N_USERS, MAX_LENGTH, STEPS, RATE, EPS = 40, 29, 5, 10, 0.1, 1e-8
 SETTINGS = {
@@ -200,7 +201,8 @@ def compared(case: Case, data: Data, rank: int, world_size: int) -> dict[str, An
     exported.load_state_dict(recbole_state(training.sharded), strict=True)
     training.sharded.eval()
     users = data.valid._dataset[range(len(data.valid._dataset))]
-    items, scores = best_items(training.sharded, users, 10, whole_tables(training.sharded))
+    with layer_of(training.sharded).reading(whole_tables(training.sharded)):
+        items, scores = training.model.best_items(users, 10)
     of_exported = exported.eval().full_sort_predict(users).topk(10)
     return {
         "loss": max(abs(a - b) for a, b in zip(losses, expected, strict=True)),

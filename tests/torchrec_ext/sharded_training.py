@@ -23,7 +23,8 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
 from torchrec_ext.batch import WindowBatch
-from torchrec_ext.shard import dense_parameters, own_rows, shard, whole_table, with_output_rows
+from torchrec_ext.shard import own_rows, shard, with_output_rows
+from torchrec_ext.tables import dense_parameters, whole_table
 
 N_ROWS, MAX_LENGTH, STEPS, RATE, EPS = 11, 6, 20, 0.1, 1e-8
 NEGATIVES = 7

@@ -24,7 +24,8 @@ from genpas_plugins.support.errors import InputError
 from torchrec_ext import evaluation, ranking_keys
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue, evaluate, output_rows, recbole_state, top_items
-from torchrec_ext.shard import dense_parameters, output_layer, own_rows, shard, whole_table, with_output_rows
+from torchrec_ext.shard import output_layer, own_rows, shard, with_output_rows
+from torchrec_ext.tables import dense_parameters, whole_table
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -246,7 +247,7 @@ def test_the_catalogue_must_be_the_tables():
     sharded = shard(evaluating.LastItem(torch.randn(9, 4)))
     check_catalogue(sharded, 8)
     for n_items in (7, 9):
-        with pytest.raises(InputError, match=rf"rows, for the items 1 to 8 .* the data have the items 1 to {n_items}"):
+        with pytest.raises(InputError, match=rf"knows the items 1 to 8; the data have the items 1 to {n_items}"):
             check_catalogue(sharded, n_items)
 
 

@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         (["torchrec={output: sampled, negatives: 8}"], "output is 'sampled', but TIGER's"),
         (["d_model=6"], "The token table of TIGER has 6 columns; a sharded one needs a multiple of 4. Change d_m"),
         (["beams=4"], "topk is 5, but TIGER ranks only the 4 items of its beams"),
-        (["genpas_targets=parallel"], "TIGER's encoder reads a history both ways. Set targets: single"),
+        (["genpas_targets=parallel"], "parallel is not possible with TIGER: it has no forward(item_seq, item_seq_len). Set targets: single"),
         (["beems=4"], "There is no key 'beems' for TIGER. Did you mean 'beams'"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -23,9 +23,10 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceView, pair_stream
 from genpas_plugins.sampling.windows import WindowStream
 from torchrec_ext.batch import PairBatch, WindowBatch
-from torchrec_ext.shard import dense_parameters, own_rows, shard, whole_table, with_output_rows
+from torchrec_ext.shard import own_rows, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage
 from torchrec_ext.stream import GenPASStream
+from torchrec_ext.tables import dense_parameters, whole_table
 
 L = training.MAX_LENGTH
 NAMED = ["last_target", "multi_target", "slide_window"]
@@ -218,7 +219,10 @@ class Hybrid(training.SASRec):
 
 
 def test_models_that_cannot_be_trained_on_windows(monkeypatch: pytest.MonkeyPatch):
-    for model, message in ((Looking, "needs a causal model"), (Hybrid, "that of Hybrid .* is another"), (NARM, "NARM")):
+    for model, message in (
+        (Looking, "targets: parallel is not possible with Looking: .* it is not causal. Set targets: single"),
+        (NARM, "NARM: its forward does not give every position of a history a vector of its own"),
+    ):
         monkeypatch.setitem(training.MODELS, "other", model)
         built = training.build("other", dropout_probs=[0.0, 0.0])
         with pytest.raises(InputError, match=message):
@@ -227,13 +231,11 @@ def test_models_that_cannot_be_trained_on_windows(monkeypatch: pytest.MonkeyPatc
         shard(built)  # single targets it can be trained on
 
 
-def test_tiger_cannot_be_trained_on_windows():
-    from genpas_plugins.neural.tiger.network import TigerNetwork
-
-    tiger = nn.Module()
-    tiger.network = TigerNetwork.__new__(TigerNetwork)
-    with pytest.raises(InputError, match=r"TIGER's encoder reads a history both ways\. Set targets: single"):
-        shard(tiger, targets="parallel")
+@pytest.mark.parametrize("targets", ["single", "parallel"])
+def test_a_model_with_another_loss_cannot_be_sharded(monkeypatch: pytest.MonkeyPatch, targets: str):
+    monkeypatch.setitem(training.MODELS, "other", Hybrid)
+    with pytest.raises(InputError, match="not possible with Hybrid: its loss is not CE of forward's output"):
+        shard(training.build("other"), targets=targets)
 
 
 def test_what_does_not_fit_together_is_refused():

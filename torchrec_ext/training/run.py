@@ -18,7 +18,6 @@ from torchrec_ext.import_guard import require_torchrec
 
 require_torchrec()
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from recbole.utils import get_model, init_seed
@@ -31,19 +30,16 @@ from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.augment.augmented_stream import AugmentedStream
 from genpas_plugins.sampling.random_stream import philox
 from genpas_plugins.sampling.windows import WindowStream
-from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.errors import InputError
 from recbole_ext.genpas_key import genpas_config
-from recbole_ext.models.tiger import TIGER
-from recbole_ext.models.tiger_trainer import DECAYS, subset_loader
+from recbole_ext.training_settings import rate_factor, validation_loader
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue
 from torchrec_ext.prefetch import prefetched
-from torchrec_ext.shard import dense_parameters, own_rows, set_table_steps, shard, with_output_rows
+from torchrec_ext.shard import OutputLayer, own_rows, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream, size_of
-from torchrec_ext.tables import layer_of, set_table_rate
-from torchrec_ext.tiger import TigerLayer, with_tokens
+from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_table_steps
 from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.torchrec_section import OPTIMIZERS, TrainingConfig
@@ -109,7 +105,7 @@ class Run:
     stage: PipelineStage | None
     record: Record
     validation: Any
-    """The loader that validation looks at: `loaders.valid`, of TIGER perhaps with some of its users only."""
+    """The loader that validation looks at: `loaders.valid`, or that of `validation_users`."""
 
     @property
     def steps_done(self) -> int:
@@ -135,9 +131,8 @@ class Run:
         }
 
     def set_rates(self) -> None:
-        """Give model and tables the learning rates of the stream's epoch, as RecBole's trainer of TIGER sets them."""
-        decay = self.config["learning_rate_decay"]
-        factor = 1.0 if decay is None else DECAYS[decay](self.stream.epoch / self.config["epochs"])
+        """Give model and tables the learning rates of the stream's epoch, as `learning_rate_decay` sets them."""
+        factor = rate_factor(self.config, self.stream.epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config["learning_rate"] * factor
         set_table_rate(self.sharded, self.section.learning_rate * factor)
@@ -182,7 +177,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         # Augmented histories and windows are made on the CPU, by the reading thread; the pipeline copies them.
         stage=genpas_stage(stream, device) if device.type == "cuda" and on_device else None,
         record=Record(),
-        validation=_validation(config, loaders.valid, ranks),
+        validation=validation_loader(config, loaders.valid, ranks.say),
     )
 
 
@@ -226,9 +221,8 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 
 def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[PairBatch, None, None]:
     layer = layer_of(run.sharded)
-    if isinstance(layer, TigerLayer):
-        for batch in source:
-            yield with_tokens(batch, layer.network)
+    if not isinstance(layer, OutputLayer):
+        yield from map(layer.with_features, source)
         return
     rows = own_rows(run.sharded)
     if run.stage is None:
@@ -254,27 +248,12 @@ def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
             raise InputError(f"{config['model']} refuses these settings: {error}") from error
         return model
 
-    if get_model(config["model"]) is not TIGER:
+    if not hasattr(get_model(config["model"]), "shared_arguments"):
         return ranks.together(make)
-    # Quantised on several ranks, vectors could get several codes: sums of many threads differ in their last bits.
-    ids = [ranks.together(lambda: _semantic_ids(make()) if ranks.rank == 0 else None)]
-    dist.broadcast_object_list(ids, 0, group=ranks.control)
-    return ranks.together(lambda: make(semantic_ids=ids[0]))
-
-
-def _semantic_ids(model: Any) -> SemanticIds:
-    return SemanticIds(model.network.codes[1:].cpu().numpy(), tuple(model.network.sizes))
-
-
-def _validation(config: Any, loader: Any, ranks: Ranks) -> Any:
-    """Return the loader that validation looks at: RecBole's trainer of TIGER takes the same users."""
-    count = config["validation_users"]
-    rows = loader._dataset.inter_feat[loader._dataset.uid_field].numpy()
-    total = len(np.unique(rows))
-    if count is None or count >= total:
-        return loader
-    ranks.say(f"Validation while training is on {count} of {total} users (validation_users); the test is on all.")
-    return subset_loader(loader, count, config["seed"])
+    # Computed on several ranks they could differ: sums of many threads differ in their last bits.
+    shared = [ranks.together(lambda: make().shared_arguments() if ranks.rank == 0 else None)]
+    dist.broadcast_object_list(shared, 0, group=ranks.control)
+    return ranks.together(lambda: make(**shared[0]))
 
 
 def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:

@@ -28,8 +28,8 @@ from genpas_plugins.settings.settings_section import checked
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.known_settings import known_settings
-from torchrec_ext.shard import check_names, check_targets
-from torchrec_ext.tiger import check_output
+from recbole_ext.models.contract import PARALLEL, require_of_class
+from torchrec_ext.shard import check_choices, check_names
 
 SECTION = "torchrec"
 PREFIX = "torchrec_"
@@ -157,9 +157,11 @@ def check_recbole(config: Any) -> None:
 
 def check_model(config: Any, section: TrainingConfig) -> None:
     """Raise InputError for a section that RecBole's model of the configuration cannot keep."""
-    if config.model == "TIGER":
-        check_output(section.output)
-        check_targets(genpas_config(config).targets, tiger=True)  # type: ignore[union-attr]  # there is one
+    genpas_section = genpas_config(config)
+    assert genpas_section is not None, "required for sharded training"
+    check_choices(config.model_class, section.output, genpas_section.targets)
+    if genpas_section.targets == "parallel":
+        require_of_class(config.model_class, PARALLEL)
 
 
 def _positive(name: str, value: Any) -> None:

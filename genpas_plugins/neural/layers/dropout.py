@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from genpas_plugins.support.override import override
 
 _WORDS = 2**16
 
@@ -43,10 +45,7 @@ def cheap_dropout(model: nn.Module) -> Iterator[None]:
         for layer in model.modules()
         if type(layer) is nn.Dropout and layer.training and not layer.inplace and "forward" not in vars(layer)
     ]
-    for layer in layers:
-        layer.forward = partial(dropout, probability=layer.p)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for layer in layers:
-            del layer.forward
+            stack.enter_context(override(layer, forward=partial(dropout, probability=layer.p)))
+        yield
