@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -15,24 +12,19 @@ from torch import Tensor
 from genpas_plugins import InputError
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
-from recbole_ext.trimming import TRIM, check_trim, trimmed_groups
-
-_TOLERANCE = 0.01
-"""How far our mean of a model's own loss may be off, relatively: half precision rounds by less."""
+from genpas_plugins.support.override import recorded
+from recbole_ext.models.contract import TRIM, reads_histories, refusal, require
+from recbole_ext.trimming import trimmed_groups
 
 
 def check_trainable(config: Config, section: str, place: str, warmup_epochs: int) -> None:
     """Raise InputError, naming `place`, for a configuration whose loss could not be taken apart after the warm-up."""
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not _reads_histories(config.model_class):
-        raise InputError(
-            f"{place}: {section} needs a sequential model with forward(item_seq, item_seq_len), such as SASRec, "
-            f"GRU4Rec or FMLPRec; {config.model} has none. Remove the key or choose another model."
-        )
-    if config["loss_type"] not in LOSSES:
-        raise InputError(
-            f"{place}: {section} knows the losses {', '.join(LOSSES)}, but the loss_type of {config.model} is "
-            f"{config['loss_type']!r}."
-        )
+    sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    reason = reads_histories(config.model_class) if sequential else "it is not a sequential model"
+    if reason is None and config["loss_type"] not in LOSSES:
+        reason = f"its loss_type {config['loss_type']!r} is none of {', '.join(LOSSES)}"
+    if reason is not None:
+        raise InputError(f"{place}: {refusal(config.model, section, reason)}")
     if warmup_epochs >= config["epochs"]:
         raise InputError(
             f"{place}: {section} would never begin: warmup_epochs is {warmup_epochs}, epochs {config['epochs']}."
@@ -48,27 +40,28 @@ class Encoded(NamedTuple):
 
 
 class HistoryLoss:
-    """A RecBole model whose loss is CE or BPR of forward's output times item_embedding, taken apart.
+    """A RecBole model whose loss is of forward's output times item_embedding, taken apart.
 
-    section : the key that asks for it, for messages
-    trim    : whether a batch goes through the model in groups of like length, which gives the same (`trimming`)
+    Parameters
+    ----------
+    model : left as it is
+    kind : its loss_type
+    section : the key that asks for it, one of `contract.CAPABILITIES`
+    trim : whether a batch goes through the model in groups of similar length, which gives the same
 
-    Nothing is stored in the model. Raises InputError for a model without a table, or that cannot be trimmed.
+    Raises
+    ------
+    InputError
+        For a model that cannot be used with the section or cannot be trimmed.
     """
 
     def __init__(self, model: Any, kind: str, section: str, *, trim: bool = False) -> None:
-        self.name = type(model).__name__
-        if not isinstance(getattr(model, "item_embedding", None), torch.nn.Embedding):
-            raise InputError(
-                f"{section} needs a model with an embedding table called item_embedding; {self.name} has none. "
-                f"Remove the {section} key or choose another model."
-            )
-        if trim:
-            check_trim(model, TRIM)
-        self.model, self.kind, self.section, self.trim, self.verified = model, kind, section, trim, False
+        for feature in (section, *([TRIM] if trim else [])):
+            require(model, feature, kind)
+        self.model, self.kind, self.trim = model, kind, trim
 
     def __call__(self, interaction: Any) -> Encoded:
-        """Compute the model's own loss and keep its vectors. Raises InputError, at the first, for another loss."""
+        """Compute the model's own loss and keep its vectors."""
         if not self.trim:
             return self._encoded(interaction)
         rows, groups = zip(*trimmed_groups(self.model, interaction), strict=True)
@@ -87,46 +80,13 @@ class HistoryLoss:
         return Targets(interaction[self.model.POS_ITEM_ID], negative)
 
     def _encoded(self, interaction: Any) -> Encoded:
-        model = self.model
         targets = self._targets(interaction)
         check_loss(self.kind, targets)
-        with _recorded_outputs(model) as outputs:
-            own = model.calculate_loss(interaction)
-        shape = (len(targets.positive), model.item_embedding.weight.shape[1])
-        fits = isinstance(own, Tensor) and len(outputs) == 1 and outputs[0].shape == shape
-        if fits and not self.verified:
-            with torch.no_grad():
-                mean = self.single(Encoded(own, outputs[0], targets)).mean()
-            fits = bool((mean - own).abs() <= _TOLERANCE * own.abs())
-        if not fits:
-            raise InputError(
-                f"{self.section} needs a model whose loss is {self.kind} of forward's output times item_embedding; "
-                f"{self.name} computes another. Remove the {self.section} key or choose another model."
-            )
-        self.verified = True
-        return Encoded(own, outputs[0], targets)
+        with recorded(self.model, "forward") as calls:
+            own = self.model.calculate_loss(interaction)
+        ((_, hidden),) = calls
+        return Encoded(own, hidden, targets)
 
     def single(self, encoded: Encoded) -> Tensor:
         """Return the loss of every history, float [B], of which the model's own is the mean."""
         return history_losses(self.kind, encoded.hidden, self.model.item_embedding.weight, encoded.targets)
-
-
-def _reads_histories(model_class: Any) -> bool:
-    return list(inspect.signature(model_class.forward).parameters)[1:] == ["item_seq", "item_seq_len"]
-
-
-@contextmanager
-def _recorded_outputs(model: Any) -> Iterator[list[Tensor]]:
-    """Collect what the model's forward returns, also where it calls `self.forward` past torch's hooks."""
-    outputs: list[Tensor] = []
-    original = model.forward
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        outputs.append(original(*args, **kwargs))
-        return outputs[-1]
-
-    model.forward = forward
-    try:
-        yield outputs
-    finally:
-        del model.forward

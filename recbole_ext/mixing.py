@@ -10,8 +10,8 @@ best epoch may be one of the first stage.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +29,7 @@ from genpas_plugins.neural.basrec.step_draws import generator
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
 from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.override import override
 from recbole_ext.genpas_key import genpas_config, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable
 from recbole_ext.trimming import length_groups
@@ -87,7 +88,7 @@ class BASRecLoss:
     """
 
     def __init__(self, config: Config, section: MixingConfig, model: Any, dataset: Any) -> None:
-        self.section, self.model, self.name = section, model, config.model
+        self.section, self.model = section, model
         self.kind, self.seed = config["loss_type"], config["seed"]
         genpas = genpas_config(config)
         self.plain = HistoryLoss(model, self.kind, SECTION, trim=genpas is not None and genpas.trim)
@@ -123,14 +124,16 @@ class BASRecLoss:
 
     def _mixed(self, histories: Tensor, lengths: Tensor, changed: Tensor, share: Tensor) -> Tensor:
         """Return the model's vectors of histories whose embeddings are mixed with those of `changed`."""
+        embedding = self.model.item_embedding
+        look_up = embedding.forward
+
+        def mixed(items: Tensor) -> Tensor:
+            vectors: Tensor = look_up(items)
+            return mix(vectors, look_up(changed), share) if items is histories else vectors
+
         drawn = cheap_dropout(self.model) if self.plain.trim else nullcontext()
-        with drawn, _mixed_embeddings(self.model.item_embedding, histories, changed, share) as replaced:
+        with drawn, override(embedding, forward=mixed):
             hidden: Tensor = self.model(histories, lengths)
-        if not replaced:
-            raise InputError(
-                f"{self.name} does not embed its history with item_embedding as {SECTION} needs it. "
-                f"Remove the {SECTION} key or choose another model."
-            )
         return hidden
 
 
@@ -140,23 +143,3 @@ def _neighbours(dataset: Any) -> Tensor:
     store = SequenceStore.from_arrays(seen.indices, seen.indptr, n_items=seen.shape[1] - 1)
     nearest = torch.from_numpy(nearest_items(store.view()).astype(np.int64))
     return torch.where(nearest > 0, nearest, torch.arange(len(nearest)))
-
-
-@contextmanager
-def _mixed_embeddings(
-    embedding: torch.nn.Embedding, histories: Tensor, changed: Tensor, share: Tensor
-) -> Iterator[Any]:
-    """Let the embedding of `histories` be λ of its own and 1 - λ of that of `changed`; yields a list of the uses."""
-    uses: list[bool] = []
-
-    def hook(module: torch.nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        if args[0] is not histories:
-            return None
-        uses.append(True)
-        return mix(output, module.forward(changed), share)
-
-    handle = embedding.register_forward_hook(hook)
-    try:
-        yield uses
-    finally:
-        handle.remove()

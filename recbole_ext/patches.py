@@ -31,7 +31,6 @@ from recbole_ext import (
     personaliser,
     processes,
     trained_on,
-    trimming,
 )
 from recbole_ext.compatibility import ModuleView, RayTune
 
@@ -169,7 +168,7 @@ def _with_our_loss(original: Any) -> Any:
 def _ranking_in_groups(original: Any) -> Any:
     @functools.wraps(original)
     def full_sort_batch_eval(self: Any, batched_data: Any) -> Any:
-        with trimming.ranking_of(self):
+        with parallel_targets.ranking_of(self):
             return original(self, batched_data)
 
     return full_sort_batch_eval
@@ -302,8 +301,9 @@ PATCHES = (
         )
         for name, module in models.MODELS.items()
     ),
-    Patch(
-        "recbole.trainer", "TIGERTrainer", "models", "RecBole looks for a trainer here", _always(models.TIGERTrainer)
+    *(
+        Patch("recbole.trainer", name, "models", "RecBole looks for a trainer here", _always(trainer))
+        for name, trainer in models.TRAINERS.items()
     ),
 )
 """All patches, in the order in which they are applied; the order has no further meaning."""

@@ -1,32 +1,38 @@
-"""Models that RecBole finds by name beside its own, with their defaults: `run_recbole(model="TIGER", …)`.
+"""Models that RecBole finds by name beside its own: one file and its YAML of defaults a model.
 
-RecBole imports a model from `recbole.model.sequential_recommender.<name in lower case>`, reads its defaults from a
-folder of its own, and takes `<name>Trainer` where there is one: each of the three is told where ours are.
+A model X is in `x.py`, with a class X and, if it needs its own trainer, a class XTrainer. Its defaults are in `X.yaml`.
+RecBole looks for all of them in its own package; `recbole_ext.patches` puts them there.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
 
-from recbole_ext.models import fmlprec, tiger
-from recbole_ext.models.tiger_settings import TigerSettings
-from recbole_ext.models.tiger_trainer import TIGERTrainer
+_FOLDER = Path(__file__).parent
 
-__all__ = ["MODELS", "TIGERTrainer", "check", "load_defaults"]
+MODELS = {file.stem: import_module(f"{__name__}.{file.stem.lower()}") for file in sorted(_FOLDER.glob("*.yaml"))}
+"""The module of every model, by the model's name."""
 
-MODELS = {"FMLPRec": fmlprec, "TIGER": tiger}
+TRAINERS = {
+    f"{name}Trainer": getattr(module, f"{name}Trainer")
+    for name, module in MODELS.items()
+    if hasattr(module, f"{name}Trainer")
+}
+"""The trainers of models that need their own, by the name under which RecBole looks for them."""
 
 
 def load_defaults(config: Config, model: str) -> None:
     """Add the defaults of a model of ours to a Config that RecBole is making."""
     if model in MODELS:
-        config._update_internal_config_dict(Path(__file__).with_name(f"{model}.yaml"))
+        config._update_internal_config_dict(_FOLDER / f"{model}.yaml")
 
 
 def check(config: Config, _: Any) -> None:
-    """Raise InputError for settings under which a model of ours cannot be trained."""
-    if config.model == "TIGER":
-        TigerSettings.of(config).check_training(config["topk"])
+    """Raise InputError for settings under which the configuration's model cannot be trained."""
+    check_config = getattr(config.model_class, "check_config", None)
+    if check_config is not None:
+        check_config(config)

@@ -20,8 +20,9 @@ from genpas_plugins import InputError, Pairs, SamplingPolicy
 from genpas_plugins.sampling.gather import PaddedBatch, gather_padded
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
+from recbole_ext.models.contract import TRIM, require
 from recbole_ext.parallel_targets import WindowLoss
-from recbole_ext.trimming import TrimmedLoss, check_trim
+from recbole_ext.trimming import TrimmedLoss
 
 POLICIES = [
     *map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")),
@@ -161,7 +162,7 @@ def test_a_model_that_ranks_by_more_than_its_histories_is_not_trimmed(prepare: C
     for model_class in (SASRec, RanksByPadding):
         model = model_class(prepared.config, prepared.train._dataset)
         with nullcontext() if model_class is SASRec else pytest.raises(InputError, match="padded less far"):
-            check_trim(model, "trim: true")
+            require(model, TRIM, "CE")
 
 
 def test_a_batch_of_windows_has_the_targets_of_a_batch_of_pairs(prepare: Callable[..., Any]) -> None:
@@ -210,7 +211,7 @@ def test_a_model_learns_in_parallel_and_its_report_says_so(settings: dict[str, A
         (
             "NARM",
             "parallel",
-            "NARM, whose forward does not give every position of a history a vector of its own. Leave",
+            "NARM: its forward does not give every position of a history a vector of its own. Set targets: single",
         ),
         ("BERT4Rec", "parallel", "BERT4Rec"),
         ("Caser", "parallel", "Caser"),
