@@ -72,8 +72,8 @@ class Capability(NamedTuple):
 
 def reads_histories(model: Any, _: str = "") -> str | None:
     """Require forward(item_seq, item_seq_len) of a model or its class."""
-    forward = (model if isinstance(model, type) else type(model)).forward
-    if list(inspect.signature(forward).parameters)[1:] != ["item_seq", "item_seq_len"]:
+    kind: Any = model if isinstance(model, type) else type(model)
+    if list(inspect.signature(kind.forward).parameters)[1:] != ["item_seq", "item_seq_len"]:
         return "it has no forward(item_seq, item_seq_len)"
     return None
 

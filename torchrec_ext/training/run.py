@@ -251,7 +251,8 @@ def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
     if not hasattr(get_model(config["model"]), "shared_arguments"):
         return ranks.together(make)
     # Computed on several ranks they could differ: sums of many threads differ in their last bits.
-    shared = [ranks.together(lambda: make().shared_arguments() if ranks.rank == 0 else None)]
+    made: Any = ranks.together(lambda: make() if ranks.rank == 0 else None)
+    shared: list[dict[str, Any]] = [made.shared_arguments() if ranks.rank == 0 else {}]
     dist.broadcast_object_list(shared, 0, group=ranks.control)
     return ranks.together(lambda: make(**shared[0]))
 
