@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 from genpas_plugins.support.doctor_rules import PAIRING_RULE, TORCHREC_NEEDS, Facts, find_problems
-from genpas_plugins.support.environment import installed_version
+from genpas_plugins.support.environment import versions
 from genpas_plugins.support.errors import InputError
 
 _NAMES = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
@@ -23,9 +23,9 @@ def require_torchrec() -> None:
 
 
 def _explanation(module: str, error: Exception) -> str:
-    versions = {name: installed_version(name) for name in (*_NAMES, *TORCHREC_NEEDS)}
-    installed = ", ".join(f"{name} {versions[name]}" for name in _NAMES if versions[name]) or "none of them"
-    problems = find_problems(Facts(sys.version_info[:2], versions))
+    found = versions((*_NAMES, *TORCHREC_NEEDS))
+    installed = ", ".join(f"{name} {found[name]}" for name in _NAMES if found[name]) or "none of them"
+    problems = find_problems(Facts(sys.version_info[:2], found))
     mends = [f"{problem.what} {problem.mend}" for problem in problems if problem.level == "error"]
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return " ".join(

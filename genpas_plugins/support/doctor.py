@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
-from genpas_plugins.support.environment import installed_version
+from genpas_plugins.support.environment import versions
 from genpas_plugins.support.errors import InputError
 
 __all__ = ["Facts", "Probe", "Problem", "Report", "collect", "diagnose", "find_problems", "probe"]
@@ -89,20 +89,19 @@ def diagnose(choose_backend: Callable[[], str], timeout: float = 60.0) -> Report
 
 def collect(unusable_backend: str | None, timeout: float = 60.0) -> Facts:
     """Gather versions and try the imports that can break; see `diagnose` for `timeout`."""
-    names = dict.fromkeys((*DISTRIBUTIONS, *RECBOLE_NEEDS, *TORCHREC_NEEDS))
-    versions = {name: installed_version(name) for name in names}
+    found = versions(dict.fromkeys((*DISTRIBUTIONS, *RECBOLE_NEEDS, *TORCHREC_NEEDS)))
     present = [
         module
-        for module, found in (
-            ("torch", versions["torch"]),
-            ("fbgemm_gpu", versions["fbgemm-gpu"] or versions["fbgemm-gpu-cpu"]),
-            ("torchrec", versions["torchrec"]),
+        for module, version in (
+            ("torch", found["torch"]),
+            ("fbgemm_gpu", found["fbgemm-gpu"] or found["fbgemm-gpu-cpu"]),
+            ("torchrec", found["torchrec"]),
         )
-        if found
+        if version
     ]
     with ThreadPoolExecutor(max_workers=3) as pool:
         probes = dict(zip(present, pool.map(lambda module: probe(module, timeout), present), strict=True))
-    return Facts(sys.version_info[:2], versions, probes, _fbgemm_variant(versions), unusable_backend)
+    return Facts(sys.version_info[:2], found, probes, _fbgemm_variant(found), unusable_backend)
 
 
 def probe(module: str, timeout: float = 60.0) -> Probe:

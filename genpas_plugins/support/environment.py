@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -17,11 +17,10 @@ DISTRIBUTIONS = ("genpas-plugins", "numpy", "numba", "torch", "recbole")
 
 def describe(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, Any]:
     """Return date, commit, versions and hardware as plain values; neither the machine's name nor any path."""
-    versions = {name: installed_version(name) for name in distributions}
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": now(),
         "commit": commit(),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), **versions(distributions)},
         "hardware": {"cpu": cpu_model(), "machine": f"{platform.system()} {platform.machine()}", "cores": cores()},
     }
 
@@ -47,8 +46,17 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
 
 
-def installed_version(name: str) -> str | None:
-    """Return the version of a distribution, None where it is not installed."""
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601 writes it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str | None]:
+    """Return the version of each distribution, None where it is not installed."""
+    return {name: _version(name) for name in distributions}
+
+
+def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -17,7 +17,6 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.stateful import Stateful
 
 from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.environment import versions
 from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.checkpointing import manifest as manifests
 from torchrec_ext.checkpointing.agreement import on_rank_0, reason_of, together
@@ -107,8 +107,8 @@ class Checkpoints:
         entries = dict(entries_of(as_dicts(state)))
         tensors = {name: copy_on_cpu(at[key]) for name, (at, key) in entries.items() if isinstance(at[key], Tensor)}
         values = {name: at[key] for name, (at, key) in entries.items() if not isinstance(at[key], Tensor)}
-        versions = {name: metadata.version(name) for name in ("torch", "torchrec")}
-        manifest = {"step": step, "best": bool(best), "world_size": self._world_size, "versions": versions}
+        made_by = versions(("torch", "torchrec"))
+        manifest = {"step": step, "best": bool(best), "world_size": self._world_size, "versions": made_by}
         self._writing = self._thread.submit(self._write, self._path(step), tensors, {**manifest, "values": values})
 
     def wait(self) -> None:

@@ -14,8 +14,7 @@ import torch
 import torch.distributed as dist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
-from genpas_plugins import __version__
-from genpas_plugins.support.environment import installed_version
+from genpas_plugins.support.environment import versions
 from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.mask_history import masks_history
 from recbole_ext.trained_on import trained_on
@@ -24,6 +23,8 @@ from torchrec_ext.evaluation import evaluate, recbole_state
 from torchrec_ext.tables import layer_of
 from torchrec_ext.training.folder import RunFolder
 from torchrec_ext.training.run import Run, Tell
+
+DISTRIBUTIONS = ("genpas-plugins", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy")
 
 
 def evaluated(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, float]:
@@ -64,7 +65,7 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
         "pairs_per_second": pairs / max(record.training_seconds, 1e-9),
         "world_size": run.ranks.world_size,
         "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "cpu",
-        "versions": _versions(),
+        "versions": {name: version for name, version in versions(DISTRIBUTIONS).items() if version},
     }
     if run.ranks.rank == 0:
         network: Any = layer_of(run.sharded).model
@@ -83,9 +84,3 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
         folder.write(folder.results, results)
     dist.barrier(group=run.ranks.control)
     return results
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy")
-    found = {name: version for name in names if (version := installed_version(name)) is not None}
-    return {"genpas-plugins": __version__, **found}
