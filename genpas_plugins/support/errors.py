@@ -8,6 +8,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+
 class InputError(ValueError):
     """Input that cannot be used: the message says what is wrong, where it stands and what to do about it."""
 
