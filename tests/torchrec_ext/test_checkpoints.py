@@ -356,7 +356,7 @@ def test_metadata_that_is_more_than_a_description_is_refused_unrun(tmp_path: Pat
     (path / ".metadata").write_bytes(content)
     # An attacker would mend the checksums.
     written = manifest.read(path)
-    manifest.write(path, {**written, "files": manifest.measured(path, written["files"])})
+    manifest.write(path, {**written, "files": manifest.measure(path, written["files"])})
     expected = {
         "call": "it names (posix|os).mkdir",
         "bytes": "it names .*BytesStorageMetadata",
@@ -382,7 +382,7 @@ def test_shards_that_hold_objects_are_refused(tmp_path: Path):
     place.length = (path / "__0_0.distcp").stat().st_size
     (path / ".metadata").write_bytes(pickle.dumps(metadata))
     written = manifest.read(path)
-    manifest.write(path, {**written, "files": manifest.measured(path, written["files"])})
+    manifest.write(path, {**written, "files": manifest.measure(path, written["files"])})
     log: list[str] = []
     with pytest.raises(InputError, match="No whole checkpoint"):
         Checkpoints(tmp_path, log=log.append).load_newest(small(0))

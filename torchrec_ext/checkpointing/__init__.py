@@ -1,1 +1,1 @@
-"""Checkpoints of sharded training: `checkpoints.Checkpoints` saves and loads, the rest is what it is made of."""
+"""Checkpoints of sharded training. `checkpoints.Checkpoints` saves and loads them."""

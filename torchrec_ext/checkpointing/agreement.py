@@ -1,4 +1,4 @@
-"""Work that fails on all ranks or on none, so that no rank waits for one that has given up."""
+"""Work that fails on all ranks or on none. No rank waits for a rank that has given up."""
 
 from __future__ import annotations
 
@@ -14,9 +14,24 @@ T = TypeVar("T")
 
 
 def together(work: Callable[[], T], group: dist.ProcessGroup) -> list[T]:
-    """Return what `work`, which must not communicate, returns on each rank: collective.
+    """Run `work` on every rank and return the results of all ranks. Collective.
 
-    Raises, on all ranks, InputError if `work` raises that on any, OSError if it raises anything else, with the reason.
+    Parameters
+    ----------
+    work : must not communicate
+    group : the ranks that call this function
+
+    Returns
+    -------
+    list
+        One result a rank, in the order of ranks.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if `work` raises InputError on any rank.
+    OSError
+        On all ranks, if `work` raises any other error on any rank.
     """
     mine: tuple[T | None, str | None, bool] = None, None, False
     try:
@@ -32,13 +47,24 @@ def together(work: Callable[[], T], group: dist.ProcessGroup) -> list[T]:
 
 
 def on_rank_0(work: Callable[[], T], group: dist.ProcessGroup) -> T:
-    """Return on all ranks what `work` returns on the group's first; raise on all if it raises there: collective."""
+    """Run `work` on the first rank of the group and return its result on all ranks. Collective.
+
+    Parameters
+    ----------
+    work : must not communicate
+    group : the ranks that call this function
+
+    Raises
+    ------
+    InputError, OSError
+        On all ranks, as for `together`.
+    """
     first = dist.get_rank(group) == 0
     return cast("T", together(lambda: work() if first else None, group)[0])
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of an error's message, with the error's name unless it is an OSError or a ValueError."""
+    """Return the first line of an error's message, with the error's class where the message alone is unclear."""
     if isinstance(error, CheckpointException):
         return "; ".join(f"{reason_of(cause)} (rank {rank})" for rank, (cause, _) in error.failures.items())
     if isinstance(error, InputError):

@@ -1,11 +1,11 @@
-"""Checkpoints of sharded training: written in the background, whole or not there, loaded on any number of ranks.
+"""Checkpoints of sharded training, written in the background and loaded on any number of ranks.
 
     DIRECTORY/step-000001200/__0_0.distcp, __1_0.distcp   each rank's tensors (torch.distributed.checkpoint, DCP)
-                             .metadata                    which tensor lies where
+                             .metadata                    file and position of every tensor
                              manifest.json                step, sizes, CRC-32 of every file, plain values, best or not
 
-A checkpoint is written as `.step-…`, and renamed when all ranks are done: a run that is killed leaves whole ones, and
-hidden ones, which the next start deletes. Nothing is unpickled but descriptions of tensors (`safe_metadata`).
+A checkpoint is written as `.step-…` and renamed when all ranks are done. A killed run leaves whole checkpoints and
+hidden ones. The next start deletes the hidden ones. Only descriptions of tensors are unpickled (`safe_metadata`).
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -45,18 +45,18 @@ _NAME = re.compile(r"step-(\d{9,})")
 
 
 class Checkpoints:
-    """The steps saved under one directory: the last few, and the best.
+    """The last few steps and the best step, saved under one directory.
 
-    A state is a dict of dicts, nested at will, of tensors (sharded ones too), numbers, strings, booleans and None; an
-    object with `state_dict` and `load_state_dict` stands for what these give and take. All ranks must make the object,
-    and call `save`, `wait` and the loads, in the same order.
+    A state is a nested dict of tensors (also sharded), numbers, strings, booleans and None. An entry may also be an
+    object with `state_dict` and `load_state_dict`. All ranks make the object and call its collective methods in the
+    same order.
 
     Parameters
     ----------
     directory : on a file system that all ranks share; made if it is missing
-    keep_last : how many checkpoints are kept beside the best
+    keep_last : number of checkpoints kept beside the best
     process_group : the ranks that train; default: all
-    log : called on rank 0, with one sentence, when a checkpoint cannot be written or read; also from another thread
+    log : called on rank 0 with a sentence if a checkpoint cannot be written or read; also from another thread
 
     Raises
     ------
@@ -90,16 +90,21 @@ class Checkpoints:
             raise InputError(f"{directory} cannot hold checkpoints ({error}).") from error
 
     def save(self, step: int, state: dict[str, Any], *, best: bool = False) -> None:
-        """Copy the state and write it in the background: collective; waits for the write before, if that is going on.
+        """Copy the state and write it in the background. Collective; waits for an earlier write that is going on.
 
-        A write that fails is logged; training goes on, and the checkpoints before it stay. Once it succeeds, steps
-        beyond the last few are deleted, and those after `step` too: they are of a run that went back.
+        A write that fails is logged, training goes on, and older checkpoints stay. A write that succeeds deletes the
+        steps before the last few. It also deletes the steps after `step`, which belong to a run that went back.
 
         Parameters
         ----------
         step : optimizer steps done
-        state : see the class; InputError names an entry that cannot be stored
+        state : see the class
         best : whether this is the best model so far
+
+        Raises
+        ------
+        InputError
+            If an entry of the state cannot be stored.
         """
         step = whole_number("step", step, 0)
         if self._writing is not None:
@@ -112,48 +117,67 @@ class Checkpoints:
         self._writing = self._thread.submit(self._write, self._path(step), tensors, {**manifest, "values": values})
 
     def wait(self) -> None:
-        """Wait until nothing is being written: collective."""
+        """Wait until nothing is being written. Collective."""
         if self._writing is not None:
             self._writing.result()
         dist.barrier(group=self._group)
 
     def steps(self) -> list[int]:
-        """Return the steps saved, in order, broken ones included."""
+        """Return the saved steps in ascending order, broken ones included."""
         names = [_NAME.fullmatch(path.name) for path in self.directory.glob("step-*")]
         return sorted(int(name[1]) for name in names if name)
 
     def best_step(self) -> int | None:
-        """Return the step saved last as the best, None if there is none."""
+        """Return the step that was last saved as the best, or None."""
         return max((step for step in self.steps() if self._manifest(step).get("best")), default=None)
 
     def load_newest(self, state: dict[str, Any]) -> int | None:
-        """Load the newest whole checkpoint into the live tensors and dicts of `state`, and return its step: collective.
+        """Load the newest whole checkpoint into the live tensors and dicts of `state`. Collective.
 
-        It may come from any number of ranks. Broken ones are logged and passed over. None if there are none at all.
+        Any number of ranks may have written the checkpoint. A broken checkpoint is logged and passed over.
+
+        Parameters
+        ----------
+        state : see the class; changed in place
+
+        Returns
+        -------
+        int or None
+            The step of the checkpoint; None if the directory holds no checkpoint.
 
         Raises
         ------
         InputError
-            On every rank: if all are broken, hold a model of other names or shapes, or metadata that is no metadata.
+            On every rank, if all checkpoints are broken, if names or shapes differ, or if `.metadata` is refused.
         """
         return self._load(state, lambda: self.steps()[::-1])
 
     def load_best(self, state: dict[str, Any]) -> int | None:
-        """Load the best checkpoint, as `load_newest` does the newest; None if none was saved as the best."""
+        """Load the best checkpoint. Collective; returns None if no checkpoint was saved as the best.
+
+        Parameters
+        ----------
+        state : see the class; changed in place
+
+        Raises
+        ------
+        InputError
+            As for `load_newest`.
+        """
         return self._load(state, lambda: [step for step in (self.best_step(),) if step is not None])
 
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:09d}"
 
     def _manifest(self, step: int) -> dict[str, Any]:
-        """Return the manifest of a step, empty if it is broken."""
+        """Return the manifest of a step; empty if the manifest is broken."""
         try:
             return manifests.read(self._path(step))
         except (OSError, ValueError):
             return {}
 
     def _write(self, path: Path, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> None:
-        """Write a checkpoint: the writing thread's work. Every step ends on all ranks before the next begins."""
+        """Write a checkpoint in the writing thread. All ranks finish one part before any rank begins the next."""
         try:
             with ExitStack() as stack:
                 temporary = on_rank_0(lambda: stack.enter_context(replaced_directory(path)), self._group)
@@ -161,7 +185,7 @@ class Checkpoints:
                 planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
                 save(tensors, storage_writer=writer, planner=planner, process_group=self._group)
                 own = [f"__{self._rank}_*", *([METADATA] if self._rank == 0 else [])]
-                sums = together(lambda: manifests.measured(temporary, own), self._group)
+                sums = together(lambda: manifests.measure(temporary, own), self._group)
                 files = {name: found for of_rank in sums for name, found in of_rank.items()}
                 on_rank_0(lambda: manifests.write(temporary, {**manifest, "files": files}), self._group)
         except (Exception, CheckpointException) as error:
@@ -178,7 +202,7 @@ class Checkpoints:
         whole = {other: manifest for other in self.steps() if other <= step and (manifest := self._manifest(other))}
         best = [other for other, manifest in whole.items() if manifest["best"]]
         for other in {*self.steps()} - {*[*whole][-self.keep_last :], *best[-1:]}:
-            # A deletion that is cut off must not leave half a checkpoint under a checkpoint's name.
+            # A killed deletion must not leave half a checkpoint under a checkpoint's name.
             doomed = self.directory / f".{self._path(other).name}.deleted"
             self._path(other).rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
@@ -222,8 +246,8 @@ class Checkpoints:
                 part.load_state_dict(holders[key])
 
     def _check(self, path: Path, saved: dict[str, str], entries: dict[str, tuple[Any, Any]]) -> None:
-        """Raise InputError, on all ranks, if the names or shapes of the state are not the saved ones."""
-        # Ranks may hold different parts: a table that lies whole on one rank has its optimizer's state only there.
+        """Raise InputError on all ranks if the saved names or shapes differ from the live ones."""
+        # Ranks may hold different parts: a table on one rank has its optimizer's state on that rank only.
         own = {name: shape_of(at[key]) for name, (at, key) in entries.items()}
         live = {name: shape for of_rank in together(lambda: own, self._group) for name, shape in of_rank.items()}
         wrong = differences(saved, live)
@@ -240,7 +264,7 @@ class Checkpoints:
 
 class _Writer(FileSystemWriter):
     def write_data(self, *arguments: Any) -> Any:
-        """Write; of a full disk torch says "unexpected pos", which hides what the system said."""
+        """Write, and raise the system's error for a full disk, which torch hides under "unexpected pos"."""
         try:
             return super().write_data(*arguments)
         except RuntimeError as error:
@@ -248,9 +272,9 @@ class _Writer(FileSystemWriter):
 
 
 def _tidy(directory: Path) -> None:
-    """Make the directory; delete in it what a killed run left half done."""
+    """Make the directory, and delete in it what a killed run left half done."""
     directory.mkdir(parents=True, exist_ok=True)
-    for aside in directory.glob(".step-*/step-*"):  # a whole one that was about to be replaced
+    for aside in directory.glob(".step-*/step-*"):  # a whole checkpoint that was about to be replaced
         if not (directory / aside.name).exists():
             aside.rename(directory / aside.name)
     for rest in directory.glob(".step-*"):

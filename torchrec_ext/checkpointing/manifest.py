@@ -1,4 +1,4 @@
-"""The list of a checkpoint's files, with their sizes and checksums, and its plain values: `manifest.json`."""
+"""`manifest.json`: a checkpoint's files with sizes and checksums, and its plain values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ FORMAT = 1
 
 
 def write(directory: Path, content: dict[str, Any]) -> None:
-    """Write the manifest, with a checksum of its own, and see it and the directory onto the disk.
+    """Write the manifest with its own checksum, and flush it and the directory to the disk.
 
-    Raises OSError if `content["files"]` names a file that is not there.
+    Parameters
+    ----------
+    directory : of the checkpoint
+    content : plain values; `content["files"]` maps names of files to (bytes, CRC-32)
+
+    Raises
+    ------
+    OSError
+        If a file of `content["files"]` is missing, or the manifest cannot be written.
     """
     missing = [name for name in content["files"] if not (directory / name).is_file()]
     if missing:
@@ -31,9 +39,21 @@ def write(directory: Path, content: dict[str, Any]) -> None:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint. Raises OSError or ValueError if it is missing, altered or of another format.
+    """Read and check the manifest of a checkpoint.
 
-    `files` holds (bytes, CRC-32) under each file's name.
+    Parameters
+    ----------
+    directory : of the checkpoint
+
+    Returns
+    -------
+    dict
+        The content that `write` was given, and the format.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the manifest is missing, was altered, has another format, or names a file outside `directory`.
     """
     if not (directory / MANIFEST).is_file():
         raise FileNotFoundError(f"it has no {MANIFEST}")
@@ -52,14 +72,20 @@ def read(directory: Path) -> dict[str, Any]:
     return content
 
 
-def measured(directory: Path, patterns: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return size and CRC-32 of the files whose names fit one of the patterns."""
+def measure(directory: Path, patterns: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return (bytes, CRC-32) by name for the files that match one of the glob patterns."""
     files = [path for pattern in patterns for path in directory.glob(pattern)]
     return {path.name: (path.stat().st_size, file_crc32(path)) for path in files}
 
 
 def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
-    """Raise OSError or ValueError if one of `files` is missing, or its size or checksum is another."""
+    """Compare files with `files`, (bytes, CRC-32) by name.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a file is missing, or a size or a checksum differs.
+    """
     for name, (size, crc) in files.items():
         path = directory / name
         if not path.is_file():
@@ -71,7 +97,7 @@ def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
 
 
 def flush(directory: Path) -> None:
-    """See a directory's entries onto the disk."""
+    """Flush the entries of a directory, not the content of its files, to the disk."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
-"""Read the metadata of a distributed checkpoint without running what it may hold.
+"""Read the metadata of a distributed checkpoint without running code from it.
 
-torch.distributed.checkpoint (DCP) describes a checkpoint in `.metadata`, a pickle, and unpickles it as it is. Here only
-the classes that describe tensors are admitted, and the shards may hold nothing but tensors: DCP reads tensors with
-`weights_only=True`, everything else without.
+torch.distributed.checkpoint (DCP) describes a checkpoint in `.metadata` and unpickles this file unchecked. This module
+admits only the classes that describe tensors. Shards may hold only tensors: DCP reads tensors with
+`weights_only=True`, and everything else without.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # in Python, because C's lets nobody look at BUILD
-    """Finds what is in `_ADMITTED`, and fills instances of the dataclasses, never a class itself."""
+class _Unpickler(pickle._Unpickler):  # the C version cannot override BUILD
+    """Finds the classes in `_ADMITTED`, and fills instances of the dataclasses, never a class."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
@@ -63,12 +63,17 @@ class _Unpickler(pickle._Unpickler):  # in Python, because C's lets nobody look 
 
 
 class SafeReader(FileSystemReader):
-    """DCP's reader of a directory, with metadata read by `read_safely`.
+    """DCP's reader of a directory, with the metadata from `read_safely`.
 
     Parameters
     ----------
     directory : of a checkpoint
-    files : names of the files in it that may be read
+    files : names of the files in `directory` that may be read
+
+    Raises
+    ------
+    InputError
+        As for `read_safely`.
     """
 
     def __init__(self, directory: Path, files: Collection[str]) -> None:
@@ -76,14 +81,24 @@ class SafeReader(FileSystemReader):
         self.metadata = read_safely(directory / METADATA, files)
 
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
-        """Return the metadata."""
+        """Return the metadata that was read when this object was made."""
         return self.metadata
 
 
 def read_safely(path: Path, files: Collection[str]) -> Metadata:
-    """Return the metadata of tensors that lie in `files`.
+    """Read the description of the tensors of a checkpoint.
 
-    Raises InputError, having run none of it, where the pickle holds anything else.
+    Parameters
+    ----------
+    path : of `.metadata`
+    files : names of the files that may hold the tensors
+
+    Raises
+    ------
+    InputError
+        If the pickle holds anything but descriptions of tensors in `files`. No code of the pickle has run.
+    OSError
+        If the file cannot be read.
     """
     try:
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""The state that a checkpoint holds: nested dicts taken apart, copied, and compared."""
+"""Take the state of a checkpoint apart, copy it and compare it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _NAMED = 5
 
 
 def as_dicts(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state with `state_dict()` in place of the objects that have it."""
+    """Return a copy of the state with every object that has a `state_dict` replaced by its dict."""
     return {key: part.state_dict() if isinstance(part, Stateful) else part for key, part in state.items()}
 
 
 def entries_of(part: dict[Any, Any], path: str = "") -> Iterator[tuple[str, tuple[dict[Any, Any], Any]]]:
-    """Yield (name, (dict, key)) for every tensor and plain value in nested dicts; the name is the path to it.
+    """Yield (name, (dict, key)) for every tensor and plain value in nested dicts; "/" joins the keys of a name.
 
-    Raises InputError for any other kind of entry.
+    Raises
+    ------
+    InputError
+        If an entry is neither a tensor nor a plain value.
     """
     for key, value in part.items():
         name = f"{path}{key}"
@@ -46,13 +49,13 @@ def copy_on_cpu(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, ShardedTensor):
         return tensor.detach().to("cpu", copy=True)
     shards = [Shard(shard.tensor.detach().to("cpu", copy=True), shard.metadata) for shard in tensor.local_shards()]
-    # The base class's, because ShardedTensor's own wants the shards on the device that the metadata names.
+    # The base class, because ShardedTensor requires shards on the device that the metadata names.
     copy: Tensor = ShardedTensorBase._init_from_local_shards_and_global_metadata(shards, tensor.metadata())
     return copy
 
 
 def shape_of(entry: Any) -> str:
-    """Return dtype and shape of a tensor, or of DCP's description of one, in words; `VALUE` for a plain value."""
+    """Return the dtype and shape of a tensor or of its description in words; `VALUE` for a plain value."""
     if isinstance(entry, ShardedTensor):  # its own size() warns that it will be replaced
         size, dtype = entry.metadata().size, entry.metadata().tensor_properties.dtype
     elif isinstance(entry, Tensor):
@@ -65,7 +68,7 @@ def shape_of(entry: Any) -> str:
 
 
 def differences(saved: Mapping[str, str], live: Mapping[str, str]) -> str:
-    """Return what differs between names with shapes, in words, the first few; empty if nothing does."""
+    """Return the first few differences between shapes by name in words; empty if there are none."""
     both = [name for name in live if name in saved]
     wrong = [f"{name} is {saved[name]} there, {live[name]} here" for name in both if saved[name] != live[name]]
     wrong += [f"{name} is missing there" for name in live if name not in saved]
