@@ -63,7 +63,7 @@ def make_store(path: str, shape: dict[str, int]) -> dict[str, Any]:
 
 def read_store(path: str, source: str) -> dict[str, Any]:
     """Read the interactions of a real data set."""
-    from genpas_plugins.data.readers import build_store
+    from genpas_plugins.data.prepare.build import build_store
 
     build_store(source, path, user="user_id", item="item_id", order="position")
     return {}

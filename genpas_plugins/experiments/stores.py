@@ -66,13 +66,9 @@ def _missing(name: str, data_dir: Path) -> str:
 
 
 def _prepare(source: Path, store: Path, tell: Tell) -> None:
-    try:
-        from genpas_plugins.data.readers import build_store, read
-    except ModuleNotFoundError as error:
-        if error.name != "polars":
-            raise
-        raise InputError("--data-dir needs polars: pip install 'genpas-plugins[readers]', or use --stores.") from error
-    columns = read(str(source), None).columns
+    from genpas_plugins.data.readers import read
+
+    columns = read(source).columns
     order = next((name for name in ORDER if name in columns), None)
     if order is None:
         raise InputError(
@@ -80,5 +76,7 @@ def _prepare(source: Path, store: Path, tell: Tell) -> None:
             f"{', '.join(columns)}. Name one of them so, or run `genpas prepare --order COLUMN` and give its store "
             f"behind {STORES}."
         )
+    from genpas_plugins.data.prepare.build import build_store
+
     write_note(source, store)  # before the store: a store without a note is one of an older version
     build_store(str(source), store, user="user_id", item="item_id", order=order, progress=tell)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genpas_plugins.data.readers import read
 from genpas_plugins.support.array_types import AnyArray, Float32, Int64
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -150,12 +151,6 @@ def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool =
 
 def _scan(source: str | Path) -> tuple[Callable[[list[str]], pa.Table], tuple[str, ...], dict[str, pa.DataType]]:
     """Return how to read columns of a file, the columns' names and their Arrow types."""
-    try:
-        from genpas_plugins.data.readers import read
-    except ModuleNotFoundError as error:
-        if error.name != "polars":
-            raise
-        raise InputError("Reading a source needs polars: pip install 'genpas-plugins[readers]'.") from error
     found = read(source)
     with found.reading():
         schema = found.frame.select(found.columns).limit(0).collect().to_arrow().schema

@@ -16,8 +16,9 @@ class InputError(ValueError):
 def nearest(word: Any, known: Iterable[str]) -> str:
     """Return what to add to a message about an unknown word: the nearest of the known ones, and all of them."""
     names = list(known)
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
-    question = f" Did you mean {near[0]!r}?" if near else ""
+    folded = {name.casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
+    question = f" Did you mean {folded[near[0]]!r}?" if near else ""
     return f"{question} Valid: {', '.join(names)}."
 
 

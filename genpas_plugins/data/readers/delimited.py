@@ -1,21 +1,11 @@
-"""CSV and TSV with a header line, plain or gzipped: one file, a directory of part files, or a glob pattern."""
+"""CSV and TSV with a header line, plain or gzipped."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
-import polars as pl
-import pyarrow as pa
-import pyarrow.csv
-
-from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.data.source import Reader, Source, files_of
+from genpas_plugins.data.text_files import header_of, scan_delimited
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -23,81 +13,11 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 def scan(source: str | Path) -> Source:
     """Scan CSV or TSV files with equal header lines.
 
-    The separator is the tab for .tsv; else the comma, or where the header has none, the semicolon or tab that it has.
-    Raises InputError naming file and line where the header is unusable.
+    The separator is the tab for .tsv. Otherwise it is the comma, semicolon or tab, whichever the header has first in
+    this order. Raises InputError that names file and line where the header is unusable.
     """
     files = files_of(source, SUFFIXES)
     return scan_delimited(str(source), files, _separator(files[0]))
-
-
-def scan_delimited(
-    name: str,
-    files: list[Path],
-    separator: str,
-    *,
-    names: Sequence[str] | None = None,
-    rename: Callable[[Path, list[str]], list[str]] | None = None,
-) -> Source:
-    """Scan delimited text whose first line is a header, or that has none and has the columns `names`.
-
-    `rename` turns a header into column names. All columns come as text; `check`
-    counts the fields of every row, which polars does not.
-    """
-    has_header = names is None
-    if names is None:
-        headers = {file: header_of(file, separator) for file in files}
-        if rename is not None:
-            headers = {file: rename(file, header) for file, header in headers.items()}
-        names = headers[files[0]]
-        for file, header in headers.items():
-            if len(set(header)) < len(header) or "" in header:
-                twice = next((field for field in header if header.count(field) > 1), "")
-                raise InputError(f"{file}, line 1: two columns are named {twice!r}, or one has no name; rename them.")
-            if header != names:
-                raise InputError(
-                    f"{file}, line 1: the columns are {', '.join(header)} where {files[0]} has {', '.join(names)}; "
-                    "write all part files with the same header, or name one file."
-                )
-    columns = list(names)
-    frame = pl.scan_csv(
-        files,
-        glob=False,
-        has_header=has_header,
-        new_columns=columns,
-        separator=separator,
-        infer_schema=False,
-        empty_string_is_null=False,
-        row_index_name=ROW,
-    )
-
-    def line(file: Path, row: int) -> str:
-        return f"line {_line_of_record(file, separator, row + has_header)}"
-
-    return Source(
-        name=name,
-        frame=frame,
-        columns=tuple(columns),
-        is_text=True,
-        place=place_of(files, lambda file: sum(1 for _ in _records(file, separator)) - has_header, line),
-        check=lambda: _check_fields(files, separator, columns, has_header),
-        diagnose=lambda: _check_quotes(files, separator),
-    )
-
-
-def header_of(file: Path, separator: str) -> list[str]:
-    """Return the fields of the first line. Raises InputError if that line is blank or not text."""
-    with _undamaged(file):
-        _, header = next(_records(file, separator), (0, []))
-    if not header:
-        raise InputError(f"{file}, line 1: the header is blank; begin the file with a line of column names.")
-    return header
-
-
-def open_text(file: Path) -> TextIO:
-    """Open a plain or gzipped UTF-8 file; line ends stay as they are, a byte-order mark goes."""
-    if file.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(file, "rb"), encoding="utf-8-sig", newline="")
-    return file.open(encoding="utf-8-sig", newline="")
 
 
 def _separator(file: Path) -> str:
@@ -107,97 +27,4 @@ def _separator(file: Path) -> str:
     return next((separator for separator in ",;\t" if separator in header), ",")
 
 
-def _records(file: Path, separator: str, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the line it begins on, from 1, blank lines included; `strict` refuses open quotes."""
-    with open_text(file) as stream:
-        reader = csv.reader(stream, delimiter=separator, strict=strict)
-        first = 1
-        try:
-            for record in reader:
-                yield first, record
-                first = reader.line_num + 1
-        except csv.Error as error:
-            raise InputError(
-                f"{file}, line {first}: no row can be read from here on ({error}); "
-                "close its quotes, and write a quote inside a quoted field twice."
-            ) from error
-
-
-def _line_of_record(file: Path, separator: str, number: int) -> int:
-    return next((line for index, (line, _) in enumerate(_records(file, separator)) if index == number), number + 1)
-
-
-def _check_fields(files: list[Path], separator: str, columns: list[str], has_header: bool) -> None:
-    """Raise InputError for the first row with another number of fields than there are columns."""
-    # pyarrow counts the fields of every row in compiled code; Python's csv module is asked only where a bad row begins.
-    for file in files:
-        bad: list[pa.csv.InvalidRow] = []
-
-        def handle(row: pa.csv.InvalidRow, bad: list[pa.csv.InvalidRow] = bad) -> str:
-            # The file is read to its end all the same: pyarrow aborts the process now and then if its reader is dropped
-            # while it reads ahead.
-            if not bad:
-                bad.append(row)
-            return "skip"
-
-        with _undamaged(file), pa.OSFile(str(file)) as raw:
-            stream = pa.CompressedInputStream(raw, "gzip") if file.suffix == ".gz" else raw
-            try:
-                with pa.csv.open_csv(
-                    stream,
-                    read_options=pa.csv.ReadOptions(
-                        use_threads=False, column_names=columns, skip_rows=int(has_header), block_size=1 << 22
-                    ),
-                    parse_options=pa.csv.ParseOptions(
-                        delimiter=separator, newlines_in_values=True, invalid_row_handler=handle
-                    ),
-                    convert_options=pa.csv.ConvertOptions(
-                        include_columns=columns[:1], column_types={columns[0]: pa.string()}
-                    ),
-                ) as reader:
-                    for _ in reader:
-                        pass
-            except pa.ArrowInvalid as error:
-                if "Empty CSV" in str(error):
-                    raise InputError(f"{file} holds no interactions, only a header; name a file with rows.") from error
-                raise
-        if bad:
-            _raise_wrong_row(file, separator, columns, bad[0])
-
-
-def _check_quotes(files: list[Path], separator: str) -> None:
-    for file in files:
-        with _undamaged(file):
-            for _ in _records(file, separator, strict=True):
-                pass
-
-
-def _raise_wrong_row(file: Path, separator: str, columns: list[str], row: pa.csv.InvalidRow) -> None:
-    line = next(
-        (line for line, record in _records(file, separator) if record and len(record) != len(columns)),
-        row.number,
-    )
-    raise InputError(
-        f"{file}, line {line}: {row.actual_columns} fields where {len(columns)} are needed "
-        f"({', '.join(columns)}); mend the line, and quote fields that contain {separator!r}."
-    )
-
-
-@contextmanager
-def _undamaged(file: Path) -> Iterator[None]:
-    """Turn undecodable text or a broken gzip stream inside the block into an InputError naming file and line."""
-    try:
-        yield
-    except (UnicodeDecodeError, OSError, EOFError, pa.ArrowException) as error:
-        line = 0
-        try:
-            with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-                for raw in stream:
-                    line += 1
-                    raw.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InputError(f"{file}, line {line} is not UTF-8 text; convert the file to UTF-8.") from error
-        except (OSError, EOFError) as damage:
-            raise InputError(f"{file} breaks off after line {line} ({damage}); copy it again.") from damage
-        reason = str(error).split("\n", maxsplit=1)[0].rstrip(".")
-        raise InputError(f"{file} could not be read as text ({reason}); check its quotes and separators.") from error
+READER = Reader("csv", "CSV or TSV with a header line", SUFFIXES, scan)

@@ -1,26 +1,26 @@
-"""MovieLens ratings: `ratings.dat` (fields separated by `::`), `u.data` (tabs) and `ratings.csv` (with a header)."""
+"""MovieLens ratings: `ratings.dat` (fields between `::`), `u.data` (tabs) and `ratings.csv` (with a header)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
-
-from genpas_plugins.data.readers.delimited import open_text, scan_delimited
-from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
+from genpas_plugins.data.source import ROW, Reader, Source, files_of, place_of
+from genpas_plugins.data.text_files import header_of, open_text, scan_delimited
 from genpas_plugins.support.errors import InputError
 
-SUFFIXES = (".dat", ".data", "ratings.csv")
 RATINGS = ("ratings.dat", "ratings.csv", "u.data")
 COLUMNS = ("userId", "movieId", "rating", "timestamp")
+SUFFIXES = (".dat", ".data", ".csv")
 
 
 def scan(source: str | Path) -> Source:
-    """Scan a ratings file, or the one in a MovieLens directory; columns are userId, movieId, rating and timestamp.
+    """Scan a ratings file, or the ratings file in a MovieLens directory. The columns are COLUMNS.
 
     Raises InputError if a directory has no ratings file.
     """
+    import polars as pl
+
     path = Path(source)
     if path.is_dir():
         path = next((path / name for name in RATINGS if (path / name).is_file()), path)
@@ -44,12 +44,19 @@ def scan(source: str | Path) -> Source:
     )
 
 
+def _looks_like(file: Path) -> bool:
+    """Whether the file is no CSV, or a CSV with MovieLens' header."""
+    return file.suffix != ".csv" or (file.stat().st_size > 0 and header_of(file, ",") == list(COLUMNS))
+
+
 def _lines(file: Path) -> Iterator[str]:
     with open_text(file) as stream:
         yield from stream
 
 
 def _check_fields(files: list[Path]) -> None:
+    import polars as pl
+
     wrong = pl.col("line").str.count_matches("::", literal=True) != len(COLUMNS) - 1
     for file in files:
         lines = pl.scan_lines(file, glob=False, row_index_name=ROW)
@@ -61,5 +68,16 @@ def _check_fields(files: list[Path]) -> None:
             row, line = bad.row(0)
             raise InputError(
                 f"{file}, line {row + 1}: {len(line.split('::'))} fields where {len(COLUMNS)} are needed "
-                f"({'::'.join(COLUMNS)}); mend the line."
+                f"({'::'.join(COLUMNS)}); fix the line."
             )
+
+
+READER = Reader(
+    "movielens",
+    "MovieLens' ratings.dat, ratings.csv or u.data",
+    SUFFIXES,
+    scan,
+    columns=(("userId", "movieId", "timestamp"),),
+    looks_like=_looks_like,
+    names=RATINGS,
+)

@@ -1,24 +1,25 @@
-"""Parquet: one file, a directory of part files, or a glob pattern."""
+"""Parquet files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genpas_plugins.data.readers.source import ROW, Source, files_of, place_of
+from genpas_plugins.data.source import ROW, Reader, Source, files_of, first_line, place_of
 from genpas_plugins.support.errors import InputError
 
 SUFFIXES = (".parquet", ".pq")
 
 
 def scan(source: str | Path) -> Source:
-    """Scan parquet files with equal columns; rows are counted from 1 in messages.
+    """Scan parquet files with equal columns. Messages count rows from 1.
 
-    Raises InputError naming the first file that is not parquet, has no rows or other columns than the first.
+    Raises InputError that names the first file that is not parquet, or has other columns than the first file.
     """
+    import polars as pl
+
     files = files_of(source, SUFFIXES)
     footers = {file: _footer(file) for file in files}
     names = footers[files[0]].schema.to_arrow_schema().names
@@ -44,7 +45,7 @@ def _footer(file: Path) -> pq.FileMetaData:
         return pq.read_metadata(file)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{file} is not a whole parquet file ({_first_line(error)}); write or copy it again."
+            f"{file} is not a whole parquet file ({first_line(error)}); write or copy it again."
         ) from error
 
 
@@ -57,9 +58,8 @@ def _read_everything(files: list[Path]) -> None:
                     row += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(
-                f"{file} is damaged after row {row} ({_first_line(error)}); write or copy it again."
+                f"{file} is damaged after row {row} ({first_line(error)}); write or copy it again."
             ) from error
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
+READER = Reader("parquet", "parquet", SUFFIXES, scan)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genpas_plugins.data.readers.delimited import scan_delimited
-from genpas_plugins.data.readers.source import Source, files_of
+from genpas_plugins.data.source import Reader, Source, files_of
+from genpas_plugins.data.text_files import scan_delimited
 from genpas_plugins.support.errors import InputError
 
 SUFFIXES = (".inter",)
@@ -13,9 +13,9 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def scan(source: str | Path) -> Source:
-    """Scan an atomic file, or the one in a directory; columns are named without their types.
+    """Scan an atomic file, or the only one in a directory. Columns are named without their types.
 
-    Raises InputError naming file and field where the header is not of the form `name:type`.
+    Raises InputError that names file and field where the header is not `name:type`.
     """
     files = files_of(source, SUFFIXES)
     if len(files) > 1 and Path(source).is_dir():
@@ -36,3 +36,6 @@ def _field_names(file: Path, header: list[str]) -> list[str]:
             )
         names.append(name)
     return names
+
+
+READER = Reader("recbole", "RecBole's atomic .inter", SUFFIXES, scan, columns=(("user_id", "item_id", "timestamp"),))

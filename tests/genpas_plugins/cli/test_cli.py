@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 import genpas_plugins
 from genpas_plugins import GenPASConfig, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.cli import app
-from genpas_plugins.cli.prepare import USUAL_COLUMNS, usual_columns
 
 USERS = {"ann": "abcdefg", "bob": "ba", "cat": "gfedcb", "dan": "cccc"}
 SAMPLED = ("--strategy", "sampled", "--alpha", "1", "--beta", "0", "--gamma", "0", "--seed", "7")
@@ -191,15 +190,6 @@ def test_prepare_knows_the_columns_of_its_formats(genpas: Run, tmp_path: Path):
     assert SequenceStore.open(tmp_path / "timed").values.tolist() == [2, 1]
     assert genpas("prepare", tmp_path / "u.data", "--out", tmp_path / "filed", "--file-order").exit_code == 0
     assert SequenceStore.open(tmp_path / "filed").values.tolist() == [1, 2]
-
-
-def test_every_format_has_usual_columns():
-    from genpas_plugins.data.readers import FORMATS
-
-    assert set(USUAL_COLUMNS) == set(FORMATS)
-    assert usual_columns("amazon", ["reviewerID", "asin", "unixReviewTime"]) == ("reviewerID", "asin", "unixReviewTime")
-    assert usual_columns("amazon", ["user_id", "parent_asin", "timestamp"]) == ("user_id", "parent_asin", "timestamp")
-    assert usual_columns("recbole", ["user_id", "item_id"]) == ("user_id", "item_id", None)
 
 
 def test_prepare_applies_the_k_core(genpas: Run, source: Path, tmp_path: Path):

@@ -55,19 +55,21 @@ PLAIN = {"user": "user", "item": "item", "order": "time", "columns": ["rating"]}
 MOVIELENS = {"user": "userId", "item": "movieId", "order": "timestamp", "columns": ["rating"]}
 AMAZON = {"user": "reviewerID", "item": "asin", "order": "unixReviewTime", "columns": ["overall"]}
 
-# file name → how to write it, and the names of its columns. The fields of .dat and u.data are user, item, rating, time.
-FILES: dict[str, tuple[Callable[[Path, list[Row]], None], dict[str, Any]]] = {
-    "t.parquet": (write_parquet, PLAIN),
-    "t.csv": (write_csv, PLAIN),
-    "t.csv.gz": (write_csv, PLAIN),
-    "t.tsv": (lambda file, rows: write_csv(file, rows, "\t"), PLAIN),
-    "semicolons.csv": (lambda file, rows: write_csv(file, rows, ";"), PLAIN),
-    "t.inter": (write_inter, PLAIN),
-    "t.json": (write_reviews, AMAZON),
-    "t.jsonl.gz": (write_reviews, AMAZON),
-    "ratings.dat": (lambda file, rows: write_dat(file, [(u, i, r, t) for u, i, t, r in rows]), MOVIELENS),
-    "u.data": (lambda file, rows: write_u_data(file, [(u, i, r, t) for u, i, t, r in rows]), MOVIELENS),
-    "ratings.csv": (write_ratings_csv, MOVIELENS),
+# file name → its reader, how to write it, and `build_store`'s options. The fields of .dat and u.data are user, item,
+# rating, time.
+FILES: dict[str, tuple[str, Callable[[Path, list[Row]], None], dict[str, Any]]] = {
+    "t.parquet": ("parquet", write_parquet, PLAIN),
+    "t.csv": ("csv", write_csv, PLAIN),
+    "t.csv.gz": ("csv", write_csv, PLAIN),
+    "t.tsv": ("csv", lambda file, rows: write_csv(file, rows, "\t"), PLAIN),
+    "semicolons.csv": ("csv", lambda file, rows: write_csv(file, rows, ";"), PLAIN),
+    "t.inter": ("recbole", write_inter, PLAIN),
+    "t.json": ("amazon", write_reviews, AMAZON),
+    "t.jsonl.gz": ("amazon", write_reviews, AMAZON),
+    "ratings.dat": ("movielens", lambda file, rows: write_dat(file, [(u, i, r, t) for u, i, t, r in rows]), MOVIELENS),
+    "u.data": ("movielens", lambda file, rows: write_u_data(file, [(u, i, r, t) for u, i, t, r in rows]), MOVIELENS),
+    "ratings.csv": ("movielens", write_ratings_csv, MOVIELENS),
+    "any name.csv": ("movielens", write_ratings_csv, MOVIELENS),
 }
 
 
@@ -76,11 +78,17 @@ def write(tmp_path: Path) -> Callable[[str, list[Row]], tuple[Path, dict[str, An
     """Write rows (user, item, time, rating) under a name of `FILES`; return the file and `build_store`'s options."""
 
     def write_named(name: str, rows: list[Row]) -> tuple[Path, dict[str, Any]]:
-        writer, options = FILES[name]
+        _, writer, options = FILES[name]
         writer(tmp_path / name, rows)
         return tmp_path / name, options
 
     return write_named
+
+
+@pytest.fixture
+def readers() -> dict[str, str]:
+    """The reader of each file that `write` writes."""
+    return {name: reader for name, (reader, _, _) in FILES.items()}
 
 
 @pytest.fixture(params=FILES)

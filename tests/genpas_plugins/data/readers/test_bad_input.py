@@ -13,7 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from genpas_plugins.data.readers import build_store
+from genpas_plugins.data.prepare.build import build_store
+from genpas_plugins.data.readers import READERS
 from genpas_plugins.support.errors import InputError
 
 HEADER = "user,item,time\n"
@@ -36,18 +37,18 @@ CSV_FAULTS = {
     "blank header": ("\n1,1,1\n", ["line 1", "header is blank", "begin the file"]),
     "header only": (HEADER, ["holds no interactions", "name a file with rows"]),
     "duplicate column": ("user,item,item,time\n1,1,1,1\n", ["line 1", "'item'", "rename"]),
-    "missing column": ("user,item,Time\n" + GOOD, ["no column 'time'", "user, item, Time", "Did you mean 'Time'?"]),
-    "too few fields": (HEADER + GOOD + "1,2\n" + GOOD, ["line 4", "2 fields where 3", "mend the line"]),
+    "missing column": ("user,item,Time\n" + GOOD, ["no column 'time'", "Did you mean 'Time'?", "user, item, Time"]),
+    "too few fields": (HEADER + GOOD + "1,2\n" + GOOD, ["line 4", "2 fields where 3", "fix the line"]),
     "too many fields": (HEADER + GOOD + "1,2,3,4\n", ["line 4", "4 fields where 3", "quote fields"]),
     "too many fields after a quoted line end": (
         'user,item,time\n1,"a\nb",1\n1,2,3,4\n',
-        ["line 4", "4 fields where 3", "mend the line"],
+        ["line 4", "4 fields where 3", "fix the line"],
     ),
     "open quote": (
         HEADER + GOOD + '1,2,"3\n' + GOOD,
         ["line 4", "no row can be read from here on", "close its quotes"],
     ),
-    "open quote in an early field": (HEADER + GOOD + '1,"2,3\n' + GOOD, ["line 4", "2 fields where 3", "mend"]),
+    "open quote in an early field": (HEADER + GOOD + '1,"2,3\n' + GOOD, ["line 4", "2 fields where 3", "fix"]),
     "blank line": (HEADER + GOOD + "\n" + GOOD, ["line 4", "'user' is missing", "drop the rows"]),
     "no user": (HEADER + GOOD + ",2,3\n,2,3\n", ["line 4", "'user' is missing, as in 2 rows", "drop the rows"]),
     "no item": (HEADER + GOOD + "1,,3\n", ["line 4", "'item' is missing, as in 1 row", "fill in the ids"]),
@@ -145,12 +146,12 @@ def test_parquet_with_damaged_pages(tmp_path):
 REVIEW = '{"reviewerID": "A", "asin": "B", "unixReviewTime": 1, "overall": 5.0}\n'
 REVIEW_FAULTS = {
     "blank": ("\n \n", ["holds no reviews"]),
-    "not JSON": (REVIEW * 3 + "{'reviewerID': 'A'}\n", ["line 4 is not JSON", "mend or delete the line"]),
+    "not JSON": (REVIEW * 3 + "{'reviewerID': 'A'}\n", ["line 4 is not JSON", "fix or delete the line"]),
     "not JSON, far down": (REVIEW * 300 + '{"reviewerID": "A", "asi\n' + REVIEW, ["line 301 is not JSON"]),
     "no object": (REVIEW + "[1]\n", ["line 2 is not a JSON object"]),
     "other fields": ('{"who": "A", "what": "B"}\n', ["line 1", "none of the fields", "what, who", "convert"]),
     "no user": (REVIEW * 150 + "\n" + '{"asin": "B", "unixReviewTime": 1}\n', ["line 152: 'reviewerID' is missing"]),
-    "time is text": (REVIEW * 150 + REVIEW.replace(": 1,", ': "soon",'), ["line 151", "'unixReviewTime'", "mend|fill"]),
+    "time is text": (REVIEW * 150 + REVIEW.replace(": 1,", ': "soon",'), ["line 151", "'unixReviewTime'", "fix|fill"]),
     "no time": (REVIEW + REVIEW.replace(": 1,", ": null,"), ["line 2: 'unixReviewTime' is missing", "order by"]),
 }
 
@@ -172,7 +173,7 @@ def test_reviews(tmp_path, fault):
 def test_movielens(tmp_path):
     options = {"user": "userId", "item": "movieId", "order": "timestamp"}
     (tmp_path / "ratings.dat").write_text("1::1::5::1\n1::2::5\n")
-    check(tmp_path, tmp_path / "ratings.dat", "line 2", "3 fields where 4", "mend the line", **options)
+    check(tmp_path, tmp_path / "ratings.dat", "line 2", "3 fields where 4", "fix the line", **options)
     (tmp_path / "ratings.dat").write_text("1::1::5::1\n1::2::5::x\n")
     check(tmp_path, tmp_path / "ratings.dat", "line 2", "'timestamp' is 'x'", **options)
     (tmp_path / "ratings.dat").write_bytes("1::1::5::1\n1::é::5::1\n".encode("latin-1"))
@@ -190,12 +191,12 @@ def test_paths(tmp_path):
     check(tmp_path, tmp_path / "nowhere.csv", "does not exist", "check the path")
     check(tmp_path, tmp_path / "*.csv", "check the pattern")
     (tmp_path / "folder").mkdir()
-    check(tmp_path, tmp_path / "folder", "no file of a known format", "parquet, csv, recbole, amazon, movielens")
+    check(tmp_path, tmp_path / "folder", "no file of a known format", ", ".join(READERS))
     (tmp_path / "folder" / "t.csv").write_text(HEADER + GOOD)
     (tmp_path / "folder" / "t.inter").write_text("user:token\n1\n")
     check(tmp_path, tmp_path / "folder", "several formats (csv, recbole)", "name the file")
     (tmp_path / "t.xlsx").write_text("?")
-    check(tmp_path, tmp_path / "t.xlsx", "cannot be told from its name", "name one")
+    check(tmp_path, tmp_path / "t.xlsx", "does not tell its format", "name one")
     with pytest.raises(InputError, match=r"Unknown format 'parket'.* Did you mean 'parquet'"):
         build_store(tmp_path / "t.xlsx", tmp_path / "store", user="user", item="item", format="parket")
 
@@ -231,7 +232,7 @@ def test_kept_column_with_gaps(tmp_path):
 def test_a_killed_run_leaves_no_store(tmp_path):
     pl.DataFrame({"user": [1, 1], "item": [1, 2]}).write_csv(tmp_path / "t.csv")
     program = f"""
-from genpas_plugins.data.readers import build_store
+from genpas_plugins.data.prepare.build import build_store
 def progress(step, done, total):
     if step == "saving":
         print("saving", flush=True)

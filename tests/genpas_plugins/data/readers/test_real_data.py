@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from genpas_plugins.data.readers import build_store
+from genpas_plugins.data.prepare.build import build_store
 from genpas_plugins.support.errors import InputError
 
 pytestmark = pytest.mark.slow

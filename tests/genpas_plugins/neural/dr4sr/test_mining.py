@@ -148,7 +148,7 @@ def test_settings_that_cannot_be_used(setting, store):
 def public(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, SequenceStore]:
     """One of the four data sets, where GENPAS_DATA_DIR holds it."""
     pytest.importorskip("polars")
-    from genpas_plugins.data.readers import build_store
+    from genpas_plugins.data.prepare.build import build_store
 
     file = Path(os.environ.get("GENPAS_DATA_DIR", "")) / request.param / "interactions.parquet"
     if "GENPAS_DATA_DIR" not in os.environ or not file.is_file():

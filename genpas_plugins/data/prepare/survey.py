@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from genpas_plugins.data.readers.source import BATCH_ROWS, ROW, Source
-from genpas_plugins.data.readers.tally import Tally
+from genpas_plugins.data.prepare.tally import Tally
+from genpas_plugins.data.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.support.errors import InputError
 
 # How dates and times are written in text files; a fraction of a second may follow the seconds.
@@ -170,10 +170,10 @@ def _as_number(source: Source, name: str, dtype: pl.DataType, facts: pl.DataFram
     missing = facts.item(0, f"missing:{name}") + (facts.item(0, f"nan:{name}") if is_float else 0)
     if missing:
         _, place = _first_row(source, absent)
-        mend = "order by another column" if is_order else "leave the column out"
+        remedy = "order by another column" if is_order else "leave the column out"
         raise InputError(
             f"{place}: {name!r} is missing, as in {_rows(missing)} altogether; "
-            f"{mend}, fill in the values or drop the rows."
+            f"{remedy}, fill in the values or drop the rows."
         )
     return number
 
@@ -195,7 +195,7 @@ def _text_as_number(source: Source, name: str, facts: pl.DataFrame) -> pl.Expr:
     raise InputError(
         f"{place}: {name!r} is {value!r}, which is no number, as in {_rows(rows)} altogether; "
         "an order or a kept column is of numbers, or in every row a date like "
-        "2014-07-23 or 2014-07-23 15:00:00. Mend it or name another column."
+        "2014-07-23 or 2014-07-23 15:00:00. Fix it or name another column."
     )
 
 

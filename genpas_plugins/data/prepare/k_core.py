@@ -19,7 +19,7 @@ class Core(NamedTuple):
     item_counts: Int64
 
 
-def k_core(
+def find_core(
     pieces: Callable[[], Iterable[tuple[AnyArray, AnyArray]]],
     user_counts: Int64,
     item_counts: Int64,

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genpas_plugins.data.readers import build_store
-from genpas_plugins.data.readers.grouping import Buckets
+from genpas_plugins.data.prepare.build import Buckets, build_store
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.support.errors import InputError
 
@@ -119,9 +118,9 @@ def test_k_core_counts_a_repeated_interaction_as_often_as_it_occurs(tmp_path):
 
 
 def test_many_batches_and_buckets(tmp_path, monkeypatch):
-    for module in ("grouping", "survey"):
-        monkeypatch.setattr(f"genpas_plugins.data.readers.{module}.BATCH_ROWS", 1000)
-    monkeypatch.setattr("genpas_plugins.data.readers.tally.FLUSH_ROWS", 3000)
+    for module in ("build", "survey"):
+        monkeypatch.setattr(f"genpas_plugins.data.prepare.{module}.BATCH_ROWS", 1000)
+    monkeypatch.setattr("genpas_plugins.data.prepare.tally.FLUSH_ROWS", 3000)
     generator = np.random.default_rng(5)
     table = pl.DataFrame(
         {

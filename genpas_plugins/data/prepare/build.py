@@ -18,11 +18,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from genpas_plugins.data.readers.k_core import Core, k_core
-from genpas_plugins.data.readers.scratch import ScratchColumn
-from genpas_plugins.data.readers.source import BATCH_ROWS, ROW, Source
-from genpas_plugins.data.readers.survey import Survey, survey
+from genpas_plugins.data.prepare.k_core import Core, find_core
+from genpas_plugins.data.prepare.scratch import ScratchColumn
+from genpas_plugins.data.prepare.survey import Survey, survey
+from genpas_plugins.data.readers import read
 from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.data.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.data.storage import STORE
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError
@@ -53,7 +54,76 @@ class Buckets(NamedTuple):
         return cls(edges, user_starts[edges])
 
 
-def group_and_sort(
+def build_store(
+    source: str | Path,
+    out: str | Path,
+    *,
+    user: str,
+    item: str,
+    order: str | None = None,
+    columns: Sequence[str] = (),
+    k_core: int = 0,
+    user_core: int | None = None,
+    item_core: int | None = None,
+    format: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    bucket_rows: int = BUCKET_ROWS,
+) -> SequenceStore:
+    """Read interactions, group them by user, sort them by `order`, and save them as the store `out`.
+
+    Users and items are numbered in the order of their ids, whatever the order of the files. Ids in text files are
+    integers if every id is written as an integer is ("7", not "07"), else text.
+
+    Parameters
+    ----------
+    source
+        A file, a directory of part files, or a glob pattern.
+    out
+        Directory to make. It appears whole or not at all.
+    user, item
+        Columns with the ids, integers or text.
+    order
+        Column with the time or position of an interaction, kept as a column of the store. Ties keep the order of the
+        file. None: the file is in order.
+    columns
+        Further numeric, boolean or date columns to keep. Dates and times become int64 microseconds since 1970,
+        without a time zone as written.
+    k_core
+        Fewest interactions of a user and of an item. Others are dropped until all have enough. A repeated interaction
+        counts each time.
+    user_core, item_core
+        Override `k_core` for one side.
+    format
+        A key of `READERS`. None: the names and the content of the files decide.
+    overwrite
+        Replace a store that is at `out`.
+    progress
+        Called as progress(step, done, total) with rows. The total is None where it is unknown.
+    bucket_rows
+        Rows to sort in memory at a time. The longest sequence always fits.
+
+    Raises
+    ------
+    InputError
+        The input is unusable. The message names file, row or line, and what to do.
+    """
+    return _build(
+        read(source, format),
+        Path(out),
+        user=user,
+        item=item,
+        order=order,
+        columns=columns,
+        user_core=k_core if user_core is None else user_core,
+        item_core=k_core if item_core is None else item_core,
+        overwrite=overwrite,
+        tell=progress if progress is not None else lambda step, done, total: None,
+        bucket_rows=bucket_rows,
+    )
+
+
+def _build(
     source: Source,
     out: Path,
     *,
@@ -64,14 +134,12 @@ def group_and_sort(
     user_core: int,
     item_core: int,
     overwrite: bool,
-    progress: Progress | None,
+    tell: Progress,
     bucket_rows: int,
 ) -> SequenceStore:
-    """Build the store `out` from `source`; see `genpas_plugins.data.readers.build_store`."""
     STORE.check_target(out, overwrite=overwrite)  # before hours of sorting; saving checks again
     if bucket_rows < 1:
         raise InputError(f"bucket_rows is {bucket_rows}; it must be 1 or more.")
-    tell = progress if progress is not None else _tell_nobody
     tell("counting", 0, None)
     found = survey(
         source,
@@ -96,7 +164,7 @@ def group_and_sort(
         _scatter(source, rows, scratch, buckets, tell)
         core = Core(user_counts > 0, item_counts > 0, user_counts, item_counts)
         if user_core > 1 or item_core > 1:
-            core = k_core(
+            core = find_core(
                 lambda: _pieces(scratch, found.n_rows),
                 user_counts,
                 item_counts,
@@ -205,7 +273,3 @@ def _ids(side: pl.DataFrame, kept: Bools) -> pa.Array:
     if pa.types.is_string_view(ids.type) or pa.types.is_large_string(ids.type):
         return ids.cast(pa.string() if ids.nbytes < 1 << 31 else pa.large_string())
     return ids
-
-
-def _tell_nobody(step: str, done: int, total: int | None) -> None:
-    return None

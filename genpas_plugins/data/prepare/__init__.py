@@ -1,0 +1,1 @@
+"""A source becomes a store: two passes over the rows, and sorting in pieces that fit into memory."""

@@ -1,0 +1,151 @@
+"""What a reader is, and what it returns: a lazy table of interactions, and the place of every row."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genpas_plugins.support.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROW = "__row__"
+BATCH_ROWS = 1_000_000
+
+UsualColumns = tuple[str, str, str | None]
+"""Columns of the user, the item and the time."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A file format. Every module of `genpas_plugins.data.readers` has one as READER."""
+
+    name: str
+    """What `--format` takes."""
+    what: str
+    """The format in a few words, for help texts."""
+    suffixes: tuple[str, ...]
+    """How names of such files end."""
+    scan: Callable[[str | Path], Source]
+    """Look at a file, a directory or a glob pattern, and return its interactions."""
+    columns: tuple[UsualColumns, ...] = (("user_id", "item_id", None),)
+    """The columns that such files usually have, the most usual first."""
+    looks_like: Callable[[Path], bool] | None = None
+    """Whether a file has this format, where other formats have the same suffix. None: any file may."""
+    names: tuple[str, ...] = ()
+    """File names that decide for this format in a directory."""
+
+    def usual_columns(self, present: Collection[str]) -> UsualColumns:
+        """Return the usual columns of a file that has the columns `present`. The time is None where it is absent."""
+        user, item, time = next((c for c in self.columns if {c[0], c[1]} <= set(present)), self.columns[0])
+        return user, item, time if time in present else None
+
+
+def _nothing_to_check() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Interactions in their files, not read yet."""
+
+    name: str
+    """The path as the user gave it, for messages."""
+    frame: pl.LazyFrame
+    """Lazy table with the named columns and `ROW`, the row's place over all files, from 0."""
+    columns: tuple[str, ...]
+    """Names of the columns, without `ROW`."""
+    is_text: bool
+    """Whether every column is text as written in the file, and its type is still to be found."""
+    place: Callable[[int], str]
+    """Return the place of a row: "ratings.csv, line 7"."""
+    check: Callable[[], None] = _nothing_to_check
+    """Find faults that polars passes over. Raises InputError that names file and line."""
+    diagnose: Callable[[], None] = _nothing_to_check
+    """Find the fault after polars failed. Raises InputError that names file and line."""
+
+    def require_columns(self, names: Collection[str]) -> None:
+        """Raise InputError for the first of `names` that the source does not have."""
+        for name in names:
+            if name not in self.columns:
+                raise InputError(f"{self.name} has no column {name!r}.{nearest(name, self.columns)}")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn an error of polars inside the block into an InputError that names file and line."""
+        from polars.exceptions import PolarsError
+
+        try:
+            yield
+        except (PolarsError, OSError) as error:
+            self.diagnose()
+            raise InputError(
+                f"{self.name} could not be read ({first_line(error)}); "
+                "check that the file is whole and has the format that its name says."
+            ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without a full stop."""
+    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+
+
+def files_in(directory: Path) -> list[Path]:
+    """Return the files under a directory by path, without names that begin with a dot or an underscore."""
+    return sorted(file for file in directory.rglob("*") if not file.name.startswith((".", "_")) and file.is_file())
+
+
+def files_of(source: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files of a path: itself, a directory's files with these suffixes, or the matches of a glob pattern.
+
+    Raises InputError if there is none, or if one is empty.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = [file for file in files_in(path) if file.name.endswith(suffixes)]
+        if not files:
+            raise InputError(f"Directory {source} holds no file that ends with {' or '.join(suffixes)}; name the file.")
+    elif path.exists() or not glob.has_magic(str(source)):
+        files = [path]
+    else:
+        matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 – Path.glob refuses absolute patterns
+        files = sorted(Path(match) for match in matches if Path(match).is_file())
+        if not files:
+            raise InputError(f"No file matches {source}; check the pattern.")
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file} does not exist; check the path.")
+        if file.stat().st_size == 0:
+            raise InputError(f"{file} is empty; name a file with interactions or delete it.")
+    return files
+
+
+def place_of(
+    files: list[Path], rows_in: Callable[[Path], int], place_in: Callable[[Path, int], str]
+) -> Callable[[int], str]:
+    """Return the function that names the place of a row of several files.
+
+    Parameters
+    ----------
+    files
+        Files in the order in which they are read.
+    rows_in
+        Counts the rows of a file. Called on demand.
+    place_in
+        Names the place of a row in a file, "line 7" for example. Called on demand.
+    """
+
+    def place(row: int) -> str:
+        for file in files[:-1]:
+            count = rows_in(file)
+            if row < count:
+                return f"{file}, {place_in(file, row)}"
+            row -= count
+        return f"{files[-1]}, {place_in(files[-1], row)}"
+
+    return place
