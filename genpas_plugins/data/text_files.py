@@ -8,13 +8,15 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import pyarrow as pa
-import pyarrow.csv
 
 from genpas_plugins.data.source import ROW, Source, first_line, place_of
 from genpas_plugins.support.errors import InputError
+
+if TYPE_CHECKING:
+    from pyarrow.csv import InvalidRow
 
 
 def scan_delimited(
@@ -126,11 +128,13 @@ def _line_of_record(file: Path, separator: str, number: int) -> int:
 
 def _check_fields(files: list[Path], separator: str, columns: list[str], has_header: bool) -> None:
     """Raise InputError for the first row with another number of fields than there are columns."""
+    from pyarrow import csv as csv_files
+
     # pyarrow counts the fields of every row in compiled code; Python's csv module is asked only where a bad row begins.
     for file in files:
-        bad: list[pa.csv.InvalidRow] = []
+        bad: list[InvalidRow] = []
 
-        def handle(row: pa.csv.InvalidRow, bad: list[pa.csv.InvalidRow] = bad) -> str:
+        def handle(row: InvalidRow, bad: list[InvalidRow] = bad) -> str:
             # The file is read to its end all the same: pyarrow aborts the process now and then if its reader is dropped
             # while it reads ahead.
             if not bad:
@@ -140,15 +144,15 @@ def _check_fields(files: list[Path], separator: str, columns: list[str], has_hea
         with _undamaged(file), pa.OSFile(str(file)) as raw:
             stream = pa.CompressedInputStream(raw, "gzip") if file.suffix == ".gz" else raw
             try:
-                with pa.csv.open_csv(
+                with csv_files.open_csv(
                     stream,
-                    read_options=pa.csv.ReadOptions(
+                    read_options=csv_files.ReadOptions(
                         use_threads=False, column_names=columns, skip_rows=int(has_header), block_size=1 << 22
                     ),
-                    parse_options=pa.csv.ParseOptions(
+                    parse_options=csv_files.ParseOptions(
                         delimiter=separator, newlines_in_values=True, invalid_row_handler=handle
                     ),
-                    convert_options=pa.csv.ConvertOptions(
+                    convert_options=csv_files.ConvertOptions(
                         include_columns=columns[:1], column_types={columns[0]: pa.string()}
                     ),
                 ) as reader:
@@ -169,7 +173,7 @@ def _check_quotes(files: list[Path], separator: str) -> None:
                 pass
 
 
-def _raise_wrong_row(file: Path, separator: str, columns: list[str], row: pa.csv.InvalidRow) -> None:
+def _raise_wrong_row(file: Path, separator: str, columns: list[str], row: InvalidRow) -> None:
     line = next(
         (line for line, record in _records(file, separator) if record and len(record) != len(columns)),
         row.number,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from genpas_plugins.data.source import ROW, Reader, Source, files_of, first_line, place_of
 from genpas_plugins.support.errors import InputError
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -40,9 +43,11 @@ def scan(source: str | Path) -> Source:
     )
 
 
-def _footer(file: Path) -> pq.FileMetaData:
+def _footer(file: Path) -> FileMetaData:
+    from pyarrow.parquet import read_metadata
+
     try:
-        return pq.read_metadata(file)
+        return read_metadata(file)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{file} is not a whole parquet file ({first_line(error)}); write or copy it again."
@@ -50,10 +55,12 @@ def _footer(file: Path) -> pq.FileMetaData:
 
 
 def _read_everything(files: list[Path]) -> None:
+    from pyarrow.parquet import ParquetFile
+
     for file in files:
         row = 0
         try:
-            with pq.ParquetFile(file) as parquet:
+            with ParquetFile(file) as parquet:
                 for batch in parquet.iter_batches():
                     row += batch.num_rows
         except (pa.ArrowException, OSError) as error:
