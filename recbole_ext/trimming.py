@@ -17,7 +17,6 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from genpas_plugins.neural.layers.dropout import cheap_dropout
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import override
 
 _SHORTEST = 8
@@ -70,7 +69,5 @@ class TrimmedLoss:
         with cheap_dropout(model):
             for rows, group in trimmed_groups(model, interaction):
                 loss = model.calculate_loss(group)
-                if not isinstance(loss, Tensor):
-                    raise InputError(f"{type(model).__name__} has a loss of several parts; set trim: false.")
                 total = total + loss * (len(rows) / len(interaction))
         return total

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from genpas_plugins.cli.options import JSON
-from genpas_plugins.support.console import print_json, print_lines
+from genpas_plugins.support.console import print_json, print_lines, stdout_to_stderr
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.CYAN}
 
 
-def command(*, as_json: JSON = False) -> None:
-    """Check versions, backends and pairs of packages.
+def command(
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="List what this model of RecBole can use.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Check versions, backends and pairs of packages, or what a model can use.
 
     The exit status is 1 if something is broken.
     """
+    if model is not None:
+        return _print_features(model, as_json)
     from genpas_plugins.sampling.backend import choose_backend
     from genpas_plugins.support.doctor import diagnose
 
@@ -36,3 +46,18 @@ def command(*, as_json: JSON = False) -> None:
         typer.echo("All in order." if report.healthy else "Something is broken: see the errors above.")
     if not report.healthy:
         raise typer.Exit(1)
+
+
+def _print_features(model: str, as_json: bool) -> None:
+    from genpas_plugins.support.errors import require_recbole
+
+    require_recbole()
+    with stdout_to_stderr():  # some models print when they are made
+        from recbole_ext.model_report import report
+
+        reasons = report(model)
+    if as_json:
+        features = {name: {"usable": reason is None, "reason": reason} for name, reason in reasons.items()}
+        print_json({"model": model, "features": features})
+    else:
+        print_lines((name, "yes" if reason is None else f"no: {reason}") for name, reason in reasons.items())
