@@ -58,7 +58,8 @@ def command(
         raise InputError("genpas analyze needs scipy: pip install 'genpas-plugins[analysis]'.") from error
     from genpas_plugins.analysis.similarity import SIMILARITIES
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.pages.analysis_report import PAGE_NAME, build_report, check_directory, check_split, write_report
+    from genpas_plugins.pages.analysis_report import build_report, check_directory, check_split, write_report
+    from genpas_plugins.pages.report_files import PAGE_NAME
 
     if similarity not in SIMILARITIES:
         raise InputError(f"No similarity is called {similarity!r}.{_nearest(similarity, list(SIMILARITIES))}")

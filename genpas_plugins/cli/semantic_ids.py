@@ -102,7 +102,8 @@ def command(
     method, levels, codes = method or METHODS[0], levels or LEVELS, codes or CODES
     _check_out(out, store, overwrite=overwrite)
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.pages.semantic_id_report import PAGE_NAME, build_report, write_report
+    from genpas_plugins.pages.report_files import PAGE_NAME
+    from genpas_plugins.pages.semantic_id_report import build_report, write_report
     from genpas_plugins.semantic_ids.index_file import read_index_json
     from genpas_plugins.semantic_ids.item_files import read_embeddings, read_texts
 

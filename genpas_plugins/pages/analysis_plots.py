@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from genpas_plugins.pages.markup import Markup, element, join
 from genpas_plugins.pages.svg import (
     DASHES,
     N_COLOURS,
     WIDTH,
     Scale,
     axes,
+    bar,
     drawing,
-    element,
     label,
     line,
     marker,
@@ -39,7 +40,7 @@ def dash(index: int) -> str:
     return DASHES[index % len(DASHES)]
 
 
-def swatch(index: int | None) -> str:
+def swatch(index: int | None) -> Markup:
     """Return a legend's sample of a policy's line and mark; of the test's line for None."""
     class_ = "ref" if index is None else policy_class(index)
     body = line([(1, 7), (33, 7)], class_, "" if index is None else dash(index))
@@ -48,7 +49,7 @@ def swatch(index: int | None) -> str:
     return element("svg", body, viewBox="0 0 34 14", class_="swatch", aria_hidden="true")
 
 
-def cumulative_curves(ranks: Sequence[float], shares: Mapping[str, Sequence[float]]) -> str:
+def cumulative_curves(ranks: Sequence[float], shares: Mapping[str, Sequence[float]]) -> Markup:
     """Draw how much of the probability the k items most asked for in the test hold; "test" among the curves."""
     x = Scale(1, max(2, ranks[-1]), LEFT, RIGHT, log=True)
     y = Scale(0, 1, BOTTOM, TOP)
@@ -67,7 +68,7 @@ def at_half(values: Sequence[float]) -> float:
     return values[len(values) // 2]
 
 
-def mean_curves(ranks: Sequence[float], means: Mapping[str, Sequence[float]]) -> str:
+def mean_curves(ranks: Sequence[float], means: Mapping[str, Sequence[float]]) -> Markup:
     """Draw an item's mean probability against its place in the test's order, both logarithmic."""
     positive = [value for curve in means.values() for value in curve if value > 0]
     low, high = min(positive), max(positive)
@@ -88,42 +89,34 @@ def bars(
     groups: Mapping[str, Mapping[str, float]],
     order: Sequence[str],
     write: Callable[[float], str] = "{:.3f}".format,
-) -> str:
+) -> Markup:
     """Draw a row of bars for each policy, one bar a target set (test full, validation pale), lowest first set first."""
     sets = list(groups)
     rows = sorted(order, key=lambda policy: groups[sets[0]][policy])
-    finite = [v for values in groups.values() for v in values.values() if math.isfinite(v)]
-    x = Scale(0, max([*finite, 1e-9]), 2, WIDTH - 130)
-    row, body, at = 28 + 20 * len(sets), "", 4.0
+    known = [v for values in groups.values() for v in values.values() if math.isfinite(v)]
+    x = Scale(0, max([*known, 1e-9]), 2, WIDTH - 130)
+    row, body, at = 28 + 20 * len(sets), Markup(), 4.0
     for policy in rows:
         index = order.index(policy)
         body += marker(index, 8, at + 10, policy_class(index), 5) + label(20, at + 14.5, policy, class_="strong")
         for k, (kind, values) in enumerate(groups.items()):
-            value, top = values[policy], at + 22 + 20 * k
-            width = max(1.5, x(value) - 2) if math.isfinite(value) else RIGHT - 100
-            written = write(value) if math.isfinite(value) else text_of(value)
-            body += element(
-                "rect",
-                tip(f"{policy}, {kind}: {written}"),
-                x=2,
-                y=top,
-                width=round(width, 2),
-                height=16,
-                rx=2,
-                class_=f"fill {policy_class(index)}" + (" pale" if k else ""),
+            value = values[policy]
+            finite = math.isfinite(value)
+            width, written = (x(value) - 2, write(value)) if finite else (RIGHT - 100.0, text_of(value))
+            body += bar(
+                at + 22 + 20 * k, width, 16, f"{written}  {kind}", hint=policy, class_=policy_class(index), pale=k > 0
             )
-            body += label(width + 9, top + 12.5, f"{written}  {kind}", class_="tick" if k else "value")
         at += row
     description = "; ".join(f"{p} " + ", ".join(f"{kind} {write(groups[kind][p])}" for kind in sets) for p in rows)
     return drawing(name, title, description, body, at)
 
 
-def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], difference: Mapping[str, float]) -> str:
+def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], difference: Mapping[str, float]) -> Markup:
     """Draw a square for each pair of policies: ranking agreement, and the mean rank difference under it."""
     n = len(order)
     left = 10 + max(8.0 * max(map(len, order), default=0), 40)
     cell = min(96.0, (WIDTH - left - 4) / max(n, 1))
-    size, body, top = min(15.0, cell / 4.2), "", 26.0
+    size, body, top = min(15.0, cell / 4.2), Markup(), 26.0
     values = [v for v in agreement.values() if math.isfinite(v)]
     lowest = min([*values, 0.999])
     for i, row in enumerate(order):
@@ -135,7 +128,8 @@ def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], diffe
             x, middle = left + k * cell, y + cell / 2
             if key is None:
                 body += element("rect", x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, rx=3, class_="same")
-                body += marker(i, x + cell / 2, middle, policy_class(i), 5.5) if i == k else ""
+                if i == k:
+                    body += marker(i, x + cell / 2, middle, policy_class(i), 5.5)
                 continue
             # The palest shade is the lowest agreement in the figure: differences matter here, not the absolute value.
             shade = 0.08 + 0.42 * (agreement[key] - lowest) / max(1 - lowest, 1e-9)
@@ -164,11 +158,11 @@ def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], diffe
     return drawing("agreement", "Ranking agreement of every two policies", description, body, top + n * cell + 4)
 
 
-def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Sequence[str]) -> str:
+def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Sequence[str]) -> Markup:
     """Draw alignment against discrimination with rays of equal ratio; a standard error of the ratio beside it."""
     known = [p for p in order if _finite(values[p].get("alignment")) and _finite(values[p].get("discrimination"))]
     if not known:
-        return ""
+        return Markup()
     xs = [float(values[p]["discrimination"] or 0) for p in known]
     ys = [float(values[p]["alignment"] or 0) for p in known]
     x, y = (Scale(*_padded(v), *ends) for v, ends in ((xs, (LEFT + 6, RIGHT)), (ys, (BOTTOM, TOP))))
@@ -197,7 +191,7 @@ def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Seque
     return drawing("ratio", "Alignment against discrimination", description, body, HEIGHT)
 
 
-def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[float]], first: int = 0) -> str:
+def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[float]], first: int = 0) -> Markup:
     """Draw histograms over the numbers first, first + 1, … as lines, without the upper tail.
 
     shares : probabilities of the numbers by policy, of any lengths
@@ -221,16 +215,16 @@ def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[
         points = [(x(at), y(value)) for at, value in zip(middles, values, strict=True)]
         body += _curve(points, policy, i)
         if len(points) <= _BINS // 2:
-            body += "".join(marker(i, px, py, policy_class(i), 3) for px, py in points)
+            body += join(marker(i, px, py, policy_class(i), 3) for px, py in points)
     description = "; ".join(
         f"{p}: most often {middles[int(np.argmax(v))]:g} ({percent(max(v))})" for p, v in binned.items()
     )
     return drawing(name, title, f"{description}. The upper {percent(_TAIL)} are beyond the right edge.", body, HEIGHT)
 
 
-def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> str:
+def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Markup:
     """Draw each row as one bar of shares, split into the same parts in the same order; "test" is the reference."""
-    body, at = "", 4.0
+    body, at = Markup(), 4.0
     for row, parts in rows.items():
         index = order.index(row) if row in order else None
         if index is not None:
@@ -268,7 +262,7 @@ def _reference_first(curves: Mapping[str, Sequence[float]]) -> list[str]:
     return ["test", *(name for name in curves if name != "test")]
 
 
-def _curve(points: Sequence[tuple[float, float]], name: str, index: int) -> str:
+def _curve(points: Sequence[tuple[float, float]], name: str, index: int) -> Markup:
     reference = name == "test"
     return line(points, "ref" if reference else policy_class(index), "" if reference else dash(index), name)
 
@@ -297,13 +291,13 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     return max(low - room, 0.0) if low >= 0 else low - room, high + room
 
 
-def _ray(ratio: float, x: Scale, y: Scale) -> str:
+def _ray(ratio: float, x: Scale, y: Scale) -> Markup:
     """Return the part of alignment = ratio × discrimination that lies inside the axes, named at its upper end."""
     candidates = [x.low, x.high, y.low / ratio, y.high / ratio] if ratio > 0 else []
     inside: Callable[[float], bool] = lambda a: x.low <= a <= x.high and y.low * 0.999 <= a * ratio <= y.high * 1.001  # noqa: E731
     ends = sorted(a for a in candidates if inside(a))
     if len(ends) < 2 or x(ends[-1]) - x(ends[0]) < 30:  # noqa: PLR2004 – only a corner
-        return ""
+        return Markup()
     a, b = ends[0], ends[-1]
     drawn = element("line", x1=x(a), y1=y(a * ratio), x2=x(b), y2=y(b * ratio), class_="ray")
     at_top = y(b * ratio) < TOP + 8

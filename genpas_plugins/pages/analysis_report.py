@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +11,9 @@ from genpas_plugins.analysis.measures import analyze
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.data.sequences import LeaveLastOut
 from genpas_plugins.pages.analysis_page import render_page
+from genpas_plugins.pages.report_files import made_with, write_files
 from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.support.atomic import replaced_directory, replaced_file
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import to_json
-
-JSON_NAME, PAGE_NAME = "report.json", "report.html"
 
 
 def build_report(
@@ -54,13 +47,7 @@ def build_report(
         "history_length": {kind: last.expected_history_length(view) for kind, view in views.items()}
     }
     report["target_curves"] = curves
-    report["made"] = {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            **{package: metadata.version(package) for package in ("genpas-plugins", "numpy", "scipy")},
-            "Python": platform.python_version(),
-        },
-    }
+    report["made"] = made_with(("genpas-plugins", "numpy", "scipy"))
     return report
 
 
@@ -90,12 +77,4 @@ def write_report(report: dict[str, Any], directory: Path, *, overwrite: bool = F
     `check_directory` does.
     """
     check_directory(directory, overwrite=overwrite)
-    texts = {JSON_NAME: to_json(report), PAGE_NAME: render_page(report)}
-    if not directory.exists():
-        with replaced_directory(directory) as temporary:
-            for name, text in texts.items():
-                (temporary / name).write_text(text, encoding="utf-8")
-        return
-    with ExitStack() as files:
-        for name, text in texts.items():
-            files.enter_context(replaced_file(directory / name)).write_text(text, encoding="utf-8")
+    write_files(report, render_page(report), directory)

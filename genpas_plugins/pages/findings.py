@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from genpas_plugins.pages.markup import Finding
 from genpas_plugins.pages.svg import percent
-
-
-class Finding(NamedTuple):
-    """A sentence with the figures, and one that says what follows."""
-
-    what: str
-    why: str
 
 
 def findings(report: Mapping[str, Any]) -> list[Finding]:

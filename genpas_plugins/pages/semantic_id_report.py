@@ -6,25 +6,18 @@ the catalogue down, which items share their codes, and what stands under one pre
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import platform
 from collections.abc import Sequence
-from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genpas_plugins.pages.report_files import made_with, write_files
 from genpas_plugins.pages.semantic_id_page import render_page
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.array_types import Int32, Int64
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.json_text import to_json
-
-JSON_NAME, PAGE_NAME = "report.json", "report.html"
 
 _GROUPS, _PREFIXES, _BRANCHES, _EXAMPLES = 8, 6, 3, 4
 _TITLE = 120
@@ -56,22 +49,13 @@ def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name:
         "collision_groups": _collision_groups(ids, order, starts[levels], levels, titles),
         "prefixes": _examples(ids, order, starts, titles),
         "origin": dict(ids.origin),
-        "made": {
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "versions": {
-                **{package: metadata.version(package) for package in ("genpas-plugins", "numpy")},
-                "Python": platform.python_version(),
-            },
-        },
+        "made": made_with(("genpas-plugins", "numpy")),
     }
 
 
 def write_report(report: dict[str, Any], directory: Path) -> None:
     """Write report.json and report.html into `directory`, which exists; both whole, or neither."""
-    texts = {JSON_NAME: to_json(report), PAGE_NAME: render_page(report)}
-    with ExitStack() as files:
-        for name, text in texts.items():
-            files.enter_context(replaced_file(directory / name)).write_text(text, encoding="utf-8")
+    write_files(report, render_page(report), directory)
 
 
 def _prefixes(codes: Int32) -> tuple[Int64, list[Int64]]:

@@ -6,10 +6,11 @@ A figure is WIDTH units wide, about the width of a phone, and scales with its co
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from genpas_plugins.pages.markup import Markup, element, join
 
 WIDTH = 420
 N_COLOURS = 8
@@ -89,39 +90,30 @@ def percent(share: float) -> str:
     >>> percent(0.174), percent(0.004), percent(1), percent(0)
     ('17 %', '0.4 %', '100 %', '0 %')
     """
-    shown = share * 100
+    shown = max(share, 0.0) * 100  # a sum of rounded shares may end just beyond 1
     if 0 < shown < 0.05:  # noqa: PLR2004 – would round to nought
         return "< 0.1 %"
     few = 0 < shown < 9.5 or 99.5 <= shown < 99.95  # noqa: PLR2004 – where a whole number says too little
     return f"{shown:.1f} %" if few else f"{shown:.0f} %"
 
 
-def element(tag: str, content: str | None = None, /, **attributes: object) -> str:
-    """Return an SVG element; `content` is markup, `class_` is class and `_` in a name a hyphen."""
-    written = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
-        for name, value in attributes.items()
-        if value is not None and value != ""
-    )
-    return f"<{tag}{written}/>" if content is None else f"<{tag}{written}>{content}</{tag}>"
-
-
-def label(x: float, y: float, text: str, anchor: str = "start", class_: str = "", **more: object) -> str:
+def label(x: float, y: float, text: str, anchor: str = "start", class_: str = "", **more: object) -> Markup:
     """Return a piece of text at a place."""
-    return element("text", html.escape(text), x=round(x, 2), y=round(y, 2), text_anchor=anchor, class_=class_, **more)
+    return element("text", text, x=round(x, 2), y=round(y, 2), text_anchor=anchor, class_=class_, **more)
 
 
-def tip(text: str) -> str:
+def tip(text: str) -> Markup:
     """Return what shows when the pointer rests on an element."""
-    return f"<title>{html.escape(text)}</title>"
+    return element("title", text)
 
 
-def drawing(name: str, title: str, description: str, body: str, height: float) -> str:
+def drawing(name: str, title: str, description: str, body: Markup, height: float) -> Markup:
     """Return a whole figure, with a title and a description that a screen reader reads instead of it."""
-    head = f'<title id="{name}-t">{html.escape(title)}</title><desc id="{name}-d">{html.escape(description)}</desc>'
     return element(
         "svg",
-        head + body,
+        element("title", title, id=f"{name}-t"),
+        element("desc", description, id=f"{name}-d"),
+        body,
         id=name,
         viewBox=f"0 0 {WIDTH} {height:g}",
         role="img",
@@ -130,7 +122,7 @@ def drawing(name: str, title: str, description: str, body: str, height: float) -
     )
 
 
-def axes(x: Scale, y: Scale, x_name: str, y_name: str, *, shares: tuple[bool, bool] = (False, False)) -> str:
+def axes(x: Scale, y: Scale, x_name: str, y_name: str, *, shares: tuple[bool, bool] = (False, False)) -> Markup:
     """Return grid lines, ticks and the axes' names; an axis of shares is written in per cent."""
     writers = [percent if share else text_of for share in shares]
     parts = []
@@ -149,16 +141,24 @@ def axes(x: Scale, y: Scale, x_name: str, y_name: str, *, shares: tuple[bool, bo
         label(x.end, y.start + 34, x_name, "end", "name"),
         label(4, y.end - 12, y_name, "start", "name"),
     ]
-    return "".join(parts)
+    return join(parts)
 
 
-def line(points: Sequence[Point], class_: str, dash: str = "", title: str = "") -> str:
+def line(points: Sequence[Point], class_: str, dash: str = "", title: str = "") -> Markup:
     """Return a curve through the points."""
     path = "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
-    return element("path", tip(title) if title else "", d=path, class_=f"line {class_}", stroke_dasharray=dash)
+    return element("path", *([tip(title)] if title else []), d=path, class_=f"line {class_}", stroke_dasharray=dash)
 
 
-def marker(index: int, x: float, y: float, class_: str, size: float = 6) -> str:
+def bar(top: float, width: float, height: float, text: str, *, hint: str, class_: str, pale: bool) -> Markup:
+    """Return a horizontal bar at the left edge with its figure beside it, pale for the second of two figures."""
+    width = round(max(2.0, width), 2)
+    class_ = f"fill {class_}" + (" pale" if pale else "")
+    shape = element("rect", tip(f"{hint}: {text}"), x=2, y=top, width=width, height=height, rx=2, class_=class_)
+    return shape + label(width + 9, top + 0.8 * height, text, class_="tick" if pale else "value")
+
+
+def marker(index: int, x: float, y: float, class_: str, size: float = 6) -> Markup:
     """Return a policy's mark: circle, square, triangle, diamond and so on."""
     shapes = (
         None,
