@@ -1,64 +1,141 @@
-"""What commands that drive RecBole share: settings, its `run`, and its errors in one sentence."""
+"""What commands that drive RecBole share: settings that RecBole takes unchanged, and its errors as one sentence."""
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from recbole.quick_start import quick_start
+from torch.multiprocessing import ProcessRaisedException
 
-from recbole_ext.known_settings import check_model
-from recbole_ext.run_one import REFUSALS, refusal
+from genpas_plugins.support.errors import InputError
+from recbole_ext.known_settings import check_model, defaults
+
+_OF_MODEL = (ValueError, TypeError, RuntimeError, ZeroDivisionError)
+"""What a model raises for settings that it or torch cannot use."""
 
 
 class CommandLine(dict[str, Any]):
-    """Settings from a command line, for RecBole's `config_dict`: messages about them name `place`.
+    """Settings from a command line, sealed, for RecBole's `config_dict`; messages about them name `place`.
 
-    made : settings beside them that nobody has written; given ones win
+    Parameters
+    ----------
+    given : mapping
+        Settings that the user wrote.
+    made : mapping, optional
+        Further settings of the command itself, not sealed; given ones win.
     """
 
     place = "the command line"
 
     def __init__(self, given: Mapping[str, Any], made: Mapping[str, Any] | None = None) -> None:
-        super().__init__({**(made or {}), **given})
+        super().__init__({**(made or {}), **sealed(given)})
         self.written = frozenset(given)
 
 
+def sealed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that RecBole takes unchanged: it evaluates text as Python, and quoted text gives itself."""
+    return {key: repr(value) if isinstance(value, str) else value for key, value in settings.items()}
+
+
 def recbole_run(model: str) -> Any:
-    """Return RecBole's `run`, GenPAS in it. Raises InputError for a model that RecBole does not have."""
+    """Return RecBole's `run`. Raises InputError for a model that RecBole does not have."""
     check_model(model)
     return quick_start.run
 
 
-def is_about_settings(error: BaseException) -> bool:
-    """Tell whether RecBole's configuration or its data code raised the error: these are the user's to mend."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = Path(frames[-1].filename).parts[:-1] if frames else ()
-    return "recbole" in place and ("config" in place or "data" in place)
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Turn what RecBole's Config raises for settings into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, NotImplementedError, TypeError, KeyError, RuntimeError) as error:
+        raise InputError(f"RecBole refuses these settings: {error}") from error
 
 
-def is_from_making(error: BaseException) -> bool:
-    """Tell whether the making of a model raised the error, in its own code or torch's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    models = [("recbole", "model"), ("recbole_ext", "models")]
-    made = any(
-        frame.name == "__init__" and any(set(names) <= set(Path(frame.filename).parts[:-1]) for names in models)
+@contextmanager
+def model_errors(model: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what a model raises while it is made into an InputError that names settings of a wrong type."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _OF_MODEL as error:
+        raise InputError(_refusal(error, model, settings)) from error
+
+
+@contextmanager
+def run_errors(model: str, files: Sequence[Path], overrides: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what a whole run raises for its settings or data into an InputError; other errors stay as they are.
+
+    Parameters
+    ----------
+    model : str
+        RecBole's name of the model.
+    files : sequence of Path
+        Configuration files.
+    overrides : mapping
+        Settings that win over the files.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ProcessRaisedException as error:  # its text holds the traceback of a process that RecBole started
+        found = re.search(r"errors\.InputError: (.+)", str(error))
+        if found:
+            raise InputError(found[1]) from error
+        raise
+    except _OF_MODEL as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if _is_from_making(frames):
+            settings: dict[str, Any] = {}
+            for file in files:
+                settings |= yaml.safe_load(file.read_text(encoding="utf-8"))
+            raise InputError(_refusal(error, model, {**settings, **overrides})) from error
+        folders = set(Path(frames[-1].filename).parts[:-1]) if frames else set()
+        if (
+            isinstance(error, ValueError | NotImplementedError)
+            and "recbole" in folders
+            and folders & {"config", "data"}
+        ):
+            hint = (
+                " Add train_neg_sample_args: ~ to the configuration." if "train_neg_sample_args" in str(error) else ""
+            )
+            raise InputError(f"RecBole refuses these settings: {error}{hint}") from error
+        raise
+
+
+def _is_from_making(frames: traceback.StackSummary) -> bool:
+    """Tell whether the making of a model raised an error, in its own code or torch's."""
+    models = ({"recbole", "model"}, {"recbole_ext", "models"})
+    return any(
+        frame.name == "__init__" and any(names <= set(Path(frame.filename).parts[:-1]) for names in models)
         for frame in frames
     )
-    return made and isinstance(error, REFUSALS)
 
 
-def refusal_of(error: BaseException, model: str, files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
-    """Return the sentence about an error from making a model under the files' settings and those that overrule them."""
-    given: dict[str, Any] = {}
-    for file in files:
-        given |= yaml.safe_load(file.read_text(encoding="utf-8"))
-    return refusal(error, model, {**given, **overrides})
+def _refusal(error: BaseException, model: str, settings: Mapping[str, Any]) -> str:
+    """Return the sentence about an error from making a model; torch's further lines are left out."""
+    words = [
+        f"{key} is {settings[key]!r}, where {default} would be usual"
+        for key, default in defaults(model, "").items()
+        if isinstance(default, int | float) and isinstance(settings.get(key), str) and not _is_number(settings[key])
+    ]
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return f"{model} refuses these settings: {'; '.join(words) or reason.rstrip('.')}."
 
 
-def sealed(value: Any) -> Any:
-    """Return a value that RecBole takes over unchanged: it evaluates text as Python, and quoted text gives itself."""
-    return repr(value) if isinstance(value, str) else value
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -15,6 +15,7 @@ from recbole.utils import get_trainer, init_logger
 from genpas_plugins import InputError
 from genpas_plugins.settings.genpas import SECTION
 from recbole_ext.checkpoints import data_and_model, load
+from recbole_ext.command_line import config_errors, sealed
 from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
 from recbole_ext.run_one import OnEpoch, check_criterion, train
@@ -30,14 +31,10 @@ def check(
     settings: Mapping[str, Any], *, model: str, dataset: str, config_files: Sequence[Path], criterion: str
 ) -> None:
     """Raise InputError for a configuration under which a cell could not be trained to its last epoch; reads no data."""
-    try:
+    with config_errors():
         config = Config(
-            model, dataset, config_file_list=[str(file) for file in config_files], config_dict=dict(settings)
+            model, dataset, config_file_list=[str(file) for file in config_files], config_dict=sealed(settings)
         )
-    except InputError:
-        raise
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(f"RecBole refuses these settings: {error}") from error
     check_criterion(config, criterion)
     epochs, every = config["epochs"], config["eval_step"]
     if every < 1 or epochs % every:

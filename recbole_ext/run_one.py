@@ -19,15 +19,12 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 
 from genpas_plugins import InputError
 from recbole_ext.checkpoints import load_data_and_model
+from recbole_ext.command_line import config_errors, model_errors, sealed
 from recbole_ext.genpas_key import REPORT
-from recbole_ext.known_settings import defaults
 
 OnEpoch = Callable[[int, float], None]
 
 CRITERION = "NDCG@10"
-
-REFUSALS = (ValueError, TypeError, RuntimeError, ZeroDivisionError)
-"""What making a model raises for settings that it or torch cannot use."""
 
 
 def train(
@@ -51,7 +48,10 @@ def train(
     best of them), epochs, checkpoint (the file with those weights) and, if asked for, test. Raises InputError for a
     configuration that cannot be used or that validates by something else than the criterion.
     """
-    config = Config(model, dataset, config_file_list=[str(file) for file in config_files], config_dict=dict(settings))
+    with config_errors():
+        config = Config(
+            model, dataset, config_file_list=[str(file) for file in config_files], config_dict=sealed(settings)
+        )
     check_criterion(config, criterion)
     init_seed(config["seed"], config["reproducibility"])
     with warnings.catch_warnings():
@@ -61,10 +61,8 @@ def train(
     data = create_dataset(config)
     train_data, valid_data, test_data = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    try:
+    with model_errors(config.model, config.final_config_dict):
         network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
-    except REFUSALS as error:
-        raise InputError(refusal(error, config.model, config.final_config_dict)) from error
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     curve: list[dict[str, float]] = []
     figure = f"validation_{criterion.lower()}"
@@ -92,30 +90,6 @@ def train(
         if test:
             result["test"] = _plain(trainer.evaluate(test_data))
     return result
-
-
-def refusal(error: BaseException, model: str, settings: Mapping[str, Any]) -> str:
-    """Return the sentence about an error from making a model; what torch adds in further lines is left out.
-
-    settings : the run's own at least; words where RecBole's default is a number are named
-    """
-    if isinstance(error, InputError):
-        return str(error)
-    words = [
-        f"{key} is {settings[key]!r}, where {default} would be usual"
-        for key, default in defaults(model, "").items()
-        if isinstance(default, int | float) and isinstance(settings.get(key), str) and _is_no_number(settings[key])
-    ]
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return f"{model} refuses these settings: {'; '.join(words) or reason.rstrip('.')}."
-
-
-def _is_no_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return True
-    return False
 
 
 def evaluate_checkpoint(file: str | Path) -> dict[str, float]:

@@ -183,26 +183,24 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
     import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 
     require_recbole()
-    from recbole_ext.command_line import CommandLine, recbole_run, sealed
+    from recbole_ext.command_line import CommandLine, config_errors
+    from recbole_ext.known_settings import check_model
 
-    recbole_run(named["model"] if options.model is None else options.model)  # it says which models there are
+    check_model(named["model"] if options.model is None else options.model)
     # RecBole writes gpu_id into the environment, where it would hide the other ranks' GPUs.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     every = visible if visible is not None else ",".join(map(str, range(64)))
     # The sharded model has a cross-entropy of its own, whatever RecBole would sample.
     made = {"gpu_id": repr(every), **({} if "train_neg_sample_args" in named else {"train_neg_sample_args": None})}
-    given = {key: sealed(value) for key, value in overrides.items() if key != "gpu_id"}
+    given = {key: value for key, value in overrides.items() if key != "gpu_id"}
     try:
-        config = Config(
-            model=options.model,
-            dataset=options.dataset,
-            config_file_list=[str(file) for file in options.config],
-            config_dict=CommandLine(given, made),
-        )
-    except InputError:
-        raise
-    except (ValueError, NotImplementedError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(f"RecBole refuses these settings: {error}") from error
+        with config_errors():
+            config = Config(
+                model=options.model,
+                dataset=options.dataset,
+                config_file_list=[str(file) for file in options.config],
+                config_dict=CommandLine(given, made),
+            )
     finally:
         if visible is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from genpas_plugins.cli.options import JSON
 from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
 from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, stdout_to_stderr
-from genpas_plugins.support.errors import InputError, require_recbole
+from genpas_plugins.support.errors import require_recbole
 
 
 def command(
@@ -46,49 +45,28 @@ def command(
     They win over the files.
     """
     require_recbole()
-    from recbole_ext.command_line import (
-        CommandLine,
-        is_about_settings,
-        is_from_making,
-        recbole_run,
-        refusal_of,
-        sealed,
-    )
+    from recbole_ext.command_line import CommandLine, recbole_run, run_errors
     from recbole_ext.known_settings import check_settings
 
-    overrides = CommandLine(parse_settings([*(settings or ()), *context.args]))
+    overrides = parse_settings([*(settings or ()), *context.args])
     files = config or []
     for file in files:
         check_yaml(file)
     with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext():
         run = recbole_run(model)
         check_settings(model, dataset, files, overrides)
-        try:
+        with run_errors(model, files, overrides):
             result = run(
                 model=model,
                 dataset=dataset,
                 config_file_list=[str(file) for file in files],
-                config_dict=CommandLine({key: sealed(value) for key, value in overrides.items()}),
+                config_dict=CommandLine(overrides),
                 nproc=nproc,
                 world_size=world_size,
                 ip=ip,
                 port=port,
                 group_offset=group_offset,
             )
-        except Exception as error:
-            # An error in a process that RecBole started arrives as text, its traceback with it.
-            if nproc > 1 and (told := re.search(r"errors\.InputError: (.+)", str(error))):
-                raise InputError(told[1]) from error
-            if is_from_making(error):
-                raise InputError(refusal_of(error, model, files, overrides)) from error
-            if isinstance(error, ValueError | NotImplementedError) and is_about_settings(error):
-                hint = (
-                    " Add train_neg_sample_args: ~ to the configuration."
-                    if "train_neg_sample_args" in str(error)
-                    else ""
-                )
-                raise InputError(f"RecBole refuses these settings: {error}{hint}") from error
-            raise
     result = dict(result or {})
     if as_json:
         print_json(result)

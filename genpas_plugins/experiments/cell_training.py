@@ -226,7 +226,7 @@ class Comparison:
         }
 
     def _settings(self, cell: Cell) -> dict[str, Any]:
-        settings = {
+        return {
             **self.trials.overrides,
             **self._measured(),
             **cell.sections,
@@ -240,9 +240,6 @@ class Comparison:
             "state": "ERROR",
             "show_progress": False,
         }
-        from recbole_ext.command_line import sealed
-
-        return {key: sealed(value) for key, value in settings.items()}
 
     def _measured(self) -> dict[str, Any]:
         return measures([*map(content_of, self.trials.files), self.trials.overrides], self.metric)

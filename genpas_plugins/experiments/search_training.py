@@ -128,9 +128,6 @@ class RecBoleTrials:
         if self.epochs is not None:
             settings["epochs"] = self.epochs
         self.discard(policy)
-        from recbole_ext.command_line import sealed
-
-        settings = {key: sealed(value) for key, value in settings.items()}
         with quiet_recbole(self.folder):
             files = [self.folder / "recbole.yaml", *self.files]
             result: Mapping[str, Any] = _trial().train(
