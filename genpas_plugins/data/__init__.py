@@ -1,1 +1,1 @@
-"""Interactions: the SequenceStore, its files, readers of other formats, and RecBole's atomic files."""
+"""Interactions: the store and its files, readers of other formats, and RecBole's atomic files."""

@@ -22,6 +22,23 @@ def as_ids(ids: ArrayLike | pa.Array, name: str) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
+def places_of(wanted: pa.Array, known: pa.Array) -> Int64:
+    """Return the place of each wanted id among the known ids, int64; -1 where it is absent.
+
+    Ids of two types are compared as whole numbers if both are, else as text: 7 is "7", and "07" is another id.
+    Raises InputError for ids without a text form.
+    """
+    if wanted.type != known.type:
+        both_whole = pa.types.is_integer(wanted.type) and pa.types.is_integer(known.type)
+        kind = pa.int64() if both_whole else pa.large_string()
+        try:
+            wanted, known = wanted.cast(kind), known.cast(kind)
+        except CAST_ERRORS as error:
+            raise InputError(f"Ids of type {wanted.type} cannot be found among ids of type {known.type}.") from error
+    found = pc.index_in(wanted, value_set=known).fill_null(-1)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
 def numbers_of(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, first: int, kind: str) -> Int64:
     """Return the numbers of ids, int64.
 
@@ -47,11 +64,11 @@ def numbers_of(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *,
     if known is None:
         known = pa.array(np.arange(first, first + count))
     try:
-        found = pc.index_in(wanted.cast(known.type), value_set=known)
+        found = places_of(wanted.cast(known.type), known)
     except CAST_ERRORS as error:
         raise InputError(f"These {kind} ids are of type {wanted.type}, the store's of {known.type}.") from error
-    unknown = found.is_null().to_numpy(zero_copy_only=False)
-    if np.any(unknown):
-        example = wanted[int(np.argmax(unknown))].as_py()
-        raise InputError(f"{int(unknown.sum())} {kind} ids are not in the store, {example!r} the first of them.")
-    return np.asarray(found.to_numpy(zero_copy_only=False) + first, dtype=np.int64)
+    unknown = np.flatnonzero(found < 0)
+    if len(unknown):
+        example = wanted[int(unknown[0])].as_py()
+        raise InputError(f"{len(unknown)} {kind} ids are not in the store, {example!r} the first of them.")
+    return found + first

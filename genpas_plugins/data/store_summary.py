@@ -1,4 +1,4 @@
-"""What a store holds, in figures that cost no pass over its interactions."""
+"""Figures of a store that need no pass over its interactions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from genpas_plugins.data.storage import STORE
 def summarize_store(path: Path) -> dict[str, Any]:
     """Return counts, lengths, training pairs, columns, id types and size of the store in directory `path`.
 
-    Training pairs are those of the leave-last-out training view. The values are plain JSON types. Raises InputError as
-    `SequenceStore.open` does.
+    All values are JSON types. Raises InputError as `SequenceStore.open` does.
     """
     store = SequenceStore.open(path)
     return {
         "store": str(path),
-        "format_version": STORE.version,  # opening refuses every other
+        "format_version": STORE.version,
         "users": store.n_sequences,
         "items": store.n_items,
         "interactions": store.n_interactions,
@@ -39,11 +38,11 @@ def summarize_store(path: Path) -> dict[str, Any]:
 
 
 def length_summary(index: LengthIndex) -> dict[str, float] | None:
-    """Return min, median, mean and max of the sequences' lengths; None without sequences."""
+    """Return min, median, mean and max of the lengths; None without sequences."""
     n = int(index.counts.sum())
     if n == 0:
         return None
-    # The lengths of the one or two sequences in the middle, counted through the groups of equal length.
+    # The one or two sequences in the middle, found in the groups of equal length.
     middle = np.searchsorted(np.cumsum(index.counts), [(n - 1) // 2, n // 2], side="right")
     return {
         "min": int(index.lengths[0]),
@@ -54,7 +53,7 @@ def length_summary(index: LengthIndex) -> dict[str, float] | None:
 
 
 def training_pairs(store: SequenceStore) -> dict[str, Any]:
-    """Return how many users have a training pair, and how many pairs each enumerated strategy has."""
+    """Return the users with a training pair, and the pairs of each enumerated strategy, after leave-last-out."""
     train = store.leave_last_out().train
     groups = [(int(length), int(count)) for length, _, count in zip(*train.groups, strict=True)]
     users = sum(count for _, count in groups)

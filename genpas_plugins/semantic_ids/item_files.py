@@ -1,4 +1,4 @@
-"""What a user's files say of the store's items: their texts and vectors; row i is item number i + 1."""
+"""Texts and vectors of the store's items from a user's files. Row i is item number i + 1."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genpas_plugins.data.ids import places_of
 from genpas_plugins.data.readers import read
 from genpas_plugins.support.array_types import AnyArray, Float32, Int64
 from genpas_plugins.support.errors import InputError, nearest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 TEXT_COLUMNS = ("title", "name", "brand", "store", "category", "categories", "genres", "features", "description")
-"""Columns that describe an item, in the order in which they are joined."""
+"""Columns that describe an item, in the order of joining."""
 
 ID_COLUMNS = ("item_id", "parent_asin", "asin", "movieId")
 VECTOR_COLUMNS = ("embedding", "embeddings", "vector")
@@ -39,14 +40,25 @@ def read_texts(
 ) -> list[str]:
     """Read the text of every item of the store, in the order of the item numbers.
 
-    source        : parquet or CSV, a row an item; items that are not in the store are passed over
-    id_column     : column with the store's item ids; None: item_id, or what Amazon's and MovieLens' files call it
-    columns       : columns of text, or of lists of texts, joined in this order; none: those of TEXT_COLUMNS present
-    allow_missing : an item without row or text gets the empty text
-    first_only    : take the first of the columns only, a title say
+    Parameters
+    ----------
+    source
+        Parquet or CSV, one row an item. Items that are not in the store are ignored.
+    store
+        The store with the items.
+    id_column
+        Column with the store's item ids. None: the first of ID_COLUMNS.
+    columns
+        Columns of text or of lists of texts, joined in this order. None given: the TEXT_COLUMNS that are there.
+    allow_missing
+        Give the empty text to an item without row or text.
+    first_only
+        Take the first of the columns only, the title for example.
 
-    Raises InputError for an unknown column, one without text, an item with several rows, and, unless
-    `allow_missing`, items without a row or text, with their number and the first of their ids.
+    Raises
+    ------
+    InputError
+        A column is unknown or without text, an item has several rows, or an item has no row or text.
     """
     read, frame_columns, types = _scan(source)
     id_column = _id_column(id_column, frame_columns, str(source))
@@ -65,8 +77,10 @@ def read_texts(
 
 
 def join_text(values: Any) -> str:
-    """Join an item's texts and lists of texts, empty ones left out.
+    """Join the texts and lists of texts of an item, without empty texts.
 
+    Examples
+    --------
     >>> join_text(["Red polish", None, ["Nails", " Nail Polish "], ""])
     'Red polish. Nails, Nail Polish'
     """
@@ -76,11 +90,20 @@ def join_text(values: Any) -> str:
 def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | None = None) -> Float32:
     """Read the user's own item vectors, float32 [n_items, dimensions], in the order of the item numbers.
 
-    .npy     : [n_items, dimensions], row i is item number i + 1
-    .npz     : `embeddings` (or the only array) of that form; `item_ids` beside it, if there, names the rows
-    .parquet : a column of ids and one of equally long lists, `embedding` or the only one of numbers
+    Parameters
+    ----------
+    file
+        .npy: [n_items, dimensions], and row i is item number i + 1. .npz: the same in `embeddings` or the only array,
+        with ids of the rows in `item_ids`. .parquet: a column of ids, and a column of equally long lists of numbers.
+    store
+        The store with the items.
+    id_column
+        Column with the item ids. None: the first of ID_COLUMNS.
 
-    Raises InputError for another format or shape, values that are not finite, and items without a vector.
+    Raises
+    ------
+    InputError
+        The format or shape is another, a value is not finite, or an item has no vector.
     """
     path = Path(file)
     if not path.is_file():
@@ -105,52 +128,58 @@ def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | 
         if len(ids) != len(array):
             raise InputError(f"{path} has {len(ids):,} item ids for {len(array):,} rows; give every row one id.")
         array = array[rows_of(store, ids, str(path))]
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then, and said below
+    with np.errstate(over="ignore"):  # too large values become infinite, which the next check reports
         vectors = np.ascontiguousarray(array, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
-        raise InputError(f"{path}: {_these(store, bad.tolist())} values that are not finite; mend or drop them.")
+        raise InputError(f"{path}: {_these(store, bad.tolist())} values that are not finite; fix or drop them.")
     return vectors
 
 
 def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> Int64:
-    """Return the row of every item of the store, int64 [n_items], -1 for none.
+    """Return the row of every item of the store, int64 [n_items]; -1 for none.
 
-    ids : the rows' item ids, in any type; whole numbers are compared as such, all else as text
-    place : where they stand, for messages
+    Parameters
+    ----------
+    store
+        The store with the items.
+    ids
+        The item id of each row, of any type.
+    place
+        File and column of the ids, for messages.
+    allow_missing
+        Accept items without a row.
 
-    Raises InputError for missing and repeated ids and, unless `allow_missing`, items without a row.
+    Raises
+    ------
+    InputError
+        An id is missing or repeated, or an item has no row.
     """
-    column = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else pa.array(ids)
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    column = _one_array(ids if isinstance(ids, pa.ChunkedArray) else pa.array(ids))
     known = store.item_ids if store.item_ids is not None else pa.array(np.arange(1, store.n_items + 1))
     if column.null_count:
         raise InputError(f"{place}: {column.null_count:,} rows have no item id; give them one or drop them.")
-    # Numbers with numbers, and everything else as it is written: 7 is "7", and "07" another item.
-    both = [pa.types.is_integer(part.type) for part in (column, known)]
-    type_ = pa.int64() if all(both) else pa.large_string()
     try:
-        column, known = column.cast(type_), known.cast(type_)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise InputError(f"{place}: these item ids are of type {column.type}, the store's of {known.type}.") from error
-    counts = pc.value_counts(column)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    repeated = repeated.filter(pc.is_in(repeated, value_set=known))
+        found = places_of(known, column)
+        counts = pc.value_counts(column)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        repeated = repeated.filter(pa.array(places_of(repeated, known) >= 0))
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
     if len(repeated):
         first = ", ".join(map(repr, repeated.slice(0, _SHOWN).to_pylist()))
         raise InputError(f"{place}: {len(repeated):,} items have several rows, as {first}; keep one row an item.")
-    found = pc.index_in(known, value_set=column)
-    missing = np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))
+    missing = np.flatnonzero(found < 0)
     if len(missing) and not allow_missing:
         raise InputError(f"{place}: {_these(store, missing.tolist())} no row; add rows for them.")
-    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return found
 
 
 # Rows of a file and items of the store --------------------------------------------------------------------------------
 
 
 def _scan(source: str | Path) -> tuple[Callable[[list[str]], pa.Table], tuple[str, ...], dict[str, pa.DataType]]:
-    """Return how to read columns of a file, the columns' names and their Arrow types."""
+    """Return a function that reads columns of a file, the names of the columns, and their Arrow types."""
     found = read(source)
     with found.reading():
         schema = found.frame.select(found.columns).limit(0).collect().to_arrow().schema
@@ -206,7 +235,7 @@ def _is_text(type_: pa.DataType) -> bool:
 
 
 def _flat(value: Any) -> list[str]:
-    """Return the texts in a text, a list of texts, or a list of those (as Amazon's 2014 categories are)."""
+    """Return the texts in a text or in nested lists of texts, such as Amazon's categories of 2014."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -216,7 +245,7 @@ def _flat(value: Any) -> list[str]:
 
 
 def _these(store: SequenceStore, numbers: Sequence[int]) -> str:
-    """Say how many items of the store have something, and which come first; `numbers` count from 0."""
+    """Return the subject of a message: how many items, and the first ids. `numbers` count from 0."""
     first = [store.item_ids[n].as_py() if store.item_ids is not None else n + 1 for n in numbers[:_SHOWN]]
     shown = ", ".join(map(repr, first)) + (", …" if len(numbers) > _SHOWN else "")
     return f"{len(numbers):,} of the store's {store.n_items:,} items ({shown}) have"
@@ -256,8 +285,7 @@ def _vector_table(path: Path, id_column: str | None) -> tuple[AnyArray, Any]:
             "vectors in one that is called `embedding`."
         )
     table = read([ids, named[0]])
-    column = table.column(named[0]).combine_chunks()
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    column = _one_array(table.column(named[0]))
     widths = pc.unique(pc.list_value_length(column)).to_pylist()
     if len(widths) != 1 or widths[0] is None:
         raise InputError(
@@ -268,6 +296,12 @@ def _vector_table(path: Path, id_column: str | None) -> tuple[AnyArray, Any]:
     if flat.null_count:
         raise InputError(f"{path}: column {named[0]!r} has {flat.null_count:,} values that are missing; fill them in.")
     return flat.to_numpy(zero_copy_only=False).reshape(len(column), widths[0]), table.column(ids)
+
+
+def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    while isinstance(column, pa.ChunkedArray):  # without chunks the first call gives a chunked array again
+        column = column.combine_chunks()
+    return column
 
 
 def _is_vector(type_: pa.DataType) -> bool:

@@ -1,6 +1,6 @@
 """RQ-VAE: an autoencoder whose bottleneck is quantised level by level (TIGER §3.1, after Zeghidour et al.).
 
-The codebooks are vector-quantize-pytorch's: k-means start, restarts of codes that fall out of use.
+vector-quantize-pytorch has the codebooks. They start with k-means, and unused codes start again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Progress = Callable[[int, int], None]
 Optimiser = Literal["adamw", "adagrad"]
 
 LEARNING_RATES = {"adamw": 1e-3, "adagrad": 0.4}
-"""Default learning rate of each optimiser; Adagrad's is TIGER's."""
+"""Default learning rate of each optimiser. TIGER has Adagrad's."""
 
 _START_PER_CODE = 32  # items a code in the first batch, which k-means starts from
 
 
-def rq_vae(  # noqa: PLR0915 – one training run, told in its order
+def rq_vae(  # noqa: PLR0915 – one training run from start to end
     embeddings: AnyArray,
     levels: int = 3,
     codes: int = 256,
@@ -42,19 +42,40 @@ def rq_vae(  # noqa: PLR0915 – one training run, told in its order
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Quantised:
-    """Train an RQ-VAE on embeddings, float [n, d], and return every item's codes, 0 … `codes` - 1 at each level.
+    """Train an RQ-VAE on embeddings and quantise them. The same seed gives the same codes on one machine.
 
-    hidden, latent     : widths of the encoder's layers and of the bottleneck; the decoder mirrors them
-    steps, batch_size  : optimiser steps, each on that many items; every item once before any twice
-    learning_rate      : None: that of LEARNING_RATES
-    commitment         : weight β of the pull of an encoding to its code
-    learnable_codebook : codes are parameters that the optimiser moves, as in TIGER; else exponential moving averages
-    progress           : called as progress(done, total) in steps
+    TIGER uses optimiser="adagrad", learnable_codebook=True and 20,000 epochs; the default is far shorter.
 
-    TIGER's own recipe is optimiser="adagrad", learnable_codebook=True and 20,000 epochs; the default is far shorter.
-    The same seed gives the same codes on one machine. `centroids` are in the latent space, and the reconstruction is
-    the decoder's. Embeddings are centred and scaled by one number before training, which changes no relative error.
-    Raises InputError for values that are not finite, fewer items than codes, and settings that cannot be used.
+    Parameters
+    ----------
+    embeddings
+        float [n, d]. They are centred and scaled by one number, which changes no relative error.
+    levels, codes
+        Number of levels, and of codes at each level.
+    hidden, latent
+        Widths of the encoder's layers and of the bottleneck. The decoder mirrors them.
+    steps, batch_size
+        Optimiser steps, and items a step. Every item comes once before any item comes twice.
+    optimiser, learning_rate
+        None: the rate in LEARNING_RATES.
+    commitment
+        Weight β of the pull of an encoding to its code.
+    learnable_codebook
+        Whether the optimiser moves the codes, as in TIGER. Otherwise they are exponential moving averages.
+    seed, device
+        Seed of numpy and torch, and device of torch.
+    progress
+        Called as progress(done, total) with steps.
+
+    Returns
+    -------
+    Quantised
+        The centroids are in the latent space. The reconstruction is the decoder's.
+
+    Raises
+    ------
+    InputError
+        A value is not finite, there are fewer items than codes, or a setting is unusable.
     """
     try:
         import torch
@@ -90,7 +111,7 @@ def rq_vae(  # noqa: PLR0915 – one training run, told in its order
             kmeans_init=True,
             kmeans_iters=10,
             threshold_ema_dead_code=1,
-            decay=0.9,  # encodings move fast at first; slower averages lag behind them
+            decay=0.9,  # encodings move fast at first; slower averages cannot follow
             commitment_weight=commitment,
             learnable_codebook=learnable_codebook,
             ema_update=not learnable_codebook,
@@ -142,7 +163,7 @@ def _mlp(widths: Sequence[int]) -> Any:
 
 
 def _centre_and_scale(vectors: AnyArray) -> tuple[Float32, float]:
-    """Return the mean vector and the root mean square of all values around it (1 where that is 0)."""
+    """Return the mean vector, and the root mean square of all values around it or 1 where it is 0."""
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     squares = sum(float(np.square(vectors[rows] - mean).sum(dtype=np.float64)) for rows in blocks(len(vectors)))
     return mean, float(np.sqrt(squares / vectors.size)) or 1.0

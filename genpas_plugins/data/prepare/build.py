@@ -1,8 +1,8 @@
-"""Group and sort out of core: two passes over the source, then one over buckets of users that fit into memory.
+"""Group and sort a source of any size: two passes over the source, and one over buckets that fit into memory.
 
-1. survey    distinct ids and their counts → the number of every user and item, and where each user's rows will stand
-2. scatter   every row goes to its bucket's stretch of the scratch columns, in any order
-3. sort      bucket by bucket: by user, order value and place in the file; written back in place
+1. survey    count the ids: this gives the number of every user and item, and the first row of every user
+2. scatter   write every row to the part of its bucket in the scratch columns, in any order
+3. sort      sort each bucket by user, order and place in the file, and write it back
 """
 
 from __future__ import annotations
@@ -35,19 +35,18 @@ _USER, _ITEM = "__user__", "__item__"
 
 
 class Buckets(NamedTuple):
-    """Users cut into buckets, int64 [n_buckets + 1] each: their first user's row and its first interaction's place.
-
-    The last entries are the numbers of users and of interactions.
-    """
+    """Users cut into buckets; int64 [n_buckets + 1] each."""
 
     edges: Int64
+    """The first user of each bucket, and the number of users."""
     starts: Int64
+    """The first interaction of each bucket, and the number of interactions."""
 
     @classmethod
     def cut(cls, user_starts: Int64, bucket_rows: int) -> Buckets:
-        """Cut users, whose rows begin at `user_starts`, int64 [n_users + 1].
+        """Cut users whose rows begin at `user_starts`, int64 [n_users + 1].
 
-        A bucket has at most `bucket_rows` interactions, and those of its last user beyond.
+        A bucket has `bucket_rows` interactions at most, before its last user is completed.
         """
         cuts = np.searchsorted(user_starts, np.arange(0, user_starts[-1], bucket_rows))
         edges = np.unique(np.append(cuts, len(user_starts) - 1))

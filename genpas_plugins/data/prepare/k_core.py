@@ -1,4 +1,4 @@
-"""The iterative k-core: users and items with few interactions go until every one left has enough."""
+"""The iterative k-core: drop users and items with few interactions until all have enough."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 
 
 class Core(NamedTuple):
-    """Who and what stays, bool [n_users] and [n_items], and with how many interactions, int64."""
+    """The users and items that stay, bool [n_users] and [n_items], and their interactions, int64."""
 
     users: Bools
     items: Bools
@@ -30,9 +30,16 @@ def find_core(
 ) -> Core:
     """Return the largest set in which each user has `user_core` interactions and each item `item_core`.
 
-    `pieces()` yields all interactions as (user rows, item rows) in arrays of any size, each time it is called anew;
-    `user_counts` and `item_counts` are the interactions of each. A repeated interaction counts as often as it occurs.
-    `progress(round, interactions left)` is called after every round.
+    Parameters
+    ----------
+    pieces
+        Yields all interactions as (user rows, item rows), anew at every call.
+    user_counts, item_counts
+        int64 [n_users] and [n_items]. A repeated interaction counts each time.
+    user_core, item_core
+        Fewest interactions of a user and of an item.
+    progress
+        Called as progress(round, interactions left) after every round.
     """
     users, items = user_counts >= user_core, item_counts >= item_core
     rounds = 0

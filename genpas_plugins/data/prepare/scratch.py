@@ -1,4 +1,4 @@
-"""A column on disk, written and read in pieces: what grouping sorts in instead of in memory."""
+"""A column on disk that is written and read in pieces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genpas_plugins.support.array_types import AnyArray
 
 
 class ScratchColumn:
-    """An array [n] of one dtype in a file, of which only the pieces in use are in memory."""
+    """An array [n] of one dtype in a file. Only the pieces in use are in memory."""
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
         self.path = path
@@ -19,10 +19,10 @@ class ScratchColumn:
         self._file = path.open("w+b", buffering=0)
 
     def write(self, first: int, values: AnyArray) -> None:
-        """Write `values` at the places from `first` on."""
+        """Write `values` from place `first` on."""
         self._file.seek(first * self.dtype.itemsize)
         data = memoryview(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
-        while data:  # an unbuffered file may take part of it at a time
+        while data:  # an unbuffered file may take a part
             data = data[self._file.write(data) :]
 
     def read(self, first: int, stop: int) -> AnyArray:
@@ -30,7 +30,7 @@ class ScratchColumn:
         return np.fromfile(self.path, self.dtype, count=stop - first, offset=first * self.dtype.itemsize)
 
     def mapped(self, count: int) -> AnyArray:
-        """Map the first `count` places, to be read only."""
+        """Map the first `count` places for reading."""
         if count == 0:
             return np.empty(0, self.dtype)
         return np.memmap(self.path, self.dtype, mode="r", shape=(count,)).view(np.ndarray)

@@ -1,4 +1,4 @@
-"""First pass: who and what occurs how often, of which type each column is, and what is wrong with any of them."""
+"""First pass: count the ids, find the type of each column, and check the values."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _INTEGER_TYPES = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl
 
 @dataclass(frozen=True)
 class Survey:
-    """What the first pass found.
-
-    user, item   : names of the columns with the ids
-    users, items : one row an id, sorted by id: `id`, `key` (the id as the source has it) and `count` (interactions)
-    kept         : the expression that reads each kept column as a number
-    n_rows       : number of interactions
-    """
+    """What the first pass found."""
 
     user: str
+    """Column with the user ids."""
     item: str
+    """Column with the item ids."""
     users: pl.DataFrame
+    """One row an id, sorted by id: `id`, `key` (the id in the source) and `count` (interactions)."""
     items: pl.DataFrame
+    """The same for items."""
     kept: dict[str, pl.Expr]
+    """The expression that reads each kept column as a number."""
     n_rows: int
+    """Number of interactions."""
 
 
 def survey(
@@ -43,9 +43,21 @@ def survey(
     columns: Sequence[str],
     progress: Callable[[int], None],
 ) -> Survey:
-    """Read the source once and check its columns; `progress` is called with the number of rows read.
+    """Read the source once and check its columns.
 
-    Raises InputError for an absent column, a missing or negative id, a missing order value, a column that is no number.
+    Parameters
+    ----------
+    source
+        The interactions.
+    user, item, order, columns
+        Columns with ids, with the order, and further columns to keep.
+    progress
+        Called with the number of rows read.
+
+    Raises
+    ------
+    InputError
+        A column is absent, an id is missing or negative, an order is missing, or a column holds no numbers.
     """
     kept = list(dict.fromkeys([*([] if order is None else [order]), *columns]))
     source.require_columns([user, item, *kept])

@@ -10,8 +10,8 @@ FLUSH_ROWS = 4_000_000
 class Tally:
     """Counts of the keys added so far.
 
-    Polars' own streaming group-by keeps some bytes of every row when most keys are rare, so 10⁹ rows would not fit into
-    memory. This one folds keys into the counts whenever it holds `FLUSH_ROWS`, or as many as there are distinct ones.
+    Polars' streaming group-by keeps some bytes of every row if most keys are rare: 10⁹ rows would not fit into memory.
+    This class folds keys into the counts after `FLUSH_ROWS` keys, or after as many keys as there are distinct ones.
     """
 
     def __init__(self, dtype: pl.DataType | type[pl.DataType]) -> None:
@@ -20,7 +20,7 @@ class Tally:
         self._n_pending = 0
 
     def add(self, keys: pl.Series) -> None:
-        """Count these keys, nulls among them."""
+        """Count these keys, including nulls."""
         self._pending.append(keys.alias("key"))
         self._n_pending += len(keys)
         if self._n_pending >= max(FLUSH_ROWS, len(self._counts)):
