@@ -24,7 +24,7 @@ from benchmarks.report import Grid, goals_grid
 from benchmarks.sampler import BATCH, BEAUTY, MAX_LENGTH
 from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
 from genpas_plugins import PairStream, SamplingPolicy, SequenceStore, gather_padded, pair_stream
-from genpas_plugins.augment import OPERATORS, AugmentedStream, augmented
+from genpas_plugins.augment import OPERATORS, augmented
 from genpas_plugins.sampling.backend import BACKENDS
 from genpas_plugins.support.array_types import Int64
 
@@ -97,7 +97,6 @@ def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, An
     for name, operator in OPERATORS.items():
         for probability in PROBABILITIES:
             changed = augmented(stream, [operator(RATE, probability)])
-            assert isinstance(changed, AugmentedStream)
             loops[name, probability] = lambda step, changed=changed: _augmented(store, changed, step)  # type: ignore[misc]
     seen: dict[tuple[str, float], list[float]] = {key: [] for key in loops}
     for repeat in range(repeats + 1):
@@ -124,12 +123,10 @@ def _plain(store: SequenceStore, stream: PairStream, step: int) -> None:
     gather_padded(store.values, store.offsets, pairs, MAX_LENGTH, backend=stream.backend)
 
 
-def _augmented(store: SequenceStore, stream: AugmentedStream, step: int) -> None:
-    index = _indices(stream, step)
-    pairs = stream.pairs(0, index)
-    histories = stream.histories(0, index, pairs, MAX_LENGTH)
-    store.values[store.offsets[pairs.sequence] + pairs.target]
-    histories.padded(histories.items, MAX_LENGTH, stream.backend)
+def _augmented(store: SequenceStore, stream: PairStream, step: int) -> None:
+    batch = stream.batch(0, _indices(stream, step), MAX_LENGTH)
+    store.values[batch.targets.rows]
+    batch.histories.padded(MAX_LENGTH)
 
 
 def goals(sections: Sections) -> list[Goal]:

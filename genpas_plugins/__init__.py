@@ -10,8 +10,9 @@ from genpas_plugins.data.sequences import Pairs, SequenceStore, SequenceView
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.gather import gather_jagged, gather_padded
 from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.sampler import PairSampler
-from genpas_plugins.sampling.stream import PairStream, pair_stream
+from genpas_plugins.sampling.stream import pair_stream
 from genpas_plugins.settings.genpas import GenPASConfig
 from genpas_plugins.support.errors import InputError
 

@@ -14,10 +14,11 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import construct_transform
 from recbole.utils import ModelType
 
-from genpas_plugins import Pairs, PairStream, pair_stream
-from genpas_plugins.augment import AugmentedStream, Histories, augmented
-from genpas_plugins.sampling.gather import PaddedBatch
-from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
+from genpas_plugins import pair_stream
+from genpas_plugins.augment import augmented
+from genpas_plugins.sampling.batch import Batch
+from genpas_plugins.sampling.protocol import Stream
+from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.array_types import Int64
 from recbole_ext.dataset import WindowDataset
 from recbole_ext.genpas_key import genpas_config
@@ -72,7 +73,7 @@ class PairDataLoader(TrainDataLoader):
     the loader's data set is that of the users who are trained on.
     """
 
-    stream: PairStream | WindowStream
+    stream: Stream
     step: int
 
     def __init__(self, config: Any, dataset: WindowDataset, sampler: Any, shuffle: bool = False) -> None:
@@ -85,12 +86,11 @@ class PairDataLoader(TrainDataLoader):
         view, policy, seed, per_epoch = dataset.training_view(), section.policy, config["seed"], section.pairs_per_epoch
         if section.targets == "parallel":
             limit = dataset.max_item_list_len
-            self.stream = WindowStream(view, policy, max_length=limit, seed=seed, pairs_per_epoch=per_epoch)
-            self.sample_size = self.stream.windows_per_epoch
+            self.stream = window_stream(view, policy, max_length=limit, seed=seed, pairs_per_epoch=per_epoch)
         else:
             pairs = pair_stream(view, policy, seed=seed, pairs_per_epoch=per_epoch)
-            self.stream = augmented(pairs, section.augment)
-            self.sample_size = self.stream.pairs_per_epoch
+            self.stream = augmented(pairs, section.augment, with_rows=True)
+        self.sample_size = self.stream.size
         self.trim = section.trim
         self.shuffle = shuffle
         self.config = config
@@ -118,8 +118,7 @@ class PairDataLoader(TrainDataLoader):
     def _init_batch_size_and_step(self) -> None:
         """Let a process's step be its part of the batch, in windows where each has many targets."""
         super()._init_batch_size_and_step()
-        if isinstance(self.stream, WindowStream):
-            self.step = max(1, round(self.step / self.stream.targets_per_window))
+        self.step = max(1, round(self.step / self.stream.targets_per_example))
         self.step = max(1, self.step // self.world_size)
 
     def _n_steps(self) -> int:
@@ -139,35 +138,31 @@ class PairDataLoader(TrainDataLoader):
         return np.asarray((first + self.rank * share + np.arange(share)) % self.sample_size)
 
     def collate_fn(self, address: Step) -> Interaction:
-        """Draw, gather, augment, join, transform and sample negatives: the batch at this address."""
-        indices = self.indices(address.step)
-        if isinstance(self.stream, WindowStream):
-            return self._windows(self.stream.windows(address.epoch, indices))
-        pairs = self.stream.pairs(address.epoch, indices)
-        histories = None
-        if isinstance(self.stream, AugmentedStream):
-            limit = self._dataset.max_item_list_len
-            histories = self.stream.histories(address.epoch, indices, pairs, limit, with_rows=True)
-        return self._neg_sampling(self._joined(pairs, histories, trim=self.trim))
+        """Draw the batch at this address and return it as RecBole's."""
+        indices, limit = self.indices(address.step), self._dataset.max_item_list_len
+        return self.interaction(self.stream.batch(address.epoch, indices, limit))
 
-    def _joined(self, pairs: Pairs, histories: Histories | None = None, *, trim: bool) -> Interaction:
-        data = self._dataset.join(self._dataset.windows(pairs, histories, trim=trim))
-        return self.transform(self._dataset, data)
+    def interaction(self, batch: Batch) -> Interaction:
+        """Gather, join, transform and sample negatives for a batch of the stream."""
+        dataset = self._dataset
+        several = self.stream.unit == "windows"
+        last = batch.targets.rows[batch.targets.offsets[1:] - 1]
+        data = dataset.join(dataset.windows(batch.histories, last, trim=self.trim or several))
+        data = self.transform(dataset, data)
+        return self._with_targets(data, batch) if several else self._neg_sampling(data)
 
-    def _windows(self, windows: TargetWindows) -> Interaction:
-        """Return the batch of these windows, with a negative a target, [n, longest], where the loss wants any."""
-        data, dataset = self._joined(windows.pairs, trim=True), self._dataset
-        histories, lengths = data[f"{self.iid_field}{self.config['LIST_SUFFIX']}"], data[dataset.item_list_length_field]
-        batch = PaddedBatch(histories.numpy(), lengths.numpy(), data[self.iid_field].numpy())
-        targets = torch.from_numpy(next_items(batch))
-        weights = torch.from_numpy(windows.weight)
-        data.update(Interaction({TARGETS: targets, TARGET_WEIGHT: weights}))
+    def _with_targets(self, data: Interaction, batch: Batch) -> Interaction:
+        """Add the targets and their weights, [n, longest], and a negative for each where the loss wants any."""
+        row = torch.from_numpy(np.repeat(np.arange(len(data)), np.diff(batch.targets.offsets)))
+        place = torch.from_numpy(batch.targets.place)
+        items = torch.from_numpy(self._dataset.store.columns[self.iid_field][batch.targets.rows])
+        fields = {TARGETS: items, TARGET_WEIGHT: torch.from_numpy(batch.weights)}
         if self.neg_sample_args["distribution"] != "none" and self.neg_sample_args["sample_num"] != "none":
-            row, column = weights.nonzero(as_tuple=True)
-            users, items = data[self.uid_field][row].numpy(), targets[row, column].numpy()
-            negatives = torch.zeros_like(targets)
-            negatives[row, column] = self._sampler.sample_by_user_ids(users, items, 1)
-            data.update(Interaction({self.neg_item_id: negatives}))
+            users = data[self.uid_field][row].numpy()
+            fields[self.neg_item_id] = self._sampler.sample_by_user_ids(users, items.numpy(), 1)
+        shape = (len(data), int(batch.histories.lengths.max()))
+        for name, values in fields.items():
+            data.update(Interaction({name: values.new_zeros(shape).index_put_((row, place), values)}))
         return data
 
 

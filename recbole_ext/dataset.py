@@ -12,8 +12,9 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
-from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView, gather_padded
-from genpas_plugins.augment import Histories
+from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView
+from genpas_plugins.sampling.backend import choose_backend
+from genpas_plugins.sampling.batch import Histories, StoreHistories
 from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.array_types import AnyArray, Int64
@@ -177,38 +178,36 @@ class WindowDataset(SequentialDataset):
         rows = self.inter_feat[index]
         users = np.atleast_1d(rows[self.uid_field].numpy())
         target = np.atleast_1d(rows[ROW].numpy()) - self.store.offsets[users]
-        windows = self.windows(Pairs(users, np.zeros_like(target), target))
+        windows = self.windows_of_pairs(Pairs(users, np.zeros_like(target), target))
         return windows[0] if isinstance(index, int) else windows
 
-    def windows(self, pairs: Pairs, histories: Histories | None = None, *, trim: bool = False) -> Interaction:
-        """Return the batch of these pairs: scalar fields at the target, `<field>_list` right-padded, `item_length`.
+    def windows_of_pairs(self, pairs: Pairs) -> Interaction:
+        """Return the batch of these pairs; see `windows`."""
+        histories = StoreHistories.of(self.store, pairs, self.max_item_list_len, choose_backend())
+        return self.windows(histories, self.store.offsets[pairs.sequence] + pairs.target)
 
-        With `trim` lists are as long as the longest history, else MAX_ITEM_LIST_LENGTH. `histories`, with `rows`, stand
-        in for those of the store. Their other columns come from where their items come from; a new item has what stood
-        at its place.
+    def windows(self, histories: Histories, rows: Int64, *, trim: bool = False) -> Interaction:
+        """Return a batch: scalar fields at the target, `<field>_list` right-padded, `item_length`.
+
+        Parameters
+        ----------
+        histories : n histories, of at most MAX_ITEM_LIST_LENGTH items
+        rows : int64 [n], the row of the store of each target
+        trim : whether lists are as long as the longest history, instead of MAX_ITEM_LIST_LENGTH
         """
-        limit = self.max_item_list_len
-        rows = self.store.offsets[pairs.sequence] + pairs.target
+        limit = int(histories.lengths.max()) if trim else self.max_item_list_len
         batch = {
-            self.uid_field: torch.from_numpy(self.owner[pairs.sequence]),
+            self.uid_field: torch.from_numpy(self.owner[histories.sequence]),
             **{
                 field: torch.from_numpy(column[rows])
                 for field, column in self.store.columns.items()
                 if field in self.inter_feat  # unless unused_col dropped it
             },
-            self.item_list_length_field: torch.from_numpy(
-                np.minimum(pairs.target - pairs.start, limit) if histories is None else histories.lengths
-            ),
+            self.item_list_length_field: torch.from_numpy(histories.lengths),
         }
-        if trim:
-            limit = int(batch[self.item_list_length_field].max())
         for field, list_field in self._list_fields.items():
-            column = self.store.columns[field]
-            if histories is None:
-                padded = gather_padded(column, self.store.offsets, pairs, limit).history
-            else:
-                entries = histories.items.astype(column.dtype) if field == self.iid_field else column[histories.rows]
-                padded = histories.padded(entries, limit)
+            column, is_item = self.store.columns[field], field == self.iid_field
+            padded = histories.padded(limit, column.dtype) if is_item else histories.padded_column(column, limit)
             batch[list_field] = torch.from_numpy(padded)
         return Interaction(batch)
 

@@ -67,7 +67,7 @@ class FullHistories:
 
     def batch(self, users: Int64) -> Any:
         """Return the Interaction that a model ranks items for, one row for each of these users, int64 [n]."""
-        windows = self.dataset.windows(Pairs(users, np.zeros_like(users), self.lengths[users]))
+        windows = self.dataset.windows_of_pairs(Pairs(users, np.zeros_like(users), self.lengths[users]))
         return construct_transform(self.dataset.config)(self.dataset, self.dataset.join(windows))
 
     def items(self, user: int) -> Int64:

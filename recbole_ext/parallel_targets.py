@@ -17,7 +17,6 @@ from torch import Tensor
 from genpas_plugins.neural.layers.catalogue_loss import weighted_catalogue_loss
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.history_losses import Targets, history_losses
-from genpas_plugins.sampling.windows import WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.model_probe import every_position
@@ -31,7 +30,7 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
         return None
     if getattr(trainer, "_genpas_loss_for", None) is not train_data:
         trainer._genpas_loss_for, trainer._genpas_loss = train_data, None
-        if isinstance(train_data.stream, WindowStream):
+        if train_data.stream.unit == "windows":
             trainer._genpas_loss = WindowLoss(trainer.config, trainer.model)
         elif train_data.trim:
             require(trainer.model, TRIM, trainer.config["loss_type"])

@@ -181,5 +181,5 @@ def _originals(train_data: PairDataLoader) -> PairDataLoader:
     loader = copy.copy(train_data)
     seed = (train_data.config["seed"] + 1) % 2**64  # draws of its own
     loader.stream = pair_stream(train_data._dataset.original_view(), section.policy, seed=seed)
-    loader.sample_size = loader.stream.pairs_per_epoch
+    loader.sample_size = loader.stream.size
     return loader

@@ -12,7 +12,6 @@ from genpas_plugins import __version__
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import PAIR_ITEMS
-from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
 from recbole_ext.dataloader import PairDataLoader
@@ -83,8 +82,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "expected_history_length": policy.expected_history_length(stream.view, config["MAX_ITEM_LIST_LENGTH"]),
         "genpas_version": __version__,
     }
-    if isinstance(stream, WindowStream):
-        report["windows_per_epoch"] = stream.windows_per_epoch
+    report[f"{stream.unit}_per_epoch"] = stream.size
     if valid_data is not None and len(valid_data._dataset):
         targets = valid_data._dataset.inter_feat[valid_data._dataset.iid_field].numpy()
         validation = np.bincount(targets, minlength=stream.view.store.n_items + 1) / len(targets)

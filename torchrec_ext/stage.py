@@ -12,11 +12,9 @@ from torchrec_ext.batch import PairBatch, StepAddress  # first: it explains a to
 from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: skip
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
 
-from genpas_plugins.augment import AugmentedStream
-from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.stream import GenPASStream
-from torchrec_ext.torch_sampling import DeviceStream
+from torchrec_ext.torch_sampling import DeviceStream, has_twin
 
 
 def genpas_stage(
@@ -34,15 +32,11 @@ def genpas_stage(
 
     Its batches are those of `batches`, bit for bit. Raises InputError for an augmented stream, and one of windows.
     """
-    if isinstance(batches.stream, WindowStream):
+    if not has_twin(batches.stream):
         raise InputError(
-            "The stage draws pairs on the device, not windows. Iterate over the GenPASStream, which makes windows on "
-            "the CPU, in place of its addresses; or set targets: single."
-        )
-    if isinstance(batches.stream, AugmentedStream):
-        raise InputError(
-            "The stage draws plain histories on the device and cannot augment them. Remove the augment key, or iterate "
-            "over the GenPASStream, which augments on the CPU, in place of its addresses."
+            f"The stage draws pairs with plain histories and cannot draw {type(batches.stream).__name__}. "
+            "Iterate over the GenPASStream, which makes batches on the CPU, in place of its addresses. Or set "
+            "targets: single and remove the augment key."
         )
     source = DeviceStream.of(batches.stream, device)
 

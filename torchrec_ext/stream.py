@@ -16,12 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from genpas_plugins.augment import AugmentedStream
-from genpas_plugins.sampling.gather import JaggedBatch, gather_jagged
+from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.random_stream import check_epoch
-from genpas_plugins.sampling.stream import PairStream
-from genpas_plugins.sampling.windows import WindowStream
-from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 
@@ -29,12 +25,12 @@ from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 class GenPASStream(IterableDataset[PairBatch]):
     """The batches of one rank, one epoch an iterator.
 
-    stream      : the pairs, as `pair_stream` gives them, or `genpas_plugins.augment.augmented` to change histories; or
-                  a WindowStream, whose batches are WindowBatches, and windows stand for pairs in all that follows
+    stream      : any `genpas_plugins.sampling.protocol.Stream`; where it is one of windows, batches are WindowBatches
+                  and windows take the place of pairs in all that follows
     batch_size  : pairs of one step on all ranks together; every rank has at least one and shares differ by one at most.
                   Where they differ, a trainer that averages over ranks divides each rank's summed loss by
                   batch_size / world_size, not by its own share.
-    max_length  : histories keep their last `max_length` items; of a WindowStream its own
+    max_length  : histories keep their last `max_length` items; a stream of windows is made for one length
     rank, world_size : this rank among how many; None: those of torch.distributed where it is initialised, else 0 of 1
     drop_last   : what becomes of the pairs that do not fill the epoch's last step. False: they make a shorter step, so
                   that nothing is left out; InputError if there are fewer of them than ranks. True: they are left out.
@@ -52,7 +48,7 @@ class GenPASStream(IterableDataset[PairBatch]):
 
     def __init__(
         self,
-        stream: PairStream | WindowStream,
+        stream: Stream,
         *,
         batch_size: int,
         max_length: int,
@@ -73,9 +69,8 @@ class GenPASStream(IterableDataset[PairBatch]):
         self.epoch, self.step = 0, 0
         self._begun: int | None = None
         self._in_worker = False
-        name, self.size = size_of(stream)
-        if isinstance(stream, WindowStream) and self.max_length != stream.max_length:
-            raise InputError(f"max_length is {self.max_length}, but the windows were made for {stream.max_length}.")
+        name, self.size = stream.unit, stream.size
+        stream.batch(0, [], self.max_length)  # a length that the stream cannot have is an error here
         if self.batch_size < self.world_size:
             raise InputError(
                 f"batch_size is {self.batch_size} {name} on all ranks together, too few for {self.world_size} ranks."
@@ -109,19 +104,17 @@ class GenPASStream(IterableDataset[PairBatch]):
     def batch(self, epoch: int, step: int) -> PairBatch:
         """Return this rank's batch of a step, on CPU."""
         address = np.arange(*self.share(step))
-        if isinstance(self.stream, WindowStream):
-            return window_batch(self.stream, epoch, address)
-        pairs = self.stream.pairs(epoch, address)
-        store = self.stream.view.store
-        if isinstance(self.stream, AugmentedStream):
-            histories = self.stream.histories(epoch, address, pairs, self.max_length)
-            target = np.asarray(store.values[store.offsets[pairs.sequence] + pairs.target])
-            jagged = JaggedBatch(histories.items, histories.offsets, target)
-        else:
-            jagged = gather_jagged(store.values, store.offsets, pairs, self.max_length, backend=self.stream.backend)
-        values, offsets, targets = map(torch.from_numpy, jagged)
-        sequence = torch.from_numpy(np.asarray(pairs.sequence, np.int64))
-        return PairBatch.of(values, offsets, targets, torch.from_numpy(address), epoch, sequence=sequence)
+        histories, targets, weights = self.stream.batch(epoch, address, self.max_length)
+        # Targets first: their cache misses overlap, and histories end beside them.
+        items = self.stream.view.store.values[targets.rows]
+        values, offsets, target, where, sequence = map(
+            torch.from_numpy, (*histories.jagged(), items, address, histories.sequence)
+        )
+        if self.stream.unit == "pairs":
+            return PairBatch.of(values, offsets, target, where, epoch, sequence=sequence)
+        ends, place, weight = map(torch.from_numpy, (targets.offsets, targets.place, weights))
+        parts = {"place": place, "weights": weight, "address": where, "sequence": sequence}
+        return WindowBatch.of_targets((values, offsets), (target, ends), epoch=epoch, **parts)
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Begin an epoch and return the batches that are left of it; in a worker, those of the worker's turns."""
@@ -170,7 +163,7 @@ class GenPASStream(IterableDataset[PairBatch]):
     def _identity(self) -> dict[str, int]:
         return {
             "seed": self.stream.seed,
-            f"{size_of(self.stream)[0]}_per_epoch": self.size,
+            f"{self.stream.unit}_per_epoch": self.size,
             "global_batch_size": self.batch_size,
             "drop_last": int(self.drop_last),
         }
@@ -188,40 +181,12 @@ class GenPASStream(IterableDataset[PairBatch]):
         return self.batch(address.epoch, address.step)
 
 
-def size_of(stream: PairStream | WindowStream) -> tuple[str, int]:
-    """Return what a stream is addressed by, "pairs" or "windows", and how many an epoch has."""
-    if isinstance(stream, WindowStream):
-        return "windows", stream.windows_per_epoch
-    return "pairs", stream.pairs_per_epoch
-
-
-def window_batch(stream: WindowStream, epoch: int, address: Int64) -> WindowBatch:
-    """Return the batch of the windows at these addresses, int64 [n], on CPU; targets of weight 0 are left out."""
-    windows, weight = stream.windows(epoch, address)
-    store = stream.view.store
-    histories = gather_jagged(store.values, store.offsets, windows, stream.max_length, backend=stream.backend)
-    row, place = np.nonzero(weight)
-    targets = np.asarray(store.values[store.offsets[windows.sequence[row]] + windows.start[row] + 1 + place])
-    bounds = np.searchsorted(row, np.arange(len(address) + 1))
-    values, offsets, target, ends, index, share, where, sequence = map(
-        torch.from_numpy,
-        (
-            *(histories.values, histories.offsets, targets, bounds, place, weight[row, place], address),
-            np.asarray(windows.sequence, np.int64),
-        ),
-    )
-    return WindowBatch.of_targets(
-        (values, offsets), (target, ends), place=index, weights=share, address=where, epoch=epoch, sequence=sequence
-    )
-
-
 class _Loader(DataLoader[PairBatch]):
     """A DataLoader that begins the epoch in this process, of which its workers are copied."""
 
     def __iter__(self) -> Any:
         if self.num_workers:
-            assert isinstance(self.dataset, GenPASStream)
-            self.dataset._begin()
+            self.dataset._begin()  # type: ignore[attr-defined]  # a GenPASStream
         return super().__iter__()
 
 

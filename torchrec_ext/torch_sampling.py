@@ -8,9 +8,9 @@ operation is one correctly rounded kernel: nothing here may be compiled into fus
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from torch import Tensor
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.enumeration import PairEnumeration, PairNumbering
 from genpas_plugins.sampling.policy import PowerTable
+from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
 from genpas_plugins.sampling.sampler import DrawTables, PairSampler
-from genpas_plugins.sampling.stream import PairStream
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -61,21 +61,18 @@ class DeviceStream:
     [1, 2]
     """
 
-    stream: PairSampler | PairEnumeration
+    stream: Stream
     device: torch.device
     values: Tensor
     offsets: Tensor
     tables: dict[str, Tensor]
 
     @classmethod
-    def of(cls, stream: PairStream, device: torch.device | str = "cpu") -> DeviceStream:
+    def of(cls, stream: Stream, device: torch.device | str = "cpu") -> DeviceStream:
         """Copy what `stream` reads to `device`; on CPU the arrays are shared. Raises InputError for other streams."""
-        if isinstance(stream, PairSampler):
-            arrays = _draw_arrays(stream.tables)
-        elif isinstance(stream, PairEnumeration):
-            arrays = _numbering_arrays(stream.numbering)
-        else:
+        if not has_twin(stream):
             raise InputError(f"A {type(stream).__name__} cannot be drawn on a device; give what pair_stream returns.")
+        arrays = TWINS[type(stream)].arrays(stream)
         place, store = torch.device(device), stream.view.store
         tables = {name: _tensor(array, place) for name, array in arrays.items()}
         return cls(stream, place, _tensor(store.values, place), _tensor(store.offsets, place), tables)
@@ -90,13 +87,13 @@ class DeviceStream:
         index = index.to(torch.int64)
         if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.stream.pairs_per_epoch):
             raise InputError(f"Pair indices run from 0 to {self.stream.pairs_per_epoch - 1}, the epoch's last pair.")
-        return self._pairs(check_epoch(epoch), index)
+        return self._draw(check_epoch(epoch), index)
 
     def consecutive(self, epoch: int, first: int, last: int) -> tuple[TensorPairs, Tensor]:
         """Return the pairs `first` … `last - 1` of the epoch and their indices, int64 [last - first]."""
         last = whole_number("last", last, 0, self.stream.pairs_per_epoch)
         index = torch.arange(whole_number("first", first, 0, last), last, device=self.device)
-        return self._pairs(check_epoch(epoch), index), index
+        return self._draw(check_epoch(epoch), index), index
 
     def jagged(self, pairs: TensorPairs, max_length: int) -> TensorJagged:
         """Gather the histories, the last `max_length` items of each, and the targets, in the store's dtype."""
@@ -113,20 +110,8 @@ class DeviceStream:
             self.values.index_select(0, stop),
         )
 
-    def _pairs(self, epoch: int, index: Tensor) -> TensorPairs:
-        stream = self.stream
-        if isinstance(stream, PairSampler):
-            return draw_pairs(self.tables, stream.tables, stream.seed, epoch, index)
-        # As in PairEnumeration.pairs: the epochs cut the endless row of passes into pieces.
-        passes_before, skipped = divmod(epoch * stream.pairs_per_epoch, stream.n_pairs)
-        place = index + skipped
-        if skipped + stream.pairs_per_epoch <= stream.n_pairs:
-            keys: Sequence[int | Tensor] = permutation.round_keys(stream.seed, passes_before).tolist()
-        else:
-            passes = place // stream.n_pairs
-            place = place - passes * stream.n_pairs
-            keys = round_keys(stream.seed, passes + passes_before)
-        return enumerate_pairs(self.tables, stream.numbering, keys, place)
+    def _draw(self, epoch: int, index: Tensor) -> TensorPairs:
+        return TWINS[type(self.stream)].draw(self.stream, self.tables, epoch, index)
 
 
 def philox(seed: int, epoch: int, block: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -228,7 +213,8 @@ def enumerate_pairs(
     return TensorPairs(sequence, place - target * (target - 1) // 2, target)
 
 
-def _draw_arrays(tables: DrawTables) -> dict[str, AnyArray]:
+def _sampler_arrays(stream: PairSampler) -> dict[str, AnyArray]:
+    tables = stream.tables
     return {
         "group_cumulative": tables.group_cumulative,
         "group_length": tables.group_length,
@@ -240,7 +226,12 @@ def _draw_arrays(tables: DrawTables) -> dict[str, AnyArray]:
     }
 
 
-def _numbering_arrays(numbering: PairNumbering) -> dict[str, AnyArray]:
+def _draw_samples(stream: PairSampler, tables: dict[str, Tensor], epoch: int, index: Tensor) -> TensorPairs:
+    return draw_pairs(tables, stream.tables, stream.seed, epoch, index)
+
+
+def _enumeration_arrays(stream: PairEnumeration) -> dict[str, AnyArray]:
+    numbering = stream.numbering
     return {
         "ends": numbering.ends,
         "begins": np.concatenate([[0], numbering.ends[:-1]]),
@@ -249,6 +240,38 @@ def _numbering_arrays(numbering: PairNumbering) -> dict[str, AnyArray]:
         "group_first": numbering.group_first,
         "order": numbering.order,
     }
+
+
+def _draw_passes(stream: PairEnumeration, tables: dict[str, Tensor], epoch: int, index: Tensor) -> TensorPairs:
+    # As in PairEnumeration.pairs: the epochs cut the endless row of passes into pieces.
+    passes_before, skipped = divmod(epoch * stream.pairs_per_epoch, stream.n_pairs)
+    place = index + skipped
+    if skipped + stream.pairs_per_epoch <= stream.n_pairs:
+        keys: Sequence[int | Tensor] = permutation.round_keys(stream.seed, passes_before).tolist()
+    else:
+        passes = place // stream.n_pairs
+        place = place - passes * stream.n_pairs
+        keys = round_keys(stream.seed, passes + passes_before)
+    return enumerate_pairs(tables, stream.numbering, keys, place)
+
+
+class Twin(NamedTuple):
+    """How a kind of stream is drawn in torch: the arrays that it reads, by name, and the pairs at some indices."""
+
+    arrays: Callable[[Any], dict[str, AnyArray]]
+    draw: Callable[[Any, dict[str, Tensor], int, Tensor], TensorPairs]
+
+
+TWINS: dict[type, Twin] = {
+    PairSampler: Twin(_sampler_arrays, _draw_samples),
+    PairEnumeration: Twin(_enumeration_arrays, _draw_passes),
+}
+"""The kinds of streams that can be drawn in torch."""
+
+
+def has_twin(stream: Stream) -> bool:
+    """Return whether a stream can be drawn in torch, and so on a device."""
+    return type(stream) in TWINS
 
 
 def _tensor(array: AnyArray, device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from genpas_plugins.augment.augmented_stream import AugmentedStream, augmented
 from genpas_plugins.augment.crop import Crop
 from genpas_plugins.augment.delete import Delete
 from genpas_plugins.augment.draws import OPERATORS_AT_MOST
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.insert import Insert
 from genpas_plugins.augment.mask import Mask
 from genpas_plugins.augment.operator import Operator
@@ -40,9 +40,9 @@ OPERATORS: dict[str, type[Operator]] = {
 __all__ = [
     "OPERATORS",
     "AugmentedStream",
+    "ChangedHistories",
     "Crop",
     "Delete",
-    "Histories",
     "Insert",
     "Mask",
     "Operator",

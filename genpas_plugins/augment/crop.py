@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.sampling.jagged import bounds, spans
 
@@ -22,7 +22,7 @@ class Crop(Operator):
 
     operator: str = field(default="crop", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the parts."""
         place = draws.of_pairs[1]
         removed = np.minimum(self.affected(histories, draws), histories.lengths - 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator, choose
 
 
@@ -20,9 +20,9 @@ class Delete(Operator):
 
     operator: str = field(default="delete", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the shorter histories, the rest of their items in order."""
         counts = np.minimum(self.affected(histories, draws), histories.lengths - 1)
         copies = np.ones(len(histories.items), np.int8)
         copies[choose(histories, draws, counts)] = 0
-        return histories.repeat(copies, draws.backend)
+        return histories.repeat(copies)

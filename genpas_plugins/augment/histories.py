@@ -1,77 +1,116 @@
-"""A batch of histories one after another, and where each of their items came from."""
+"""Histories whose items operators change, and the row of the store that each item came from."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from genpas_plugins.sampling.backend import implementation
-from genpas_plugins.sampling.gather import fill_padded
+from genpas_plugins.sampling.batch import StoreHistories
+from genpas_plugins.sampling.gather import backend_for, fill_padded
 from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64
 
 _MODULE = "genpas_plugins.augment.operator_kernels"
 
 
-class Histories(NamedTuple):
-    """n histories, none of them empty.
+@dataclass(frozen=True, eq=False)
+class ChangedHistories:
+    """The histories of a batch, see `genpas_plugins.sampling.batch.Histories`, as arrays of their own.
 
-    items   : [N], item numbers from 1, oldest first; 0 where an item was masked
+    Attributes
+    ----------
+    items : [N], item numbers from 1, oldest first; 0 where an item was masked
     offsets : int64 [n + 1], history i is items[offsets[i] : offsets[i + 1]]
-    rows    : int64 [N], the store's row that each item came from; a new item has the row of what stood at its place.
-              So `column[rows]` is what any other column of the store says of these items. None if nobody asked.
+    sequence : int64 [n], the store's sequence of each history
+    rows : int64 [N], the store's row that each item came from, or None if no column beside the items is wanted. A new
+        item has the row of the item at its place, so `column[rows]` are the entries of any column of the store.
+    backend : "numpy" or "numba"
     """
 
     items: AnyArray
     offsets: Int64
-    rows: Int64 | None = None
+    sequence: Int64
+    rows: Int64 | None
+    backend: str
+
+    @classmethod
+    def of(cls, histories: StoreHistories, *, with_rows: bool) -> ChangedHistories:
+        """Copy histories out of the store."""
+        items, offsets = histories.jagged()
+        lengths = histories.lengths
+        rows = spans(histories.stop - lengths, lengths) if with_rows else None
+        return cls(items, offsets, histories.sequence, rows, histories.backend)
 
     @property
     def lengths(self) -> Int64:
         """Number of items of each history, int64 [n]."""
         return np.diff(self.offsets)
 
-    def take(self, places: Int64, offsets: Int64) -> Histories:
+    def jagged(self) -> tuple[AnyArray, Int64]:
+        """Return the items and their offsets."""
+        return self.items, self.offsets
+
+    def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
+        """Return the items, [n, width], with 0 after each history."""
+        items = self._padded(self.items, width)
+        return items if dtype is None else items.astype(dtype, copy=False)
+
+    def padded_column(self, column: AnyArray, width: int) -> AnyArray:
+        """Return the entries of a column of the store beside the items, [n, width, …], with 0 after each history."""
+        return self._padded(column[self.rows], width)
+
+    def take(self, places: Int64, offsets: Int64) -> ChangedHistories:
         """Return histories made of the items at `places`, int64 [M], cut up by `offsets`, int64 [n + 1]."""
-        return Histories(self.items[places], offsets, None if self.rows is None else self.rows[places])
+        return self._with(self.items[places], offsets, None if self.rows is None else self.rows[places])
 
-    def repeat(self, copies: Int8, backend: str) -> Histories:
+    def repeat(self, copies: Int8) -> ChangedHistories:
         """Return the histories with each item copies[i] times, 0 to 2, int8 [N]."""
-        repeat = implementation(repeated, backend, _MODULE)
+        repeat = implementation(repeated, self.backend, _MODULE)
         items, offsets = repeat(self.items, copies, self.offsets)
-        return Histories(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
+        return self._with(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
 
-    def insert(self, new: AnyArray, backend: str) -> Histories:
-        """Return the histories with item new[i] before each item i, [N] of the type of `items`; 0 for none."""
-        items, offsets = implementation(interleaved, backend, _MODULE)(self.items, new, self.offsets)
-        if self.rows is None:
-            return Histories(items, offsets)
-        copies = np.where(new != 0, np.int8(2), np.int8(1))
-        rows, _ = implementation(repeated, backend, _MODULE)(self.rows, copies, self.offsets)
-        return Histories(items, offsets, rows)
+    def insert(self, new: AnyArray) -> ChangedHistories:
+        """Return the histories with item new[i] before each item i, [N] of the type of `items`; 0 inserts none."""
+        items, offsets = implementation(interleaved, self.backend, _MODULE)(self.items, new, self.offsets)
+        rows = None
+        if self.rows is not None:
+            copies = np.where(new != 0, np.int8(2), np.int8(1))
+            rows, _ = implementation(repeated, self.backend, _MODULE)(self.rows, copies, self.offsets)
+        return self._with(items, offsets, rows)
 
-    def last(self, max_length: int, backend: str) -> Histories:
+    def last(self, max_length: int) -> ChangedHistories:
         """Return the histories cut to their last `max_length` items."""
         lengths = self.lengths
         if lengths.max(initial=0) <= max_length:
             return self
-        offsets, cut = bounds(np.minimum(lengths, max_length)), implementation(ends, backend, _MODULE)
+        offsets, cut = bounds(np.minimum(lengths, max_length)), implementation(ends, self.backend, _MODULE)
         rows = None if self.rows is None else cut(self.rows, self.offsets, offsets)
-        return Histories(cut(self.items, self.offsets, offsets), offsets, rows)
+        return self._with(cut(self.items, self.offsets, offsets), offsets, rows)
 
-    def padded(self, column: AnyArray, width: int, backend: str = "numpy") -> AnyArray:
-        """Return entries of the histories, [N, …] such as `items` or `column[rows]`, as [n, width, …] filled with 0."""
-        return implementation(fill_padded, backend)(column, self.offsets[1:], self.lengths, width)
+    def with_items(self, places: Int64, items: AnyArray | int) -> ChangedHistories:
+        """Return the histories with other items at `places`, int64 [M]."""
+        changed = self.items.copy()
+        changed[places] = items
+        return replace(self, items=changed)
+
+    def _with(self, items: AnyArray, offsets: Int64, rows: Int64 | None) -> ChangedHistories:
+        return replace(self, items=items, offsets=offsets, rows=rows)
+
+    def _padded(self, entries: AnyArray, width: int) -> AnyArray:
+        fill = implementation(fill_padded, backend_for(entries, self.backend))
+        return fill(entries, self.offsets[1:], self.lengths, width)
 
 
 def repeated(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
-    """Return column[i] copies[i] times, 0 to 2, one i after another, and where the stretches of `offsets` are then."""
+    """Return column[i] copies[i] times, 0 to 2, one i after another, and the offsets of the rows after that."""
     return np.repeat(column, copies), bounds(copies)[offsets]
 
 
 def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
-    """Return new[i], unless it is 0, and column[i], one i after another, and where the stretches of `offsets` are."""
+    """Return new[i], unless it is 0, and column[i], one i after another, and the offsets of the rows after that."""
     place = np.flatnonzero(new)
     begin = np.arange(len(column) + 1)
     begin[1:] += np.cumsum(new != 0)
@@ -82,10 +121,8 @@ def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArr
 
 
 def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
-    """Return the ends of the stretches of `offsets`, [n + 1]: as much of each as `shorter`, [n + 1], has room for.
-
-    Few stretches are too long as a rule, so what goes is looked for, not what stays.
-    """
+    """Return the end of each row: as many entries as a row of the offsets `shorter`, int64 [n + 1], has room for."""
+    # Few rows are too long as a rule, so the entries that go are looked for.
     surplus = np.diff(offsets) - np.diff(shorter)
     cut = np.flatnonzero(surplus)
     return np.delete(column, spans(offsets[cut], surplus[cut]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new_items
 
 
@@ -22,9 +22,9 @@ class Insert(Operator):
 
     operator: str = field(default="insert", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the longer histories, not yet cut."""
         places, drawn = choose_with_new_items(histories, draws, self.affected(histories, draws), catalogue)
         new = np.zeros_like(histories.items)
         new[places] = drawn
-        return histories.insert(new, draws.backend)
+        return histories.insert(new)

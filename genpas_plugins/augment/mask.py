@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator, choose
 
 
@@ -23,11 +23,9 @@ class Mask(Operator):
 
     operator: str = field(default="mask", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
         # After another mask some are 0 already, and after a crop of that perhaps all: of items, one must be left.
         known = np.add.reduceat(histories.items != 0, histories.offsets[:-1]) if len(histories.items) else 0
         counts = np.minimum(self.affected(histories, draws), np.maximum(known - 1, 0))
-        items = histories.items.copy()
-        items[choose(histories, draws, counts)] = 0
-        return histories._replace(items=items)
+        return histories.with_items(choose(histories, draws, counts), 0)

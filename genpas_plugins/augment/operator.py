@@ -6,12 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.support.array_types import Bools, Int64, Integers
 from genpas_plugins.support.errors import InputError
 
@@ -37,6 +37,7 @@ class Operator(ABC):
     Raises InputError for other values.
     """
 
+    needs_neighbours: ClassVar[bool] = False
     rate: float
     probability: float = 1.0
     operator: str = field(init=False)
@@ -54,7 +55,7 @@ class Operator(ABC):
         return self.rate == 0 or self.probability == 0
 
     @abstractmethod
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the changed histories; `rate` and `probability` are above 0."""
 
     def chosen(self, draws: Draws) -> Bools:
@@ -63,7 +64,7 @@ class Operator(ABC):
             return np.ones(len(draws.indices), bool)
         return draws.of_pairs[0] < self.probability
 
-    def affected(self, histories: Histories, draws: Draws) -> Int64:
+    def affected(self, histories: ChangedHistories, draws: Draws) -> Int64:
         """Return how many items of each history change, int64 [n]: max(1, ⌊rate · length⌋), 0 of a pair not chosen."""
         lengths = histories.lengths
         counts = numbers_of_items(float(self.rate), int(lengths.max(initial=0)).bit_length())[lengths]
@@ -80,7 +81,7 @@ def numbers_of_items(rate: float, bits: int) -> Int64:
     return np.array([0, *counts[1:]], np.int64)
 
 
-def choose(histories: Histories, draws: Draws, counts: Int64) -> Int64:
+def choose(histories: ChangedHistories, draws: Draws, counts: Int64) -> Int64:
     """Choose counts[i] items of history i, uniformly without replacement.
 
     Returns where they stand in `histories.items`, int64 [Σ counts].
@@ -89,7 +90,7 @@ def choose(histories: Histories, draws: Draws, counts: Int64) -> Int64:
 
 
 def choose_with_new_items(
-    histories: Histories, draws: Draws, counts: Int64, catalogue: Catalogue
+    histories: ChangedHistories, draws: Draws, counts: Int64, catalogue: Catalogue
 ) -> tuple[Int64, Int64]:
     """Choose items as `choose` does, and a new item for each, uniformly from the catalogue with replacement.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new_items
 
 
@@ -19,9 +19,7 @@ class Replace(Operator):
 
     operator: str = field(default="replace", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
         places, new = choose_with_new_items(histories, draws, self.affected(histories, draws), catalogue)
-        items = histories.items.copy()
-        items[places] = new
-        return histories._replace(items=items)
+        return histories.with_items(places, new)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.jagged import bounds, spans
@@ -23,12 +23,12 @@ class Sample(Operator):
 
     operator: str = field(default="sample", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the sub-sequences."""
         lengths = histories.lengths * self.chosen(draws)
         below = np.uint32(min(round(self.rate * 2**32), 2**32 - 1))
         drop = implementation(kept, draws.backend, "genpas_plugins.augment.operator_kernels")
-        return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below), draws.backend)
+        return histories.repeat(drop(draws.of_items(lengths), histories.offsets, lengths, below))
 
 
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:

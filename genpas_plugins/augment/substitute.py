@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from genpas_plugins.augment.draws import Draws
-from genpas_plugins.augment.histories import Histories
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator, choose
 
 
@@ -19,14 +20,13 @@ class Substitute(Operator):
     `genpas_plugins.augment.neighbours`; an item without any neighbour stays. Side columns stay.
     """
 
+    needs_neighbours: ClassVar[bool] = True
     operator: str = field(default="substitute", init=False)
 
-    def apply(self, histories: Histories, draws: Draws, catalogue: Catalogue) -> Histories:
+    def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
         assert catalogue.neighbours is not None, "made where this operator is in the list"
         places = choose(histories, draws, self.affected(histories, draws))
-        items = histories.items.copy()
-        chosen = items[places]
+        chosen = histories.items[places]
         nearest = catalogue.neighbours[chosen]
-        items[places] = np.where(nearest > 0, nearest, chosen)
-        return histories._replace(items=items)
+        return histories.with_items(places, np.where(nearest > 0, nearest, chosen))

@@ -18,6 +18,7 @@ from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import EXPONENTS
+from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed
 from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch
 from genpas_plugins.support.array_types import Int64, Integers, UInt32
@@ -69,7 +70,7 @@ class PairNumbering:
         return int(self.ends[-1])
 
 
-class PairEnumeration:
+class PairEnumeration(PairStream):
     """An addressable stream in which every pair of a named strategy comes exactly once a pass.
 
     view            : the sequences

@@ -56,11 +56,11 @@ def gather_padded(
     array([[1, 2, 0],
            [8, 0, 0]])
     """
-    stop, length = _windows(offsets, pairs, max_length)
+    stop, length = slices_of(offsets, pairs, max_length)
     width = int(length.max(initial=1)) if trim else max_length
     # Targets first: their cache misses overlap, and histories end beside them.
     target = column[stop]
-    fill = implementation(fill_padded, _backend_for(column, backend))
+    fill = implementation(fill_padded, backend_for(column, backend))
     return PaddedBatch(fill(column, stop, length, width), length, target)
 
 
@@ -73,10 +73,10 @@ def gather_jagged(
     backend: str | None = None,
 ) -> JaggedBatch:
     """Gather histories one after another; arguments as for `gather_padded`."""
-    stop, length = _windows(offsets, pairs, max_length)
+    stop, length = slices_of(offsets, pairs, max_length)
     begins = bounds(length)
     target = column[stop]
-    fill = implementation(fill_jagged, _backend_for(column, backend))
+    fill = implementation(fill_jagged, backend_for(column, backend))
     return JaggedBatch(fill(column, stop, begins), begins, target)
 
 
@@ -114,13 +114,14 @@ def fill_jagged(column: AnyArray, stop: Int64, begins: Int64) -> AnyArray:
     return np.asarray(column[spans(stop - length, length)])
 
 
-def _windows(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:
+def slices_of(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:
     """Return the store's row of each target and the length of each history, int64 [n] each."""
     max_length = whole_number("max_length", max_length, 1)
     return offsets[pairs.sequence] + pairs.target, np.minimum(pairs.target - pairs.start, max_length)
 
 
-def _backend_for(column: AnyArray, backend: str | None) -> str:
+def backend_for(column: AnyArray, backend: str | None) -> str:
+    """Return the backend that copies a column: numba for plain numbers where it is asked for, else numpy."""
     # Columns of vectors copy whole rows, which numpy does as fast as compiled code; numba knows plain numbers only.
     plain = column.ndim == 1 and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
     return choose_backend(backend) if plain else "numpy"

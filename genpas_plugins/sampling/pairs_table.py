@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.gather import gather_jagged
-from genpas_plugins.sampling.stream import PairStream
+from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.support.array_types import Int64, Integers
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed, philox, uniform
 from genpas_plugins.support.array_types import Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
@@ -63,7 +64,7 @@ class DrawTables:
         )
 
 
-class PairSampler:
+class PairSampler(PairStream):
     """An endless, addressable stream of pairs drawn from a policy.
 
     view            : the sequences to draw from

@@ -1,28 +1,16 @@
-"""One way to a stream of pairs, whichever strategy the policy names."""
+"""From a view and a policy to the stream of its pairs, or of its windows."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from numpy.typing import ArrayLike
-
-from genpas_plugins.data.sequences import Pairs, SequenceView
+from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.drawn_windows import DrawnWindows
+from genpas_plugins.sampling.enumerated_windows import EnumeratedWindows
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.policy import SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.sampler import PairSampler
+from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
-
-
-class PairStream(Protocol):
-    """An endless stream of training pairs in which any pair is reached in O(1)."""
-
-    view: SequenceView
-    seed: int
-    backend: str
-    pairs_per_epoch: int
-
-    def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
-        """Return the pairs with these indices of the epoch: a pure function of (seed, epoch, index)."""
 
 
 def pair_stream(
@@ -33,22 +21,67 @@ def pair_stream(
     pairs_per_epoch: int | None = None,
     backend: str | None = None,
 ) -> PairStream:
-    """Return the stream of `policy` over `view`: a `PairEnumeration` for an enumerated strategy, else a `PairSampler`.
+    """Return the stream of the pairs of `policy`.
 
+    Parameters
+    ----------
+    view : the sequences
+    policy : an enumerated strategy makes a `PairEnumeration`, exponents a `PairSampler`
+    seed : int in [0, 2⁶⁴)
+    pairs_per_epoch : length of an epoch; None: one pass of an enumerated strategy, `view.n_pairs` when sampled
+    backend : "numpy" or "numba"; None: see `choose_backend`
+
+    Raises
+    ------
+    InputError
+        If no sequence has two items, or an argument is of a wrong type or out of range.
+
+    Examples
+    --------
     >>> from genpas_plugins import SamplingPolicy, SequenceStore
     >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5], [0, 5])
     >>> stream = pair_stream(store.leave_last_out().train, SamplingPolicy.named("multi_target"), seed=7)
     >>> sorted(stream.pairs(epoch=0, indices=[0, 1]).target.tolist())
     [1, 2]
     """
+    _check(view, policy)
+    if policy.strategy == SAMPLED:
+        return PairSampler(view, policy, seed, pairs_per_epoch, backend)
+    return PairEnumeration(view, policy.strategy, seed, pairs_per_epoch, backend)
+
+
+def window_stream(
+    view: SequenceView,
+    policy: SamplingPolicy,
+    *,
+    max_length: int,
+    seed: int,
+    pairs_per_epoch: int | None = None,
+    backend: str | None = None,
+) -> WindowStream:
+    """Return the stream of the windows of `policy`: see `WindowStream` for the arguments.
+
+    Examples
+    --------
+    >>> from genpas_plugins import SamplingPolicy, SequenceStore
+    >>> view = SequenceStore.from_arrays([1, 2, 3, 4, 5], [0, 5]).view()
+    >>> stream = window_stream(view, SamplingPolicy.named("multi_target"), max_length=3, seed=7)
+    >>> stream.size, stream.targets_per_example
+    (2, 2.0)
+    >>> sorted(zip(*(part.tolist() for part in stream.windows(epoch=0, indices=[0, 1]).pairs)))
+    [(0, 0, 3), (0, 1, 4)]
+    """
+    _check(view, policy)
+    kind = DrawnWindows if policy.strategy == SAMPLED else EnumeratedWindows
+    return kind(view, policy, max_length=max_length, seed=seed, pairs_per_epoch=pairs_per_epoch, backend=backend)
+
+
+def _check(view: SequenceView, policy: SamplingPolicy) -> None:
     if not isinstance(view, SequenceView):
         raise InputError(
-            f"pair_stream draws from a view, such as store.leave_last_out().train, not {type(view).__name__}."
+            f"A stream draws from a view, such as store.leave_last_out().train, not from a {type(view).__name__}."
         )
     if not isinstance(policy, SamplingPolicy):
         raise InputError(
             f"policy must be a SamplingPolicy, such as SamplingPolicy.named('multi_target'), not {policy!r}."
         )
-    if policy.strategy == SAMPLED:
-        return PairSampler(view, policy, seed, pairs_per_epoch, backend)
-    return PairEnumeration(view, policy.strategy, seed, pairs_per_epoch, backend)

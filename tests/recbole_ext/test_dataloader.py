@@ -333,7 +333,7 @@ def test_augmented_histories_are_the_cores(workers: int, prepare: Callable[..., 
     for step, (batch, before) in enumerate(zip(loader, plain, strict=True)):
         index = loader.indices(step)
         pairs = loader.stream.pairs(1, index)
-        histories = loader.stream.histories(1, index, pairs, 5, with_rows=True)
+        histories = loader.stream.histories(1, index, pairs, 5)
         assert batch["item_length"].tolist() == histories.lengths.tolist()
         for i, length in enumerate(histories.lengths):
             part = slice(histories.offsets[i], histories.offsets[i + 1])

@@ -17,8 +17,8 @@ from recbole.utils import get_model, get_trainer
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy
-from genpas_plugins.sampling.gather import PaddedBatch, gather_padded
-from genpas_plugins.sampling.windows import TargetWindows, WindowStream, next_items
+from genpas_plugins.sampling.gather import gather_padded
+from genpas_plugins.sampling.windows import TargetWindows, WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
 from recbole_ext.models.contract import TRIM, require
 from recbole_ext.parallel_targets import WindowLoss
@@ -56,13 +56,13 @@ def windows_with_probability(prepared: Any, policy: SamplingPolicy) -> tuple[Tar
     stream = prepared.train.stream
     assert isinstance(stream, WindowStream)
     if policy.strategy != "sampled":
-        n = stream.windows_per_epoch
+        n = stream.size
         return stream.windows(0, np.arange(n)), np.full(n, 1 / n)
     pairs, probability = pairs_with_probability(prepared, policy)
     pairs, probability = Pairs(*(part[probability > 0] for part in pairs)), probability[probability > 0]
     first = np.maximum(pairs.start, pairs.target - stream.max_length)
     addresses, which = np.unique(np.stack([pairs.sequence, first]), axis=1, return_inverse=True)
-    return stream._weighted(*addresses), np.bincount(which.ravel(), probability)
+    return stream.weighted(*addresses), np.bincount(which.ravel(), probability)
 
 
 def gradient(model: Any, loss: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def test_the_expected_gradient_is_that_of_single_targets(
 
     pairs, probability = pairs_with_probability(prepared, policy)
     drawn = probability > 0
-    single = dataset.windows(Pairs(*(part[drawn] for part in pairs)))
+    single = dataset.windows_of_pairs(Pairs(*(part[drawn] for part in pairs)))
     hidden, table = model(single[model.ITEM_SEQ], single[model.ITEM_SEQ_LEN]), model.item_embedding.weight
     items = single[model.ITEM_ID]
     if loss_type == "CE":
@@ -97,12 +97,10 @@ def test_the_expected_gradient_is_that_of_single_targets(
     expected = torch.from_numpy(probability[drawn]) @ losses
 
     windows, chance = windows_with_probability(prepared, policy)
-    batch = dataset.windows(windows.pairs, trim=True)
-    padded = PaddedBatch(*(batch[f].numpy() for f in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, model.ITEM_ID)))
-    targets = torch.from_numpy(next_items(padded))
+    batch = prepared.train.interaction(prepared.train.stream.batch_of(windows))
     # A batch is a mean over its windows; here each counts as often as it is drawn.
-    weight = torch.from_numpy(windows.weight * (chance * len(chance))[:, None])
-    batch.update(Interaction({TARGETS: targets, TARGET_WEIGHT: weight, model.NEG_ITEM_ID: negative_of(targets)}))
+    weight = batch[TARGET_WEIGHT].double() * torch.from_numpy(chance * len(chance))[:, None]
+    batch.update(Interaction({TARGET_WEIGHT: weight, model.NEG_ITEM_ID: negative_of(batch[TARGETS])}))
     found = WindowLoss(prepared.config, model)(batch)
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     torch.testing.assert_close(gradient(model, found), gradient(model, expected), rtol=1e-6, atol=1e-6)
@@ -175,9 +173,11 @@ def test_a_batch_of_windows_has_the_targets_of_a_batch_of_pairs(prepare: Callabl
     windows = loader.stream.windows(20, loader.indices(0))
     expected = gather_padded(store.values, store.offsets, windows.pairs, limit, trim=True)
     assert np.array_equal(batch["item_id_list"], expected.history)
-    assert np.array_equal(batch[TARGETS], next_items(expected))
-    row = np.arange(len(expected.target))
-    assert np.array_equal(batch[TARGETS][row, expected.length - 1], expected.target)
+    # With exponents (1, 0, 0) every item after the first of a window is a target: the history one step on.
+    following = np.zeros_like(expected.history)
+    following[:, :-1] = expected.history[:, 1:]
+    following[np.arange(len(following)), expected.length - 1] = expected.target
+    assert np.array_equal(batch[TARGETS], following)
 
 
 def test_negatives_are_drawn_for_every_target(prepare: Callable[..., Any]) -> None:

@@ -348,7 +348,7 @@ def test_ranks_of_a_new_life_do_not_meet_the_dead():
 
 def test_batches_smaller_than_ranks_are_refused(make_ranks: Callable[[int], ranks.Ranks]):
     class Pairs:
-        pairs_per_epoch = 235
+        unit, size, targets_per_example = "pairs", 235, 1.0
 
     for size, message in ((2, "too few for 3 ranks"), (39, "last step of an epoch has 1 pairs for 3 ranks")):
         with pytest.raises(InputError, match=message):

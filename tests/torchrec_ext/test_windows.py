@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceView, pair_stream
+from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 from torchrec_ext.batch import PairBatch, WindowBatch
 from torchrec_ext.shard import own_rows, shard, with_output_rows
@@ -50,7 +51,7 @@ def view() -> SequenceView:
 
 
 def windows(policy: SamplingPolicy, pairs_per_epoch: int | None = 90) -> WindowStream:
-    return WindowStream(view(), policy, max_length=L, seed=7, pairs_per_epoch=pairs_per_epoch)
+    return window_stream(view(), policy, max_length=L, seed=7, pairs_per_epoch=pairs_per_epoch)
 
 
 def ranks(stream: WindowStream, world_size: int, batch_size: int = 10) -> list[GenPASStream]:
@@ -95,7 +96,7 @@ def test_ranks_together_have_the_windows_of_one_rank(policy: SamplingPolicy):
     stream = windows(policy)
     (alone,) = ranks(stream, 1)
     whole = [window for batch in alone for window in content(batch)]
-    assert [window[0] for window in whole] == list(range(stream.windows_per_epoch))
+    assert [window[0] for window in whole] == list(range(stream.size))
     for world_size in (2, 3):
         together = zip(*ranks(stream, world_size), strict=True)
         assert [window for batches in together for batch in batches for window in content(batch)] == whole
@@ -163,7 +164,7 @@ def test_a_pass_over_the_windows_has_loss_and_gradients_of_a_pass_over_the_pairs
     policy = SamplingPolicy.named(strategy)
     of_pairs, of_windows = pair_stream(view(), policy, seed=7), windows(policy, pairs_per_epoch=None)
     pairs = GenPASStream(of_pairs, batch_size=of_pairs.pairs_per_epoch, max_length=L).batch(0, 0)
-    every = GenPASStream(of_windows, batch_size=of_windows.windows_per_epoch, max_length=L).batch(0, 0)
+    every = GenPASStream(of_windows, batch_size=of_windows.size, max_length=L).batch(0, 0)
     assert len(every) <= len(pairs)
     single, parallel = gradients(pairs, model, output), gradients(every, model, output)
     assert parallel[0] == pytest.approx(single[0], abs=1e-6)
@@ -247,7 +248,7 @@ def test_what_does_not_fit_together_is_refused():
     with pytest.raises(InputError, match="batch_size is 1 windows on all ranks together, too few for 2 ranks"):
         GenPASStream(stream, batch_size=1, max_length=L, rank=0, world_size=2)
     (batches,) = ranks(stream, 1)
-    with pytest.raises(InputError, match="draws pairs on the device, not windows"):
+    with pytest.raises(InputError, match=r"cannot draw EnumeratedWindows.* set targets: single"):
         genpas_stage(batches)
     sharded = shard(training.build())
     with pytest.raises(InputError, match="holds windows, and whether the model is causal was not checked"):
@@ -273,7 +274,7 @@ def test_every_pair_of_a_named_strategy_is_trained_with_its_weight():
         pairs = of_pairs.pairs(0, np.arange(of_pairs.pairs_per_epoch))
         starts = np.maximum(pairs.start, pairs.target - L)
         counts = Counter(zip(pairs.sequence.tolist(), starts.tolist(), pairs.target.tolist(), strict=True))
-        (stream,) = ranks(of_windows, 1, batch_size=of_windows.windows_per_epoch)
+        (stream,) = ranks(of_windows, 1, batch_size=of_windows.size)
         batch = stream.batch(0, 0)
         start = of_windows.windows(0, batch.address.numpy()).pairs.start
         found = {

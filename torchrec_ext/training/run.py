@@ -27,9 +27,7 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
-from genpas_plugins.augment.augmented_stream import AugmentedStream
 from genpas_plugins.sampling.random_stream import philox
-from genpas_plugins.sampling.windows import WindowStream
 from genpas_plugins.support.errors import InputError
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.training_settings import rate_factor, validation_loader
@@ -38,8 +36,9 @@ from torchrec_ext.evaluation import check_catalogue
 from torchrec_ext.prefetch import prefetched
 from torchrec_ext.shard import OutputLayer, own_rows, shard, with_output_rows
 from torchrec_ext.stage import genpas_stage, staged_batches
-from torchrec_ext.stream import GenPASStream, size_of
+from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_table_steps
+from torchrec_ext.torch_sampling import has_twin
 from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.torchrec_section import OPTIMIZERS, TrainingConfig
@@ -155,7 +154,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         model,
         sharding=section.sharding,
         output=section.output,
-        targets="parallel" if isinstance(pairs, WindowStream) else "single",
+        targets="parallel" if pairs.unit == "windows" else "single",
         optimizer=section.optimizer,
         learning_rate=section.learning_rate,
         log_q=None if proposal is None else proposal.log_q,
@@ -163,7 +162,6 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         memory_per_rank=section.memory_per_rank,
     )
     check_catalogue(sharded, pairs.view.store.n_items)
-    on_device = not isinstance(pairs, AugmentedStream | WindowStream)
     return Run(
         config=config,
         section=section,
@@ -175,7 +173,7 @@ def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Rank
         optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
         proposal=proposal,
         # Augmented histories and windows are made on the CPU, by the reading thread; the pipeline copies them.
-        stage=genpas_stage(stream, device) if device.type == "cuda" and on_device else None,
+        stage=genpas_stage(stream, device) if device.type == "cuda" and has_twin(pairs) else None,
         record=Record(),
         validation=validation_loader(config, loaders.valid, ranks.say),
     )
@@ -258,12 +256,10 @@ def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
 
 
 def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:
-    batch_size, (name, size) = config["train_batch_size"], size_of(pairs)
-    meaning = ""
-    if isinstance(pairs, WindowStream):
-        # As many windows as have train_batch_size targets on average.
-        batch_size = max(1, round(batch_size / pairs.targets_per_window))
-        meaning = f" targets, {batch_size} windows"
+    # As many examples as have train_batch_size targets on average.
+    batch_size = max(1, round(config["train_batch_size"] / pairs.targets_per_example))
+    name, size = pairs.unit, pairs.size
+    meaning = "" if name == "pairs" else f" targets, {batch_size} {name}"
     remainder = size % batch_size
     if 0 < remainder < ranks.world_size <= batch_size:
         raise InputError(

@@ -28,14 +28,16 @@ operators = st.lists(
 
 def made(store, policy, chosen, backend="numpy", seed=7) -> AugmentedStream:
     stream = augmented(
-        pair_stream(store.leave_last_out().train, policy, seed=seed, pairs_per_epoch=50, backend=backend), chosen
+        pair_stream(store.leave_last_out().train, policy, seed=seed, pairs_per_epoch=50, backend=backend),
+        chosen,
+        with_rows=True,
     )
     assert isinstance(stream, AugmentedStream)
     return stream
 
 
 def histories(stream, epoch, index, max_length=5) -> list[tuple[list[int], list[int]]]:
-    found = stream.histories(epoch, index, stream.pairs(epoch, index), max_length, with_rows=True)
+    found = stream.histories(epoch, index, stream.pairs(epoch, index), max_length)
     parts = [slice(*bounds) for bounds in zip(found.offsets[:-1], found.offsets[1:], strict=True)]
     return [(found.items[part].tolist(), found.rows[part].tolist()) for part in parts]
 

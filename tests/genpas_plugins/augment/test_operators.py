@@ -24,7 +24,7 @@ def made(store: SequenceStore, operators: list[Operator], backend: str = "numpy"
         pairs_per_epoch=60,
         backend=backend,
     )
-    stream = augmented(pairs, operators)
+    stream = augmented(pairs, operators, with_rows=True)
     assert isinstance(stream, AugmentedStream)
     return stream
 
@@ -33,7 +33,7 @@ def before_and_after(stream: AugmentedStream, max_length: int, epoch: int = 0) -
     """(items before, items after, store rows before, store rows after) of every pair of an epoch."""
     index = np.arange(stream.pairs_per_epoch)
     pairs, store = stream.pairs(epoch, index), stream.view.store
-    after = stream.histories(epoch, index, pairs, max_length, with_rows=True)
+    after = stream.histories(epoch, index, pairs, max_length)
     assert after.rows is not None and after.items.dtype == store.values.dtype
     assert after.offsets[0] == 0 and after.offsets[-1] == len(after.items) == len(after.rows)
     found = []
@@ -130,7 +130,7 @@ def stream_of_one(length: int, operator: Operator, pairs: int, n_items: int | No
     store = SequenceStore.from_arrays(np.arange(1, length + 4), [0, length + 3], n_items=n_items)
     policy = SamplingPolicy.named("last_target")
     drawn = pair_stream(store.leave_last_out().train, policy, seed=11, pairs_per_epoch=pairs)
-    stream = augmented(drawn, [operator])
+    stream = augmented(drawn, [operator], with_rows=True)
     assert isinstance(stream, AugmentedStream)
     return stream
 
@@ -157,7 +157,7 @@ def test_positions_are_uniform(name, rate, seen, n_values, p_value):
     # 2³¹ - 1 items: a new one is never the old one by chance.
     stream = stream_of_one(6, OPERATORS[name](rate), DRAWS, n_items=2**31 - 1)
     index = np.arange(DRAWS)
-    after = stream.histories(0, index, stream.pairs(0, index), 50, with_rows=True)
+    after = stream.histories(0, index, stream.pairs(0, index), 50)
     counts: Counter[int] = Counter()
     for begin, end in zip(after.offsets[:-1], after.offsets[1:], strict=True):
         counts.update(seen(after.items[begin:end].tolist(), after.rows[begin:end].tolist()))
@@ -189,11 +189,11 @@ def test_the_size_of_a_sample_is_binomial(p_value):
 def test_operators_of_a_list_draw_independently():
     # Two deletions of one of six items: with the same numbers they would always meet at the same place.
     stream = stream_of_one(6, OPERATORS["delete"](0.1), 3000)
-    twice = AugmentedStream(stream.stream, stream.operators * 2, stream.catalogue)
+    twice = AugmentedStream(stream.stream, stream.operators * 2, stream.catalogue, with_rows=True)
     index = np.arange(3000)
     pairs = stream.pairs(0, index)
-    once = stream.histories(0, index, pairs, 50, with_rows=True).rows.reshape(3000, 5)
-    both = twice.histories(0, index, pairs, 50, with_rows=True).rows.reshape(3000, 4)
+    once = stream.histories(0, index, pairs, 50).rows.reshape(3000, 5)
+    both = twice.histories(0, index, pairs, 50).rows.reshape(3000, 4)
     first = [(set(range(6)) - set(row)).pop() for row in once.tolist()]
     second = [row.index((set(row) - set(left)).pop()) for row, left in zip(once.tolist(), both.tolist(), strict=True)]
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / math.sqrt(3000)
@@ -210,5 +210,5 @@ def test_operators_are_applied_in_order(medium: SequenceStore):
 def test_no_pairs_are_no_histories(store: SequenceStore, backend: str):
     stream = made(store, [operator(0.5) for operator in OPERATORS.values()], backend)
     none = np.zeros(0, np.int64)
-    after = stream.histories(0, none, Pairs(none, none, none), 5, with_rows=True)
+    after = stream.histories(0, none, Pairs(none, none, none), 5)
     assert (len(after.items), after.offsets.tolist()) == (0, [0])

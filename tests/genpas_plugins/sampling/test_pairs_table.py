@@ -11,7 +11,7 @@ import pytest
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.sampling import pairs_table
-from genpas_plugins.sampling.stream import PairStream
+from genpas_plugins.sampling.protocol import PairStream
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore, SequenceView, pair_stream
+from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 
 Law = dict[tuple[int, int, int], float]
@@ -58,8 +59,8 @@ def test_a_pass_over_the_windows_is_the_law_of_an_enumerated_strategy(
     lengths: list[int], strategy: str, max_length: int
 ) -> None:
     view, policy = view_of(lengths), SamplingPolicy.named(strategy)
-    stream = WindowStream(view, policy, max_length=max_length, seed=3)
-    windows = targets_of(stream, np.arange(stream.windows_per_epoch))
+    stream = window_stream(view, policy, max_length=max_length, seed=3)
+    windows = targets_of(stream, np.arange(stream.size))
     trained: Law = defaultdict(float)
     for window in windows:
         for address, weight in window.items():
@@ -76,12 +77,12 @@ def test_a_drawn_window_weighs_its_targets_by_their_probability_given_the_window
     lengths: list[int], policy: SamplingPolicy, max_length: int
 ) -> None:
     view = view_of(lengths)
-    stream = WindowStream(view, policy, max_length=max_length, seed=3)
+    stream = window_stream(view, policy, max_length=max_length, seed=3)
     law = law_of_single_pairs(view, policy, max_length)
     marginal: dict[tuple[int, int], float] = defaultdict(float)
     for (s, j, _), p in law.items():
         marginal[s, j] += p
-    for window in targets_of(stream, np.arange(min(64, stream.windows_per_epoch))):
+    for window in targets_of(stream, np.arange(min(64, stream.size))):
         s, j, _ = next(iter(window))
         given_window = {a: p / marginal[s, j] for a, p in law.items() if a[:2] == (s, j)}
         likely = {a: p for a, p in given_window.items() if p > 1e-30}
@@ -92,7 +93,7 @@ def test_a_drawn_window_weighs_its_targets_by_their_probability_given_the_window
 @pytest.mark.parametrize("max_length", [3, 50])
 def test_windows_are_drawn_as_often_as_pairs_begin_them(exponents: tuple[float, float, float], max_length: int) -> None:
     view, policy, n = view_of([2, 5, 9, 9, 3]), SamplingPolicy(*exponents), 40_000
-    stream = WindowStream(view, policy, max_length=max_length, seed=11, pairs_per_epoch=10 * n)
+    stream = window_stream(view, policy, max_length=max_length, seed=11, pairs_per_epoch=10 * n)
     (sequence, start, _), _ = stream.windows(2, np.arange(n))
     drawn = Counter(zip(sequence.tolist(), start.tolist(), strict=True))
     marginal: dict[tuple[int, int], float] = defaultdict(float)
@@ -109,13 +110,13 @@ def test_a_window_depends_on_seed_epoch_and_index_alone(
     lengths: list[int], policy: SamplingPolicy, max_length: int, pairs_per_epoch: int
 ) -> None:
     streams = [
-        WindowStream(
+        window_stream(
             view_of(lengths), policy, max_length=max_length, seed=5, pairs_per_epoch=pairs_per_epoch, backend=backend
         )
         for backend in ("numpy", "numba")
     ]
     streams.append(pickle.loads(pickle.dumps(streams[0])))
-    index = np.arange(streams[0].windows_per_epoch)
+    index = np.arange(streams[0].size)
     whole = targets_of(streams[0], index)
     assert targets_of(streams[1], index) == whole == targets_of(streams[2], index)
     assert [targets_of(streams[0], index[i : i + 1])[0] for i in index] == whole
@@ -124,22 +125,22 @@ def test_a_window_depends_on_seed_epoch_and_index_alone(
 def test_a_pickled_stream_holds_no_tables(tmp_path: Path) -> None:
     view_of([5] * 20_000).store.save(tmp_path / "store")
     view = SequenceStore.open(tmp_path / "store").view()
-    stream = WindowStream(view, SamplingPolicy(1, 0, 0), max_length=9, seed=1)
-    assert len(pickle.dumps(stream)) < 2_000 < stream.source.order.nbytes
+    stream = window_stream(view, SamplingPolicy(1, 0, 0), max_length=9, seed=1)
+    assert len(pickle.dumps(stream)) < 2_000 < stream.tables.order.nbytes
 
 
 def test_the_mean_number_of_targets_is_that_of_the_windows() -> None:
     view, policy = view_of([2, 5, 9, 9, 3]), SamplingPolicy(1, 0, 0)
-    stream = WindowStream(view, policy, max_length=4, seed=1, pairs_per_epoch=200_000)
-    windows = stream.windows(0, np.arange(stream.windows_per_epoch))
+    stream = window_stream(view, policy, max_length=4, seed=1, pairs_per_epoch=200_000)
+    windows = stream.windows(0, np.arange(stream.size))
     assert np.count_nonzero(windows.weight) == pytest.approx(200_000, rel=0.02)
-    assert WindowStream(view, policy, max_length=4, seed=1).pairs_per_epoch == view.n_pairs
+    assert window_stream(view, policy, max_length=4, seed=1).pairs_per_epoch == view.n_pairs
 
 
 def test_a_window_reads_what_a_pair_of_its_last_target_reads() -> None:
     view, policy = view_of([9, 4]), SamplingPolicy.named("multi_target")
-    stream = WindowStream(view, policy, max_length=50, seed=1)
-    assert stream.windows_per_epoch == 2
+    stream = window_stream(view, policy, max_length=50, seed=1)
+    assert stream.size == 2
     assert sorted(stream.windows(0, [0, 1]).pairs.target.tolist()) == [3, 8]
     assert pair_stream(view, policy, seed=1).pairs_per_epoch == stream.pairs_per_epoch == 11
 
@@ -156,4 +157,4 @@ def test_a_window_reads_what_a_pair_of_its_last_target_reads() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, object], words: str) -> None:
     given_ = {"max_length": 5, "seed": 0, **arguments}
     with pytest.raises(InputError, match=words):
-        WindowStream(view_of([3]), SamplingPolicy(1, 0, 0), **given_)  # type: ignore[arg-type]
+        window_stream(view_of([3]), SamplingPolicy(1, 0, 0), **given_)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""What a stream returns for some examples: their histories, the targets of each, and the weight of each target.
+
+Shapes: n examples, T targets; an example of a stream of pairs has one target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from genpas_plugins.data.sequences import Pairs, SequenceStore
+from genpas_plugins.sampling.backend import implementation
+from genpas_plugins.sampling.gather import backend_for, fill_jagged, fill_padded, slices_of
+from genpas_plugins.sampling.jagged import bounds
+from genpas_plugins.support.array_types import AnyArray, Float32, Int64
+
+
+class Histories(Protocol):
+    """The histories of a batch, none of them empty; nothing is copied before one of the methods asks for it.
+
+    Attributes
+    ----------
+    sequence : int64 [n], the store's sequence that each history is from
+    lengths : int64 [n], items of each history
+    """
+
+    @property
+    def sequence(self) -> Int64: ...  # noqa: D102 – documented above
+
+    @property
+    def lengths(self) -> Int64: ...  # noqa: D102 – documented above
+
+    def jagged(self) -> tuple[AnyArray, Int64]:
+        """Return the items, one history after another, and their offsets, int64 [n + 1]."""
+
+    def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
+        """Return the items, [n, width], with 0 after each history; `dtype` is the store's by default."""
+
+    def padded_column(self, column: AnyArray, width: int) -> AnyArray:
+        """Return the entries of a column of the store beside the items, [n, width, …], with 0 after each history."""
+
+
+class Targets(NamedTuple):
+    """The targets of a batch, those of one history after those of another.
+
+    Attributes
+    ----------
+    rows : int64 [T], the interaction of the store that is the target: `store.values[rows]` are the items
+    place : int64 [T], place in the history of the last item that the target may be predicted from
+    offsets : int64 [n + 1], history i has the targets offsets[i] … offsets[i + 1] - 1
+    """
+
+    rows: Int64
+    place: Int64
+    offsets: Int64
+
+
+class Batch(NamedTuple):
+    """Examples of a stream.
+
+    Attributes
+    ----------
+    histories : n histories
+    targets : their T targets
+    weights : float32 [T]; the sum of weighted losses over n is the loss
+    """
+
+    histories: Histories
+    targets: Targets
+    weights: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class StoreHistories:
+    """Histories as the store has them: slices of its rows.
+
+    Parameters
+    ----------
+    store : where the items are
+    sequence : int64 [n], the store's sequence of each history
+    stop : int64 [n], the row of the store after each history
+    lengths : int64 [n], items of each history
+    backend : "numpy" or "numba"
+    """
+
+    store: SequenceStore
+    sequence: Int64
+    stop: Int64
+    lengths: Int64
+    backend: str
+
+    @classmethod
+    def of(cls, store: SequenceStore, pairs: Pairs, max_length: int, backend: str) -> StoreHistories:
+        """Return the histories of pairs, the last `max_length` items of each."""
+        stop, lengths = slices_of(store.offsets, pairs, max_length)
+        return cls(store, np.asarray(pairs.sequence), stop, lengths, backend)
+
+    def jagged(self) -> tuple[AnyArray, Int64]:
+        """Return the items and their offsets; see `Histories`."""
+        values, offsets = self.store.values, bounds(self.lengths)
+        return implementation(fill_jagged, backend_for(values, self.backend))(values, self.stop, offsets), offsets
+
+    def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
+        """Return the items; see `Histories`."""
+        items = self.padded_column(self.store.values, width)
+        return items if dtype is None else items.astype(dtype, copy=False)
+
+    def padded_column(self, column: AnyArray, width: int) -> AnyArray:
+        """Return entries of a column; see `Histories`."""
+        fill = implementation(fill_padded, backend_for(column, self.backend))
+        return fill(column, self.stop, self.lengths, width)

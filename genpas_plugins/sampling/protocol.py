@@ -1,0 +1,96 @@
+"""The one protocol for streams: what an adapter needs to train on a stream, whatever kind it is.
+
+A new kind of stream is a new class with these members, in a file of its own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from genpas_plugins.data.sequences import Pairs, SequenceView
+from genpas_plugins.sampling.batch import Batch, Histories, StoreHistories, Targets
+from genpas_plugins.support.array_types import Int64
+
+
+class Stream(Protocol):
+    """An endless stream of examples in which any example is reached in O(1).
+
+    Attributes
+    ----------
+    unit : what an example is: a pair has one target, a window several
+    view : the sequences that examples come from
+    seed : int in [0, 2⁶⁴)
+    backend : "numpy" or "numba"
+    size : examples an epoch
+    pairs_per_epoch : targets an epoch; of windows the expected number
+    targets_per_example : `pairs_per_epoch` over `size`; of windows on average
+    """
+
+    view: SequenceView
+    seed: int
+    backend: str
+    pairs_per_epoch: int
+
+    @property
+    def unit(self) -> Literal["pairs", "windows"]: ...  # noqa: D102 – documented above
+
+    @property
+    def size(self) -> int: ...  # noqa: D102 – documented above
+
+    @property
+    def targets_per_example(self) -> float: ...  # noqa: D102 – documented above
+
+    def batch(self, epoch: int, indices: ArrayLike, max_length: int) -> Batch:
+        """Return the examples with these indices of the epoch: a pure function of (seed, epoch, index).
+
+        Parameters
+        ----------
+        epoch : int in [0, 2³²)
+        indices : int64 [n], each in [0, size)
+        max_length : items of a history at most
+
+        Raises
+        ------
+        InputError
+            For an argument out of range, also if n is 0.
+        """
+
+
+class PairStream(Stream, Protocol):
+    """A stream of pairs; a class that inherits it and has `pairs` has all the rest."""
+
+    @property
+    def unit(self) -> Literal["pairs", "windows"]:
+        """The word "pairs"."""
+        return "pairs"
+
+    @property
+    def size(self) -> int:
+        """Number of pairs an epoch."""
+        return self.pairs_per_epoch
+
+    @property
+    def targets_per_example(self) -> float:
+        """The number 1: a pair has one target."""
+        return 1.0
+
+    @abstractmethod
+    def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
+        """Return the pairs with these indices of the epoch: a pure function of (seed, epoch, index)."""
+
+    def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> Histories:
+        """Return the histories of `pairs`, the pairs with these indices of the epoch."""
+        del epoch, indices
+        return StoreHistories.of(self.view.store, pairs, max_length, self.backend)
+
+    def batch(self, epoch: int, indices: ArrayLike, max_length: int) -> Batch:
+        """Return the pairs with their histories, each target with weight 1; see `Stream.batch`."""
+        pairs = self.pairs(epoch, indices)
+        histories = self.histories(epoch, np.asarray(indices, np.int64), pairs, max_length)
+        rows, n = self.view.store.offsets[pairs.sequence] + pairs.target, len(pairs.target)
+        targets = Targets(rows, histories.lengths - 1, np.arange(n + 1))
+        return Batch(histories, targets, np.ones(n, np.float32))
