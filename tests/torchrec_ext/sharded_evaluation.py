@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import get_model, get_trainer, init_seed
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor
@@ -119,19 +120,25 @@ def figures(case: Case, directory: Path) -> dict[str, Any]:
     return {"found": found, "expected": expected, "done": done, "users": len(valid._dataset), "same_weights": same}
 
 
-class LastItem(nn.Module):
+class LastItem(SequentialRecommender):
     """The smallest model that can be sharded: the hidden state is the last item's row."""
 
     max_seq_length = 4
+    USER_ID, ITEM_SEQ, ITEM_SEQ_LEN, POS_ITEM_ID, NEG_ITEM_ID = "user", "history", "length", "positive", "negative"
 
     def __init__(self, rows: Tensor) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # there is no configuration
+        self.n_items = len(rows)
         self.item_embedding = nn.Embedding.from_pretrained(rows.clone(), freeze=False)
         self.scale = nn.Parameter(torch.ones(()))
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         rows = self.item_embedding(item_seq)
         return rows[torch.arange(len(rows)), item_seq_len - 1] * self.scale
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        hidden = self(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return nn.functional.cross_entropy(hidden @ self.item_embedding.weight.T, interaction[self.POS_ITEM_ID])
 
 
 class Problem(NamedTuple):
