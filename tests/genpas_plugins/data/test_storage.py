@@ -128,6 +128,16 @@ def test_pickling_uses_the_absolute_path(saved: Path, monkeypatch):
     assert pickle.loads(pickled).n_sequences == 5
 
 
+def test_the_header_keeps_its_form(saved: Path):
+    """Experiments name a store by the bytes of its header, so that another form would orphan their results."""
+    text = (saved / HEADER).read_text(encoding="utf-8")
+    header = json.loads(text)
+    assert text == json.dumps(header, indent=1) + "\n"
+    assert list(header) == [
+        "magic", "version", "n_sequences", "n_items", "n_interactions", "columns", "files", "checksum",
+    ]  # fmt: skip
+
+
 def test_a_place_without_a_store_is_refused(tmp_path: Path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError, match=rf"{path} holds no sequence store: .*genpas prepare"):
