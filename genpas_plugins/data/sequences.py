@@ -23,7 +23,6 @@ from numpy.typing import ArrayLike
 
 from genpas_plugins.data.ids import as_ids, numbers_of
 from genpas_plugins.data.lengths import LengthGroups, LengthIndex, smallest_index_type
-from genpas_plugins.data.storage import StoredArrays, read_arrays, write_arrays
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -209,6 +208,8 @@ class SequenceStore:
 
         Raises InputError if `path` holds no store, a damaged store, or a store of another version.
         """
+        from genpas_plugins.data.storage import read_arrays  # on first use: the core is quick to import
+
         stored = read_arrays(Path(path))
         index = LengthIndex(np.array(stored.lengths[0]), np.array(stored.lengths[1]), stored.by_length)
         return cls(*stored[:6], Path(path).resolve(), index)
@@ -218,6 +219,8 @@ class SequenceStore:
 
         Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
         """
+        from genpas_plugins.data.storage import StoredArrays, write_arrays
+
         index = self.index()
         own = (self.values, self.offsets, self.n_items, self.user_ids, self.item_ids, self.columns)
         stored = StoredArrays(*own, index.order, np.stack([index.lengths, index.counts]))
