@@ -1,18 +1,20 @@
-"""Output that is complete under its final name, or not there at all."""
+"""Output that is complete under its final name, or does not exist."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# tempfile and shutil load hashes and three compressions, so the functions import them.
+
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name that becomes `path` when the block succeeds and vanishes when it fails."""
+    """Yield a temporary file name, which becomes `path` if the block succeeds and vanishes if it fails."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
@@ -28,33 +30,32 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory that becomes `path` when the block succeeds and vanishes when it fails.
+    """Yield a temporary directory, which becomes `path` if the block succeeds and vanishes if it fails.
 
-    A directory that stands at `path` is moved aside and put back if anything fails; only a kill between the two renames
-    can leave it aside, whole, as `.NAME.old.…`.
+    An old directory at `path` is moved aside first, and back if anything fails. A kill between the two renames leaves
+    the old directory whole as `.NAME.old.…`.
     """
+    import shutil
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         temporary.chmod(0o755)
         yield temporary
-        if path.exists():
-            _replace(path, temporary)
-        else:
+        if not path.exists():
             temporary.rename(path)
+            return
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+        try:
+            path.rename(aside / path.name)
+            temporary.rename(path)
+        except BaseException:
+            if (aside / path.name).exists():
+                (aside / path.name).rename(path)
+            aside.rmdir()
+            raise
+        shutil.rmtree(aside)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def _replace(path: Path, new: Path) -> None:
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    try:
-        path.rename(aside / path.name)
-        new.rename(path)
-    except BaseException:
-        if (aside / path.name).exists():
-            (aside / path.name).rename(path)
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside)
