@@ -21,6 +21,10 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import enum_type, get_model, init_logger, init_seed
 
 from genpas_plugins.neural import checkpoint_file
+from genpas_plugins.settings.genpas import GenPASConfig
+from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
+from genpas_plugins.settings.settings_section import Settings
 from genpas_plugins.support.errors import InputError
 
 _KIND = "__kind__"
@@ -153,6 +157,8 @@ def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type
         parts = [plain(part, where) for part in (matrix.data, matrix.indices, matrix.indptr)]
         is_array = isinstance(value, scipy.sparse.sparray)
         return {_KIND: "sparse", "value": [*parts, list(matrix.shape), value.format, is_array]}
+    if isinstance(value, Settings):
+        return plain(value.model_dump(), where)
     if isinstance(value, dict):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict
         return kind((plain(key, where), plain(entry, f"{where}.{key}")) for key, entry in value.items())
@@ -211,6 +217,9 @@ def _config(content: dict[str, Any]) -> Config:
     config.file_config_dict = config.variable_config_dict = config.cmd_config_dict = {}
     config.external_config_dict = config.internal_config_dict = {}
     config.final_config_dict = content["final"]
+    for kind in (GenPASConfig, MixingConfig, PersonaliserConfig):
+        if content["final"].get(kind.SECTION) is not None:
+            content["final"][kind.SECTION] = kind.from_mapping(content["final"][kind.SECTION], "the checkpoint")
     config.model = content["final"]["model"]
     with contextlib.suppress(ValueError, ImportError):  # a model of the user's own: RecBole does not find it by name
         config.model_class = get_model(config.model)

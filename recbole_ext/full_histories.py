@@ -12,7 +12,7 @@ import pandas as pd
 from recbole.data.transform import construct_transform
 
 from genpas_plugins import InputError, Pairs
-from genpas_plugins.settings.genpas import SECTION
+from genpas_plugins.settings.genpas import SECTION, GenPASConfig
 from genpas_plugins.support.array_types import AnyArray, Int64
 from recbole_ext.dataset import WindowDataset
 from recbole_ext.genpas_key import genpas_config
@@ -89,5 +89,5 @@ def _with_windows(config: Any) -> Any:
     changed = copy.copy(config)
     changed.final_config_dict = dict(config.final_config_dict)
     if genpas_config(config) is None:
-        changed.final_config_dict[SECTION] = {"strategy": "multi_target", "time_order": "stock"}
+        changed.final_config_dict[SECTION] = GenPASConfig(strategy="multi_target", time_order="stock")
     return changed

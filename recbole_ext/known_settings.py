@@ -6,30 +6,23 @@ import inspect
 import re
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import recbole
 import recbole.data.transform
-import yaml
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.evaluator import metrics
 from recbole.utils import argument_list, get_model, get_trainer
 
 from genpas_plugins.settings.genpas import PREFIX, SECTION, GenPASConfig
-from genpas_plugins.settings.mixing import PREFIX as MIXING_PREFIX
-from genpas_plugins.settings.mixing import SECTION as MIXING
-from genpas_plugins.settings.mixing import MixingConfig
-from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
+from genpas_plugins.settings.sections import SECTIONS, flat_keys
+from genpas_plugins.settings.yaml_text import key_lines
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.mask_history import KEY as MASK_HISTORY
 from recbole_ext.models import MODELS
-
-SECTIONS = (SECTION, MIXING, PERSONALISER, "torchrec")
-"""Keys that hold settings of ours; `torchrec_ext.train` reads the last, from files that may be shared with it."""
 
 _KINDS = ("general", "training", "evaluation", "dataset")
 
@@ -91,10 +84,10 @@ def check_settings(
     """Raise InputError, naming file and line, for a key in a file or on the command line that nothing would read."""
     given = [(key, "the command line") for key in command_line]
     for file in config_files:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        if not isinstance(root, yaml.MappingNode):
-            raise InputError(f"{file} holds no settings, lines such as `epochs: 10`; add some or leave the file out.")
-        given += [(key.value, f"{file}, line {key.start_mark.line + 1}") for key, _ in root.value]
+        lines = key_lines(file)
+        if not lines or not isinstance(next(iter(lines))[0], str):
+            raise InputError(f"{file} has no settings, such as `epochs: 10`. Add one or leave the file out.")
+        given += [(path[0], f"{file}, line {line}") for path, line in lines.items() if len(path) == 1]
     known = known_settings(model, dataset, transform="transform" in dict(given))
     for key, place in given:
         _check(str(key), place, model, known)
@@ -107,18 +100,13 @@ def unknown(key: str, model: str, known: Collection[str]) -> str:
 
 
 def _check(key: str, place: str, model: str, known: Collection[str]) -> None:
-    # What is wrong behind our prefixes is said when the sections are checked.
-    if key in known or key in SECTIONS or key.startswith((PREFIX, MIXING_PREFIX)):
+    ours = [*SECTIONS, *flat_keys()]
+    if key in known or key in ours:
         return
-    if key in _names(GenPASConfig):
+    if key in GenPASConfig.model_fields:
         raise InputError(f"{place}: {key} belongs inside the {SECTION} key, or is written {PREFIX}{key}.")
-    flat = {f"{PREFIX}{name}" for name in _names(GenPASConfig)} | {f"{MIXING_PREFIX}{n}" for n in _names(MixingConfig)}
-    told = unknown(key, model, {*known, *SECTIONS, *flat})
-    raise InputError(f"{place}: {told[0].lower()}{told[1:]}")
-
-
-def _names(section: type[Any]) -> list[str]:
-    return [field.name for field in fields(section)]
+    sentence = unknown(key, model, {*known, *ours})
+    raise InputError(f"{place}: {sentence[0].lower()}{sentence[1:]}")
 
 
 def _is_ours_or_recboles(code: Any) -> bool:

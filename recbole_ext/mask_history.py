@@ -80,9 +80,9 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
     for key in map(str, final):
         if key != KEY and difflib.get_close_matches(key.lower(), [KEY, KEY.replace("_", "")], cutoff=0.82):
             raise InputError(
-                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {KEY!r}?"
+                f"{where_set(config, config_files, [(key,)])}: there is no key {key!r}. Did you mean {KEY!r}?"
             )
-    value, where = final.get(KEY), where_set(config, config_files, [KEY])
+    value, where = final.get(KEY), where_set(config, config_files, [(KEY,)])
     if not isinstance(value, bool | None):
         raise InputError(f"{where}: {KEY} must be true or false, not {value!r}.")
     if not value:

@@ -9,10 +9,8 @@ best epoch may be one of the first stage.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,10 +25,11 @@ from genpas_plugins.neural.basrec.losses import Batch, Model, mixing_losses
 from genpas_plugins.neural.basrec.mixture import mix
 from genpas_plugins.neural.basrec.step_draws import generator
 from genpas_plugins.neural.layers.dropout import cheap_dropout
-from genpas_plugins.settings.mixing import PREFIX, SECTION, MixingConfig
+from genpas_plugins.settings.mixing import SECTION, MixingConfig
+from genpas_plugins.settings.sections import flat_keys
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import override
-from recbole_ext.genpas_key import genpas_config, where_set
+from recbole_ext.genpas_key import genpas_config, read_section, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable
 from recbole_ext.trimming import length_groups
 
@@ -40,31 +39,21 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
 
     Raises InputError for a wrong section and for a model that cannot be trained with it.
     """
-    final = config.final_config_dict
-    ours = [key for key in final if key == SECTION or str(key).startswith(PREFIX)]
-    for key in final:
-        words = {str(key).lower(), str(key).lower().split("_")[0]}
-        if key not in ours and any(difflib.get_close_matches(word, [SECTION], cutoff=0.82) for word in words):
-            raise InputError(
-                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
-            )
-    if not ours:
+    section = read_section(MixingConfig, config, config_files)
+    if section is None:
         return
-    place = where_set(config, config_files, ours)
-    section = MixingConfig.from_config(final, place)
-    assert section is not None
+    place = where_set(config, config_files, [(SECTION,), *((key,) for key in flat_keys(SECTION))])
     check_trainable(config, SECTION, place, section.warmup_epochs)
     genpas = genpas_config(config)
     if genpas is not None and genpas.targets != "single":
         raise InputError(f"{place}: {SECTION} mixes single targets; set targets: single in the genpas key.")
-    final[SECTION] = asdict(section)
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     """Return the loss function of this epoch: None, the model's own, in the first stage."""
-    if trainer.config[SECTION] is None:
+    section: MixingConfig | None = trainer.config[SECTION]
+    if section is None:
         return None
-    section = MixingConfig.from_mapping(trainer.config[SECTION])
     if epoch <= section.warmup_epochs:
         trainer.cur_step = 0  # epochs without a better validation: the first stage ends by its length alone
     if epoch < section.warmup_epochs:
@@ -73,8 +62,7 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     if mixing is None:
         mixing = trainer._mixing = BASRecLoss(trainer.config, section, trainer.model, train_data._dataset)
         trainer.logger.info(
-            f"BASRec mixes from epoch {epoch} on: "
-            + ", ".join(f"{key} = {value}" for key, value in asdict(section).items())
+            f"BASRec mixes from epoch {epoch} on: " + ", ".join(f"{key} = {value}" for key, value in section)
         )
     mixing.start_epoch(epoch)
     return mixing

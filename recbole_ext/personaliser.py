@@ -10,9 +10,7 @@ the end of the warm-up on; the best epoch may be one before.
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -24,9 +22,10 @@ from genpas_plugins import pair_stream
 from genpas_plugins.neural.dr4sr.personaliser import Personaliser, outer_step, relative_weights
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
+from genpas_plugins.settings.sections import flat_keys
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import PairDataLoader, Step
-from recbole_ext.genpas_key import genpas_config, where_set
+from recbole_ext.genpas_key import genpas_config, read_section, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable
 
 STATE = "personaliser_state"
@@ -38,16 +37,10 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
 
     Raises InputError for a wrong section and for a model or settings that cannot be trained with it.
     """
-    final = config.final_config_dict
-    for key in final:
-        if key != SECTION and difflib.get_close_matches(str(key).lower(), [SECTION], cutoff=0.82):
-            raise InputError(
-                f"{where_set(config, config_files, [key])}: there is no key {key!r}. Did you mean {SECTION!r}?"
-            )
-    if SECTION not in final:
+    section = read_section(PersonaliserConfig, config, config_files)
+    if section is None:
         return
-    place = where_set(config, config_files, [SECTION])
-    section = PersonaliserConfig.from_mapping(final[SECTION], place)
+    place = where_set(config, config_files, [(SECTION,), *((key,) for key in flat_keys(SECTION))])
     check_trainable(config, SECTION, place, section.warmup_epochs)
     pairs = genpas_config(config)
     if pairs is None:
@@ -56,20 +49,19 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
         raise InputError(f"{place}: {SECTION} weighs single pairs; remove it, or targets: parallel of the genpas key.")
     if config[MIXING] is not None:
         raise InputError(f"{place}: {SECTION} and {MIXING} are two training losses; remove one of the keys.")
-    final[SECTION] = asdict(section)
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     """Return the loss function of this epoch: None, the model's own, in the warm-up."""
-    if trainer.config[SECTION] is None:
+    section: PersonaliserConfig | None = trainer.config[SECTION]
+    if section is None:
         return None
-    section = PersonaliserConfig.from_mapping(trainer.config[SECTION])
     personalised: PersonalisedLoss | None = getattr(trainer, "_personalised", None)
     if personalised is None:  # in the warm-up already, so that what cannot be trained ends at once
         personalised = trainer._personalised = PersonalisedLoss(trainer.config, section, trainer.model, train_data)
         trainer.logger.info(
             f"DR4SR+ weighs pairs from epoch {section.warmup_epochs} on: "
-            + ", ".join(f"{key} = {value}" for key, value in asdict(section).items())
+            + ", ".join(f"{key} = {value}" for key, value in section)
         )
     if epoch <= section.warmup_epochs:
         trainer.cur_step = 0  # epochs without a better validation: the warm-up ends by its length alone

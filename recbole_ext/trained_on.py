@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[
         report = {**trained_on(train_data, valid_data), **getattr(trainer.model, "trained_on", {})}
         _warn_of_few_users(trainer.logger, report)
     elif trainer.config[MIXING] is not None:
-        report = {MIXING: trainer.config[MIXING]}  # it mixes RecBole's own pairs too
+        report = {MIXING: trainer.config[MIXING].model_dump()}  # it mixes RecBole's own pairs too
     if report:
         trainer.config[REPORT] = report
         trainer.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in report.items()))
@@ -67,9 +66,8 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "pairs_per_epoch": stream.pairs_per_epoch,
         "targets": section.targets,
         "trim": section.trim,
-        "augment": None if section.augment is None else [asdict(operator) for operator in section.augment],
-        "mixing": config[MIXING],
-        "personaliser": config[PERSONALISER],
+        "augment": section.model_dump()["augment"],
+        **{name: config[name] and config[name].model_dump() for name in (MIXING, PERSONALISER)},
         "train_users": section.train_users,
         "users": int(users),
         "users_left_out": int(of_all - users),

@@ -14,21 +14,21 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
+from genpas_plugins.settings.yaml_text import KeyPath, YamlFile, name_places, parse_settings, read_yaml
 from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, progress_bar, stdout_to_stderr
 from genpas_plugins.support.errors import InputError, require_recbole
 
 if TYPE_CHECKING:
+    from genpas_plugins.settings.torchrec import TorchRecConfig
     from torchrec_ext.training.ranks import Ranks
     from torchrec_ext.training.run import Loaders
-    from torchrec_ext.training.torchrec_section import TrainingConfig
 
 PROGRAM = "python -m torchrec_ext.train"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -126,16 +126,26 @@ def run(ranks: Ranks, arguments: Sequence[str]) -> None:
             print_lines(_summary(results, options.out))
 
 
-def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[str]) -> tuple[Any, TrainingConfig]:
+def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[str]) -> tuple[Any, TorchRecConfig]:
     """Return RecBole's Config and the `torchrec` section. Raises InputError for whatever in them cannot be used."""
     overrides = parse_settings(settings, PROGRAM, "write a setting of RecBole's as --key=value or key=value")
-    named = {**_keys(options.config), **overrides}
+    files = [read_yaml(file, "--config") for file in options.config]
+    named = {**_keys(files), **overrides}
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:
             raise InputError(f"No {key} is named: write `{key}: …` in a file given with --config, or --{key}.")
-    from torchrec_ext.training.torchrec_section import TrainingConfig, check_keys, check_model, check_recbole
+    from genpas_plugins.settings.sections import misspelt_section
+    from genpas_plugins.settings.torchrec import SECTION, TorchRecConfig
+    from torchrec_ext.training.torchrec_section import check_keys, check_model, check_recbole
 
-    section = TrainingConfig.from_config(named)
+    def where(paths: Collection[KeyPath]) -> str:
+        places = [(str(file.file), file.lines) for file in files]
+        return name_places(paths, [*places, ("the command line", {(key,): 0 for key in overrides})])
+
+    for key in named:
+        if misspelt_section(key) == SECTION:
+            raise InputError(f"{where([(key,)])}: there is no key {key!r}. Did you mean {SECTION!r}?")
+    section = TorchRecConfig.from_config(named, where) or TorchRecConfig()
     device = ranks.device(wanted=named.get("use_gpu", True) is not False and named.get("gpu_id", "0") != "")
     if device.type == "cuda" and named.get("gpu_id") is not None:
         raise InputError(
@@ -153,7 +163,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
             "There is no genpas section, which says how training pairs are drawn: add one of configs/strategy/ with "
             "--config."
         )
-    check_keys(config, [str(key) for key in named])
+    check_keys(config, list(named))
     check_recbole(config)
     check_model(config, section)
     return config, section
@@ -210,20 +220,13 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
     return config
 
 
-def _keys(files: Sequence[Path]) -> dict[str, Any]:
-    """Return the settings of the files, later ones winning. Raises InputError for what is no YAML mapping."""
-    import yaml
-
+def _keys(files: Sequence[YamlFile]) -> dict[str, Any]:
+    """Return the settings of the files; later files win. Raises InputError for a file without settings."""
     merged: dict[str, Any] = {}
-    for file in files:
-        check_yaml(file)
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise InputError(f"{file} holds more than plain YAML values: {error}") from error
+    for file, content, _ in files:
         if not isinstance(content, dict):
             raise InputError(f"{file} must hold settings such as 'epochs: 10', not {type(content).__name__}.")
-        merged.update(content)
+        merged.update({str(key): value for key, value in content.items()})
     return merged
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def read_along(given: Any, file: Path) -> Along:
 
 def check_rows(along: Along, rows: Sequence[Method], file: Path) -> None:
     """Raise InputError for a row that cannot stand at every point, or says itself what is varied."""
-    defaults = {PREFIX + field.name: field.default for field in fields(GenPASConfig)}
+    defaults = {PREFIX + name: field.default for name, field in GenPASConfig.model_fields.items()}
     for row in rows:
         for key, _ in along.points[0]:
             if key in defaults and getattr(row.genpas, key.removeprefix(PREFIX)) != defaults[key]:

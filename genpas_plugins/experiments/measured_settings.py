@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ OPTIONS = {
 OF_A_METHOD = "Write a YAML file with a genpas key, and a mixing one if wanted, as a method"
 
 # Words of a section that no model of RecBole's has as a setting of its own; gamma is one.
-_WORDS = {field.name for field in fields(GenPASConfig)} - {"strategy", *EXPONENT_NAMES}
+_WORDS = set(GenPASConfig.model_fields) - {"strategy", *EXPONENT_NAMES}
 
 
 def check_setting(key: str, where: str, instead: Mapping[str, str] = OPTIONS, method: str = OF_A_METHOD) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
 from genpas_plugins.settings import mixing
 from genpas_plugins.settings.genpas import PREFIX, SECTION, GenPASConfig
 from genpas_plugins.settings.points import read_point
-from genpas_plugins.settings.yaml_text import check_yaml, read_scalar
+from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import as_json_value
 
@@ -40,10 +40,8 @@ class Method:
     @property
     def settings(self) -> dict[str, Any]:
         """Return the RecBole settings that switch the method on; no `mixing` key where nothing is mixed."""
-        sections = {SECTION: asdict(self.genpas)}
-        if self.mixing is not None:
-            sections[mixing.SECTION] = asdict(self.mixing)
-        return sections
+        sections: dict[str, Any] = {SECTION: self.genpas}
+        return sections if self.mixing is None else {**sections, mixing.SECTION: self.mixing}
 
 
 def read_methods(words: Sequence[str], where: str = "--methods") -> list[Method]:
@@ -74,7 +72,7 @@ def with_epochs(method: Method, pairs_per_epoch: int) -> Method:
             f"{method.label} has pairs_per_epoch {method.genpas.pairs_per_epoch}, the comparison {pairs_per_epoch}: "
             "all methods have the same. Remove the key, or set --pairs-per-epoch."
         )
-    return replace(method, genpas=replace(method.genpas, pairs_per_epoch=pairs_per_epoch))
+    return replace(method, genpas=method.genpas.replaced(pairs_per_epoch=pairs_per_epoch))
 
 
 def check_mixing(method: Method, epochs: int) -> None:
@@ -137,7 +135,7 @@ def read_method(word: str, where: str = "--methods") -> Method:
     return Method(
         "+".join([policy.label, *additions]),
         GenPASConfig.from_mapping({**section, "augment": augment or None}, f"{where} {word}"),
-        mixing.MixingConfig(mixtures[0]) if mixtures else None,
+        mixing.MixingConfig.from_mapping(mixtures[0]) if mixtures else None,
     )
 
 
@@ -162,8 +160,7 @@ def _policy(text: str, where: str) -> SamplingPolicy:
 def _read_file(file: Path, where: str) -> Method:
     if not file.is_file():
         raise InputError(f"{where} {file}: there is no such file; check the path.")
-    check_yaml(file)
-    content = read_scalar(file.read_text(encoding="utf-8"))
+    content = (read := read_yaml(file)).content
     if not isinstance(content, dict):
         raise InputError(f"{file}: a method holds a {SECTION} key, and may hold a {mixing.SECTION} one.")
     for key in map(str, content):
@@ -172,7 +169,7 @@ def _read_file(file: Path, where: str) -> Method:
                 f"{file}: a method holds the keys {SECTION} and {mixing.SECTION} alone, not {key!r}; settings for all "
                 "methods go into a --config file."
             )
-    genpas = GenPASConfig.from_config(content, str(file))
+    genpas = GenPASConfig.from_config(content, read.where)
     if genpas is None:
         raise InputError(f"{file}: a method needs a {SECTION} key, such as '{SECTION}: multi_target'.")
-    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, str(file)))
+    return Method(file.name, genpas, mixing.MixingConfig.from_config(content, read.where))

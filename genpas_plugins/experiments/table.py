@@ -140,7 +140,7 @@ def _rows(words: Any, of_rows: Mapping[str, Any]) -> list[Method]:
         raise InputError(
             f"rows must be a list of methods, such as [last_target, '1,0,0'], a point in quotes, not {words!r}."
         )
-    return [replace(row, genpas=replace(row.genpas, **of_rows)) for row in read_methods(words, "rows:")]
+    return [replace(row, genpas=row.genpas.replaced(**of_rows)) for row in read_methods(words, "rows:")]
 
 
 def _grid(given: Any, settings: Mapping[str, Any], file: Path) -> tuple[Point, ...]:

@@ -1,37 +1,37 @@
-"""Settings that a file of finished work was made with, beside those of now: whether the work may be taken up."""
+"""Compare the settings of finished work with today's: work may only go on under the same ones."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, fields
 from typing import Any
 
-from genpas_plugins.settings import mixing
-from genpas_plugins.settings import personaliser as regeneration
-from genpas_plugins.settings.genpas import SECTION, GenPASConfig
+from genpas_plugins.settings.sections import SECTIONS
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import as_json_value
 
-_SECTIONS: dict[str, type[GenPASConfig | mixing.MixingConfig | regeneration.PersonaliserConfig]] = {
-    SECTION: GenPASConfig,
-    mixing.SECTION: mixing.MixingConfig,
-    regeneration.SECTION: regeneration.PersonaliserConfig,
-}
-
 
 def with_defaults(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recorded settings in which keys that our sections have got since stand at their defaults.
+    """Return recorded settings in which keys that our sections have got since have their defaults.
 
-    Keys that the sections have no more stay, so that `differences` names them.
+    Keys that the sections have no longer stay, so that `differences` names them.
     """
     return {name: _read_back(name, value) for name, value in recorded.items()}
 
 
 def differences(before: Any, now: Any, may_differ: Collection[str] = (), name: str = "") -> Iterator[str]:
-    """Yield a phrase for every value that is not what it was, by its dotted name; a key without a value is not set.
+    """Yield a phrase for every value that has changed, by its dotted name. A key without a value is not set.
 
-    may_differ : dotted names that do not matter
+    Parameters
+    ----------
+    before, now : Any
+        Plain values.
+    may_differ : collection of str
+        Dotted names that do not matter.
+    name : str
+        The dotted name of both.
 
+    Examples
+    --------
     >>> list(differences({"settings": {"a": "1", "b": "2"}}, {"settings": {"a": "3", "b": "2"}, "seed": 1}))
     ["settings.a was '1' and is '3' now", 'seed was not set and is 1 now']
     """
@@ -45,15 +45,12 @@ def differences(before: Any, now: Any, may_differ: Collection[str] = (), name: s
 
 
 def _read_back(name: str, section: Any) -> Any:
-    if name not in _SECTIONS or not isinstance(section, Mapping):
+    if name not in SECTIONS or not isinstance(section, Mapping):
         return section
-    kind = _SECTIONS[name]
-    names = {field.name for field in fields(kind)}
-    known = {key: value for key, value in section.items() if key in names}
+    names = SECTIONS[name].model_fields
+    gone = {key: value for key, value in section.items() if key not in names}
     try:
-        return {
-            **as_json_value(asdict(kind.from_mapping(known))),
-            **{key: section[key] for key in section.keys() - names},
-        }
+        known = SECTIONS[name].from_mapping({key: value for key, value in section.items() if key in names})
     except InputError:
-        return section  # of a version with other values: compared as it stands
+        return section  # of a version with other values: compared as it is
+    return {**as_json_value(known), **gone}

@@ -2,40 +2,127 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from genpas_plugins.support.errors import InputError
 
+KeyPath = tuple[Any, ...]
+"""Keys and list indices from the top of a file to a value, as ("genpas", "augment", 0, "rate")."""
+
 _SETTING = re.compile(r"(?:--)?([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _HOW = "write a setting of RecBole's as --key=value, key=value or --set key=value"
+
+
+class YamlFile(NamedTuple):
+    """A file that was read.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    content : Any
+        Its plain values: mappings, lists, text, numbers, booleans and None.
+    lines : dict
+        The line, from 1, of every key and list entry.
+    """
+
+    file: Path
+    content: Any
+    lines: dict[KeyPath, int]
+
+    def where(self, paths: Collection[KeyPath] = ()) -> str:
+        """Return the file's name with the first line of these keys; a key that is not there counts as its parent."""
+        return name_places(paths, [(str(self.file), self.lines)], str(self.file))
+
+
+def name_places(
+    paths: Collection[KeyPath],
+    places: Sequence[tuple[str, Mapping[KeyPath, int]]],
+    otherwise: str = "the configuration",
+) -> str:
+    """Name the places that the values of these keys come from.
+
+    Parameters
+    ----------
+    paths : collection of tuple
+        The keys in question.
+    places : sequence of (str, dict)
+        Names of files and command lines with the line of every key, 0 for none. The last place that has a key wins.
+    otherwise : str
+        What to return if no place has any of the keys.
+
+    Examples
+    --------
+    >>> name_places([("genpas", "alpha")], [("a.yaml", {("genpas",): 3, ("genpas", "alpha"): 4}), ("b.yaml", {})])
+    'a.yaml, line 4'
+    """
+    first: dict[int, int] = {}
+    for path in paths:
+        for number, (_, lines) in reversed(list(enumerate(places))):
+            known = next((path[:depth] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
+            if known is not None:
+                first[number] = min(lines[known], first.get(number, lines[known]))
+                break
+    lines_of = [(places[number][0], line) for number, line in sorted(first.items())]
+    return " and ".join(f"{name}, line {line}" if line else name for name, line in lines_of) or otherwise
+
+
+def read_yaml(file: Path, option: str = "") -> YamlFile:
+    """Read a file of plain values.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    option : str
+        The option that names the file, for the message about a missing file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, has a key twice or holds a tag that would construct an object.
+    """
+    import yaml
+
+    node = _composed(file, option)
+    lines = _lines(node, str(file))
+    try:
+        content = None if node is None else _loader()("").construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{file}{_line_of(error)}: a setting must be a plain value: {error.problem}.") from error
+    return YamlFile(file, content, lines)
+
+
+def key_lines(file: Path) -> dict[KeyPath, int]:
+    """Return the line, from 1, of every key and list entry of a YAML file; no value is constructed."""
+    return _lines(_composed(file), str(file))
 
 
 def check_yaml(file: Path) -> None:
     """Raise InputError if a configuration file does not exist or is not YAML, naming the line."""
     if not file.is_file():
         raise InputError(f"{file} does not exist; check the path after --config.")
-    if importlib.util.find_spec("yaml") is None:
-        return  # RecBole is not installed either, and that is said next
-    import yaml
-
-    try:
-        yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{file}{line}: this is not YAML: {error.problem}.") from error
+    if importlib.util.find_spec("yaml") is not None:  # without PyYAML there is no RecBole, which is reported next
+        key_lines(file)
 
 
 def parse_settings(arguments: Sequence[str], program: str = "genpas train", how: str = _HOW) -> dict[str, Any]:
-    """Turn `key=value` and `--key=value` into a dictionary, values read as YAML.
+    """Turn `key=value` and `--key=value` into a dictionary, with values read as YAML.
 
-    Python's None is null and a number may be written 1e-3, as on RecBole's own command line; text that is not YAML, as
-    the interval [5,inf), stays text. Raises InputError for an argument of another form, a key given twice with
-    different values, and for model and dataset, which have options of their own.
+    Python's None is null. Text that is not YAML, as the interval [5,inf), stays text.
 
+    Raises
+    ------
+    InputError
+        For an argument of another form, for a key with two values, and for model and dataset, which have options.
+
+    Examples
+    --------
     >>> parse_settings(["--learning_rate=1e-3", "metrics=[Recall, NDCG]", "--train_neg_sample_args=None"])
     {'learning_rate': 0.001, 'metrics': ['Recall', 'NDCG'], 'train_neg_sample_args': None}
     """
@@ -54,18 +141,77 @@ def parse_settings(arguments: Sequence[str], program: str = "genpas train", how:
 
 
 def read_scalar(text: str) -> Any:
-    """Return the value that `text` stands for in YAML, the text itself where it is not YAML. Nothing is evaluated."""
+    """Return the value of a text in YAML, or the text itself if it is not YAML. Nothing is evaluated.
+
+    Examples
+    --------
+    >>> [read_scalar(text) for text in ("1e-3", ".inf", "-inf", "[1, 2]", "word")]
+    [0.001, inf, -inf, [1, 2], 'word']
+    """
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=_loader())
+    except yaml.YAMLError:
+        return text
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return the one loader: safe YAML with the numbers and the null that Python and RecBole know."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no annotations
-        """Safe YAML with the numbers and the null that RecBole's command line knows."""
+        """Reads plain values; any other tag is an error."""
 
     # YAML 1.1 reads 1e-3 as text, and wants a dot before inf.
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*[eE][-+]?\d+|inf)$"), list("-+0123456789i")
-    )
+    number = re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*[eE][-+]?\d+|\.\d[\d_]*[eE][-+]?\d+|inf|Inf|INF)$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789iI"))
     Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("None$"), ["N"])
+    Loader.add_constructor("tag:yaml.org,2002:float", _float)
+    return Loader
+
+
+def _float(loader: Any, node: Any) -> float:
+    text = node.value.lower().replace("_", "")
+    return float(text) if text.lstrip("+-") == "inf" else float(loader.construct_yaml_float(node))
+
+
+def _composed(file: Path, option: str = "") -> Any:
+    import yaml
+
+    if not file.is_file():
+        raise InputError(f"{file} does not exist; check the path{option and f' after {option}'}.")
     try:
-        return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError:
-        return text
+        return yaml.compose(file.read_text(encoding="utf-8"), Loader=_loader())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text, so not YAML: {error.reason}.") from error
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{file}{_line_of(error)}: this is not YAML: {error.problem}.") from error
+    except yaml.YAMLError as error:  # characters that YAML does not allow
+        raise InputError(f"{file}: this is not YAML: {' '.join(str(error).split())}.") from error
+
+
+def _lines(root: Any, file: str) -> dict[KeyPath, int]:
+    lines: dict[KeyPath, int] = {}
+    seen = set()  # an alias repeats a node, perhaps inside the node itself
+
+    def visit(node: Any, path: KeyPath) -> None:
+        if id(node) in seen or isinstance(getattr(node, "value", ""), str):
+            return
+        seen.add(id(node))
+        for place, entry in enumerate(node.value):
+            key, value = entry if isinstance(entry, tuple) else (None, entry)
+            below = (*path, place if key is None else str(key.value))
+            line = (key or value).start_mark.line + 1
+            if below in lines and key.value != "<<":
+                raise InputError(f"{file}, line {line}: {key.value} is also in line {lines[below]}. Remove one.")
+            lines[below] = line
+            visit(value, below)
+
+    visit(root, ())
+    return lines
+
+
+def _line_of(error: Any) -> str:
+    return f", line {error.problem_mark.line + 1}" if error.problem_mark else ""

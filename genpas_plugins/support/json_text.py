@@ -17,6 +17,7 @@ def to_json(value: Any) -> str:
 
 def as_json_value(value: Any) -> Any:
     """Return `value` with every part a type that JSON has."""
+    value = value.model_dump() if hasattr(value, "model_dump") else value  # settings
     if isinstance(value, Mapping):
         return {str(key): as_json_value(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):

@@ -41,7 +41,7 @@ def configured(settings: dict[str, Any]) -> Configured:
             2,
             ["strategy is 'multi_targt'", "Did you mean 'multi_target'?"],
         ),
-        ("genpas:\n  strategy: sampled\n  alhpa: 1", 1, ["no key 'alhpa'", "Did you mean 'alpha'?"]),
+        ("genpas:\n  strategy: sampled\n  alhpa: 1", 3, ["no key 'alhpa'", "Did you mean 'alpha'?"]),
         ("genpas: {strategy: sampled, alpha: 1, beta: 0}", 1, ["gamma is missing"]),
         ("genpas: {strategy: sampled, alpha: x, beta: 0, gamma: 0}", 1, ["alpha must be a number", "'x'"]),
         ("genpas: {strategy: sampled, alpha: .nan, beta: 0, gamma: 0}", 1, ["alpha is NaN"]),
@@ -52,8 +52,8 @@ def configured(settings: dict[str, Any]) -> Configured:
         ("genpas: {strategy: last_target, augment: {operator: insert}}", 1, ["augment", "insert needs a rate"]),
         ("genpas: [last_target]", 1, ["must hold keys such as"]),
         ("genpas: true", 1, ["must hold keys such as"]),
-        ("genpas: {}", 1, ["needs a strategy"]),
-        ("\n\ngenpas_alpha: 1", 3, ["needs a strategy"]),
+        ("genpas: {}", 1, ["strategy is missing"]),
+        ("\n\ngenpas_alpha: 1", 3, ["strategy is missing"]),
         ("genpas_alhpa: 1", 1, ["no key 'alhpa'"]),
         ("# first\ngenpass: {strategy: last_target}", 2, ["no key 'genpass'", "Did you mean 'genpas'?"]),
         ("GenPAS: {strategy: last_target}", 1, ["no key 'GenPAS'"]),
@@ -93,8 +93,15 @@ def test_every_place_that_takes_part_is_named(configured: Configured, tmp_path: 
     monkeypatch.setattr(sys, "argv", ["script", "--genpas_alpha=x"])
     with pytest.raises(InputError) as caught:
         configured(first, second)
-    assert f"{first}, line 1 and the command line: genpas: alpha must be a number" in str(caught.value)
-    assert "b.yaml" not in str(caught.value)
+    assert "the command line: genpas: alpha must be a number" in str(caught.value)
+    assert ".yaml" not in str(caught.value)
+    monkeypatch.setattr(sys, "argv", ["script", "--genpas_gamma=1"])
+    first.write_text("genpas: {strategy: sampled, alpha: 1, beta: 0, gamma: x}\n")
+    with pytest.raises(InputError, match=f"^{first}, line 1: genpas: gamma must be a number"):
+        configured(first)
+    first.write_text("genpas: last_target\n")
+    with pytest.raises(InputError, match=f"^{first}, line 1 and the command line: genpas: strategy last_target has"):
+        configured(first)
 
 
 def test_of_places_with_a_key_the_last_is_named_and_a_replaced_section_told(configured: Configured, tmp_path: Path):
@@ -103,7 +110,7 @@ def test_of_places_with_a_key_the_last_is_named_and_a_replaced_section_told(conf
     second.write_text("topk: [5]\ngenpas: {alpha: 2}\n")
     with pytest.raises(InputError) as caught:
         configured(first, second)
-    assert str(caught.value).startswith(f"{second}, line 2: genpas needs a strategy")
+    assert str(caught.value).startswith(f"{second}, line 2: genpas: strategy is missing")
     assert f"The section of {second}, line 2 replaces that of {first}, line 1 whole" in str(caught.value)
     with pytest.raises(InputError) as caught:
         configured(second)
@@ -142,7 +149,7 @@ def test_the_command_lines_spellings_of_numbers(
         config = configured()
     else:
         config = configured(**given)
-    assert genpas_config(config) == GenPASConfig("sampled", 1, 0, value)
+    assert genpas_config(config) == GenPASConfig(strategy="sampled", alpha=1, beta=0, gamma=value)
 
 
 @pytest.mark.parametrize("flat", ["-inf", "-.inf", -math.inf])
@@ -159,7 +166,7 @@ def test_other_texts_are_no_numbers(text: str, configured: Configured):
 
 def test_the_checked_section_is_kept_in_full(configured: Configured):
     config = configured(genpas="multi_target")
-    assert config["genpas"] == {
+    assert config["genpas"].model_dump() == {
         "strategy": "multi_target",
         "alpha": None,
         "beta": None,
@@ -199,7 +206,7 @@ def test_a_script_with_a_wrong_key_ends_with_the_sentence_and_leaves_nothing(set
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(
-        "InputError: genpas.yaml, line 1: genpas: strategy is 'multi_targt'. Did you mean 'multi_target'? "
+        "InputError: genpas.yaml, line 2: genpas: strategy is 'multi_targt'. Did you mean 'multi_target'? "
         "Valid: last_target, multi_target, slide_window, sampled."
     )
     assert [file.name for file in tmp_path.iterdir()] == ["genpas.yaml"]

@@ -112,7 +112,7 @@ def test_what_nothing_reads_is_refused_with_file_and_line(text: str, line: int, 
 @pytest.mark.parametrize("text", ["", "# nothing yet", "- epochs: 1"])
 def test_a_file_without_settings_is_refused(text: str, tmp_path: Path):
     (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"a\.yaml holds no settings"):
+    with pytest.raises(InputError, match=r"a\.yaml has no settings"):
         check_settings("SASRec", "mine", [tmp_path / "a.yaml"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from multiprocessing import SimpleQueue
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ def test_the_report_names_what_is_mixed(settings: dict[str, Any]):
     assert run_recbole("SASRec", "tiny", config_dict=config)["trained_on"]["mixing"] is None
     section = {"method": "basrec", "warmup_epochs": 0, "beta": 0.3}
     report = run_recbole("SASRec", "tiny", config_dict={**config, "mixing": section})["trained_on"]
-    assert report["mixing"] == asdict(MixingConfig(**section))
+    assert report["mixing"] == MixingConfig(**section).model_dump()
 
 
 def test_the_report_names_the_operators(settings: dict[str, Any]):
@@ -141,7 +140,7 @@ def test_the_report_names_the_operators(settings: dict[str, Any]):
 def test_mixing_alone_is_reported_too(settings: dict[str, Any]):
     section = {"method": "basrec", "warmup_epochs": 0, "beta": 0.3}
     result = run_recbole("SASRec", "tiny", config_dict={**settings, "mixing": section})
-    assert result["trained_on"] == {"mixing": asdict(MixingConfig(**section))}
+    assert result["trained_on"] == {"mixing": MixingConfig(**section).model_dump()}
 
 
 def test_trim_is_reported_as_it_is_set(settings: dict[str, Any]):

@@ -13,19 +13,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.settings import genpas
+from genpas_plugins.settings.sections import flat_keys
 from genpas_plugins.settings.settings_diff import differences, with_defaults
+from genpas_plugins.settings.torchrec import SECTION, TorchRecConfig
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.checksums import array_crc32
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK
 from genpas_plugins.support.json_text import as_json_value, to_json
-from torchrec_ext.training.torchrec_section import PREFIX, SECTION, TrainingConfig
 
 MAY_DIFFER = frozenset(
     {
@@ -129,15 +129,16 @@ class RunFolder:
             temporary.write_text(to_json(content), encoding="utf-8")
 
 
-def all_settings(config: Mapping[str, Any], section: TrainingConfig, view: SequenceView) -> dict[str, Any]:
+def all_settings(config: Mapping[str, Any], section: TorchRecConfig, view: SequenceView) -> dict[str, Any]:
     """Return every setting of a run as plain values, with a fingerprint of the training data.
 
     config : RecBole's final settings, the `genpas` section among them
     view   : the training sequences
     """
     # What the flat keys say is in the sections.
-    settings = {str(key): value for key, value in config.items() if not str(key).startswith((PREFIX, genpas.PREFIX))}
-    settings[SECTION] = asdict(section)
+    flat = set(flat_keys())
+    settings = {str(key): value for key, value in config.items() if key not in flat}
+    settings[SECTION] = section
     settings["data"] = {
         "items": view.store.n_items,
         "interactions": int(view.lengths().sum()),

@@ -33,6 +33,7 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
+from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import sole_use
 from torchrec_ext.batch import PairBatch
@@ -43,7 +44,6 @@ from torchrec_ext.training.folder import RunFolder, all_settings
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.results import evaluated, finish
 from torchrec_ext.training.run import Loaders, Run, Tell, batches, prepared, step_seed
-from torchrec_ext.training.torchrec_section import TrainingConfig
 
 LOG_EVERY = 20
 """Optimizer steps between two points of the loss curve."""
@@ -54,7 +54,7 @@ LETTING_GO = 60.0
 
 def train(
     config: Any,
-    section: TrainingConfig,
+    section: TorchRecConfig,
     loaders: Loaders,
     ranks: Ranks,
     folder: RunFolder,

@@ -28,6 +28,7 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.sampling.random_stream import philox
+from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.training_settings import rate_factor, validation_loader
@@ -41,7 +42,7 @@ from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_
 from torchrec_ext.torch_sampling import has_twin
 from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
-from torchrec_ext.training.torchrec_section import OPTIMIZERS, TrainingConfig
+from torchrec_ext.training.torchrec_section import OPTIMIZERS
 
 READ_AHEAD = 4
 """Batches that the reading thread is ahead on CPU."""
@@ -93,7 +94,7 @@ class Run:
     """Everything that is alive during a run."""
 
     config: Any
-    section: TrainingConfig
+    section: TorchRecConfig
     loaders: Loaders
     ranks: Ranks
     device: torch.device
@@ -143,7 +144,7 @@ class Run:
         set_table_steps(self.sharded, self.steps_done)
 
 
-def prepared(config: Any, section: TrainingConfig, loaders: Loaders, ranks: Ranks) -> Run:
+def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks) -> Run:
     """Build the model, shard it, and make its optimizers and the stream of batches: a collective call."""
     device = config["device"]
     pairs = loaders.train.stream

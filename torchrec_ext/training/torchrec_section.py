@@ -1,38 +1,21 @@
-"""The `torchrec:` section beside RecBole's settings, and which of RecBole's settings a sharded run can keep.
-
-    torchrec:
-      sharding: row_wise             # row_wise | table_wise | column_wise | planner
-      output: vocab_parallel         # vocab_parallel | gather (both exact) | sampled; not for TIGER
-      optimizer: row_wise_adagrad    # of the tables: row_wise_adagrad | adagrad | sgd | adam (CUDA)
-      learning_rate: 0.02            # of the tables; `learning_rate` outside is the rest of the model's
-      negatives: null                # how many, shared by a step; with output: sampled
-      memory_per_rank: null          # bytes that the tables may take on a rank
-      checkpoint_every: null         # optimizer steps; null: at the end of every epoch only
-      keep_last: 2
-
-On the command line a key is also written `torchrec_learning_rate=0.1`, which wins over the section.
-"""
+"""Which of RecBole's settings and models a sharded run can keep, beside the `torchrec:` section."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
 import torch
 
-from genpas_plugins.settings import genpas
-from genpas_plugins.settings.settings_section import checked
+from genpas_plugins.settings import genpas, torchrec
+from genpas_plugins.settings.sections import flat_keys
+from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.known_settings import known_settings
 from recbole_ext.models.contract import PARALLEL, require_of_class
-from torchrec_ext.shard import check_choices, check_names
-
-SECTION = "torchrec"
-PREFIX = "torchrec_"
+from torchrec_ext.shard import check_choices
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -52,70 +35,20 @@ _UNUSABLE = {
 }
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """A checked `torchrec:` section; the keys are explained at the top of this file."""
-
-    sharding: str = "row_wise"
-    output: str = "vocab_parallel"
-    optimizer: str = "row_wise_adagrad"
-    learning_rate: float = 0.02
-    negatives: int | None = None
-    memory_per_rank: int | None = None
-    checkpoint_every: int | None = None
-    keep_last: int = 2
-
-    def __post_init__(self) -> None:
-        """Check every value, and that they go together."""
-        for name in ("sharding", "output", "optimizer"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"{name} must be a word, not {getattr(self, name)!r}.")
-        check_names(self.sharding, self.output, self.optimizer)
-        _positive("learning_rate", self.learning_rate)
-        for name in ("negatives", "memory_per_rank", "checkpoint_every"):
-            if getattr(self, name) is not None:
-                whole_number(f"{name} (bytes)" if name == "memory_per_rank" else name, getattr(self, name), 1)
-        whole_number("keep_last", self.keep_last, 1)
-        if self.output == "sampled" and self.negatives is None:
-            raise InputError("output sampled needs negatives: how many items all pairs of a step share, as in 1000.")
-        if self.output != "sampled" and self.negatives is not None:
-            raise InputError(
-                f"negatives is {self.negatives}, but output {self.output} scores all items; set output: sampled."
-            )
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], where: str = "the configuration") -> TrainingConfig:
-        """Read the section and the keys `torchrec_…` out of a whole configuration; without them, the defaults.
-
-        Raises InputError naming the key, its value and what would be valid.
-
-        >>> TrainingConfig.from_config({"torchrec": {"output": "gather"}, "torchrec_keep_last": 3}).keep_last
-        3
-        """
-        for key in map(str, config):
-            if key != SECTION and not key.startswith(PREFIX) and difflib.get_close_matches(key, [SECTION], cutoff=0.8):
-                raise InputError(f"{where}: there is no key {key!r}. Did you mean {SECTION!r}?")
-        section = config.get(SECTION)
-        if not isinstance(section, Mapping | None):
-            raise InputError(f"{where}: {SECTION} must hold keys such as 'sharding: row_wise', not {section!r}.")
-        flat = {str(key).removeprefix(PREFIX): value for key, value in config.items() if str(key).startswith(PREFIX)}
-        merged = {**(section or {}), **flat}
-        return checked(cls, merged, SECTION, where)
-
-
 def check_keys(config: Any, given: Collection[str]) -> None:
     """Raise InputError for a key that the user wrote and nobody reads, and for a model that changes histories itself.
 
     config : RecBole's Config
     given  : the keys in files and on the command line
     """
-    known = {SECTION, genpas.SECTION, *known_settings(config.model, config.dataset)}
+    ours = (genpas.SECTION, torchrec.SECTION)
+    known = {*ours, *flat_keys(*ours), *known_settings(config.model, config.dataset)}
     for key in given:
-        if key not in known and not key.startswith((PREFIX, genpas.PREFIX)):
+        if key not in known:
             section, dot, name = key.partition(".")
             raise InputError(
                 f"There is no key {key!r}; write {section}_{name}."
-                if dot and section in (SECTION, genpas.SECTION)
+                if dot and section in ours
                 else f"There is no key {key!r} for {config.model}.{nearest(key, known)}"
             )
     if config.internal_config_dict.get("transform"):
@@ -155,7 +88,7 @@ def check_recbole(config: Any) -> None:
         )
 
 
-def check_model(config: Any, section: TrainingConfig) -> None:
+def check_model(config: Any, section: TorchRecConfig) -> None:
     """Raise InputError for a section that RecBole's model of the configuration cannot keep."""
     genpas_section = genpas_config(config)
     assert genpas_section is not None, "required for sharded training"

@@ -191,7 +191,7 @@ def test_mixing_that_would_never_begin_is_refused(tmp_path: Path):
 def test_an_epoch_of_a_file_s_own_is_refused(tmp_path: Path):
     file = tmp_path / "mine.yaml"
     file.write_text("genpas: {strategy: slide_window, pairs_per_epoch: 50}\n")
-    assert with_epochs(read_method(str(file)), 50).settings["genpas"]["pairs_per_epoch"] == 50
+    assert with_epochs(read_method(str(file)), 50).settings["genpas"].pairs_per_epoch == 50
     with pytest.raises(InputError, match=r"mine.yaml has pairs_per_epoch 50, the comparison 60"):
         with_epochs(read_method(str(file)), 60)
 

@@ -79,7 +79,7 @@ def test_a_table_may_vary_one_thing(table: Write):
     cell = Cell(read.rows[1], 3, (*read.points[1], *read.grid[0]))
     assert cell.name == "1,0,0.genpas_train_users=0.1,n_layers=2,hidden_dropout_prob=0.5.seed3"
     assert cell.recbole == {"n_layers": 2, "hidden_dropout_prob": 0.5}
-    assert cell.sections["genpas"] == {**read.rows[1].settings["genpas"], "train_users": 0.1}
+    assert cell.sections["genpas"] == read.rows[1].genpas.replaced(train_users=0.1)
 
 
 def test_a_row_keeps_what_its_file_says_where_the_table_says_nothing(table: Write, tmp_path: Path):

@@ -22,7 +22,7 @@ def test_the_file_in_configs_holds_the_defaults():
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({}, "needs a method"),
+        ({}, "method is missing"),
         (None, "must hold keys such as"),
         ("dr4sr", "Did you mean 'dr4sr_plus'"),
         ({"method": "dr4sr_plus", "term": 1}, "no key 'term'. Did you mean 'terms'"),

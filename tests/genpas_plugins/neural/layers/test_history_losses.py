@@ -104,7 +104,7 @@ def batch_of_histories() -> Batch:
 
 
 def test_a_step_draws_the_same_numbers_whatever_was_drawn_before():
-    config, batch = MixingConfig("basrec"), batch_of_histories()
+    config, batch = MixingConfig(method="basrec"), batch_of_histories()
     first = draw_view(generator(3, 1, 2), config, batch.histories)
     draw_view(generator(3, 0, 0), config, batch.histories)
     again = draw_view(generator(3, 1, 2), config, batch.histories)
@@ -114,7 +114,7 @@ def test_a_step_draws_the_same_numbers_whatever_was_drawn_before():
 
 
 def test_draws_are_of_the_shapes_and_ranges_that_the_settings_say():
-    config = MixingConfig("basrec", rate_low=0.3, rate_high=0.35)
+    config = MixingConfig(method="basrec", rate_low=0.3, rate_high=0.35)
     random = generator(1, 0, 0)
     view = draw_view(random, config, batch_of_histories().histories)
     assert view.share.shape == view.rate.shape == view.reordered.shape == view.start.shape == (B,)
@@ -126,7 +126,7 @@ def test_draws_are_of_the_shapes_and_ranges_that_the_settings_say():
 
 def test_each_history_is_reordered_or_has_items_substituted():
     batch, neighbours = batch_of_histories(), torch.arange(N) + 100
-    view = draw_view(generator(2, 0, 0), MixingConfig("basrec"), batch.histories)
+    view = draw_view(generator(2, 0, 0), MixingConfig(method="basrec"), batch.histories)
     changed = changed_histories(batch, neighbours, view)
     assert torch.equal((changed >= 100).any(1), ~view.reordered)
     assert view.reordered.any() and not view.reordered.all()
@@ -135,7 +135,7 @@ def test_each_history_is_reordered_or_has_items_substituted():
 def test_a_view_weighs_each_historys_loss(made):
     hidden, table, targets, _ = made
     batch = batch_of_histories()._replace(targets=targets)
-    view = draw_view(generator(2, 0, 0), MixingConfig("basrec"), batch.histories)
+    view = draw_view(generator(2, 0, 0), MixingConfig(method="basrec"), batch.histories)
     model = Model("CE", table, torch.arange(N), lambda changed, share: hidden * share[:, 0])
     losses = history_losses("CE", hidden * view.share[:, None], table.double(), targets)
     weights = adaptive_weights(view.share, view.rate)

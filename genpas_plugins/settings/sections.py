@@ -1,0 +1,42 @@
+"""The sections of a configuration file, by name: files, flat keys, saved settings and help all go by this table."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from genpas_plugins.settings.genpas import GenPASConfig
+from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
+from genpas_plugins.settings.settings_section import Section
+from genpas_plugins.settings.torchrec import TorchRecConfig
+
+SECTIONS: dict[str, type[Section]] = {
+    kind.SECTION: kind for kind in (GenPASConfig, MixingConfig, PersonaliserConfig, TorchRecConfig)
+}
+
+
+def flat_keys(*names: str) -> list[str]:
+    """Return the flat keys of these sections, of all without a name.
+
+    Examples
+    --------
+    >>> flat_keys("mixing")[:3]
+    ['mixing_method', 'mixing_warmup_epochs', 'mixing_beta']
+    """
+    return [f"{name}_{key}" for name in names or SECTIONS for key in SECTIONS[name].model_fields]
+
+
+def misspelt_section(key: str) -> str:
+    """Return the section that a key was meant for, as a whole or by its first word; "" if the key is fine.
+
+    Examples
+    --------
+    >>> [misspelt_section(key) for key in ("genpass", "GenPAS_alpha", "mixng-beta", "genpas_alpha", "epochs")]
+    ['genpas', 'genpas', 'mixing', '', '']
+    """
+    if key in SECTIONS or key.startswith(tuple(f"{name}_" for name in SECTIONS)):
+        return ""
+    words = {key.lower(), re.split("[^a-z]", key.lower())[0]}
+    near = (difflib.get_close_matches(word, list(SECTIONS), n=1, cutoff=0.82) for word in sorted(words))
+    return next((match[0] for match in near if match), "")

@@ -1,0 +1,50 @@
+"""The `torchrec:` section beside RecBole's settings; flat keys `torchrec_output`, … mean the same, and win."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from genpas_plugins.settings.settings_section import Section
+from genpas_plugins.support.errors import InputError
+
+SECTION = "torchrec"
+PREFIX = "torchrec_"
+
+
+class TorchRecConfig(Section):
+    """A checked `torchrec:` section."""
+
+    SECTION: ClassVar[str] = SECTION
+
+    sharding: Literal["row_wise", "table_wise", "column_wise", "planner"] = Field(
+        "row_wise", description="how the item table is cut; planner: TorchRec's own choice"
+    )
+    output: Literal["vocab_parallel", "gather", "sampled"] = Field(
+        "vocab_parallel",
+        description="each rank scores its own rows; gather: every rank gathers the table; sampled: negatives only",
+    )
+    optimizer: Literal["row_wise_adagrad", "adagrad", "sgd", "adam"] = Field(
+        "row_wise_adagrad", description="of the tables; adam needs CUDA"
+    )
+    learning_rate: float = Field(
+        0.02, gt=0, description="of the tables; learning_rate outside is the rest of the model's"
+    )
+    negatives: int | None = Field(None, ge=1, description="how many all pairs of a step share, with output: sampled")
+    memory_per_rank: int | None = Field(None, ge=1, description="bytes that the tables may take on a rank")
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="optimizer steps; null: at the end of every epoch only"
+    )
+    keep_last: int = Field(2, ge=1, description="checkpoints kept, beside the best")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.output == "sampled" and self.negatives is None:
+            raise InputError("output sampled needs negatives: how many items all pairs of a step share, as in 1000.")
+        if self.output != "sampled" and self.negatives is not None:
+            raise InputError(
+                f"negatives is {self.negatives}, but output {self.output} scores all items; set output: sampled."
+            )
+        return self
