@@ -26,11 +26,11 @@ def _explanation(module: str, error: Exception) -> str:
     found = versions((*_NAMES, *TORCHREC_NEEDS))
     installed = ", ".join(f"{name} {found[name]}" for name in _NAMES if found[name]) or "none of them"
     problems = find_problems(Facts(sys.version_info[:2], found))
-    mends = [f"{problem.what} {problem.mend}" for problem in problems if problem.level == "error"]
+    fixes = [f"{problem.what} {problem.fix}" for problem in problems if problem.level == "error"]
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return " ".join(
         [
             f"{module} cannot be imported ({reason}). Installed: {installed}; {PAIRING_RULE}.",
-            *(mends or ["Run `genpas doctor`."]),
+            *(fixes or ["Run `genpas doctor`."]),
         ]
     )

@@ -1,4 +1,4 @@
-"""`genpas doctor`: versions, backends, broken pairs and their mend."""
+"""`genpas doctor`: versions, backends, broken pairs and their fixes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def command(
         rows: list[tuple[str, object]] = [("Python", report.python), ("platform", report.platform)]
         rows += [(name, version or "-") for name, version in report.versions.items()]
         rows += [(f"import {module}", outcome) for module, outcome in report.imports.items()]
-        rows += [("fbgemm build", report.fbgemm["variant"] or "-"), ("sampler backend", report.backend)]
+        rows += [("fbgemm build", report.fbgemm_build or "-"), ("sampler backend", report.backend)]
         devices = ", ".join(report.torch.get("devices", []))
         rows += [("CUDA", f"yes: {devices}" if report.torch.get("cuda_available") else "no")]
         print_lines(rows)
         typer.echo()
         for problem in report.problems:
             typer.secho(f"{problem.level}: ", fg=_COLOURS[problem.level], bold=True, nl=False)
-            typer.echo(f"{problem.what}\n  mend: {problem.mend}")
+            typer.echo(f"{problem.what}\n  fix: {problem.fix}")
         typer.echo("All in order." if report.healthy else "Something is broken: see the errors above.")
     if not report.healthy:
         raise typer.Exit(1)

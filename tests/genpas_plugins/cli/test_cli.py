@@ -148,17 +148,16 @@ def test_interrupting_exits_130_and_leaves_nothing(saved: Path, tmp_path: Path):
 # doctor -------------------------------------------------------------------------------------------------------------
 
 
-def test_doctor_prints_problems_with_their_mend(genpas: Run, monkeypatch: pytest.MonkeyPatch):
+def test_doctor_prints_problems_with_their_fix(genpas: Run, monkeypatch: pytest.MonkeyPatch):
     from genpas_plugins.support import doctor
+    from genpas_plugins.support.doctor_rules import Problem
 
-    broken = doctor.Problem("error", "torch and fbgemm do not match", "pip install 'genpas-plugins[torchrec]'")
-    report = doctor.Report(
-        "3.11.7", "Linux", {"numpy": "2.4", "ray": None}, {"variant": None}, {}, {}, "numpy", [broken]
-    )
+    broken = Problem("error", "torch and fbgemm do not match", "pip install 'genpas-plugins[torchrec]'")
+    report = doctor.Report("3.11.7", "Linux", {"numpy": "2.4", "ray": None}, None, {}, {}, "numpy", [broken])
     monkeypatch.setattr(doctor, "diagnose", lambda choose_backend: report)
     shown, as_json = genpas("doctor"), genpas("doctor", "--json")
     assert shown.exit_code == as_json.exit_code == 1
-    assert "error: torch and fbgemm do not match\n  mend: pip install 'genpas-plugins[torchrec]'" in shown.stdout
+    assert "error: torch and fbgemm do not match\n  fix: pip install 'genpas-plugins[torchrec]'" in shown.stdout
     assert json.loads(as_json.stdout) == report.to_dict()
 
 

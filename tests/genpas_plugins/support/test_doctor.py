@@ -10,8 +10,8 @@ import pytest
 
 from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.support import doctor
-from genpas_plugins.support.doctor import Facts, Probe, Problem, Report, find_problems, probe
-from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS
+from genpas_plugins.support.doctor import Report, probe
+from genpas_plugins.support.doctor_rules import RECBOLE_NEEDS, TORCHREC_NEEDS, Facts, Probe, Problem, find_problems
 
 CPU_TORCH = Probe("torch", True, facts={"cuda_build": None, "cuda_available": False, "devices": []})
 CUDA_TORCH = Probe("torch", True, facts={"cuda_build": "13.0", "cuda_available": True, "devices": ["NVIDIA H200"]})
@@ -88,7 +88,7 @@ def test_pairs_of_torch_and_fbgemm(torch: str, fbgemm: str, matches: bool):
 
 
 @pytest.mark.parametrize(
-    ("torch", "fbgemm", "mend"),
+    ("torch", "fbgemm", "fix"),
     [
         ("2.13.0", "1.9.0", "pip install 'fbgemm-gpu-cpu==1.8.*' (keeps torch as it is)."),
         ("2.11.0", "1.8.0", "pip install 'fbgemm-gpu-cpu==1.6.*' (keeps torch as it is)."),
@@ -96,8 +96,8 @@ def test_pairs_of_torch_and_fbgemm(torch: str, fbgemm: str, matches: bool):
         ("3.0.0", "0.8.0", "pip install 'torch==2.13.*' (keeps fbgemm-gpu-cpu as it is)."),
     ],
 )
-def test_a_wrong_pair_is_mended_around_torch(torch: str, fbgemm: str, mend: str):
-    assert only(with_versions(torch=torch, fbgemm_gpu_cpu=fbgemm)).mend == mend
+def test_a_wrong_pair_is_fixed_around_torch(torch: str, fbgemm: str, fix: str):
+    assert only(with_versions(torch=torch, fbgemm_gpu_cpu=fbgemm)).fix == fix
 
 
 def test_fbgemm_without_torch():
@@ -115,7 +115,7 @@ def test_both_fbgemm_distributions(torch: Probe, keep: str):
     problem = only(replace(facts, probes={**HEALTHY.probes, "torch": torch}))
     assert problem.level == "error"
     assert "both installed" in problem.what
-    assert problem.mend == (f"pip uninstall -y fbgemm-gpu fbgemm-gpu-cpu, then pip install '{keep}==1.8.*'.")
+    assert problem.fix == (f"pip uninstall -y fbgemm-gpu fbgemm-gpu-cpu, then pip install '{keep}==1.8.*'.")
 
 
 def test_cuda_fbgemm_beside_cpu_torch():
@@ -123,7 +123,7 @@ def test_cuda_fbgemm_beside_cpu_torch():
     problem = only(replace(facts, fbgemm_variant="cuda"))
     assert problem.level == "error"
     assert problem.what == "fbgemm_gpu is a CUDA build and torch 2.13.0+cpu is a CPU build: it cannot be loaded."
-    assert "'fbgemm-gpu-cpu==1.8.*'" in problem.mend
+    assert "'fbgemm-gpu-cpu==1.8.*'" in problem.fix
 
 
 def test_cpu_torch_is_known_by_its_version_where_it_cannot_be_imported():
@@ -143,7 +143,7 @@ def test_cpu_fbgemm_on_a_machine_with_a_gpu_is_a_warning():
     facts = replace(with_versions(torch="2.13.0"), probes={**HEALTHY.probes, "torch": CUDA_TORCH})
     problem = only(facts)
     assert problem.level == "warning"
-    assert problem.mend == "pip uninstall -y fbgemm-gpu-cpu, then pip install 'fbgemm-gpu==1.8.*'."
+    assert problem.fix == "pip uninstall -y fbgemm-gpu-cpu, then pip install 'fbgemm-gpu==1.8.*'."
 
 
 @pytest.mark.parametrize(("torch", "name"), [(CPU_TORCH, "fbgemm-gpu-cpu"), (CUDA_TORCH_WITHOUT_DEVICE, "fbgemm-gpu")])
@@ -152,7 +152,7 @@ def test_torchrec_without_fbgemm(torch: Probe, name: str):
     problem = only(replace(facts, fbgemm_variant=None, probes={**HEALTHY.probes, "torch": torch}))
     assert problem.level == "error"
     assert problem.what == "torchrec 1.8.0 is installed without fbgemm, which it needs."
-    assert problem.mend.startswith(f"pip install '{name}==1.8.*'")
+    assert problem.fix.startswith(f"pip install '{name}==1.8.*'")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_torchrec_without_fbgemm(torch: Probe, name: str):
 )
 def test_pandas_3_with_recbole(pandas: str, recbole: str | None, broken: bool):
     problems = find_problems(with_versions(pandas=pandas, recbole=recbole))
-    assert [problem.mend for problem in problems] == (["pip install 'pandas<3'"] if broken else [])
+    assert [problem.fix for problem in problems] == (["pip install 'pandas<3'"] if broken else [])
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_old_ray_with_numpy_2_is_a_note(ray: str, numpy: str, noted: bool):
 def test_a_need_that_no_deps_left_out(package: str, need: str):
     problem = only(with_versions(**{need: None}))
     assert problem.what == f"{package} {HEALTHY.versions[package]} is installed without {need}."
-    assert problem.mend.startswith(f"pip install 'genpas-plugins[{package}]'")
+    assert problem.fix.startswith(f"pip install 'genpas-plugins[{package}]'")
 
 
 @pytest.mark.parametrize(
@@ -198,12 +198,12 @@ def test_python_range(python: tuple[int, int], level: str | None):
 
 def test_numba_missing_is_a_note():
     problem = only(with_versions(numba=None))
-    assert (problem.level, problem.mend) == ("note", "pip install numba")
+    assert (problem.level, problem.fix) == ("note", "pip install numba")
 
 
 def test_torch_before_the_oldest_supported_is_a_warning():
     problem = only(with_versions(torch="2.9.1", fbgemm_gpu_cpu="1.4.0"))
-    assert (problem.level, problem.mend) == ("warning", "pip install 'torch>=2.10'")
+    assert (problem.level, problem.fix) == ("warning", "pip install 'torch>=2.10'")
 
 
 def test_a_failed_import_names_versions_and_the_pairing_rule():
@@ -214,7 +214,7 @@ def test_a_failed_import_names_versions_and_the_pairing_rule():
         "fbgemm_gpu cannot be imported (torch 2.13.0+cpu, fbgemm-gpu-cpu 1.8.0, torchrec 1.8.0): "
         "OSError: Could not load this library: fbgemm_gpu_py.so"
     )
-    assert "1.8 with 2.13" in problem.mend
+    assert "1.8 with 2.13" in problem.fix
 
 
 def test_causes_come_before_symptoms_and_errors_before_notes():
@@ -291,7 +291,7 @@ def test_torch_probe_reports_build_and_devices(modules: Path):
         (None, {}, None),
     ],
 )
-def test_fbgemm_variant_is_read_without_importing(
+def test_the_build_of_fbgemm_is_read_without_importing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     content: str | None,
@@ -305,15 +305,15 @@ def test_fbgemm_variant_is_read_without_importing(
         (package / "docs" / "target.default.json.py").write_text(content)
     monkeypatch.delitem(sys.modules, "fbgemm_gpu", raising=False)  # another test may have imported the real one
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert doctor._fbgemm_variant(versions) == variant
+    assert doctor._fbgemm_build(versions) == variant
 
 
 def test_report_is_plain_json():
-    problem = Problem("warning", "something", "mend it")
-    report = Report("3.11.7", "Linux", {"torch": None}, {}, {}, {}, "numpy", [problem])
+    problem = Problem("warning", "something", "fix it")
+    report = Report("3.11.7", "Linux", {"torch": None}, None, {}, {}, "numpy", [problem])
     told = json.loads(json.dumps(report.to_dict()))
     assert told["healthy"] is True
-    assert told["problems"] == [{"level": "warning", "what": "something", "mend": "mend it"}]
+    assert told["problems"] == [{"level": "warning", "what": "something", "fix": "fix it"}]
     assert replace(report, problems=[replace(problem, level="error")]).to_dict()["healthy"] is False
 
 
