@@ -1,7 +1,7 @@
 """Every name of RecBole that this package replaces: where, what, for which feature and why.
 
-`PATCHES` is the whole list, and each name is in it once. A replacement calls RecBole's own code and hooks of the
-features, plain functions, in the order that is written here. Without a key of ours a hook changes nothing.
+`PATCHES` is the whole list, and each name is in it once. A replacement calls RecBole's own code and hooks: plain
+functions of the features, in the order of this file. Without a key of ours a hook changes nothing.
 """
 
 from __future__ import annotations
@@ -45,27 +45,34 @@ LOSSES = (personaliser.loss_of_epoch, mixing.loss_of_epoch, parallel_targets.los
 class Patch:
     """A name of RecBole that is replaced.
 
-    where   : module or class that has the name; "sys.modules" for a module of ours under a name of RecBole
-    what    : the name
-    feature : what needs it, a module of this package
-    why     : what the replacement does that RecBole does not
-    made    : returns the replacement for RecBole's object, which is None if there is none
-    also    : further modules that have imported the name and use it
+    Parameters
+    ----------
+    where : str
+        Module or class that has the name; "sys.modules" for a module of ours under a name of RecBole.
+    what : str
+        The name.
+    feature : str
+        Module of this package that needs the patch.
+    made : callable
+        Returns the replacement of RecBole's object, which is None if RecBole has none.
+    why : str
+        What the replacement does and RecBole does not.
+    also : tuple of str
+        Further modules that have imported the name.
     """
 
     where: str
     what: str
     feature: str
-    why: str
     made: Callable[[Any], Any]
+    why: str
     also: tuple[str, ...] = ()
 
     @property
     def places(self) -> tuple[str, ...]:
         """Full names of what is replaced."""
-        return tuple(
-            self.what if where == "sys.modules" else f"{where}.{self.what}" for where in (self.where, *self.also)
-        )
+        owners = (self.where, *self.also)
+        return tuple(self.what if owner == "sys.modules" else f"{owner}.{self.what}" for owner in owners)
 
     def apply(self) -> None:
         """Put the replacement in place."""
@@ -89,29 +96,42 @@ def _always(replacement: Any) -> Callable[[Any], Any]:
     return lambda _: replacement
 
 
-def _with_names(**names: Any) -> Callable[[Any], Any]:
+def _seeing(**names: Any) -> Callable[[Any], Any]:
     return lambda module: ModuleView(module, **names)
 
 
-def _checked(original: Any) -> Any:
-    @functools.wraps(original)
-    def init(
-        self: Config, model: Any = None, dataset: Any = None, config_file_list: Any = None, config_dict: Any = None
-    ) -> None:
-        original(self, model, dataset, config_file_list, config_dict)
-        for check in CHECKS:
-            check(self, config_file_list or ())
+def _around(call: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Let `call` take the place of a function of RecBole, which it gets as its first argument."""
 
-    return init
+    def made(original: Any) -> Any:
+        @functools.wraps(original)
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            return call(original, *args, **kwargs)
+
+        return replacement
+
+    return made
 
 
-def _with_our_defaults(original: Any) -> Any:
-    @functools.wraps(original)
-    def load_internal_config_dict(self: Config, model: str, model_class: Any, dataset: str) -> None:
-        original(self, model, model_class, dataset)
-        models.load_defaults(self, model)
+@_around
+def _checked(
+    init: Any,
+    config: Config,
+    model: Any = None,
+    dataset: Any = None,
+    config_file_list: Any = None,
+    *rest: Any,
+    **kw: Any,
+) -> None:
+    init(config, model, dataset, config_file_list, *rest, **kw)
+    for check in CHECKS:
+        check(config, config_file_list or ())
 
-    return load_internal_config_dict
+
+@_around
+def _with_our_defaults(load: Any, config: Config, model: str, model_class: Any, dataset: str) -> None:
+    load(config, model, model_class, dataset)
+    models.load_defaults(config, model)
 
 
 def _with_our_keys(names: list[str]) -> list[str]:
@@ -120,189 +140,104 @@ def _with_our_keys(names: list[str]) -> list[str]:
     return names
 
 
-def _with_our_loader(original: Any) -> Any:
-    @functools.wraps(original)
-    def get_dataloader(config: Any, phase: str) -> Any:
-        return dataloader.loader_class(config, phase) or original(config, phase)
-
-    return get_dataloader
+@_around
+def _with_our_loader(get_dataloader: Any, config: Any, phase: str) -> Any:
+    return dataloader.loader_class(config, phase) or get_dataloader(config, phase)
 
 
-def _without_generator(_: Any) -> Any:
-    def getstate(self: Any) -> dict[str, Any]:
-        return {**self.__dict__, "generator": None}
-
-    return getstate
+def _without_generator(loader: Any) -> dict[str, Any]:
+    # A torch.Generator cannot be pickled, and a worker does not use it.
+    return {**vars(loader), "generator": None}
 
 
-def _keeping_sequences(original: Any) -> Any:
-    @functools.wraps(original)
-    def data_augmentation(self: Any) -> None:
-        with mask_history.keeping_sequences(self):
-            original(self)
-
-    return data_augmentation
+@_around
+def _keeping_sequences(data_augmentation: Any, dataset: Any) -> None:
+    with mask_history.keeping_sequences(dataset):
+        data_augmentation(dataset)
 
 
-def _masking_histories(original: Any) -> Any:
-    @functools.wraps(original)
-    def collate_fn(self: Any, index: Any) -> Any:
-        return mask_history.masked(self, index, original(self, index))
-
-    return collate_fn
+@_around
+def _masking_histories(collate_fn: Any, loader: Any, index: Any) -> Any:
+    return mask_history.masked(loader, index, collate_fn(loader, index))
 
 
-def _with_our_loss(original: Any) -> Any:
-    @functools.wraps(original)
-    def train_epoch(
-        self: Any, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        dataloader.start_epoch(train_data, epoch_idx)
-        for loss_of_epoch in LOSSES:
-            loss_func = loss_func or loss_of_epoch(self, train_data, epoch_idx)
-        return original(self, train_data, epoch_idx, loss_func, *args, **kwargs)
-
-    return train_epoch
+@_around
+def _with_our_loss(
+    train_epoch: Any, trainer: Any, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
+) -> Any:
+    dataloader.start_epoch(train_data, epoch_idx)
+    for loss_of_epoch in LOSSES:
+        loss_func = loss_func or loss_of_epoch(trainer, train_data, epoch_idx)
+    return train_epoch(trainer, train_data, epoch_idx, loss_func, *args, **kwargs)
 
 
-def _ranking_in_groups(original: Any) -> Any:
-    @functools.wraps(original)
-    def full_sort_batch_eval(self: Any, batched_data: Any) -> Any:
-        with parallel_targets.ranking_of(self):
-            return original(self, batched_data)
-
-    return full_sort_batch_eval
+@_around
+def _ranking_in_groups(full_sort_batch_eval: Any, trainer: Any, batched_data: Any) -> Any:
+    with parallel_targets.ranking_of(trainer):
+        return full_sort_batch_eval(trainer, batched_data)
 
 
 _report: ContextVar[dict[str, Any]] = ContextVar("_report")
-"""What the `run_recbole` that is running trained on: RecBole's function keeps its Config and Trainer to itself."""
+"""What the current `run_recbole` trained on: RecBole's function does not hand out its Config or Trainer."""
 
 
-def _reporting(original: Any) -> Any:
-    @functools.wraps(original)
-    def fit(self: Any, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> Any:
-        report = trained_on.announce(self, train_data, valid_data)
-        with contextlib.suppress(LookupError):
-            _report.get().update(report)
-        return original(self, train_data, valid_data, *args, **kwargs)
-
-    return fit
+@_around
+def _reporting(fit: Any, trainer: Any, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> Any:
+    report = trained_on.announce(trainer, train_data, valid_data)
+    with contextlib.suppress(LookupError):
+        _report.get().update(report)
+    return fit(trainer, train_data, valid_data, *args, **kwargs)
 
 
-def _returning_report(original: Any) -> Any:
-    @functools.wraps(original)
-    def run_recbole(*args: Any, **kwargs: Any) -> Any:
-        report: dict[str, Any] = {}
-        token = _report.set(report)
-        try:
-            result = original(*args, **kwargs)
-        finally:
-            _report.reset(token)
-        return {**result, genpas_key.REPORT: report} if report else result
-
-    return run_recbole
+@_around
+def _returning_report(run_recbole: Any, *args: Any, **kwargs: Any) -> Any:
+    report: dict[str, Any] = {}
+    token = _report.set(report)
+    try:
+        result = run_recbole(*args, **kwargs)
+    finally:
+        _report.reset(token)
+    return {**result, genpas_key.REPORT: report} if report else result
 
 
 _CONFIG, _TRAINER = "recbole.config.configurator.Config", "recbole.trainer.trainer.Trainer"
+_DATASET = "recbole.data.dataset.sequential_dataset.SequentialDataset"
+_LOADER = "recbole.data.dataloader.abstract_dataloader.AbstractDataLoader"
+_RANKING = "recbole.data.dataloader.general_dataloader.FullSortEvalDataLoader"
 _RUN, _RUN_ALSO = "recbole.quick_start.quick_start", ("recbole.quick_start",)
+_OLD_NUMPY = ("recbole.data.interaction", "recbole.data.dataset.dataset", "recbole.evaluator.metrics")
+_OLD_TUNING = _seeing(str=str, random=ModuleView(np.random, RandomState=np.random.default_rng))
+_TUNING, _MODELS = "recbole.trainer.hyper_tuning", "recbole.model.sequential_recommender"
+_CHECKPOINT = _seeing(save=checkpoints.save, load=checkpoints.load)
+_NEW = _always(staticmethod(dataset.new))
+_RUN_PROCESS, _LOAD = _always(processes.run_recboles), _always(checkpoints.load_data_and_model)
 
 PATCHES = (
-    Patch(_CONFIG, "compatibility_settings", "compatibility", "numpy keeps its names", _always(lambda self: None)),
-    Patch(_CONFIG, "__init__", "genpas_key", "the sections are checked before data are read", _checked),
-    Patch(_CONFIG, "_load_internal_config_dict", "models", "our models have defaults", _with_our_defaults),
-    Patch(
-        "recbole.utils.argument_list",
-        "dataset_arguments",
-        "genpas_key",
-        "a saved data set is of the same sections",
-        _with_our_keys,
-    ),
+    Patch(_CONFIG, "compatibility_settings", "compatibility", _always(lambda config: None), "leaves numpy alone"),
+    Patch(_CONFIG, "__init__", "genpas_key", _checked, "checks our sections before data are read"),
+    Patch(_CONFIG, "_load_internal_config_dict", "models", _with_our_defaults, "knows the defaults of our models"),
+    Patch("recbole.utils.argument_list", "dataset_arguments", "genpas_key", _with_our_keys, "saved data fit our keys"),
+    *(Patch(module, "np", "compatibility", _seeing(float=float), "has np.float") for module in _OLD_NUMPY),
+    Patch(_TUNING, "np", "compatibility", _OLD_TUNING, "has np.str, RandomState"),
+    Patch(_RUN, "tune", "compatibility", _always(RayTune), "uses ray only if the user has imported it"),
+    Patch(_LOADER, "__getstate__", "compatibility", _always(_without_generator), "can be pickled to a worker"),
+    Patch(_DATASET, "__new__", "dataset", _NEW, "makes a WindowDataset"),
+    Patch(_DATASET, "data_augmentation", "mask_history", _keeping_sequences, "keeps whole sequences too"),
+    Patch(_RANKING, "collate_fn", "mask_history", _masking_histories, "leaves a history out of the ranking"),
+    Patch("recbole.data.utils", "get_dataloader", "dataloader", _with_our_loader, "draws training pairs"),
+    Patch(_TRAINER, "fit", "trained_on", _reporting, "logs and keeps what a run trains on"),
+    Patch(_TRAINER, "_train_epoch", "history_loss", _with_our_loss, "sets the loader's epoch and a section's loss"),
+    Patch(_TRAINER, "_full_sort_batch_eval", "parallel_targets", _ranking_in_groups, "ranks by length"),
+    Patch("recbole.trainer.trainer", "torch", "checkpoints", _CHECKPOINT, "loads checkpoints without running code"),
+    Patch(_RUN, "load_data_and_model", "checkpoints", _LOAD, "loads checkpoints without running code", _RUN_ALSO),
+    Patch(_RUN, "run_recbole", "trained_on", _returning_report, "returns what it trained on", _RUN_ALSO),
+    Patch(_RUN, "run_recboles", "processes", _RUN_PROCESS, "imports this package in spawned processes", _RUN_ALSO),
     *(
-        Patch(module, "np", "compatibility", "it uses np.float, which numpy 2 lacks", _with_names(float=float))
-        for module in ("recbole.data.interaction", "recbole.data.dataset.dataset", "recbole.evaluator.metrics")
-    ),
-    Patch(
-        "recbole.trainer.hyper_tuning",
-        "np",
-        "compatibility",
-        "the module uses np.str and hands a RandomState to hyperopt, which wants a Generator",
-        _with_names(str=str, random=ModuleView(np.random, RandomState=np.random.default_rng)),
-    ),
-    Patch(_RUN, "tune", "compatibility", "ray is imported only where it is in use", _always(RayTune)),
-    Patch(
-        "recbole.data.dataloader.abstract_dataloader.AbstractDataLoader",
-        "__getstate__",
-        "compatibility",
-        "a torch.Generator cannot be pickled to a spawned worker, which does not use it",
-        _without_generator,
-    ),
-    Patch(
-        "recbole.data.dataset.sequential_dataset.SequentialDataset",
-        "__new__",
-        "dataset",
-        "a data set with the genpas key is a WindowDataset",
-        _always(staticmethod(dataset.new)),
-    ),
-    Patch(
-        "recbole.data.dataset.sequential_dataset.SequentialDataset",
-        "data_augmentation",
-        "mask_history",
-        "whole sequences are kept beside the cut prefixes",
-        _keeping_sequences,
-    ),
-    Patch(
-        "recbole.data.dataloader.general_dataloader.FullSortEvalDataLoader",
-        "collate_fn",
-        "mask_history",
-        "the items of a history are left out of the ranking",
-        _masking_histories,
-    ),
-    Patch("recbole.data.utils", "get_dataloader", "dataloader", "training pairs are drawn", _with_our_loader),
-    Patch(_TRAINER, "fit", "trained_on", "what a run trains on is logged and kept", _reporting),
-    Patch(_TRAINER, "_train_epoch", "history_loss", "a loader learns its epoch, a section its loss", _with_our_loss),
-    Patch(
-        _TRAINER,
-        "_full_sort_batch_eval",
-        "trimming",
-        "similarly long histories are ranked together",
-        _ranking_in_groups,
-    ),
-    Patch(
-        "recbole.trainer.trainer",
-        "torch",
-        "checkpoints",
-        "checkpoints load without running code",
-        _with_names(save=checkpoints.save, load=checkpoints.load),
-    ),
-    Patch(
-        _RUN,
-        "load_data_and_model",
-        "checkpoints",
-        "checkpoints load without running code",
-        _always(checkpoints.load_data_and_model),
-        also=_RUN_ALSO,
-    ),
-    Patch(_RUN, "run_recbole", "trained_on", "its result says what it trained on", _returning_report, also=_RUN_ALSO),
-    Patch(
-        _RUN,
-        "run_recboles",
-        "processes",
-        "spawned processes import this package",
-        _always(processes.run_recboles),
-        also=_RUN_ALSO,
-    ),
-    *(
-        Patch(
-            "sys.modules",
-            f"recbole.model.sequential_recommender.{name.lower()}",
-            "models",
-            "RecBole looks for a model in its own package",
-            _always(module),
-        )
+        Patch("sys.modules", f"{_MODELS}.{name.lower()}", "models", _always(module), "lets RecBole find our model")
         for name, module in models.MODELS.items()
     ),
     *(
-        Patch("recbole.trainer", name, "models", "RecBole looks for a trainer here", _always(trainer))
+        Patch("recbole.trainer", name, "models", _always(trainer), "lets RecBole find our trainer")
         for name, trainer in models.TRAINERS.items()
     ),
 )
