@@ -1,4 +1,4 @@
-"""BASRec (Dang et al., AAAI 2025): a next-item model trained on mixtures of representations, beside its plain loss.
+"""BASRec (Dang et al., AAAI 2025): a next-item model that also trains on mixtures of representations.
 
-Plain torch on embeddings, encoder outputs and one target a history; it knows no framework and no model.
+This is plain torch on embeddings, encoder outputs and one target a history. It knows no framework.
 """

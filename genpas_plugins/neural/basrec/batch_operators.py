@@ -1,7 +1,6 @@
-"""Reorder and Substitute on a padded batch, each history changed at a rate of its own (BASRec, section "operators").
+"""Reorder and Substitute on a padded batch (BASRec, section "operators"); each history has its own rate.
 
-Histories are int64 [B, L], right-padded with 0, of `lengths` int64 [B]; `rate` is float64 [B] in (0, 1]. Random numbers
-are arguments, float64 in [0, 1). Lengths and padding stay as they are.
+Lengths and padding stay. Random numbers are arguments, float64 in [0, 1). Shapes: B histories, L items.
 """
 
 from __future__ import annotations
@@ -11,10 +10,15 @@ from torch import Tensor
 
 
 def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, order: Tensor) -> Tensor:
-    """Shuffle a window of int(r n) of a history's n items; where that is below 2 the history stays.
+    """Shuffle a window of int(r n) of a history's n items; a window below 2 items changes nothing.
 
-    start : random numbers [B] that place the window, each place equally likely
-    order : random numbers [B, L] that shuffle it, each order equally likely
+    Parameters
+    ----------
+    histories : int64 [B, L], right-padded with 0
+    lengths : int64 [B]
+    rate : float64 [B], r in (0, 1]
+    start : random numbers [B] that place the window uniformly
+    order : random numbers [B, L] that shuffle the window uniformly
     """
     width = (rate * lengths).long()
     first = (start * (lengths - width + 1)).long()
@@ -28,8 +32,13 @@ def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, ord
 def substitute(histories: Tensor, lengths: Tensor, rate: Tensor, choice: Tensor, neighbours: Tensor) -> Tensor:
     """Replace max(1, int(r n)) of a history's n items by their neighbours.
 
-    choice     : random numbers [B, L] that choose the positions, each set of them equally likely
-    neighbours : int64 [n_items], the item that replaces each one
+    Parameters
+    ----------
+    histories : int64 [B, L], right-padded with 0
+    lengths : int64 [B]
+    rate : float64 [B], r in (0, 1]
+    choice : random numbers [B, L] that choose the positions uniformly
+    neighbours : int64 [n_items], the item that replaces each item
     """
     count = (rate * lengths).long().clamp(min=1)
     positions = torch.arange(histories.shape[1], device=histories.device)

@@ -1,4 +1,4 @@
-"""The random numbers of a training step, drawn from (seed, epoch, step, process) alone."""
+"""The random numbers of a training step: a function of (seed, epoch, step, process) alone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor
 from genpas_plugins.settings.mixing import MixingConfig
 
 _STREAM = 0x8A5
-"""Tells these numbers from others that are drawn with the same seed."""
+"""Separates these numbers from others of the same seed."""
 
 
 class View(NamedTuple):
-    """What one view of a batch is made with; float64, except `reordered`, bool.
+    """What makes one view of a batch.
 
-    share, rate : λ ~ Beta(β, β) and r ~ U(low, high) of each history, [B]
-    reordered   : which histories are reordered, [B]; the others have items substituted, each with probability ½
-    start       : [B]; positions: [B, L], uniform numbers in [0, 1) that the operators use
+    Attributes
+    ----------
+    share, rate : λ ~ Beta(β, β) and r ~ U(low, high) of each history, float64 [B]
+    reordered : bool [B], the histories to reorder, with probability ½; the others have items substituted
+    start, positions : uniform numbers for the operators, float64 [B] and [B, L]
     """
 
     share: Tensor
@@ -37,7 +39,7 @@ class Cross(NamedTuple):
 
 
 def generator(seed: int, epoch: int, step: int, process: int = 0) -> np.random.Generator:
-    """Return the generator of one step: the same address gives the same numbers, whatever was drawn before."""
+    """Return the generator of one step; the same address always gives the same numbers."""
     return np.random.default_rng((_STREAM, seed, epoch, step, process))
 
 

@@ -1,1 +1,1 @@
-"""Losses and dropout that models share: over the whole catalogue, one value a history."""
+"""Losses and dropout that models share."""

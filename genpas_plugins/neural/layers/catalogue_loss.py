@@ -1,8 +1,8 @@
-"""Softmax cross-entropy over the whole catalogue without keeping scores of [targets × items], weighted by target.
+"""Softmax cross-entropy over the whole catalogue, weighted by target, without a matrix of all scores.
 
-The gradient of the scores is softmax minus one at the target, so what backward needs – gradients of the hidden states
-and of the table – can be had while a block of scores is still in the cache, and only those are kept. Each score is
-computed once; the plain way writes and reads [targets × items] four times.
+The gradient of the scores is softmax minus one at the target. So the forward pass computes the gradients of the states
+and of the table while a block of scores is in the cache. It computes each score once; the usual code writes and reads
+[targets × items] four times.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK = 2**21
-"""Scores in a block: some megabytes, what a core's cache holds, and enough rows to make the products worth while."""
+"""Scores in a block: they fit a core's cache and have enough rows for fast products."""
 
 
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return Σ w · cross-entropy over all rows of the table, a scalar.
+    """Return Σ w · cross-entropy over all rows of the table, a scalar, differentiable once.
 
-    hidden  : float [T, D], one vector a target
-    table   : float [N, D], one row an item
+    Under `torch.autocast` matrix products and probabilities have its type, and sums are float32. In bfloat16 a target
+    that is more than 99.8 % likely has no gradient.
+
+    Parameters
+    ----------
+    hidden : float [T, D], one vector a target
+    table : float [N, D], one row an item
     targets : int64 [T], from 0 to N - 1
     weights : float [T], not differentiated
-
-    Matrix products and probabilities are in the type of `torch.autocast` where that is on, sums in float32: in bfloat16
-    a target that is more than 99.8 % likely has no gradient left. Differentiable once.
     """
     loss: Tensor = cast(Any, _WeightedCatalogueLoss).apply(hidden, table, targets, weights)
     return loss
@@ -40,19 +42,19 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
         # Autocast would turn the softmax, the largest part of the memory moved, back into float32.
         with torch.autocast(device, enabled=False):
             states, items = hidden.to(product), table.to(product)
-            # Relative to the largest, which comes back at the end: weights are small, and float16 has no room below.
+            # Relative to the largest, which comes back at the end: float16 underflows for small weights.
             largest = weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
             weighted = states * (weights / largest)[:, None].to(product)
             of_states, of_items = torch.empty_like(states), torch.zeros_like(table)
             likelihood = torch.empty_like(weights)
             rows = max(1, BLOCK // len(table))
-            # Memory of the largest size, written again and again, stays in the cache and is not asked for anew.
+            # One buffer for all blocks stays in the cache and is allocated once.
             buffer = items.new_empty(min(rows, len(states)), len(items))
             part = None if product == table.dtype else torch.empty_like(items)
             for first in range(0, len(hidden), rows):
                 block = slice(first, first + rows)
                 scores = torch.matmul(states[block], items.T, out=buffer[: len(states[block])])
-                # In place on a CPU, whose softmax reads a row before it writes it; elsewhere nobody promises that.
+                # In place on a CPU, whose softmax reads a row before it writes it; other devices do not promise that.
                 probabilities = torch.softmax(scores, 1, out=scores if device == "cpu" else None)
                 own = torch.arange(len(scores), device=scores.device) * len(table) + targets[block]
                 likelihood[block] = probabilities.view(-1)[own].to(likelihood.dtype).log()

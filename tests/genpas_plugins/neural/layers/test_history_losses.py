@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from genpas_plugins import InputError
-from genpas_plugins.neural.basrec.losses import Batch, Model, changed_histories, view_loss
+from genpas_plugins.neural.basrec.losses import Batch, Model, changed_histories, mixed_losses, view_loss
 from genpas_plugins.neural.basrec.mixture import adaptive_weights, mix, weighted
 from genpas_plugins.neural.basrec.step_draws import Cross, draw_cross, draw_view, generator
-from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses, mixed_losses
+from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
 from genpas_plugins.settings.mixing import MixingConfig
 
 B, D, N = 12, 6, 9
