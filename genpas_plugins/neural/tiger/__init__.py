@@ -3,5 +3,5 @@
     semantic IDs ──> TigerNetwork ──> Memory ──> beam_search | score_all | log_likelihood
                      encoder           one a user   the decoder over a PrefixTree, keys and values computed once
 
-Needs torch and transformers.
+This package needs torch and transformers.
 """

@@ -1,10 +1,9 @@
-"""TIGER's decoder, one level at a time, over many prefixes of a user at once: no key or value is computed twice.
+"""TIGER's decoder, one level at a time, over many prefixes of a user at once, with cached keys and values.
+
+All prefixes of a user share the keys and values of the memory. Keys and values of earlier levels stay where they were
+computed, and each prefix names the rows of its ancestors. So beams that move and whole levels of a tree use one code.
 
 Shapes: B users, N prefixes of each, S tokens of the memory, H heads, E head size, D model dimension; M = B · N rows.
-
-What attention needs of the memory exists once a user and is shared by all prefixes. What it needs of earlier levels
-stays where it was computed, and each prefix says which rows are its ancestors: beams that move and whole levels of a
-tree are the same to this code.
 """
 
 from __future__ import annotations
@@ -20,10 +19,12 @@ from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 
 
 class CachedDecoder:
-    """The decoder's layers over one batch of memories; `step` goes one level down. It has no dropout.
+    """The decoder's layers, without dropout, over one batch of memories; `step` goes one level down.
 
-    network : its decoder's weights are used
-    memory  : of B users, from `network.encode`
+    Parameters
+    ----------
+    network : has the decoder's weights
+    memory : of B users, from `network.encode`
     """
 
     def __init__(self, network: TigerNetwork, memory: Memory) -> None:
@@ -32,7 +33,7 @@ class CachedDecoder:
         self.blocks: list[Any] = list(network.decoder.block)  # type: ignore[arg-type]  # transformers' T5Block
         self.head_size: int = self.blocks[0].layer[0].SelfAttention.key_value_proj_dim
         self.mask = memory.mask[:, None, None]
-        # T5's bias for the distance between positions, the first block's for all of them: [H, depth, depth].
+        # T5's bias for the distance between positions, [H, depth, depth]; all blocks use the first block's.
         self.bias: Tensor = self.blocks[0].layer[0].SelfAttention.compute_bias(network.depth, network.depth)[0]
         of_memory = [block.layer[1].EncDecAttention for block in self.blocks]
         self.memory_keys = [self._by_head(layer.k(memory.states)) for layer in of_memory]
@@ -45,8 +46,8 @@ class CachedDecoder:
 
         Parameters
         ----------
-        x : float [B, N, D], the last token's row of each prefix; at the first level `network.start` for the empty one
-        ancestors : for each earlier level an int64 tensor [B, N] or [N]: which of that level's prefixes it begins with
+        x : float [B, N, D], the row of each prefix's last token; `network.start` at the first level
+        ancestors : int64 [B, N] or [N] for each earlier level, the prefix of that level with which each prefix begins
         """
         level = len(ancestors)
         prefixes = x.shape[1]
@@ -69,9 +70,9 @@ class CachedDecoder:
         )
         self.keys[number].append(key)
         self.values[number].append(value)
-        if not rows:  # attention to oneself alone
+        if not rows:  # the first level attends to itself alone
             return attention.o(value.flatten(1))  # type: ignore[no-any-return]
-        # At most `depth` positions: products and sums over [M, H, E] are faster than M·H matrix products of one row.
+        # For `depth` positions at most, products over [M, H, E] are faster than M·H matrix products of one row.
         places = [keys.index_select(0, row) for keys, row in zip(self.keys[number], rows, strict=False)]
         scores = torch.stack([(query * place).sum(-1) for place in (*places, key)])  # [level + 1, M, H]
         weights = (scores + bias.transpose(1, 2)).softmax(0)[..., None]

@@ -1,21 +1,20 @@
 """Exact decoding on the tree of valid semantic IDs: the likelihood of items, of all items, and beam search.
 
-The distribution is the network's, constrained: at each prefix a softmax over the codes that continue it in the
-catalogue and over no others,
+The network's distribution is constrained to the catalogue. At each prefix it is a softmax over the codes that continue
+the prefix,
 
     log p(item) = Σ_l log softmax over children(prefix_l) of logits_l [code_l]
 
-so the probabilities of all items sum to one. All three functions compute this and agree to float32's rounding.
+so the probabilities of all items sum to one. The three functions agree to the rounding of float32.
 
-Where a prefix is only one item's, the item's other codes have probability one, and the decoder need not run. In sparse
-catalogues most prefixes of two codes are of that kind. `score_all` never decodes them; `beam_search` decodes as many
-prefixes of each user as the user with the most shared ones has, and on a device, where finding that number would mean
-waiting, all of them.
+If one item alone has a prefix, its other codes have probability one and need no decoder. In a sparse catalogue most
+prefixes of two codes are of this kind. `score_all` never decodes them. `beam_search` decodes the same number for each
+user of a batch, the most that a user shares; on a GPU it decodes all, because to know this number would mean waiting.
+
+Encode in eval mode, as dropout of the encoder is part of the memory. These functions have no dropout and no gradient.
+Each call looks tokens up depth - 1 times for any number of users, so that a table sharded over ranks can answer.
 
 Shapes: B users, N prefixes of each, K beams, C children, D model dimension.
-
-Encode in eval mode: dropout in the encoder would be part of the memory. These functions use none and keep no gradient.
-Each call looks tokens up depth - 1 times, whatever the users: a table sharded over ranks can answer.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError, whole_number
 
 ROWS = 1 << 14
-"""Prefixes decoded at a time in `score_all`: bounds its memory to some hundred MB, whatever the batch."""
+"""Prefixes that `score_all` decodes at a time, which bounds its memory to some hundred MB."""
 
 
 @torch.no_grad()
 def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, items: Tensor) -> Tensor:
-    """Return the constrained log-likelihood of given items.
+    """Return the constrained log-likelihood of items, float32 of the shape of `items`.
 
     Parameters
     ----------
@@ -43,9 +42,10 @@ def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, item
     memory : of B users
     items : int64 [B] or [B, C], item numbers from 1
 
-    Returns
-    -------
-    float32 of the shape of `items`. Raises InputError for a number that is no item's.
+    Raises
+    ------
+    InputError
+        For a number without an item.
     """
     slots = tree.nodes_of(items if items.ndim > 1 else items[:, None])  # [B, C, depth]
     decoder = CachedDecoder(network, memory)
@@ -62,17 +62,22 @@ def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, item
         if level + 1 < tree.depth:
             x, node = _rows(network, tree, level, slot), slot
             each = torch.arange(slot.shape[1], device=slot.device)
-            ancestors = [each * 0, *([each] * level)]  # the empty prefix is the first and only one of its level
+            ancestors = [each * 0, *([each] * level)]  # level 0 has the empty prefix alone
     return total.view(items.shape)
 
 
 @torch.no_grad()
 def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor:
-    """Return the constrained log-likelihood of every item: float32 [B, n_items], column i is item number i + 1.
+    """Return the constrained log-likelihood of every item, float32 [B, n_items]; column i is item number i + 1.
 
-    One pass over the tree's levels, all prefixes of a level at once, so each prefix is decoded once and not once an
-    item. For catalogues of up to some ten thousand items: the time is proportional to the prefixes of several items,
-    and a user's keys and values take 8 · decoder_layers · heads · head_size bytes for each.
+    One pass over the tree's levels decodes each shared prefix once. Time is proportional to the number of shared
+    prefixes. A user's keys and values take 8 · decoder_layers · heads · head_size bytes a prefix. This is for up to
+    some ten thousand items.
+
+    Parameters
+    ----------
+    network, tree : of the same semantic IDs, on one device
+    memory : of B users
     """
     shared = [node[_shared(tree, level, node)] for level, node in enumerate(_all_nodes(tree))]
     rows = [_rows(network, tree, level, nodes) for level, nodes in enumerate(shared[1:])]
@@ -87,7 +92,7 @@ def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor
 def _score_all(
     network: TigerNetwork, tree: PrefixTree, memory: Memory, shared: list[Tensor], rows: list[Tensor]
 ) -> Tensor:
-    """Return the scores of all leaves; `shared` nodes of each level are decoded, `rows` their last tokens' rows."""
+    """Return the scores of all leaves; `shared` are the nodes to decode, `rows` the rows of their last tokens."""
     decoder = CachedDecoder(network, memory)
     users = len(memory.states)
     score = torch.zeros(users, 1, device=tree.device)  # of the nodes of a level
@@ -95,10 +100,10 @@ def _score_all(
     for level, nodes in enumerate(shared):
         parent = tree.parent[level]
         score = score.index_select(1, parent)
-        if not len(nodes):  # nor is there any at a level below
+        if not len(nodes):  # so the levels below have none either
             continue
         states = decoder.step(x, ancestors)
-        # The place of each node among those decoded.
+        # The place of each node among the decoded ones.
         place = torch.full((tree.n_nodes(level),), -1, device=tree.device)
         place[nodes] = torch.arange(len(nodes), device=tree.device)
         slots = (place[parent] >= 0).nonzero()[:, 0]
@@ -136,9 +141,9 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """Return the most likely items that a beam search over the tree finds, best first.
 
-    With as many beams as items this is the exact ranking. With fewer, an item is missed if at some level its prefix is
-    not among the `beams` most likely; what is found has its exact log-likelihood. Of equal prefixes the one with lower
-    codes comes first, of equal items that with the lower number: the answer depends on nothing but the user.
+    With as many beams as items this is the exact ranking. With fewer beams the search misses an item if its prefix is
+    not among the `beams` most likely at some level. Found items have their exact log-likelihood. Of equal prefixes the
+    lower codes come first, and of equal items the lower number, so that the answer depends on the user alone.
 
     Parameters
     ----------
@@ -146,8 +151,8 @@ def beam_search(
     memory : of B users
     beams : prefixes kept at each level; twice top_k or more is the usual choice
     top_k : items returned
-    without : places of users and item numbers from 1, both int64 [m]: items that the user there is not to get. Prefixes
-              of nothing else take up no beams, so that as many others are found; probabilities stay as they are
+    without : places of users and item numbers from 1, both int64 [m], that the search leaves out; a prefix of left-out
+        items alone takes no beam, and probabilities stay as they are
 
     Returns
     -------
@@ -157,11 +162,13 @@ def beam_search(
     Raises
     ------
     InputError
-        If top_k is above beams, or one of them below 1.
+        If top_k is above beams, or one of both below 1.
     """
     whole_number("top_k", top_k, 1)
     if whole_number("beams", beams, 1) < top_k:
-        raise InputError(f"top_k is {top_k} and beams {beams}: a beam search finds no more items than it has beams.")
+        raise InputError(
+            f"top_k is {top_k} and beams {beams}, but a search finds at most one item a beam. Raise beams."
+        )
     left_out = None if without is None else _left_out(tree, *without)
     decoder = CachedDecoder(network, memory)
     node = torch.zeros(len(memory.states), 1, dtype=torch.int64, device=tree.device)
@@ -171,7 +178,7 @@ def beam_search(
         last = level + 1 == tree.depth
         children, valid = _children(tree, level, node)
         decoded = _to_decode(tree, level, node, score)
-        # What is not decoded has one child.
+        # A prefix that is not decoded has one child.
         log_probs = torch.zeros(children.shape, device=tree.device).masked_fill(~valid, -torch.inf)
         if decoded.shape[1]:
             states = decoder.step(_at(x, decoded), [_at(rows, decoded) for rows in ancestors])
@@ -195,7 +202,7 @@ def beam_search(
 
 
 def _leaves(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first leaf below prefixes of `level` codes and the one after the last: they stand in one row."""
+    """Return the first leaf below prefixes of `level` codes and the leaf after the last; they are in one row."""
     first, after = node, node + 1
     for bounds in tree.first[level:]:
         first, after = bounds[first], bounds[after]
@@ -209,13 +216,13 @@ def _shared(tree: PrefixTree, level: int, node: Tensor) -> Tensor:
 
 
 def _left_out(tree: PrefixTree, user: Tensor, item: Tensor) -> Tensor:
-    """Return the leaves that users are not to get, rising and each once, as user · items + leaf."""
+    """Return the left-out leaves as user · items + leaf, rising and each once."""
     leaves: Tensor = torch.unique(user * tree.n_items + tree.leaf[item])
     return leaves
 
 
 def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) -> Tensor:
-    """Return whether the user of the row is to get no item of the prefix, bool of the shape of `node` [B, N]."""
+    """Return whether all items of a prefix are left out for the row's user, bool of the shape of `node` [B, N]."""
     first, after = _leaves(tree, level, node)
     row = torch.arange(len(node), device=node.device)[:, None] * tree.n_items
     below = torch.searchsorted(left_out, row + after) - torch.searchsorted(left_out, row + first)
@@ -223,7 +230,7 @@ def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) 
 
 
 def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the slots below nodes [B, N], int64 [B, N, C], and which exist, bool; the others repeat the first."""
+    """Return the slots below nodes [B, N], int64 [B, N, C], and which exist, bool; other slots repeat the first."""
     first = tree.first[level][node][..., None]
     after = tree.first[level][node + 1][..., None]
     slots = first + torch.arange(tree.max_children[level], device=node.device)
@@ -232,7 +239,7 @@ def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tenso
 
 
 def _log_probs(logits: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
-    """Return the log-probabilities, float32 [B, N, C], of valid codes; -inf for the others. `logits` [B, N, codes]."""
+    """Return log-probabilities of codes, float32 [B, N, C], -inf where not valid; `logits` are [B, N, codes]."""
     return logits.float().gather(2, codes).masked_fill(~valid, -torch.inf).log_softmax(2)
 
 
@@ -248,7 +255,7 @@ def _rows(network: TigerNetwork, tree: PrefixTree, level: int, slots: Tensor) ->
 
 
 def _to_decode(tree: PrefixTree, level: int, node: Tensor, score: Tensor) -> Tensor:
-    """Return the places, int64 [B, n], of each user's prefixes that are decoded: all that items share, first."""
+    """Return the places, int64 [B, n], of each user's prefixes to decode: the shared ones first."""
     if node.device.type != "cpu":
         return _columns(node)
     shared = _shared(tree, level, node) & ~score.isneginf()
@@ -271,9 +278,9 @@ def _at(x: Tensor, places: Tensor) -> Tensor:
 
 
 def _best(score: Tensor, number: Tensor, count: int) -> Tensor:
-    """Return the places of the `count` (or all) highest scores in each row, int64, best first; lower number first.
+    """Return the places of the `count` (or all) highest scores in each row, int64, best first, lower number first.
 
-    A score and a number become one integer, which has no ties: `topk` alone leaves their order open.
+    A score and a number become one integer without ties, because `topk` leaves the order of ties open.
     """
     bits = (score + 0.0).view(torch.int32)  # + 0.0: of two zeros one
     rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()

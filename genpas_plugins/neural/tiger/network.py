@@ -1,11 +1,10 @@
 """TIGER (Rajput et al., NeurIPS 2023): a T5 encoder reads a history's semantic IDs, a decoder spells the next item's.
 
-Shapes: B users, L items of a history, S tokens of it, D model dimension, depth codes an item.
+A code of level l is the token 1 + sizes[0] + … + sizes[l-1] + code; token 0 is padding. The blocks are transformers' T5
+blocks: relative position bias, RMS norm before each layer, no biases, ReLU. The token table is only looked up, so that
+it can be sharded. The output layer has its own rows for each level, because the next code is a code of that level.
 
-A code of level l is the token 1 + sizes[0] + … + sizes[l-1] + code; token 0 is padding. Blocks are those of
-transformers' T5 (relative position bias, RMS norm before each layer, no biases, ReLU). Everything else is here: the
-token table, which is only ever looked up and so may live elsewhere; a vector that starts the decoder; and an output
-layer with its own rows for each level, because the code that follows is always one of the level's own.
+Shapes: B users, L items of a history, S tokens of it, D model dimension, depth codes an item.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from genpas_plugins.semantic_ids.codebook import SemanticIds
 
 INITIAL_SCALE = 0.02
-"""Standard deviation of the output rows at the start: every level begins near its uniform distribution."""
+"""Standard deviation of the first output rows: every level starts near its uniform distribution."""
 
 
 class Memory(NamedTuple):
-    """What the decoder reads of a user: `states` float [B, S, D] and `mask` bool [B, S], False at padding."""
+    """What the decoder reads: `states`, float [B, S, D], and `mask`, bool [B, S], False at padding."""
 
     states: Tensor
     mask: Tensor
@@ -36,22 +35,22 @@ class Memory(NamedTuple):
 class TigerNetwork(nn.Module):
     """Encoder, decoder, token table and output layer.
 
-    The token table `token_embedding` and the user table `user_embedding` are used through calls alone, each with one
-    whole tensor of ids as `tokens_of`, `history_tokens` and `user_buckets` return it.
+    The network calls `token_embedding` and `user_embedding` with whole tensors of ids, as `tokens_of`,
+    `history_tokens` and `user_buckets` return them.
 
     Parameters
     ----------
     ids : the items' semantic IDs; item number i has row i - 1
-    n_users : rows of the user table; users share them (number modulo n_users). 0: no user token
-    d_model, heads, head_size, d_ff : dimension of the states, of attention, and of the layer between
+    n_users : rows of the user table, which users share (number modulo n_users); 0: no user token
+    d_model, heads, head_size, d_ff : sizes of the states, of attention and of the feed-forward layer
     encoder_layers, decoder_layers : blocks
     dropout : rate, everywhere T5 has it
-    max_history : items; of longer histories the last ones are read
+    max_history : items read, the last ones of a longer history
 
     Raises
     ------
     InputError
-        If a dimension is below 1, or dropout no rate.
+        If a dimension is below 1, or dropout outside [0, 1).
     """
 
     codes: Tensor
@@ -81,7 +80,7 @@ class TigerNetwork(nn.Module):
             whole_number(name, value, 1)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {dropout!r}.")
-        # One row more than items: row 0 stands for padding. In the state, because weights mean nothing without it.
+        # Row 0 is padding. The codes are in the state, because the weights mean nothing without them.
         self.register_buffer("codes", F.pad(torch.tensor(ids.codes), (0, 0, 1, 0)))
         firsts = [0, *accumulate(self.sizes)]
         self.register_buffer("first_token", 1 + torch.tensor(firsts[:-1]), persistent=False)
@@ -95,18 +94,18 @@ class TigerNetwork(nn.Module):
 
     @property
     def depth(self) -> int:
-        """Codes an item."""
+        """Number of codes of an item."""
         return len(self.sizes)
 
     def tokens_of(self, items: Tensor) -> Tensor:
-        """Return the tokens, int64 [..., depth], of item numbers, int [...]; of item 0 depth times token 0."""
+        """Return the tokens, int64 [..., depth], of item numbers, int [...]; item 0 has token 0 only."""
         tokens = self.codes[items] + self.first_token
         return tokens * (items != 0)[..., None]
 
     def history_tokens(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the tokens of right-padded histories, int64 [B, S], S = depth · L at most depth · max_history.
+        """Return the tokens of right-padded histories, int64 [B, S] with S at most depth · max_history.
 
-        What stands beyond the length is not read. On the CPU, S is that of the batch's longest history.
+        On the CPU, S fits the batch's longest history. Items beyond a history's length are not read.
 
         Parameters
         ----------
@@ -123,7 +122,7 @@ class TigerNetwork(nn.Module):
         return self.tokens_of(items * (place < item_seq_len[:, None])).flatten(1)
 
     def user_buckets(self, users: Tensor) -> Tensor:
-        """Return the rows, int64 [B], of the user table for user numbers, int [B]."""
+        """Return the rows of the user table, int64 [B], for user numbers, int [B]."""
         return users.long() % self.n_users
 
     def encode(self, tokens: Tensor, buckets: Tensor | None = None) -> Memory:
@@ -131,8 +130,8 @@ class TigerNetwork(nn.Module):
 
         Parameters
         ----------
-        tokens : int64 [B, S], as `history_tokens` returns them
-        buckets : int64 [B], as `user_buckets` returns them; needed where there is a user table, and only there
+        tokens : int64 [B, S], from `history_tokens`
+        buckets : int64 [B], from `user_buckets`; required if there is a user table
         """
         rows = self.token_embedding(tokens)
         mask = tokens != 0
@@ -142,20 +141,23 @@ class TigerNetwork(nn.Module):
             rows = torch.cat([self.user_embedding(buckets)[:, None], rows], 1)
             mask = F.pad(mask, (1, 0), value=True)
         else:
-            # A history without items reads one row of zeros: an answer that depends on no padding.
+            # A history without items reads one row of zeros, so that its output does not depend on padding.
             mask = mask | (torch.arange(mask.shape[1], device=mask.device) == 0)
-        # Four dimensions are taken as they are; of two, transformers would ask the device whether any is False.
+        # With two dimensions transformers would wait for the device to know whether any is False.
         states = self.encoder(inputs_embeds=rows, attention_mask=mask[:, None, None]).last_hidden_state
         return Memory(states, mask)
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return the decoder's states, float [B, depth, D]: position l has read the codes before level l.
+        """Return the decoder's states, float [B, depth, D], by teacher forcing; position l has read l codes.
 
-        `tokens` int64 [B, depth] are those of one item a user, as `tokens_of` returns them (teacher forcing).
+        Parameters
+        ----------
+        memory : of B users
+        tokens : int64 [B, depth], of one item a user, from `tokens_of`
         """
         rows = self.token_embedding(tokens)[:, :-1]
         rows = torch.cat([self.start.to(rows.dtype).expand(len(rows), 1, -1), rows], 1)
-        # The mask of keys that come later, given so that none has to be derived.
+        # Given, so that transformers derives no mask.
         causal = torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool, device=rows.device).tril()
         states: Tensor = self.decoder(
             inputs_embeds=rows,
@@ -170,9 +172,12 @@ class TigerNetwork(nn.Module):
         return F.linear(states, self.output[self.levels[level]])
 
     def loss(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return each user's loss, float [B]: cross-entropy over a level's own codes, mean over levels.
+        """Return each user's loss, float [B]: the mean over levels of the cross-entropy over the level's codes.
 
-        `tokens` int64 [B, depth] are those of the target, as `tokens_of` returns them.
+        Parameters
+        ----------
+        memory : of B users
+        tokens : int64 [B, depth], of the targets, from `tokens_of`
         """
         states = self.decode(memory, tokens)
         codes = tokens - self.first_token
@@ -183,7 +188,14 @@ class TigerNetwork(nn.Module):
         return torch.stack(levels).mean(0)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor, target: Tensor, users: Tensor | None = None) -> Tensor:
-        """Return each pair's loss, float [B], for histories as `history_tokens` takes them and items int [B]."""
+        """Return each pair's loss, float [B].
+
+        Parameters
+        ----------
+        item_seq, item_seq_len : histories, as in `history_tokens`
+        target : int [B], item numbers
+        users : int [B], user numbers
+        """
         buckets = self.user_buckets(users) if users is not None and self.n_users else None
         memory = self.encode(self.history_tokens(item_seq, item_seq_len), buckets)
         return self.loss(memory, self.tokens_of(target))

@@ -1,19 +1,18 @@
-"""The tree of valid semantic IDs: which codes may follow a prefix, as a few flat tensors that decoding indexes.
+"""The tree of valid semantic IDs: which codes may follow a prefix, as flat tensors that decoding indexes.
 
-Level l goes from prefixes of l codes (its nodes; level 0 has one, the root) to prefixes of l + 1 codes (its slots). The
-slots of a level stand in one row, ordered by node and then by code, and a slot *is* the node of the next level:
+Level l leads from prefixes of l codes, its nodes, to prefixes of l + 1 codes, its slots. Level 0 has one node, the
+root. The slots of a level are in one row, by node and then by code. A slot *is* a node of the next level:
 
     first[l]  [0, 3, 5, …]           the children of node n are the slots first[l][n] … first[l][n + 1] - 1
     code[l]   [0 4 9 | 1 2 | …]      the code that each slot adds
     item      [7 2 | 5 | …]          the item of each slot of the last level
 
-That is memory for the nodes that exist, not for all that the codebooks allow: a dense child table of the third level of
-10⁶ items would take 1 GB.
+Memory grows with the nodes that exist. A dense table of children would take 1 GB at the third level of 10⁶ items.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,14 +29,15 @@ if TYPE_CHECKING:
 class PrefixTree:
     """The valid semantic IDs of a catalogue as a tree; all tensors are int64 and on one device.
 
-    sizes        : number of codes of each level's codebook; the tree has `depth = len(sizes)` levels
-    first        : per level l, [nodes of level l + one], rising from 0; node n has the slots from first[l][n] to before
-                   first[l][n + 1], at least one
-    code         : per level l, [slots of level l], rising among the children of a node, 0 … sizes[l] - 1
-    parent       : per level l, [slots of level l], the node each slot hangs on
-    item         : [n_items], the item number (from 1) of each slot of the last level
-    leaf         : [n_items + 1], the last-level slot of each item number; leaf[0] is -1, padding has none
-    max_children : per level, the most children that any of its nodes has
+    Attributes
+    ----------
+    sizes : number of codes of each level's codebook; the tree has `depth = len(sizes)` levels
+    first : per level l, [nodes + 1], rising from 0; node n has the slots first[l][n] … first[l][n + 1] - 1
+    code : per level l, [slots], rising among the children of a node, 0 … sizes[l] - 1
+    parent : per level l, [slots], the node of each slot
+    item : [n_items], the item number (from 1) of each slot of the last level
+    leaf : [n_items + 1], the last-level slot of each item number; leaf[0] is -1
+    max_children : per level, the most children of a node
     """
 
     sizes: tuple[int, ...]
@@ -50,8 +50,15 @@ class PrefixTree:
 
     @classmethod
     def of(cls, ids: SemanticIds, device: torch.device | str = "cpu") -> PrefixTree:
-        """Build the tree of all IDs: one sort of the items, then O(nodes). Raises InputError if there is no item.
+        """Build the tree of all IDs: one sort of the items, then O(nodes).
 
+        Raises
+        ------
+        InputError
+            If there is no item.
+
+        Examples
+        --------
         >>> from genpas_plugins.semantic_ids.codebook import SemanticIds
         >>> tree = PrefixTree.of(SemanticIds.of([[0, 1], [2, 0], [0, 0]]))
         >>> [level.tolist() for level in tree.first], tree.item.tolist()
@@ -60,7 +67,7 @@ class PrefixTree:
         codes = ids.codes
         n_items, depth = codes.shape
         if n_items == 0:
-            raise InputError("These semantic IDs hold no item: a prefix tree needs at least one.")
+            raise InputError("A prefix tree needs an item, but these semantic IDs have none. Make them again.")
         order = np.lexsort(codes.T[::-1])
         codes = codes[order]
         begins = np.zeros(n_items, np.bool_)  # rows at which a new prefix of the current length begins
@@ -100,7 +107,7 @@ class PrefixTree:
 
     @property
     def n_items(self) -> int:
-        """Number of items, which is the number of leaves."""
+        """Number of items, one a leaf."""
         return len(self.item)
 
     @property
@@ -109,13 +116,16 @@ class PrefixTree:
         return self.item.device
 
     def n_nodes(self, level: int) -> int:
-        """Return how many prefixes of `level` codes exist, `level` from 0 (the root: 1) to depth (the items)."""
+        """Return the number of prefixes of `level` codes, from 0 (the root: 1) to depth (the items)."""
         return 1 if level == 0 else len(self.code[level - 1])
 
     def nodes_of(self, items: torch.Tensor) -> torch.Tensor:
         """Return the slots on the way to each item, int64 [*items.shape, depth]; `items` are numbers from 1.
 
-        Raises InputError for a number that is no item's; padding (0) is none.
+        Raises
+        ------
+        InputError
+            For a number without an item, and for padding, 0.
         """
         items = items.to(self.device)
         if items.numel() and (int(items.min()) < 1 or int(items.max()) > self.n_items):
@@ -127,21 +137,9 @@ class PrefixTree:
             slots.append(slot)
         return torch.stack(slots[::-1], dim=-1)
 
-    def path(self, items: torch.Tensor) -> torch.Tensor:
-        """Return the codes of each item, int64 [*items.shape, depth]; `items` are numbers from 1."""
-        slots = self.nodes_of(items)
-        return torch.stack([code[slots[..., level]] for level, code in enumerate(self.code)], dim=-1)
-
     def to(self, device: torch.device | str) -> PrefixTree:
         """Return the tree on another device; the same object if it is there already."""
         if torch.device(device) == self.device:
             return self
-        return PrefixTree(
-            sizes=self.sizes,
-            first=tuple(part.to(device) for part in self.first),
-            code=tuple(part.to(device) for part in self.code),
-            parent=tuple(part.to(device) for part in self.parent),
-            item=self.item.to(device),
-            leaf=self.leaf.to(device),
-            max_children=self.max_children,
-        )
+        levels = {name: tuple(part.to(device) for part in getattr(self, name)) for name in ("first", "code", "parent")}
+        return replace(self, item=self.item.to(device), leaf=self.leaf.to(device), **levels)
