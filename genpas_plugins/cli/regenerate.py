@@ -136,7 +136,7 @@ def _run(
     try:
         from genpas_plugins.neural.dr4sr.inference import summarize
         from genpas_plugins.neural.dr4sr.regenerator import Shape
-        from genpas_plugins.neural.dr4sr.stages import inferred, mined, trained
+        from genpas_plugins.neural.dr4sr.stages import infer, mine, train
         from genpas_plugins.neural.dr4sr.training import Recipe
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -146,7 +146,7 @@ def _run(
     seed = recipe["seed"]
     sizes, plan = Shape(store.n_items, **shape), Recipe(**recipe)
     told, start = _start(store, vectors, embeddings, sizes.dimension, seed)
-    patterns = mined(view, folder, tell, min_frequency=min_frequency, seed=seed)
+    patterns = mine(view, folder, tell, min_frequency=min_frequency, seed=seed)
     report: dict[str, Any] = {
         "patterns": patterns.made.n,
         "patterns_by_length": patterns.made.by_length(),
@@ -154,13 +154,13 @@ def _run(
     }
     if stage == "mine":
         return report, None
-    regenerator = trained(
+    regenerator = train(
         view, patterns, folder, tell, shape=sizes, recipe=plan, vectors=told, item_vectors=start, device=device
     )
     report["regenerator"] = {"epochs": len(regenerator.made.curve), **regenerator.made.curve[-1]}
     if stage == "train":
         return report, None
-    made = inferred(view, regenerator, folder, tell, gamma=gamma, batch_size=plan.batch_size, seed=seed).made
+    made = infer(view, regenerator, folder, tell, gamma=gamma, batch_size=plan.batch_size, seed=seed).made
     report["regenerated"] = summarize(made, view)
     return report, None if stage == "infer" else (patterns.made, made)
 

@@ -1,4 +1,4 @@
 """DR4SR: a data set regenerated from its own patterns (Yin et al., KDD 2024).
 
-mine → train a regenerator → infer → a new store of the original sequences, the patterns and the regenerated ones.
+mine patterns → train a regenerator → write patterns → a new store of originals, mined patterns and written patterns.
 """

@@ -1,10 +1,10 @@
-"""Hybrid inference (DR4SR §3.2.3): every sequence read through each of the K memories, one pattern written for each.
+"""Hybrid inference (DR4SR §3.2.3): the regenerator writes one pattern of a sequence for each of the K memories.
 
-With probability γ a pattern is written in generative mode, where any item may follow, else in restrictive mode, where
-only items of the sequence itself may: those are the only ones scored, so no other can come out.
+With probability γ a pattern is written in generative mode, where any item may follow. Otherwise it is written in
+restrictive mode, which scores the items of the sequence alone.
 
-No item is written twice, except in restrictive mode one that the sequence holds twice. Input and output share one item
-table, so a state resembles the item just read, and a network of few epochs would write that one again and again.
+No item is written twice, except in restrictive mode an item that the sequence holds twice. Input and output share one
+item table, so a state resembles the last item, and a network of few epochs would repeat this item.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Regenerated:
-    """K patterns for every sequence read: n sequences, T the most items of a pattern.
+    """K patterns for each of n sequences; T is the most items of a pattern.
 
-    sequence   : int64 [n], rows of the view
-    patterns   : int64 [n, K, T], item numbers, padded with 0 on the right; at least two each
-    generative : bool [n, K], which mode wrote them
+    Attributes
+    ----------
+    sequence : int64 [n], rows of the view
+    patterns : int64 [n, K, T], at least two item numbers each, padded with 0 on the right
+    generative : bool [n, K], True for patterns of generative mode
     """
 
     sequence: Int64
@@ -52,14 +54,23 @@ def regenerate(
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> Regenerated:
-    """Write K patterns for every sequence of `view` that has a training pair, greedily.
+    """Write K patterns greedily for every sequence of `view` that has a training pair.
 
-    gamma    : probability of generative mode, drawn for each pattern by `seed` and its place: the batch size changes
-               nothing
+    A pattern ends where the regenerator ends it, but has at least the two items of a training pair.
+
+    Parameters
+    ----------
+    model : the trained regenerator
+    view : training view
+    gamma : probability of generative mode, drawn for each pattern from `seed` and its place
+    seed : of the modes
+    batch_size : sequences at a time, which changes no pattern
     progress : called as progress(done, total) in sequences
 
-    A pattern ends where the regenerator ends it, but not before two items, which a training pair needs.
-    Raises InputError for a gamma that is no probability and for a regenerator of another catalogue.
+    Raises
+    ------
+    InputError
+        If gamma is outside [0, 1], or the regenerator has another catalogue.
     """
     if not 0 <= gamma <= 1:
         raise InputError(f"gamma must be a probability from 0 to 1, not {gamma!r}.")
@@ -89,7 +100,7 @@ def regenerate(
 
 
 def _greedy(model: Regenerator, memory: Memory, history: Tensor, free: Tensor) -> Tensor:
-    """Return the greedy patterns, int64 [B, T] padded with 0; `free` bool [B] says which may use any item."""
+    """Return greedy patterns, int64 [B, T] padded with 0; `free`, bool [B], is True for generative mode."""
     n, longest = len(history), model.shape.max_pattern
     tokens = torch.full((n, 1), model.start, dtype=torch.int64, device=history.device)
     candidates = F.pad(history, (0, 1), value=model.end)
@@ -104,12 +115,12 @@ def _greedy(model: Regenerator, memory: Memory, history: Tensor, free: Tensor) -
             scores = model.scores(states[~free], own).masked_fill(~open_places[~free], -torch.inf)
             best = scores[:, : scores.shape[1] if may_end else -1].argmax(1, keepdim=True)
             following[~free] = own.gather(1, best)[:, 0]
-            # The end stays open: it is written to those that have ended, and then cleared.
+            # The end stays open: a pattern that has ended gets it again, and it is cleared below.
             open_places[~free] = open_places[~free].scatter(1, best, best == own.shape[1] - 1)
         if bool(free.any()):
             scores = model.scores(states[free])
             if length:
-                # After the end, a sequence's tokens are 0; column -1 is the end's, of which nothing is read any more.
+                # Tokens after the end are 0, and so mark the column of the end, which is not read then.
                 scores = scores.scatter(1, (tokens[free, 1:] - 1) % scores.shape[1], -torch.inf)
             best = scores[:, : scores.shape[1] if may_end else -1].argmax(1)
             following[free] = torch.where(best == model.shape.n_items, model.end, best + 1)
@@ -121,9 +132,14 @@ def _greedy(model: Regenerator, memory: Memory, history: Tensor, free: Tensor) -
 
 
 def summarize(made: Regenerated, view: SequenceView) -> dict[str, Any]:
-    """Return counts of what was written: by length, by mode, distinct within a sequence, items foreign to it.
+    """Return counts of the written patterns: by length, by mode, and distinct within their sequence.
 
-    `foreign` is the share of the written items that their sequence does not hold: 0 for restrictive mode.
+    `foreign` is the share of written items that are not in their sequence, 0 for restrictive mode.
+
+    Parameters
+    ----------
+    made : what `regenerate` returned
+    view : the view that it read
     """
     n, memories, _ = made.patterns.shape
     lengths, counts = np.unique((made.patterns > 0).sum(-1), return_counts=True)

@@ -1,10 +1,9 @@
-"""Ordered patterns that several training sequences share (DR4SR §3.2.1), and which sequence holds which of them.
+"""Ordered patterns that several training sequences share (DR4SR §3.2.1), and the sequences that hold them.
 
-A pattern is two to five items that stand in this order in a sequence, not necessarily side by side, the last at most
-four positions after the first. Its frequency is the number of distinct sequences that hold it. Nothing is sampled:
-within a window of five there are fifteen ways to choose the later items, and each is one shifted comparison of the
-item array with itself. A pattern of n items is counted only where its first n - 1 are frequent, which no frequent
-pattern can fail.
+A pattern is two to five items in this order within five positions of a sequence, with gaps. Its frequency is the
+number of distinct sequences that hold it. Mining is exact: a window of five has fifteen ways to choose the later items,
+and each is one shifted comparison of the item array with itself. A pattern of n items is counted only where its first
+n - 1 items are a frequent pattern.
 """
 
 from __future__ import annotations
@@ -35,8 +34,10 @@ _ROWS = 1 << 23  # candidates that are sorted at once
 class Patterns:
     """Mined patterns and where some of them occur.
 
-    values, offsets : pattern p is the items values[offsets[p] : offsets[p + 1]]; by length, then lexicographically
-    frequency       : int64 [n], the distinct sequences that hold it
+    Attributes
+    ----------
+    values, offsets : int64, pattern p is values[offsets[p] : offsets[p + 1]]; by length, then lexicographically
+    frequency : int64 [n], the distinct sequences that hold each pattern
     sequence, pattern : int64 [m], pairs of a sequence's row and a pattern in it, by row, then by pattern
     """
 
@@ -52,13 +53,13 @@ class Patterns:
         return len(self.frequency)
 
     def by_length(self) -> dict[int, int]:
-        """Return the number of patterns of each length that occurs."""
+        """Return the number of patterns of each length."""
         lengths, counts = np.unique(np.diff(self.offsets), return_counts=True)
         return {int(length): int(count) for length, count in zip(lengths, counts, strict=True)}
 
 
 class _Training(NamedTuple):
-    """The training items one after another, the row of each one's sequence (int64 [n] both), and the catalogue."""
+    """The training items in one array, the row of each item's sequence (both int64 [n]), and the catalogue's size."""
 
     items: Int64
     sequence: Int64
@@ -76,17 +77,26 @@ def mine_patterns(
     rows: int = _ROWS,
     progress: Progress | None = None,
 ) -> Patterns:
-    """Find every frequent pattern of `view`, the training view, and up to `per_sequence` of them in each sequence.
+    """Find every frequent pattern of a view, and up to `per_sequence` of them in each sequence.
 
-    longest       : items of a pattern at most
-    span          : positions that a pattern may cover, first and last included
+    Memory is one int64 a training item for each way to choose a pattern's positions, fifteen by default, and what
+    sorting `rows` candidates needs.
+
+    Parameters
+    ----------
+    view : training view
+    longest : most items of a pattern
+    span : positions that a pattern may cover, first and last included
     min_frequency : distinct sequences that must hold a pattern
-    per_sequence  : of a sequence with more patterns that many are kept, each choice equally likely, by `seed`
-    rows          : candidates sorted at once, which bounds memory; it changes no result
-    progress      : called as progress(done, total)
+    per_sequence : most patterns kept of a sequence, each choice equally likely
+    seed : of this choice
+    rows : candidates sorted at once, which changes no result
+    progress : called as progress(done, total)
 
-    Memory is one int64 a training item for each of the ways to choose a pattern's positions (fifteen for the default),
-    and what sorting `rows` candidates takes. Raises InputError for settings that cannot be used.
+    Raises
+    ------
+    InputError
+        For settings that cannot be used.
     """
     longest, span = whole_number("longest", longest, _SHORTEST), whole_number("span", span, _SHORTEST)
     whole_number("min_frequency", min_frequency, 1)
@@ -98,15 +108,17 @@ def mine_patterns(
     training = _Training(items, sequence, n_items)
     steps = min(longest, span) + 1
     tell = progress if progress is not None else lambda done, total: None
-    found: list[tuple[Int64, Int64]] = []  # of each length: items [p, length], frequency [p]
-    numbers: dict[Offsets, Int64] = {(0,): items}  # of each choice of positions: the pattern that begins at a place
+    found: list[tuple[Int64, Int64]] = []  # for each length, items [p, length] and frequency [p]
+    numbers: dict[Offsets, Int64] = {(0,): items}  # for each choice of positions, the pattern that begins at a place
     ids_before, first_id = n_items + 1, 0
     places: dict[Offsets, Int64] = {}
-    table = np.arange(n_items + 1)[:, None]  # the items of the "patterns" of one item: their number is the item
+    table = np.arange(n_items + 1)[:, None]  # "patterns" of one item, numbered by the item
     for length in range(_SHORTEST, min(longest, span) + 1):
         tell(length - _SHORTEST, steps)
         if ids_before > np.iinfo(np.int64).max // (n_items + 1):
-            raise InputError(f"{ids_before:,} patterns over {n_items:,} items are more than 64 bits can number.")
+            raise InputError(
+                f"{ids_before:,} patterns over {n_items:,} items are more than 64 bits can number. Raise min_frequency."
+            )
         choices = [(0, *rest) for rest in combinations(range(1, span), length - 1)]
         keys, frequency = _frequent(training, numbers, choices, min_frequency=min_frequency, rows=rows)
         prefix, last = np.divmod(keys, n_items + 1)
@@ -130,14 +142,14 @@ def mine_patterns(
 
 
 def training_items(view: SequenceView) -> tuple[Int64, Int64]:
-    """Return the items of a view one after another and the row of each one's sequence, int64 [n] both."""
+    """Return the items of a view in one array and the row of each item's sequence, both int64 [n]."""
     lengths = view.lengths()
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     return view.store.values[spans(view.store.offsets[:-1], lengths)].astype(np.int64), sequence
 
 
 def _candidates(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets) -> tuple[Int64, Int64]:
-    """Return where patterns at these positions may begin, and their keys: frequent prefix, then one more item."""
+    """Return where patterns at these positions may begin, and their keys: a frequent prefix and one more item."""
     items, sequence, n_items = training
     reach = offsets[-1]
     n = max(len(items) - reach, 0)
@@ -154,9 +166,9 @@ def _frequent(
     min_frequency: int,
     rows: int,
 ) -> tuple[Int64, Int64]:
-    """Return the keys that enough sequences hold, ascending, and how many hold each; both int64."""
+    """Return the keys that enough sequences hold, ascending, and their frequencies, both int64."""
     items, sequence, n_items = training
-    # All candidates with one key have the same first item, so ranges of first items can be counted one at a time.
+    # Candidates with one key have the same first item, so ranges of first items can be counted one at a time.
     per_item = np.cumsum(np.bincount(items, minlength=n_items + 1)) * len(choices)
     n_parts = max(1, -(-int(per_item[-1]) // rows))
     bounds = np.searchsorted(per_item, np.arange(1, n_parts) * rows)
@@ -182,14 +194,14 @@ def _frequent(
 
 
 def _changes(values: Int64) -> Bools:
-    """Return where a value differs from the one before it; the first always does."""
+    """Return where a value differs from the value before it; the first always does."""
     changed = np.ones(len(values), np.bool_)
     changed[1:] = values[1:] != values[:-1]
     return changed
 
 
 def _numbered(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets, keys: Int64) -> Int64:
-    """Return, for every place, which of the frequent keys stands at these positions from there, -1 for none."""
+    """Return for every place the frequent key at these positions from there, -1 for none."""
     result = np.full(len(training.items), -1, np.int64)
     if len(keys):
         begin, candidates = _candidates(training, numbers, offsets)
@@ -201,7 +213,7 @@ def _numbered(training: _Training, numbers: dict[Offsets, Int64], offsets: Offse
 def _occurrences(
     sequence: Int64, places: dict[Offsets, Int64], n_patterns: int, *, per_sequence: int, seed: int, rows: int
 ) -> Iterator[tuple[Int64, Int64]]:
-    """Yield pairs of sequence and pattern, both int64, some whole sequences at a time."""
+    """Yield pairs of sequence and pattern, both int64, for some whole sequences at a time."""
     n = len(sequence)
     counted = 0
     first = 0
@@ -224,7 +236,14 @@ def _occurrences(
 
 
 def pattern_rows(patterns: Patterns, which: Int64, width: int) -> AnyArray:
-    """Return patterns as rows padded with 0 on the right, int64 [len(which), width]; `width` at least the longest."""
+    """Return patterns as rows padded with 0 on the right, int64 [len(which), width].
+
+    Parameters
+    ----------
+    patterns : mined patterns
+    which : int64, their numbers
+    width : at least the items of the longest
+    """
     begin, length = patterns.offsets[which], np.diff(patterns.offsets)[which]
     column = np.arange(width)
     inside = column < length[:, None]

@@ -1,12 +1,12 @@
 """DR4SR+ (§3.3): weights of the regenerated data set's instances, learnt for one target model.
 
-The target model θ minimises Σ w_φ L over the regenerated set (inner), and the personaliser φ minimises the loss of that
-minimum θ*(φ) over the original set (outer). By the implicit function theorem
+The target model θ minimises Σ w_φ L over the regenerated set (inner loss). The personaliser φ minimises the loss of
+this minimum θ*(φ) over the original set (outer loss). By the implicit function theorem
 
-    dL_outer/dφ = - ∇_θ L_outer · H⁻¹ · ∂²L_inner/∂θ∂φ,    H = ∂²L_inner/∂θ²,
+    dL_outer/dφ = - ∇_θ L_outer · H⁻¹ · ∂²L_inner/∂θ∂φ,    H = ∂²L_inner/∂θ².
 
-with H⁻¹ by the first terms of its Neumann series, step · Σ_j (I - step · H)ʲ (Lorraine et al., AISTATS 2020): only
-products of H with a vector, never H itself. Nothing here knows a framework: losses are scalars, θ and φ are tensors.
+H⁻¹ is the first terms of its Neumann series, step · Σ_j (I - step · H)ʲ (Lorraine et al., AISTATS 2020), which needs
+products of H with a vector alone. Losses are scalars, and θ and φ are tensors of any framework.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from torch.nn import functional
 from genpas_plugins.support.errors import InputError, whole_number
 
 TERMS = 3
-"""Hessian products of the series, the paper's; the series then has one term more, the vector itself."""
-
+"""The paper's number of Hessian products; the series has one more term, the vector itself."""
 
 _LEAST = 1e-12
-"""Added to a vector's variance, so that one of equal numbers is 0."""
+"""Added to a vector's variance, so that a vector of equal numbers becomes 0."""
 
 
 class Personaliser(nn.Module):
     """A multi-layer perceptron that gives an instance its weight in (0, 1).
 
-    An instance is described by its history's mean item vector and its target's vector, D dimensions each, both brought
-    to mean 0 and variance 1, as models' vectors are of any size. Untrained, it gives every instance the same weight.
+    Its input is the mean item vector of the history and the vector of the target, normalised to mean 0 and variance 1.
+    Untrained, it gives every instance the same weight.
+
+    Parameters
+    ----------
+    dimension : D of an item vector
+    hidden : width of the hidden layer
     """
 
     def __init__(self, dimension: int, hidden: int = 64) -> None:
@@ -47,9 +51,12 @@ class Personaliser(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, history: Tensor, target: Tensor) -> Tensor:
-        """Return weights, float [B], of instances with vectors float [B, L, D] (0 at padding) and float [B, D].
+        """Return weights, float [B]; the vectors get no gradient, so that the item table is not trained.
 
-        The vectors are taken as they are: the personaliser does not train the item table.
+        Parameters
+        ----------
+        history : float [B, L, D], 0 at padding
+        target : float [B, D]
         """
         count = (history != 0).any(-1).sum(1, keepdim=True).clamp(min=1)
         parts = (history.sum(1) / count).detach(), target.detach()
@@ -61,7 +68,7 @@ class Personaliser(nn.Module):
 def relative_weights(weights: Tensor) -> Tensor:
     """Return weights, float [B] above 0, divided by their mean, so that the batch's loss keeps its size.
 
-    Equal weights give 1 to the bit: a mean of them would round, one of ones does not.
+    Equal weights give 1 to the bit, because a mean of ones does not round.
     """
     of_largest = weights / weights.detach().max()
     return of_largest / of_largest.mean()
@@ -78,15 +85,21 @@ def implicit_gradient(
 ) -> list[Tensor]:
     """Return dL_outer/dφ through the inner minimum, a tensor for each of `hyperparameters`.
 
-    inner           : scalar, made from both, its graph kept: the weighted loss at the present θ
-    outer           : scalar, made from `parameters`; its direct dependence on φ is added where there is any
-    parameters      : θ; those that a loss does not use count as 0
-    step            : of the series, which converges where it is below 2 over H's largest eigenvalue: the inner
-                      optimiser's learning rate, as a rule
-    terms           : products with H
+    The losses must be twice differentiable as implemented; turn fused attention off on CUDA.
 
-    The loss must be twice differentiable as implemented: on CUDA, turn fused attention off. Raises InputError for a
-    step or a number of terms that cannot be used, and for losses that do not depend on what they should.
+    Parameters
+    ----------
+    inner : scalar of both, the weighted loss at the present θ, with its graph
+    outer : scalar of `parameters`; a direct dependence on φ is added
+    parameters : θ; a parameter that a loss does not use counts as 0
+    hyperparameters : φ
+    step : of the series, usually the inner learning rate; it converges below 2 over H's largest eigenvalue
+    terms : products with H
+
+    Raises
+    ------
+    InputError
+        For a step or number of terms that cannot be used, and for losses that do not depend on the parameters.
     """
     terms = whole_number("terms", terms, 0)
     if not step > 0:
@@ -118,9 +131,9 @@ def outer_step(
     step: float,
     terms: int = TERMS,
 ) -> None:
-    """Move the personaliser one step of its optimiser along `implicit_gradient`; θ and its gradients stay as they are.
+    """Move the personaliser one step of its optimiser along `implicit_gradient`; θ and its gradients stay.
 
-    The paper takes one such step every 30 batches, after a warm-up without any.
+    The paper takes such a step every 30 batches after a warm-up. Parameters are those of `implicit_gradient`.
     """
     phi = [parameter for parameter in personaliser.parameters() if parameter.requires_grad]
     for parameter, slope in zip(
@@ -132,7 +145,7 @@ def outer_step(
 
 
 def _product(slope: Sequence[Tensor], by: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
-    """Return Σ vector · ∂slope/∂by: with θ a product with H, with φ one with the mixed derivative."""
+    """Return Σ vector · ∂slope/∂by: a product with H for θ, with the mixed derivative for φ."""
     kept = [(part, weight) for part, weight in zip(slope, vector, strict=True) if part.requires_grad]
     made = torch.autograd.grad(
         [part for part, _ in kept], by, [weight for _, weight in kept], retain_graph=True, allow_unused=True

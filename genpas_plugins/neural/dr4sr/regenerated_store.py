@@ -18,21 +18,30 @@ from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import InputError
 
 ORIGINS = ("original", "pattern", "regenerated")
-"""`SequenceStore.kinds` counts in these."""
+"""Names of the values of `SequenceStore.kinds`."""
 
 
 def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerated) -> SequenceStore:
-    """Return `store` with the patterns and the regenerated sequences behind its own, and the two columns.
+    """Return `store` with the patterns and the regenerated sequences after its own, and two new columns.
 
-    Of the K patterns written for one sequence, equal ones are kept once. Other columns are 0 (empty text) in added
-    sequences, which have no time or rating of their own. Added sequences get ids that no user has: "pattern:0",
-    "regenerated:17:2" (row 17, its memory 2) where ids are text, the next whole numbers where they are numbers.
-    Raises InputError if the store has a column of either name.
+    Equal patterns of one sequence are kept once. Added sequences have 0 or empty text in other columns. Their ids are
+    new: "pattern:0" and "regenerated:17:2" (row 17, memory 2) as text, or the next whole numbers.
+
+    Parameters
+    ----------
+    store : original sequences
+    patterns : mined from them
+    made : regenerated from them
+
+    Raises
+    ------
+    InputError
+        If the store is regenerated already.
     """
     for name in (KIND, OWNER):
         if name in store.columns:
             raise InputError(
-                f"The store has a column {name!r} already: is it regenerated? Start from the original one."
+                f"The store has a column {name!r} already, so it is regenerated. Start from the original store."
             )
     row, memory = _distinct(made.patterns)
     written = made.patterns[row, memory]
@@ -70,7 +79,7 @@ def _distinct(written: Int64) -> tuple[Int64, Int64]:
 
 
 def _user_ids(ids: pa.Array | None, n_patterns: int, source: Int64, memory: Int64) -> pa.Array | None:
-    """Return ids of all sequences, each different; None where the row number is the id."""
+    """Return different ids for all sequences; None if the row number is the id."""
     if ids is None:
         return None
     if pa.types.is_integer(ids.type):

@@ -1,11 +1,11 @@
 """The regenerator of DR4SR (§3.2.2): an encoder–decoder Transformer that reads a sequence and writes a pattern of it.
 
-One sequence has several patterns, so the decoder reads the encoder's memory through a diversity promoter: K
-projections of the memory, mixed in training by Gumbel-softmax weights that a look at the target pattern gives. At
-inference each projection alone is one reading of the sequence.
+One sequence has several patterns, so the decoder reads the encoder's memory through a diversity promoter, K projections
+of the memory. In training they are mixed by Gumbel-softmax weights that depend on the target pattern. At inference each
+projection alone is one reading of the sequence.
 
-Shapes: B sequences, L items of a sequence, T tokens of a pattern, D dimensions, K memories. Tokens are item numbers
-1 … n_items, 0 for padding, and two of the decoder's own behind them: `start` and `end`.
+Tokens are 0 for padding, item numbers 1 … n_items, and the decoder's own `start` and `end` after them.
+Shapes: B sequences, L items of a sequence, T tokens of a pattern, D dimensions, K memories.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ from genpas_plugins.support.errors import InputError, whole_number
 class Shape:
     """The regenerator's sizes; the defaults are the paper's.
 
-    n_items     : items of the catalogue
-    dimension   : of item vectors and states; a multiple of `heads`
-    feed_forward: width between the two linear layers of a block
-    layers      : blocks of the encoder, and of the decoder
-    memories    : K
-    max_history : items; of longer sequences the last ones are read
-    max_pattern : items of a pattern at most
+    Attributes
+    ----------
+    n_items : items of the catalogue
+    dimension, heads : of item vectors and states, a multiple of the attention heads
+    feed_forward : width between the two linear layers of a block
+    layers : blocks of the encoder, and of the decoder
+    memories : K
+    dropout : rate
+    max_history : items read, the last ones of a longer sequence
+    max_pattern : most items of a pattern
     """
 
     n_items: int
@@ -56,17 +59,17 @@ class Shape:
 
 
 class Memory(NamedTuple):
-    """An encoded sequence: `states` float [B, L, D], and `padding` bool [B, L], True where there is no item."""
+    """An encoded sequence: `states`, float [B, L, D], and `padding`, bool [B, L], True where there is no item."""
 
     states: Tensor
     padding: Tensor
 
 
 class Reconstruction(NamedTuple):
-    """The parts of the loss, and the mixing weights float [B, K].
+    """The parts of the loss, and the mixing weights, float [B, K].
 
-    The paper's loss is `cross_entropy` + `entropy`; `imbalance`, ln K less the entropy of the batch's mean weights, is
-    0 where every memory is used alike, ln K where one is used alone, and not the paper's.
+    The paper's loss is `cross_entropy` + `entropy`. `imbalance` is not in the paper: ln K minus the entropy of the
+    batch's mean weights, 0 if all memories are used equally and ln K if one is used alone.
     """
 
     cross_entropy: Tensor
@@ -76,10 +79,17 @@ class Reconstruction(NamedTuple):
 
 
 class Regenerator(nn.Module):
-    """Encoder, diversity promoter and decoder over one item table, which scores the output too.
+    """Encoder, diversity promoter and decoder over one item table, which also scores the output.
 
-    `item_vectors`, float [n_items, D], are what the table starts from; it keeps their directions and takes its own
-    scale. Without them it starts at random. Raises InputError where they have another shape or are not finite.
+    Parameters
+    ----------
+    shape : sizes
+    item_vectors : float [n_items, D], the directions from which the item table starts; None: random
+
+    Raises
+    ------
+    InputError
+        If the vectors have another shape or are not finite.
     """
 
     def __init__(self, shape: Shape, item_vectors: Tensor | None = None) -> None:
@@ -87,7 +97,7 @@ class Regenerator(nn.Module):
         self.shape = shape
         width = shape.dimension
         self.start, self.end = shape.n_items + 1, shape.n_items + 2
-        # Root mean square 1/√D: an item's vector has length 1, and so a score of a normalised state is of order 1.
+        # Root mean square 1/√D: an item's vector has length 1, so the score of a normalised state is of order 1.
         self.embedding = nn.Embedding(shape.n_items + 3, width, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         with torch.no_grad():
@@ -121,7 +131,7 @@ class Regenerator(nn.Module):
         return Memory(self.encoder(states, src_key_padding_mask=padding), padding)
 
     def mixing_logits(self, pattern: Tensor) -> Tensor:
-        """Return which memory a target pattern, int64 [B, T] padded with 0, asks for: float [B, K] before softmax."""
+        """Return the mixing weights before softmax, float [B, K], for target patterns, int64 [B, T] padded with 0."""
         padding = pattern == 0
         states = self._vectors(pattern) + self.pattern_position[: pattern.shape[1]]
         states = self.pattern_encoder(states, src_key_padding_mask=padding)
@@ -130,7 +140,7 @@ class Regenerator(nn.Module):
         return logits
 
     def mixed(self, memory: Memory, weights: Tensor) -> Memory:
-        """Return the memory through the projections mixed by `weights`, float [B, K]."""
+        """Return the memory through the projections, mixed by `weights`, float [B, K]."""
         projection = torch.einsum("bk,kde->bde", weights, self.projections)
         return memory._replace(states=memory.states @ projection)
 
@@ -139,7 +149,7 @@ class Regenerator(nn.Module):
         return memory._replace(states=memory.states @ self.projections[k])
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return the decoder's states, float [B, T, D], after tokens, int64 [B, T] that begin with `start`."""
+        """Return the decoder's states, float [B, T, D], after tokens, int64 [B, T], which begin with `start`."""
         length = tokens.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
         states = self.dropout(self._vectors(tokens) + self.pattern_position[:length])
@@ -147,10 +157,12 @@ class Regenerator(nn.Module):
         return decoded
 
     def scores(self, states: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Score tokens by dot product with their vectors.
+        """Return scores, dot products with token vectors: float [n, C], or of every item and `end`, [n, n_items + 1].
 
-        Without `candidates` every item and, last, `end`: float [n, n_items + 1] of states [n, D]. With them, int64
-        [n, C], those tokens alone: float [n, C].
+        Parameters
+        ----------
+        states : float [n, D]
+        candidates : int64 [n, C], the tokens to score; None: every item and, last, `end`
         """
         if candidates is not None:
             return torch.einsum("nd,ncd->nc", states, self.embedding(candidates))
@@ -158,10 +170,16 @@ class Regenerator(nn.Module):
         return torch.cat([states @ weight[1 : self.start].T, states @ weight[self.end, :, None]], dim=1)
 
     def reconstruction(self, history: Tensor, pattern: Tensor, temperature: float) -> Reconstruction:
-        """Return the loss of writing `pattern`, int64 [B, T] padded with 0, after reading `history`, int64 [B, L].
+        """Return the loss of writing a pattern after reading a history.
 
-        The cross-entropy is a mean over the patterns' items and one `end` each, and the entropy, in nats, a mean over
-        the patterns' mixing weights, which are drawn by Gumbel-softmax at `temperature`.
+        The cross-entropy is a mean over the patterns' items and one `end` each. The entropy, in nats, is a mean over
+        the patterns' mixing weights.
+
+        Parameters
+        ----------
+        history : int64 [B, L], padded with 0
+        pattern : int64 [B, T], padded with 0
+        temperature : of the Gumbel-softmax that draws the mixing weights
         """
         weights = F.gumbel_softmax(self.mixing_logits(pattern), tau=temperature)
         imbalance = math.log(self.shape.memories) - _entropy(weights.mean(0))
@@ -182,7 +200,7 @@ class Regenerator(nn.Module):
 
 
 def _entropy(weights: Tensor) -> Tensor:
-    """Return the entropy in nats of weights, float [..., K]; one that underflowed to 0 has none and no gradient."""
+    """Return the entropy in nats of weights, float [..., K]; an underflowed weight, 0, has no gradient."""
     return -torch.xlogy(weights, weights.clamp(min=torch.finfo(weights.dtype).tiny)).sum(-1)
 
 

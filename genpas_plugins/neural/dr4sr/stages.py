@@ -1,4 +1,4 @@
-"""The three stages of DR4SR over one folder: each reads its file if it is there, else writes it."""
+"""The three stages of DR4SR over one folder: each stage reads its file if there is one, and writes it otherwise."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from genpas_plugins.neural.dr4sr.stage_files import (
     REGENERATED,
     REGENERATOR,
     data_fingerprint,
-    read_patterns,
-    read_regenerated,
-    save_patterns,
-    save_regenerated,
+    read_stage,
+    save_stage,
 )
 from genpas_plugins.neural.dr4sr.training import Recipe, Trained, train_regenerator
 from genpas_plugins.support.array_types import AnyArray
@@ -30,16 +28,16 @@ ItemVectors = Callable[[], AnyArray]
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What a stage made, and the data and settings it was made from, which the next stage's file names too."""
+    """What a stage made, and the data and settings that it was made from, which the next stage adds to."""
 
     made: Any
     made_from: Mapping[str, Any]
 
 
-def mined(view: SequenceView, folder: Path, tell: Tell, *, min_frequency: int = 2, seed: int = 0) -> Stage:
-    """Return the training view's Patterns, from the folder where it holds them."""
+def mine(view: SequenceView, folder: Path, tell: Tell, *, min_frequency: int = 2, seed: int = 0) -> Stage:
+    """Return the training view's Patterns, from the folder if it has them."""
     made_from = {**data_fingerprint(view), "min_frequency": min_frequency, "seed": seed}
-    patterns: Patterns | None = read_patterns(folder / PATTERNS, made_from)
+    patterns: Patterns | None = read_stage(folder / PATTERNS, Patterns, made_from)
     if patterns is None:
         patterns = mine_patterns(
             view,
@@ -47,11 +45,11 @@ def mined(view: SequenceView, folder: Path, tell: Tell, *, min_frequency: int = 
             seed=seed,
             progress=lambda done, total: tell("mining patterns", done, total),
         )
-        save_patterns(folder / PATTERNS, patterns, made_from)
+        save_stage(folder / PATTERNS, patterns, made_from)
     return Stage(patterns, made_from)
 
 
-def trained(
+def train(
     view: SequenceView,
     patterns: Stage,
     folder: Path,
@@ -63,10 +61,14 @@ def trained(
     item_vectors: ItemVectors | None = None,
     device: str = "cpu",
 ) -> Stage:
-    """Return the Trained regenerator, going on from the folder's checkpoint where there is one.
+    """Return the Trained regenerator; training goes on from the folder's checkpoint if there is one.
 
-    vectors      : what the item table starts from, in a word that tells it from others
-    item_vectors : gives it, float [n_items, D], and is called only where training starts; None: random
+    Parameters
+    ----------
+    view, patterns, shape, recipe, device : as in `train_regenerator`
+    folder, tell : of all stages
+    vectors : a word for what the item table starts from
+    item_vectors : returns it, float [n_items, D], and is called only if training starts; None: random
     """
     file = folder / REGENERATOR
     made: Trained = train_regenerator(
@@ -80,11 +82,11 @@ def trained(
         device=device,
         progress=lambda done, total: tell("training the regenerator", done, total),
     )
-    told = {**patterns.made_from, "vectors": vectors, "shape": asdict(shape), "recipe": asdict(recipe)}
-    return Stage(made, told)
+    made_from = {**patterns.made_from, "vectors": vectors, "shape": asdict(shape), "recipe": asdict(recipe)}
+    return Stage(made, made_from)
 
 
-def inferred(
+def infer(
     view: SequenceView,
     regenerator: Stage,
     folder: Path,
@@ -94,9 +96,9 @@ def inferred(
     batch_size: int = 256,
     seed: int = 0,
 ) -> Stage:
-    """Return the Regenerated patterns of every sequence, from the folder where it holds them."""
+    """Return the Regenerated patterns of every sequence, from the folder if it has them."""
     made_from = {**regenerator.made_from, "gamma": gamma, "inference_seed": seed}
-    made: Regenerated | None = read_regenerated(folder / REGENERATED, made_from)
+    made: Regenerated | None = read_stage(folder / REGENERATED, Regenerated, made_from)
     if made is None:
         made = regenerate(
             regenerator.made.model,
@@ -106,5 +108,5 @@ def inferred(
             batch_size=batch_size,
             progress=lambda done, total: tell("inferring sequences", done, total),
         )
-        save_regenerated(folder / REGENERATED, made, made_from)
+        save_stage(folder / REGENERATED, made, made_from)
     return Stage(made, made_from)

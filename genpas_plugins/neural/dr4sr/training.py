@@ -1,6 +1,6 @@
 """Training a regenerator on (sequence, pattern) pairs, one checkpoint an epoch, so that a killed run goes on.
 
-What an epoch does depends on the seed and its number alone: a resumed run gives the weights of one that never stopped.
+An epoch depends on the seed and its number alone, so a resumed run ends with the weights of a run without a break.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ _POOL = 32  # batches that are sorted by length together
 class Recipe:
     """How the regenerator is trained, by default as in the paper but for `balance_weight`.
 
-    temperature    : of the Gumbel-softmax in the first and in the last epoch, geometric between them
+    Attributes
+    ----------
+    epochs, batch_size, learning_rate, seed : of Adam on (sequence, pattern) pairs
+    temperature : of the Gumbel-softmax in the first and in the last epoch, geometric between them
     entropy_weight : of the mixing weights' entropy in the loss
-    balance_weight : of `imbalance`, which is not the paper's: with 0, the paper's loss, three of five memories were
-                     used by hardly a pattern after two epochs on Amazon Beauty, and what they write is then untrained
+    balance_weight : of `imbalance`; with 0, the paper's loss, three of five memories stayed nearly unused and untrained
+        after two epochs on Amazon Beauty
     """
 
     epochs: int = 40
@@ -68,14 +71,14 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained regenerator and, of every epoch, the mean losses, the temperature and each memory's mean weight."""
+    """A trained regenerator and its epochs: mean losses, temperature and each memory's mean weight."""
 
     model: Regenerator
     curve: list[dict[str, Any]]
 
 
 def histories(view: SequenceView, rows: Int64, max_history: int) -> Int64:
-    """Return the last items of these sequences of a view, right-padded with 0, int64 [n, L], L at most max_history."""
+    """Return the last items of sequences, the `rows` of a view, int64 [n, at most max_history], right-padded with 0."""
     lengths = view.lengths(rows)
     kept = np.minimum(lengths, max_history)
     stop = view.store.offsets[rows] + lengths
@@ -83,9 +86,15 @@ def histories(view: SequenceView, rows: Int64, max_history: int) -> Int64:
 
 
 def batches(lengths: Int64, batch_size: int, seed: int, epoch: int) -> list[Int64]:
-    """Return the numbers 0 … n - 1 of one epoch in random batches of `batch_size`, those of like length together.
+    """Return the numbers 0 … n - 1 in random batches of sequences of similar length.
 
-    lengths : int64 [n]. Sorting by length inside random pools of some batches saves most of the padding.
+    Sorting by length inside random pools of batches saves most of the padding.
+
+    Parameters
+    ----------
+    lengths : int64 [n], of the sequences
+    batch_size : of all batches but the last of a pool
+    seed, epoch : of the order
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -109,21 +118,29 @@ def train_regenerator(
 ) -> Trained:
     """Train on every pair of a sequence of `view` and a pattern in it, once an epoch in a new order.
 
+    Parameters
+    ----------
+    view, patterns : the training view and what was mined from it
+    shape, recipe : sizes, and how to train
     item_vectors : float [n_items, D], what the item table starts from; None: random
-    checkpoint   : written after every epoch; if it is there, its training goes on, and a finished one is returned
-    made_from    : plain values written into the checkpoint; one with others is refused
-    progress     : called as progress(done, total) in steps of the whole training
+    checkpoint : written after every epoch; training goes on from an existing one, and a finished one is returned
+    made_from : plain values in the checkpoint, which must be equal to go on
+    device : for torch
+    progress : called as progress(done, total) in steps of the whole training
 
-    Raises InputError if there is nothing to train on, if the checkpoint belongs to something else, and if the loss
-    stops being finite. Another number of epochs is something else: the temperature falls over all of them.
+    Raises
+    ------
+    InputError
+        If there is nothing to train on, the loss is not finite, or the checkpoint is of other data or settings. The
+        number of epochs is a setting, because the temperature falls over all epochs.
     """
     n = len(patterns.sequence)
     if n == 0:
-        raise InputError("No sequence holds a pattern that another one holds too; there is nothing to train on.")
+        raise InputError("No two sequences share a pattern, so there is nothing to train on. Use more data.")
     longest = int(np.diff(patterns.offsets).max(initial=0))
     if longest > shape.max_pattern:
         raise InputError(f"A pattern has {longest} items; the regenerator writes {shape.max_pattern} (max_pattern).")
-    told = {**(made_from or {}), "shape": asdict(shape), "recipe": _plain(recipe)}
+    origin = {**(made_from or {}), "shape": asdict(shape), "recipe": _plain(recipe)}
     n_steps = -(-n // recipe.batch_size)
     lengths = np.minimum(view.lengths(patterns.sequence), shape.max_history)
     with torch.random.fork_rng(devices=_cuda(device)):
@@ -133,12 +150,12 @@ def train_regenerator(
         update = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
         curve: list[dict[str, Any]] = []
         if checkpoint is not None and checkpoint.exists():
-            saved = _read(checkpoint, told)
+            saved = _read(checkpoint, origin)
             curve = saved["curve"]
             model.load_state_dict(saved["model"])
             update.load_state_dict(saved["optimiser"])
         for epoch in range(len(curve), recipe.epochs):
-            # Dropout and Gumbel noise of an epoch do not depend on those before it.
+            # Dropout and Gumbel noise of an epoch do not depend on earlier epochs.
             torch.manual_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
             temperature = recipe.temperature_of(epoch)
             sums = torch.zeros(2 + shape.memories, dtype=torch.float64)
@@ -163,13 +180,13 @@ def train_regenerator(
             means = (sums / n).tolist()
             curve.append({"cross_entropy": means[0], "entropy": means[1], "temperature": temperature, "use": means[2:]})
             if checkpoint is not None:
-                _write(checkpoint, {"made_from": told, "curve": curve}, model, update)
+                _write(checkpoint, {"made_from": origin, "curve": curve}, model, update)
     model.eval()
     return Trained(model, curve)
 
 
 def load_regenerator(checkpoint: Path, *, device: str = "cpu") -> Trained:
-    """Return the regenerator that a checkpoint holds. Raises InputError if it holds none that loads safely."""
+    """Return the regenerator of a checkpoint. Raises InputError for a file that does not hold one."""
     saved = _read(checkpoint, None)
     model = Regenerator(Shape(**saved["made_from"]["shape"]))
     model.load_state_dict(saved["model"])
@@ -190,19 +207,21 @@ def _write(checkpoint: Path, content: dict[str, Any], model: Regenerator, update
     checkpoint_file.write({"magic": MAGIC, **content, **state}, checkpoint)
 
 
-def _read(checkpoint: Path, told: dict[str, Any] | None) -> dict[str, Any]:
-    """Read a checkpoint. Raises InputError unless it was made from `told`, if given."""
+def _read(checkpoint: Path, origin: dict[str, Any] | None) -> dict[str, Any]:
+    """Read a checkpoint. Raises InputError unless it was made from `origin`, if given."""
     saved = checkpoint_file.read(checkpoint, dict, map_location="cpu", advice="Remove it to train again.")
     if saved.get("magic") != MAGIC:
         raise InputError(f"{checkpoint} does not hold a regenerator; choose another folder for the work.")
-    if told is not None and saved["made_from"] != told:
-        recipe, wanted = saved["made_from"].get("recipe") or {}, told["recipe"]
-        if {**saved["made_from"], "recipe": wanted} == told and {**recipe, "epochs": wanted["epochs"]} == wanted:
+    if origin is not None and saved["made_from"] != origin:
+        recipe, wanted = saved["made_from"].get("recipe") or {}, origin["recipe"]
+        if {**saved["made_from"], "recipe": wanted} == origin and {**recipe, "epochs": wanted["epochs"]} == wanted:
             raise InputError(
                 f"{checkpoint} is of a training of {recipe['epochs']} epochs, not {wanted['epochs']}, and the "
                 f"temperature falls over all of them. Ask for {recipe['epochs']} epochs, or remove it to train again."
             )
-        changed = [name for name in {**told, **saved["made_from"]} if saved["made_from"].get(name) != told.get(name)]
+        changed = [
+            name for name in {**origin, **saved["made_from"]} if saved["made_from"].get(name) != origin.get(name)
+        ]
         raise InputError(
             f"{checkpoint} was trained from other data or settings ({', '.join(changed)} changed); remove it to train "
             "again, or choose another folder for the work."
