@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from recbole.quick_start import quick_start
 from torch.multiprocessing import ProcessRaisedException
 
+from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError
 from recbole_ext.known_settings import check_model, defaults
 
@@ -98,7 +98,7 @@ def run_errors(model: str, files: Sequence[Path], overrides: Mapping[str, Any]) 
         if _is_from_making(frames):
             settings: dict[str, Any] = {}
             for file in files:
-                settings |= yaml.safe_load(file.read_text(encoding="utf-8"))
+                settings |= read_yaml(file).content
             raise InputError(_refusal(error, model, {**settings, **overrides})) from error
         folders = set(Path(frames[-1].filename).parts[:-1]) if frames else set()
         if (

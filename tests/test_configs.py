@@ -7,6 +7,12 @@ import yaml
 
 from genpas_plugins import GenPASConfig
 from genpas_plugins.experiments.table import read_table
+from genpas_plugins.settings.field_words import commented_yaml
+from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
+from genpas_plugins.settings.settings_section import Section
+from genpas_plugins.settings.torchrec import TorchRecConfig
+from genpas_plugins.settings.yaml_text import read_scalar
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -21,6 +27,21 @@ def test_strategies_are_valid_sections(file: Path) -> None:
         assert config.targets == "parallel"
     else:
         assert (config.strategy, config.augment) == (file.stem, None)
+
+
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("mixing/basrec", MixingConfig(method="basrec")),
+        ("regeneration/dr4sr_plus", PersonaliserConfig(method="dr4sr_plus")),
+        ("torchrec/row_wise", TorchRecConfig()),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_a_whole_section_has_the_defaults_and_comments_of_its_model(file: str, settings: Section) -> None:
+    text = (CONFIGS / f"{file}.yaml").read_text(encoding="utf-8")
+    assert text.endswith("\n" + commented_yaml(settings.SECTION, settings))
+    assert type(settings).from_config(read_scalar(text)) == settings
 
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "reproduce").glob("*.yaml")), ids=lambda file: file.stem)

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 -m torchrec_ext.train --config a.yaml --config b.yaml --out RUN epochs=5
 
-The configuration files hold RecBole's settings, a `genpas:` section, and a `torchrec:` section (both explained in
-configs/). Later files win, `key=value` wins over files. A run found in RUN goes on. Without torchrun: one process.
+The configuration files hold RecBole's settings, a `genpas:` section, and a `torchrec:` section (both explained
+below). Later files win, `key=value` wins over files. A run found in RUN goes on. Without torchrun: one process.
 """
 
 from __future__ import annotations
@@ -231,10 +231,16 @@ def _keys(files: Sequence[YamlFile]) -> dict[str, Any]:
 
 
 def _parser() -> _Parser:
+    from genpas_plugins.settings.field_words import commented_yaml
+    from genpas_plugins.settings.genpas import GenPASConfig
+    from genpas_plugins.settings.torchrec import TorchRecConfig
+
+    sections = (GenPASConfig(strategy="multi_target"), TorchRecConfig())
     parser = _Parser(
         prog=PROGRAM,
         usage="%(prog)s --config FILE [--config FILE …] --out RUN [--fresh] [--json] [key=value …]",
         description=__doc__,
+        epilog="\n".join(commented_yaml(section.SECTION, section) for section in sections),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -93,7 +93,7 @@ def command(
         check_pruner(pruner)
         more = {"seed": seed, "epochs": epochs, "pairs_per_epoch": pairs_per_epoch}
         trials = RecBoleTrials.checked(store, out, model, config or (), settings or (), **more)
-    typer.echo(f"{len(grid):,} points: " + _axes(grid), err=True)
+    typer.echo(f"{len(grid.points):,} points: " + _axes(grid), err=True)
 
     started = time.perf_counter()
     with progress_bar() as tell:
@@ -103,7 +103,7 @@ def command(
     seconds = time.perf_counter() - started
     result: dict[str, Any] = {
         "store": str(store),
-        "grid": {"alpha": grid.alpha, "beta": grid.beta, "gamma": grid.gamma, "points": len(grid)},
+        "grid": {"alpha": grid.alpha, "beta": grid.beta, "gamma": grid.gamma, "points": len(grid.points)},
         "keep": keep,
         "kept": found.n_kept,
         "kl_cut": found.kl_cut,
@@ -115,7 +115,7 @@ def command(
         "study": None,
     }
     policy = found.ranked[0].policy
-    why = f"best alignment / discrimination of the {found.n_kept} nearest of {len(grid)} points, {store.name}"
+    why = f"best alignment / discrimination of the {found.n_kept} nearest of {len(grid.points)} points, {store.name}"
     if trials is not None and out is not None:
         policy, result["study"] = _trained(trials, [candidate.policy for candidate in found.ranked], out, pruner)
         why = f"best validation NDCG@10 of {model} over a shortlist of {len(found.ranked)} points, {store.name}"
@@ -180,11 +180,9 @@ def _grid(file: Path | None, given: dict[str, list[str] | None]) -> Grid:
 
     values = {name: [read_number(word) for word in words] for name, words in given.items() if words}
     if file is None:
-        return Grid.from_mapping(values, "command line")
+        return Grid.read(values, "command line")
     if values:
         raise InputError(f"--grid and --{next(iter(values))} both give values; keep one of the two.")
-    if not file.is_file():
-        raise InputError(f"{file} does not exist; check the path after --grid.")
     return read_grid(file)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from genpas_plugins.sampling.policy import EXPONENTS, SamplingPolicy, check_exponent, shortest
-from genpas_plugins.settings.genpas import EXPONENT_NAMES
+from pydantic import Field, PlainValidator, ValidationInfo
+
+from genpas_plugins.sampling.policy import EXPONENTS, SamplingPolicy, shortest
+from genpas_plugins.settings.genpas import EXPONENT_NAMES, exponent
+from genpas_plugins.settings.settings_section import Settings
+from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError
 
 INF = math.inf
@@ -19,34 +21,42 @@ INF = math.inf
 _NAMES = {**{point: name for name, point in EXPONENTS.items()}, EXPONENTS["slide_window"]: "≈ slide_window"}
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Every (α, β, γ) of three lists of values; infinities are legal, and a value given twice counts once.
+def _values(given: Any, info: ValidationInfo) -> tuple[float, ...]:
+    values = given if isinstance(given, tuple) else (given,)
+    if not values:
+        raise InputError(f"{info.field_name} has no value. Give one, or remove the key for the default values.")
+    numbers = []
+    for place, value in enumerate(values, start=1):
+        try:
+            numbers.append(exponent(value, info))
+        except InputError as error:
+            raise InputError(f"value {place} of {info.field_name}, {value!r}, cannot be used: {error}") from None
+    return tuple(dict.fromkeys(numbers))
 
-    Raises InputError for an empty list and for a value that is NaN or no number, naming the key and the value.
 
+Values = Annotated[tuple[float, ...], PlainValidator(_values)]
+
+
+class Grid(Settings):
+    """Every (α, β, γ) of three lists of values.
+
+    A number alone is a list with one value. Infinities are allowed. A value counts once.
+
+    Examples
+    --------
     >>> grid = Grid(alpha=(0, 1), beta=(0,), gamma=(-math.inf, 0))
-    >>> len(grid), [policy.label for policy in grid]
-    (4, ['0,0,-inf', '0,0,0', '1,0,-inf', '1,0,0'])
+    >>> [policy.label for policy in grid.points]
+    ['0,0,-inf', '0,0,0', '1,0,-inf', '1,0,0']
     """
 
-    alpha: Sequence[float] = (0.0, 0.5, 1.0, 1.5, 2.0)
-    beta: Sequence[float] = (-1.0, 0.0, 0.5, 1.0, 2.0, INF)
-    gamma: Sequence[float] = (-INF, -1.0, 0.0, 0.5, 1.0, 2.0)
+    alpha: Values = Field(default=(0.0, 0.5, 1.0, 1.5, 2.0), description="values of α")
+    beta: Values = Field(default=(-1.0, 0.0, 0.5, 1.0, 2.0, INF), description="values of β")
+    gamma: Values = Field(default=(-INF, -1.0, 0.0, 0.5, 1.0, 2.0), description="values of γ")
 
-    def __post_init__(self) -> None:
-        """Check every value; keep each once, in the order given."""
-        for name in EXPONENT_NAMES:
-            object.__setattr__(self, name, _checked(name, getattr(self, name)))
-
-    def __len__(self) -> int:
-        """Return the number of points."""
-        return len(self.alpha) * len(self.beta) * len(self.gamma)
-
-    def __iter__(self) -> Iterator[SamplingPolicy]:
-        """Yield the points, γ changing fastest."""
-        for point in itertools.product(self.alpha, self.beta, self.gamma):
-            yield SamplingPolicy(*point)
+    @property
+    def points(self) -> list[SamplingPolicy]:
+        """All combinations; γ changes fastest."""
+        return [SamplingPolicy(*point) for point in itertools.product(self.alpha, self.beta, self.gamma)]
 
     @property
     def bounds(self) -> tuple[tuple[float, float] | None, ...]:
@@ -54,41 +64,25 @@ class Grid:
         finite = [[value for value in getattr(self, name) if math.isfinite(value)] for name in EXPONENT_NAMES]
         return tuple((min(values), max(values)) if values else None for values in finite)
 
-    @classmethod
-    def from_mapping(cls, mapping: Any, where: str = "the grid") -> Grid:
-        """Read {alpha: [0, 1], beta: …, gamma: …}; an exponent that is left out keeps the default values.
-
-        A single number stands for a list of one. Raises InputError naming `where`, the key and the value.
-        """
-        if not isinstance(mapping, Mapping):
-            raise InputError(f"{where} must hold keys such as 'alpha: [0, 1, 2]', not {mapping!r}.")
-        for key in mapping:
-            if key not in EXPONENT_NAMES:
-                near = difflib.get_close_matches(str(key), EXPONENT_NAMES, n=1)
-                question = f" Did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"{where}: there is no key {key!r}.{question} Valid: {', '.join(EXPONENT_NAMES)}.")
-        try:
-            return cls(**mapping)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-
 
 def read_grid(file: Path) -> Grid:
-    """Read a grid from a YAML file, its keys at the top or under `grid:`. Raises InputError where it is none."""
-    import yaml
+    """Read a grid from a YAML file with its keys at the top or under `grid:`; a key that is missing keeps its default.
 
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not YAML: {error}") from error
-    if isinstance(content, Mapping) and set(content) == {"grid"}:
-        content = content["grid"]
-    return Grid.from_mapping(content, str(file))
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML or holds another key or value.
+    """
+    read = read_yaml(file, "--grid")
+    under = isinstance(read.content, Mapping) and set(read.content) == {"grid"}
+    return Grid.read(read.content["grid"] if under else read.content, read.where, ("grid",) if under else ())
 
 
 def point_name(policy: SamplingPolicy) -> str:
-    """Return the named strategy that has these exponents, "≈ slide_window" for (2, 1, 0), "" for any other.
+    """Return the named strategy with these exponents, "≈ slide_window" for (2, 1, 0), "" for any other.
 
+    Examples
+    --------
     >>> point_name(SamplingPolicy(1, 0, -math.inf))
     'multi_target'
     """
@@ -96,8 +90,10 @@ def point_name(policy: SamplingPolicy) -> str:
 
 
 def yaml_number(number: float) -> str:
-    """Write an exponent as YAML reads it back.
+    """Write an exponent as any YAML reader reads it back.
 
+    Examples
+    --------
     >>> [yaml_number(number) for number in (1.0, 0.5, 1e-07, -math.inf)]
     ['1', '0.5', '1.0e-07', '-.inf']
     """
@@ -106,17 +102,3 @@ def yaml_number(number: float) -> str:
     text = shortest(number)
     # YAML 1.1 takes 1e-07 for text: it wants a point before the exponent.
     return text.replace("e", ".0e") if "e" in text and "." not in text else text
-
-
-def _checked(name: str, values: Any) -> tuple[float, ...]:
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        values = [values]
-    if not values:
-        raise InputError(f"{name} has no value; give at least one, or leave the key out for the default values.")
-    numbers = []
-    for place, value in enumerate(values, start=1):
-        try:
-            numbers.append(check_exponent(name, value) + 0.0)  # -0.0 is 0.0
-        except InputError as error:
-            raise InputError(f"value {place} of {name}, {value!r}, cannot be used: {error}") from None
-    return tuple(dict.fromkeys(numbers))

@@ -96,7 +96,7 @@ def nearest(criteria: Criteria, grid: Grid, starts: int = STARTS) -> Candidate:
 
     At least as near as every (α, β) of the grid, and of a ratio at least that of every γ of the grid at that (α, β).
     """
-    pairs = {(policy.alpha, policy.beta): policy for policy in grid}
+    pairs = {(policy.alpha, policy.beta): policy for policy in grid.points}
     by_kl = sorted(pairs.values(), key=criteria.divergence)
     # The limits are no neighbours of the finite points, so each kind gets starting points of its own.
     kinds: dict[tuple[bool, bool], list[SamplingPolicy]] = {}

@@ -101,7 +101,7 @@ def shortlist(
     """
     check_amounts(keep, best)
     tell = progress or (lambda step, done, total: None)
-    points = list(grid)
+    points = grid.points
     divergences = divergence_of_each(criteria, points, tell)
     kept, cut = lowest(points, divergences, keep)
     ranked = []

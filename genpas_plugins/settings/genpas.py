@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy, check_exponent
+from genpas_plugins.settings.points import read_number
 from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.support.errors import InputError
 
@@ -22,14 +23,15 @@ EXPONENT_NAMES = ("alpha", "beta", "gamma")
 SECTION = "genpas"
 PREFIX = "genpas_"
 
-_INFINITIES = {"inf": math.inf, ".inf": math.inf, "-inf": -math.inf, "-.inf": -math.inf}
-"""What RecBole hands over as text: its YAML wants the dot, and its command line knows neither name."""
-
 
 def exponent(value: Any, info: ValidationInfo) -> float:
-    """Return an exponent as a float, for a field of that name. Raises InputError for NaN and for what is no number."""
-    name = str(info.field_name)
-    return check_exponent(name, _INFINITIES.get(value, value) if isinstance(value, str) else value) + 0.0  # no -0.0
+    """Return the value of an exponent's field as a float. Raises InputError for NaN and for other types.
+
+    RecBole hands infinities over as text: its YAML wants the dot, and its command line knows neither name.
+    """
+    number = read_number(value) if isinstance(value, str) else value
+    infinite = isinstance(number, float) and math.isinf(number)
+    return check_exponent(str(info.field_name), number if infinite else value) + 0.0  # 0.0 for -0.0
 
 
 def _plain_operators(operators: tuple[Operator, ...] | None) -> Any:
@@ -47,7 +49,7 @@ class GenPASConfig(Section):
     FIRST: ClassVar[str] = "strategy"
 
     strategy: Literal["last_target", "multi_target", "slide_window", "sampled"] = Field(
-        description="enumerated pairs, or pairs drawn by the exponents"
+        description="sampled: drawn by the exponents; the others: enumerated"
     )
     alpha: Exponent | None = Field(None, description="with strategy sampled: p(sequence) ∝ (length - 1)^alpha")
     beta: Exponent | None = Field(None, description="with strategy sampled: p(target k) ∝ (k - 1)^beta")
@@ -56,16 +58,16 @@ class GenPASConfig(Section):
         None, ge=1, le=2**61, description="null: one enumerated pass; as many as multi_target has when sampled"
     )
     augment: Operators = Field(
-        None, description="what changes histories: {operator: insert, rate: 0.3, probability: 0.5}, or a list in order"
+        None, description="{operator: insert, rate: 0.3, probability: 0.5}, or a list of operators, applied in order"
     )
     targets: Literal["single", "parallel"] = Field(
-        "single", description="parallel: one forward pass trains all targets of a history; for causal models"
+        "single", description="parallel: one pass trains all targets of a history; for causal models"
     )
     trim: bool = Field(
         False, description="true: pad a batch to its longest history, in ranking too; parallel always does"
     )
     time_order: Literal["exact", "stock"] = Field(
-        "exact", description="exact: full-precision timestamps; stock: RecBole's float32 order, for comparisons"
+        "exact", description="stock: RecBole's float32 order of times, for comparisons"
     )
     train_users: float = Field(
         1.0, gt=0, le=1, description="share of the users to train on; all are validated and tested"

@@ -20,11 +20,11 @@ class TorchRecConfig(Section):
     SECTION: ClassVar[str] = SECTION
 
     sharding: Literal["row_wise", "table_wise", "column_wise", "planner"] = Field(
-        "row_wise", description="how the item table is cut; planner: TorchRec's own choice"
+        "row_wise", description="how tables are cut; planner: TorchRec's own choice"
     )
     output: Literal["vocab_parallel", "gather", "sampled"] = Field(
         "vocab_parallel",
-        description="each rank scores its own rows; gather: every rank gathers the table; sampled: negatives only",
+        description="gather: every rank gathers the table; sampled: negatives alone",
     )
     optimizer: Literal["row_wise_adagrad", "adagrad", "sgd", "adam"] = Field(
         "row_wise_adagrad", description="of the tables; adam needs CUDA"

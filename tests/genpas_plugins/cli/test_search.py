@@ -49,7 +49,7 @@ def test_the_printed_object_is_the_shortlist_and_stands_in_search_json(search: R
     expected = shortlist(Criteria.of(split.train, split.validation), Grid())
     assert [row["point"] for row in result["shortlist"]] == [row.policy.label for row in expected.ranked]
     assert [row["ratio"] for row in result["shortlist"]] == [row.ratio for row in expected.ranked]
-    assert result["grid"]["points"] == len(Grid()) == 180 and result["kept"] == expected.n_kept
+    assert result["grid"]["points"] == len(Grid().points) == 180 and result["kept"] == expected.n_kept
     assert result["grid"]["gamma"][0] == "-inf"
     assert result["study"] is None and result["chosen"] == result["shortlist"][0]["point"]
     assert result["optimum"]["best_ratio"]["ratio"] >= result["shortlist"][0]["ratio"]

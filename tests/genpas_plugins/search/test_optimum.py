@@ -87,7 +87,7 @@ def test_history_lengths_keep_their_sum_when_gamma_moves(longest: int):
 )
 def test_an_optimum_is_at_least_as_good_as_every_point_of_the_grid(grid: Grid, criteria: Criteria):
     found = shortlist(criteria, grid)
-    rows = [Candidate.of(criteria, policy) for policy in grid]
+    rows = [Candidate.of(criteria, policy) for policy in grid.points]
     best = optimum(criteria, grid, found)
     if all(row.alignment == 0 or math.isnan(row.ratio) for row in rows):
         assert best == (None, None)
@@ -108,4 +108,4 @@ def test_between_the_values_there_is_a_nearer_point(criteria: Criteria):
     grid = Grid(alpha=(-2, 4), beta=(-3, 4), gamma=(0, 1))
     best = optimum(criteria, grid, shortlist(criteria, grid)).nearest
     if best is not None:
-        assert best.kl < min(criteria.divergence(policy) for policy in grid) - 1e-3
+        assert best.kl < min(criteria.divergence(policy) for policy in grid.points) - 1e-3
