@@ -1,4 +1,4 @@
-"""A model's own training loss taken apart: the vectors of the histories, and the loss of each."""
+"""A model's own training loss taken apart: the vectors of the histories, and the loss of each history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from recbole_ext.trimming import trimmed_groups
 
 
 def check_trainable(config: Config, section: str, place: str, warmup_epochs: int) -> None:
-    """Raise InputError, naming `place`, for a configuration whose loss could not be taken apart after the warm-up."""
+    """Raise InputError for a configuration whose loss cannot be taken apart after the warm-up.
+
+    Parameters
+    ----------
+    config : RecBole's
+    section : the key that asks for it
+    place : of the key, for messages
+    warmup_epochs : of the section
+    """
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     reason = reads_histories(config.model_class) if sequential else "it is not a sequential model"
     if reason is None and config["loss_type"] not in LOSSES:
@@ -27,12 +35,13 @@ def check_trainable(config: Config, section: str, place: str, warmup_epochs: int
         raise InputError(f"{place}: {refusal(config.model, section, reason)}")
     if warmup_epochs >= config["epochs"]:
         raise InputError(
-            f"{place}: {section} would never begin: warmup_epochs is {warmup_epochs}, epochs {config['epochs']}."
+            f"{place}: {section} would never begin: warmup_epochs is {warmup_epochs}, epochs {config['epochs']}. Set "
+            "warmup_epochs below epochs."
         )
 
 
 class Encoded(NamedTuple):
-    """A model's own loss of a batch, a scalar, its histories' vectors [B, D], and what they are trained towards."""
+    """A model's own loss of a batch, a scalar, the vectors of its histories, [B, D], and their targets."""
 
     loss: Tensor
     hidden: Tensor
@@ -47,7 +56,7 @@ class HistoryLoss:
     model : left as it is
     kind : its loss_type
     section : the key that asks for it, one of `contract.CAPABILITIES`
-    trim : whether a batch goes through the model in groups of similar length, which gives the same
+    trim : whether a batch goes through the model in groups of similar length, for the same result
 
     Raises
     ------

@@ -1,10 +1,8 @@
 """The `mixing:` key in RecBole's configuration: BASRec around the training loss of a sequential model.
 
-It stands beside the `genpas` key or alone; flat keys, `mixing_method` and others, mean the same. A model takes part as
-it is if its `forward(item_seq, item_seq_len)` embeds the history with `item_embedding` and returns the vector that its
-CE or BPR loss multiplies with item embeddings: SASRec, GRU4Rec, FMLPRec and others. Nothing is stored in the model;
+The key is used with the `genpas` key or alone. `recbole_ext.models.contract` lists what a model must have. The model,
 prediction, evaluation and checkpoints stay as they are. RecBole's early stopping counts from the second stage on; the
-best epoch may be one of the first stage.
+best epoch may be in the first stage.
 """
 
 from __future__ import annotations
@@ -35,9 +33,9 @@ from recbole_ext.trimming import length_groups
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Check the section and store it in full under `config['mixing']`; do nothing where there is none.
+    """Check the section and store it under `config['mixing']`; do nothing without one.
 
-    Raises InputError for a wrong section and for a model that cannot be trained with it.
+    Raises InputError for a wrong section, and for a model that cannot be trained with it.
     """
     section = read_section(MixingConfig, config, config_files)
     if section is None:
@@ -50,12 +48,12 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
-    """Return the loss function of this epoch: None, the model's own, in the first stage."""
+    """Return the loss function of this epoch; None, for the model's own loss, in the first stage."""
     section: MixingConfig | None = trainer.config[SECTION]
     if section is None:
         return None
     if epoch <= section.warmup_epochs:
-        trainer.cur_step = 0  # epochs without a better validation: the first stage ends by its length alone
+        trainer.cur_step = 0  # RecBole counts epochs without a better validation; the first stage must not stop early
     if epoch < section.warmup_epochs:
         return None
     mixing: BASRecLoss | None = getattr(trainer, "_mixing", None)
@@ -69,10 +67,9 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
 
 
 class BASRecLoss:
-    """A model's training loss and BASRec's beside it, called as `model.calculate_loss` is.
+    """A model's training loss and BASRec's losses, called in place of `model.calculate_loss`.
 
-    Random numbers are drawn from (seed, epoch, step, process): resuming at an epoch repeats them. Dropout's are
-    torch's, as ever.
+    Random numbers depend on (seed, epoch, step, process), so a resumed epoch repeats them. Dropout uses torch's.
     """
 
     def __init__(self, config: Config, section: MixingConfig, model: Any, dataset: Any) -> None:
@@ -89,7 +86,7 @@ class BASRecLoss:
         self.epoch, self.step = epoch, 0
 
     def __call__(self, interaction: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the model's own loss, the views' and the cross losses; their sum is trained on."""
+        """Return the model's own loss, the views' loss and the cross loss; training adds them up."""
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
@@ -126,7 +123,7 @@ class BASRecLoss:
 
 
 def _neighbours(dataset: Any) -> Tensor:
-    """Return every item's nearest other item in the training data, int64 [n_items]; itself where it has none."""
+    """Return every item's nearest other item in the training data, int64 [n_items], or itself."""
     seen = dataset.inter_matrix(form="csr")
     store = SequenceStore.from_arrays(seen.indices, seen.indptr, n_items=seen.shape[1] - 1)
     nearest = torch.from_numpy(nearest_items(store.view()).astype(np.int64))

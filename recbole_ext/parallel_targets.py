@@ -25,7 +25,7 @@ from recbole_ext.trimming import TrimmedLoss, length_groups, ranking_in_groups
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
-    """Return the loss for the loader's batches, None where they are RecBole's own or padded as RecBole pads."""
+    """Return the loss for windows or trimmed batches; None for batches that RecBole's own loss can use."""
     if not isinstance(train_data, PairDataLoader):
         return None
     if getattr(trainer, "_genpas_loss_for", None) is not train_data:
@@ -50,7 +50,7 @@ def ranking_of(trainer: Trainer) -> AbstractContextManager[None]:
 
 
 class WindowLoss:
-    """A model's loss of all weighted targets of a batch of windows, called as `model.calculate_loss` is.
+    """A model's loss of all weighted targets of a batch of windows, called in place of `model.calculate_loss`.
 
     Raises InputError for a model that cannot be trained with `targets: parallel`.
     """
@@ -60,7 +60,7 @@ class WindowLoss:
         require(model, PARALLEL, self.kind)
 
     def __call__(self, interaction: Any) -> Tensor:
-        """Return the weighted losses of all targets, as a mean over the windows."""
+        """Return the sum of the weighted losses of all targets over the number of windows."""
         model = self.model
         histories, lengths, weights = (interaction[f] for f in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, TARGET_WEIGHT))
         wanted = [weights, interaction[TARGETS], *([] if self.kind == "CE" else [interaction[model.NEG_ITEM_ID]])]

@@ -1,10 +1,10 @@
 """The `personaliser:` key in RecBole's configuration: DR4SR+ around the training loss of a sequential model.
 
-It stands beside the `genpas` key, whose strategy draws the training pairs, on a data set with added sequences. Every
-pair has a weight from a personaliser, which learns by implicit gradients what makes the model fit pairs of the original
-sequences, drawn by the same strategy. Models take part as with `mixing`. Prediction and evaluation stay as they are;
-the personaliser's state goes into checkpoints with the model's other parameters. RecBole's early stopping counts from
-the end of the warm-up on; the best epoch may be one before.
+The `genpas` key draws the training pairs, from a data set with added sequences. A personaliser gives every pair a
+weight. It learns by implicit gradients which weights make the model fit pairs of the original sequences.
+`recbole_ext.models.contract` lists what a model must have. Prediction and evaluation stay as they are. Checkpoints hold
+the personaliser's state with the model's other parameters. RecBole's early stopping counts from the end of the warm-up
+on; the best epoch may be before it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ STATE = "personaliser_state"
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Check the section and store it in full under `config['personaliser']`; do nothing where there is none.
+    """Check the section and store it under `config['personaliser']`; do nothing without one.
 
-    Raises InputError for a wrong section and for a model or settings that cannot be trained with it.
+    Raises InputError for a wrong section, and for a model or settings that cannot be trained with it.
     """
     section = read_section(PersonaliserConfig, config, config_files)
     if section is None:
@@ -44,7 +44,7 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
     check_trainable(config, SECTION, place, section.warmup_epochs)
     pairs = genpas_config(config)
     if pairs is None:
-        raise InputError(f"{place}: {SECTION} weighs the pairs of a genpas key, and there is none.")
+        raise InputError(f"{place}: {SECTION} weighs the pairs of a genpas key, and there is none. Add one.")
     if pairs.targets == "parallel":
         raise InputError(f"{place}: {SECTION} weighs single pairs; remove it, or targets: parallel of the genpas key.")
     if config[MIXING] is not None:
@@ -52,19 +52,19 @@ def check(config: Config, config_files: Sequence[Any] = ()) -> None:
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
-    """Return the loss function of this epoch: None, the model's own, in the warm-up."""
+    """Return the loss function of this epoch; None, for the model's own loss, in the warm-up."""
     section: PersonaliserConfig | None = trainer.config[SECTION]
     if section is None:
         return None
     personalised: PersonalisedLoss | None = getattr(trainer, "_personalised", None)
-    if personalised is None:  # in the warm-up already, so that what cannot be trained ends at once
+    if personalised is None:  # in the warm-up already, so that a model that cannot be used ends at once
         personalised = trainer._personalised = PersonalisedLoss(trainer.config, section, trainer.model, train_data)
         trainer.logger.info(
             f"DR4SR+ weighs pairs from epoch {section.warmup_epochs} on: "
             + ", ".join(f"{key} = {value}" for key, value in section)
         )
     if epoch <= section.warmup_epochs:
-        trainer.cur_step = 0  # epochs without a better validation: the warm-up ends by its length alone
+        trainer.cur_step = 0  # RecBole counts epochs without a better validation; the warm-up must not stop early
     if epoch < section.warmup_epochs:
         return None
     personalised.start_epoch(epoch)
@@ -72,11 +72,11 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
 
 
 class PersonalisedLoss:
-    """A model's training loss with a weight for every pair, called as `model.calculate_loss` is.
+    """A model's training loss with a weight for every pair, called in place of `model.calculate_loss`.
 
-    Σ w l / Σ w over the batch, so equal weights are the model's own loss, to the bit. Before every `interval`-th batch
-    since the warm-up the personaliser takes a step: inner loss that of this batch, outer loss the model's own on a
-    batch of pairs of the original sequences. Which batches these are depends on the seed, epoch and step alone.
+    The loss is Σ w l / Σ w over the batch, so equal weights give the model's own loss to the bit. Before every
+    `interval`-th batch after the warm-up the personaliser takes a step. Its inner loss is this batch's; its outer loss
+    is the model's own on a batch of original pairs, which depends on seed, epoch and step alone.
     """
 
     def __init__(self, config: Config, section: PersonaliserConfig, model: Any, train_data: PairDataLoader) -> None:
@@ -109,7 +109,7 @@ class PersonalisedLoss:
         self.epoch, self.step = epoch, 0
 
     def __call__(self, interaction: Any) -> Tensor:
-        """Return the weighted loss of a batch, and move the personaliser first where it is its turn."""
+        """Return the weighted loss of a batch; every `interval`-th call moves the personaliser first."""
         batches = (self.epoch - self.section.warmup_epochs) * self.steps_per_epoch + self.step
         self.step += 1
         if batches and batches % self.section.interval == 0:
@@ -127,19 +127,19 @@ class PersonalisedLoss:
         return made
 
     def original_batch(self, number: int) -> Any:
-        """Return the batch of original pairs that the personaliser's step `number`, counted from 1, is judged by."""
+        """Return the batch of original pairs for the personaliser's step `number`, counted from 1."""
         epoch, step = divmod(number - 1, self.originals._n_steps())
-        # Of the class: torch's loader keeps a method bound to the loader that this one was copied from.
+        # The class's method: torch's loader keeps a method of the loader that this one is a copy of.
         return PairDataLoader.collate_fn(self.originals, Step(epoch, step))
 
     def _weighted(self, interaction: Any, weights: Tensor) -> Tensor:
         encoded = self.losses(interaction)
         single = self.losses.single(encoded)
-        # The model's own loss and a change of it: nothing is added where all weights are equal.
+        # The model's own loss plus a change that is exactly 0 if all weights are equal.
         return encoded.loss + ((relative_weights(weights) - 1) * single).mean()
 
     def _move(self, interaction: Any, number: int) -> None:
-        """Let the personaliser take its step `number`, counted from 1."""
+        """Take the personaliser's step `number`, counted from 1."""
         original = self.original_batch(number).to(self.device)
         cuda = [self.device] if self.device.type == "cuda" else []
         # cuDNN's recurrent layers have no second derivative, and half precision has too few digits for one.
@@ -167,7 +167,7 @@ class PersonalisedLoss:
 
 
 def _originals(train_data: PairDataLoader) -> PairDataLoader:
-    """Return a loader like this one of the original sequences' pairs alone, not augmented."""
+    """Return a copy of a loader with pairs of the original sequences alone, not augmented."""
     section = genpas_config(train_data.config)
     assert section is not None
     loader = copy.copy(train_data)

@@ -1,9 +1,7 @@
-"""`trim: true` in RecBole: a batch is padded to its longest history, and encoded in groups of like length.
+"""`trim: true` in RecBole: a batch is padded to its longest history, and encoded in groups of similar length.
 
-Most histories are far shorter than the longest of their batch. Grouping happens inside the batch that was drawn: every
-batch has the pairs that it would have, its loss is the same mean, and only the padding is less. (Drawing batches of
-like length would be cheaper still and a different distribution of gradients.) Full ranking reads histories in the same
-groups, which leaves every user's scores as they are.
+Most histories are far shorter than the longest of their batch. Grouping is inside the drawn batch, so that its pairs
+and its mean loss stay and the padding shrinks. Full ranking uses the same groups, and every user's scores stay.
 """
 
 from __future__ import annotations
@@ -20,12 +18,14 @@ from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.override import override
 
 _SHORTEST = 8
-"""Histories up to this long are one group; each further group is twice as long at most."""
+"""Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""
 
 
 def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
-    """Return the rows of every group of like length and its longest, for lengths int64 [B].
+    """Return the rows of every group of similar length and its longest length, for lengths int64 [B].
 
+    Examples
+    --------
     >>> [(rows.tolist(), longest) for rows, longest in length_groups(torch.tensor([3, 40, 12, 1]))]
     [([0, 3], 3), ([2], 12), ([1], 40)]
     """
@@ -35,7 +35,7 @@ def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
 
 
 def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
-    """Yield the rows of every group of like length, int64, and these rows of the batch with histories cut to it."""
+    """Yield the rows of every group of similar length, int64, and these rows of the batch with less padding."""
     for rows, longest in length_groups(interaction[model.ITEM_SEQ_LEN]):
         group = interaction[rows]
         group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
@@ -58,13 +58,13 @@ def ranking_in_groups(model: Any) -> AbstractContextManager[None]:
 
 
 class TrimmedLoss:
-    """A model's own loss of a batch, group by group, called as `model.calculate_loss` is."""
+    """A model's own loss of a batch, group by group, called in place of `model.calculate_loss`."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def __call__(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch; the groups' own means count as often as they have rows."""
+        """Return the mean loss of the batch, the groups' means weighted by their rows."""
         model, total = self.model, torch.zeros((), device=self.model.device)
         with cheap_dropout(model):
             for rows, group in trimmed_groups(model, interaction):

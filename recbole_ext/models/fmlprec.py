@@ -1,4 +1,4 @@
-"""FMLP-Rec in RecBole: learnable filters in the frequency domain in place of attention (Zhou et al., WWW 2022)."""
+"""FMLP-Rec in RecBole: learnable filters in the frequency domain instead of attention (Zhou et al., WWW 2022)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 
 class FilterLayer(nn.Module):
-    """A circular convolution over the whole window, as a product in the frequency domain; [B, L, D] to the same.
+    """A circular convolution over the whole window, as a product in the frequency domain; [B, L, D] to [B, L, D].
 
-    Every position sees every other, later ones too, so only the last may be trained on.
+    Every position depends on all others, so only the last position may be trained on.
+
+    Parameters
+    ----------
+    length, width : L and D
+    dropout : rate
+    epsilon : of the layer norm
+    deviation : standard deviation of the first filter
     """
 
     def __init__(self, length: int, width: int, dropout: float, epsilon: float, deviation: float) -> None:
@@ -34,7 +41,7 @@ class FilterLayer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU between, then add and normalise; [B, L, D] to the same."""
+    """Two linear layers with GELU between, then add and normalise; [B, L, D] to [B, L, D]."""
 
     def __init__(self, width: int, inner: int, dropout: float, epsilon: float) -> None:
         super().__init__()
@@ -48,11 +55,11 @@ class FeedForward(nn.Module):
 
 
 class FMLPRec(SequentialRecommender):
-    """RecBole's model; settings and defaults are in FMLPRec.yaml.
+    """FMLP-Rec as a RecBole model; its settings and defaults are in FMLPRec.yaml.
 
-    The filters mix positions of the whole window, so it matters where a history stands in it: as in the paper's code
-    it ends at the last position, behind padding of zero item vectors, which get position vectors like all others.
-    RecBole pads behind the history; `forward` moves it.
+    The filters mix all positions of the window, so the place of a history in it counts. As in the paper's code, a
+    history ends at the last position, after padding of zero item vectors, which also get position vectors. RecBole pads
+    after the history, and `forward` moves it.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -87,7 +94,7 @@ class FMLPRec(SequentialRecommender):
             nn.init.zeros_(module.bias)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the states at the histories' last items, [B, D]; item_seq is int64 [B, L], padded behind."""
+        """Return the states at the histories' last items, [B, D]; item_seq is int64 [B, L], right-padded."""
         states = right_aligned(self.item_embedding(item_seq), item_seq_len, self.max_seq_length)
         states = self.dropout(self.norm(states + self.position_embedding.weight))
         last: Tensor = self.blocks(states)[:, -1]
@@ -120,7 +127,11 @@ class FMLPRec(SequentialRecommender):
 def right_aligned(vectors: Tensor, lengths: Tensor, width: int) -> Tensor:
     """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: [B, width, D].
 
-    vectors : [B, L, D]; lengths : int64 [B], none above `width`
+    Parameters
+    ----------
+    vectors : float [B, L, D]
+    lengths : int64 [B], at most `width`
+    width : positions
     """
     source = torch.arange(width, device=vectors.device) - (width - lengths)[:, None]
     index = source.clamp(0, vectors.shape[1] - 1)[..., None].expand(-1, -1, vectors.shape[2])

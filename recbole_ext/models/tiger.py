@@ -1,4 +1,4 @@
-"""TIGER in RecBole: the next item's semantic ID, spelt code by code (Rajput et al., NeurIPS 2023)."""
+"""TIGER in RecBole: a model that spells the next item's semantic ID (Rajput et al., NeurIPS 2023)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ from recbole_ext.models.tiger_trainer import TIGERTrainer
 __all__ = ["TIGER", "TIGERTrainer"]
 
 _SCORES_AT_ONCE = 1 << 17
-"""How many (user, item) scores exact ranking computes at a time."""
+"""(User, item) scores that exact ranking computes at a time."""
 
 
 class TIGER(SequentialRecommender):
-    """RecBole's model around `neural.tiger.network.TigerNetwork`; settings and defaults are in TIGER.yaml.
+    """`neural.tiger.network.TigerNetwork` as a RecBole model; its settings and defaults are in TIGER.yaml.
 
-    A score is the log-probability of an item given the history, under the distribution over the catalogue's IDs alone.
-    The IDs are buffers of the model: a checkpoint needs no file of theirs.
+    A score is the log-probability of an item given the history, normalised over the catalogue's IDs. The IDs are
+    buffers of the model, so a checkpoint needs no file of IDs.
+
+    Parameters
+    ----------
+    config, dataset : RecBole's
+    semantic_ids : the items' IDs; None: from the file of the settings, or made from the training sequences
     """
 
     sharded_as = "tokens"
@@ -71,7 +76,7 @@ class TIGER(SequentialRecommender):
 
     @classmethod
     def of_state(cls, config: Any, dataset: Any, state: Mapping[str, Tensor]) -> TIGER:
-        """Return a model with the semantic IDs of a `state_dict`, ready to load it: nothing is read or made anew."""
+        """Return a model with the semantic IDs of a `state_dict`, which it can then load."""
         codes = state["network.codes"][1:].cpu().numpy()
         if len(codes) != dataset.item_num - 1:
             raise InputError(
@@ -81,7 +86,7 @@ class TIGER(SequentialRecommender):
         return cls(config, dataset, SemanticIds(codes, tuple(state["sizes"].tolist())))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load weights and semantic IDs. Raises InputError where the IDs have another shape."""
+        """Load weights and semantic IDs. Raises InputError if the IDs have another shape."""
         sizes = state_dict.get("sizes")
         if sizes is not None and sizes.tolist() != self.sizes.tolist():
             raise InputError(
@@ -102,7 +107,7 @@ class TIGER(SequentialRecommender):
 
     @property
     def trained_on(self) -> dict[str, Any]:
-        """What a report of a training says of this model: where its semantic IDs are from, and the codes a level."""
+        """The origin of the semantic IDs and the codes a level, for the report of a training."""
         source = self.settings.semantic_ids or "training sequences"
         return {"semantic_ids": source, "codes_a_level": list(self.network.sizes)}
 
@@ -130,7 +135,7 @@ class TIGER(SequentialRecommender):
         from genpas_plugins.neural.tiger.decoding import log_likelihood
 
         items = interaction[self.ITEM_ID]
-        # Sampled evaluation repeats a history for each of its candidates: it is read once.
+        # Sampled evaluation repeats a history for each of its candidates; it is encoded once.
         histories = self._histories(interaction)
         distinct, place = torch.unique(histories, dim=0, return_inverse=True)
         memory = self._encode(distinct)
@@ -139,9 +144,12 @@ class TIGER(SequentialRecommender):
         return scores.masked_fill(items == 0, -torch.inf)
 
     def full_sort_predict(self, interaction: Any, without: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return the score of every item, float32 [B, n_items]; -inf for padding and for what no beam has reached.
+        """Return the score of every item, float32 [B, n_items]; -inf for padding and for items that no beam reaches.
 
-        without : rows and items that take up no beams, as in `decoding.beam_search`
+        Parameters
+        ----------
+        interaction : RecBole's batch of histories
+        without : rows and items that take no beams, as in `decoding.beam_search`
         """
         from genpas_plugins.neural.tiger.decoding import score_all
 
@@ -153,7 +161,7 @@ class TIGER(SequentialRecommender):
                 into[:, 1:] = score_all(self.network, self.tree, self._encode(part))
             return scores
         items, log_prob = self._search(histories, self.settings.beams, without)
-        # Beams that found nothing say item 0, with -inf.
+        # A beam that found nothing has item 0 with -inf.
         return scores.scatter_(1, items, log_prob.to(scores.dtype))
 
     def best_items(
@@ -161,8 +169,13 @@ class TIGER(SequentialRecommender):
     ) -> tuple[Tensor, Tensor]:
         """Return the k best items of each row, int64 [B, k], and their scores, float32 [B, k], best first.
 
-        Item 0 with -inf fills a row in which fewer are found. Parameters are those of `full_sort_predict`; a search
-        has at least k beams.
+        Item 0 with -inf fills a row of fewer items.
+
+        Parameters
+        ----------
+        interaction : RecBole's batch of histories
+        k : items; a search has at least as many beams
+        without : rows and items to leave out, both int64 [m]
         """
         if self.settings.exact_ranking:
             scores = self.full_sort_predict(interaction)
@@ -198,6 +211,6 @@ class TIGER(SequentialRecommender):
 
 
 def _of_rows(row: Tensor, item: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor]:
-    """Return the entries of rows begin … end - 1, these counted from 0."""
+    """Return the entries of the rows from `begin` to `end`, rows counted from `begin`."""
     chosen = (row >= begin) & (row < end)
     return row[chosen] - begin, item[chosen]

@@ -15,10 +15,18 @@ from recbole_ext.models.tiger_settings import TigerSettings
 
 
 def read_ids(path: str, dataset: Any) -> SemanticIds:
-    """Return the IDs at `path`, row i that of the item with token id i + 1.
+    """Return the IDs at a path; row i is the item with token id i + 1.
 
-    `path` is a directory that `genpas semantic-ids` made, or the index file of another tool, `.json`, to which a code
-    is added where items share an ID. Raises InputError for a file that is none, and for items that are missing there.
+    Parameters
+    ----------
+    path : directory that `genpas semantic-ids` made, or another tool's index, `.json`, which gets one more code where
+        items share an ID
+    dataset : RecBole's
+
+    Raises
+    ------
+    InputError
+        For a file of another kind, and for missing items.
     """
     items = dataset.field2id_token[dataset.iid_field][1:].tolist()
     if Path(path).suffix == ".json":
@@ -29,7 +37,7 @@ def read_ids(path: str, dataset: Any) -> SemanticIds:
 def collaborative_ids(settings: TigerSettings, dataset: Any, seed: int) -> SemanticIds:
     """Return IDs in which items that follow one another in training sequences share their first codes.
 
-    `dataset` is the training split; nothing that is held out is read.
+    `dataset` is the training split, so that no held-out item counts.
     """
     from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings
     from genpas_plugins.semantic_ids.residual_kmeans import residual_kmeans
@@ -41,7 +49,7 @@ def collaborative_ids(settings: TigerSettings, dataset: Any, seed: int) -> Seman
 
 
 def training_sequences(dataset: Any) -> SequenceView:
-    """Return a training split's sequences by token id, however they are kept: of every user, the items in order."""
+    """Return every user's items in order, by token id, from a training split with or without the genpas key."""
     if isinstance(dataset, WindowDataset):
         return dataset.training_view()
     rows = dataset.inter_feat
