@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -149,7 +148,7 @@ def test_one_score_by_prediction_exact_ranking_and_beams(made: Callable[..., Any
     torch.testing.assert_close(model.predict(again).view_as(exact), exact, atol=1e-5, rtol=0)
 
     for exact_ranking in (True, False):
-        model.settings = replace(model.settings, exact_ranking=exact_ranking)
+        model.settings = model.settings.replaced(exact_ranking=exact_ranking)
         items, scores = model.best_items(batch, N_ITEMS)  # as many beams as items: nothing is missed
         assert torch.equal(items.sort(1).values, torch.arange(1, N_ITEMS + 1).expand(len(batch), -1))
         torch.testing.assert_close(scores, exact.gather(1, items), atol=1e-5, rtol=0)
