@@ -143,8 +143,8 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
         return name_places(paths, [*places, ("the command line", {(key,): 0 for key in overrides})])
 
     for key in named:
-        if misspelt_section(key) == SECTION:
-            raise InputError(f"{where([(key,)])}: there is no key {key!r}. Did you mean {SECTION!r}?")
+        if (meant := misspelt_section(key)).startswith(SECTION):
+            raise InputError(f"{where([(key,)])}: there is no key {key!r}. Did you mean {meant!r}?")
     section = TorchRecConfig.from_config(named, where) or TorchRecConfig()
     device = ranks.device(wanted=named.get("use_gpu", True) is not False and named.get("gpu_id", "0") != "")
     if device.type == "cuda" and named.get("gpu_id") is not None:

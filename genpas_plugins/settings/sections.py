@@ -28,15 +28,18 @@ def flat_keys(*names: str) -> list[str]:
 
 
 def misspelt_section(key: str) -> str:
-    """Return the section that a key was meant for, as a whole or by its first word; "" if the key is fine.
+    """Return the section or flat key that a key was meant for; "" if the key is fine.
 
     Examples
     --------
-    >>> [misspelt_section(key) for key in ("genpass", "GenPAS_alpha", "mixng-beta", "genpas_alpha", "epochs")]
-    ['genpas', 'genpas', 'mixing', '', '']
+    >>> [misspelt_section(key) for key in ("genpass", "GenPAS_alpha", "mixing.beta", "genpas_alpha", "epochs")]
+    ['genpas', 'genpas', 'mixing_beta', '', '']
     """
     if key in SECTIONS or key.startswith(tuple(f"{name}_" for name in SECTIONS)):
         return ""
+    flat = re.sub("[^a-z]", "_", key, count=1)
+    if flat in flat_keys():
+        return flat
     words = {key.lower(), re.split("[^a-z]", key.lower())[0]}
     near = (difflib.get_close_matches(word, list(SECTIONS), n=1, cutoff=0.82) for word in sorted(words))
     return next((match[0] for match in near if match), "")

@@ -77,7 +77,7 @@ def test_a_wrong_key_in_a_file_names_file_and_line(
 
 @pytest.mark.parametrize("key", ["genpass", "GenPAS", "genpas.alpha"])
 def test_a_misspelt_key_from_python_is_refused_too(key: str, configured: Configured):
-    with pytest.raises(InputError, match=f"config_dict: there is no key '{key}'. Did you mean 'genpas'"):
+    with pytest.raises(InputError, match=f"config_dict: there is no key '{key}'. Did you mean 'genpas"):
         configured(**{key: "last_target"})
 
 

@@ -260,7 +260,7 @@ def test_a_stopped_run_on_windows_goes_on_as_if_it_had_not_been(
         (["--modell", "SASRec"], "'--modell' is no option of `python -m torchrec_ext.train`"),
         (["genpas={strategy: sampled}"], "strategy sampled needs alpha, beta and gamma"),
         (["epoch=2"], "There is no key 'epoch' for SASRec. Did you mean 'epochs'"),
-        (["torchrec.keep_last=2"], "no key 'torchrec.keep_last'; write torchrec_keep_last"),
+        (["torchrec.keep_last=2"], "no key 'torchrec.keep_last'. Did you mean 'torchrec_keep_last'"),
         (["--model", "BERT4Rec"], "BERT4Rec masks or crops histories itself"),
         (["--config", "missing.yaml"], "missing.yaml does not exist"),
         (["mask_history=1"], "the command line: mask_history must be true or false, not 1"),
