@@ -152,13 +152,13 @@ def test_the_command_lines_spellings_of_numbers(
     assert genpas_config(config) == GenPASConfig(strategy="sampled", alpha=1, beta=0, gamma=value)
 
 
-@pytest.mark.parametrize("flat", ["-inf", "-.inf", -math.inf])
+@pytest.mark.parametrize("flat", ["-inf", "-.inf", "-Infinity", -math.inf])
 def test_spellings_of_the_same_number_do_not_differ(flat: Any, configured: Configured):
     section = genpas_config(configured(genpas={**SAMPLED, "gamma": "-inf"}, genpas_gamma=flat))
     assert section is not None and section.gamma == -math.inf
 
 
-@pytest.mark.parametrize("text", ["Infinity", "- inf", "+inf", "minus infinity", "nan", "1 + 1j"])
+@pytest.mark.parametrize("text", ["one", "- inf", "minus infinity", "nan", "1 + 1j"])
 def test_other_texts_are_no_numbers(text: str, configured: Configured):
     with pytest.raises(InputError, match="gamma must be a number"):
         configured(**{**FLAT, "genpas_gamma": text})
