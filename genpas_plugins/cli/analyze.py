@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,18 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
 from genpas_plugins.settings.points import join_points, read_point
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
 _STEPS = 6
+_NOTE = """
+KL: of test (or validation) targets from training targets, in nats; lower is better.
+A/D: similarity of test histories to training histories of the same target (alignment), over their similarity to
+training histories of other targets (discrimination); higher is better.
+"""
 
 
 def command(
@@ -61,12 +65,10 @@ def command(
     from genpas_plugins.pages.analysis_report import build_report, check_directory, check_split, write_report
     from genpas_plugins.pages.report_files import PAGE_NAME
 
-    if similarity not in SIMILARITIES:
-        raise InputError(f"No similarity is called {similarity!r}.{_nearest(similarity, list(SIMILARITIES))}")
+    check_choice("--similarity", similarity, SIMILARITIES)
     check_directory(out, overwrite=overwrite)
     split = SequenceStore.open(store).leave_last_out()
-    if out.resolve() == store.resolve():
-        raise InputError(f"--out {out} is the store itself; choose another directory.")
+    check_not_the_store(out, store)
     check_split(split)
     with progress_bar() as tell:
         steps: list[str] = []
@@ -88,14 +90,14 @@ def command(
         print_json(report)
         return
     width = max(map(len, report["policies"]))
-    typer.echo(f"{'':<{width}}  KL test  KL validation  A/D ratio  mean history")
+    typer.echo(f"{'':<{width}}  KL test  KL validation        A/D  mean history")
     for label in report["policies"]:
         ratio = report["alignment_discrimination"][label]["ratio"]
         typer.echo(
             f"{label:<{width}}  {report['kl']['test'][label]:7.3f}  {report['kl']['validation'][label]:13.3f}  "
             f"{ratio:9.2f}  {report['history_length'][label]['mean']:12.2f}"
         )
-    typer.echo()
+    typer.echo(_NOTE)
     print_lines([("page", out / PAGE_NAME)])
 
 
@@ -111,12 +113,6 @@ def read_policies(strategies: Sequence[str], points: Sequence[str]) -> list[Samp
     for name in named:
         if name == SAMPLED:
             raise InputError("--strategies sampled needs exponents: write --point ALPHA,BETA,GAMMA instead.")
-        if name not in EXPONENTS:
-            raise InputError(f"--strategies: there is no strategy {name!r}.{_nearest(name, list(EXPONENTS))}")
+        check_choice("--strategies", name, EXPONENTS)
     policies = [SamplingPolicy.named(name) for name in named]
     return list(dict.fromkeys([*policies, *map(read_point, points)]))
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return (f" Did you mean {near[0]!r}?" if near else "") + f" Valid: {', '.join(known)}."

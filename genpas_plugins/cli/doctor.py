@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.options import JSON
-from genpas_plugins.support.console import print_json, print_lines, stdout_to_stderr
+from genpas_plugins.support.console import print_json, print_lines, progress_bar, stdout_to_stderr
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "note": typer.colors.CYAN}
 
@@ -19,7 +19,7 @@ def command(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Check versions, backends and pairs of packages, or what a model can use.
+    """Check versions and packages, or what a model can use.
 
     The exit status is 1 if something is broken.
     """
@@ -28,7 +28,9 @@ def command(
     from genpas_plugins.sampling.backend import choose_backend
     from genpas_plugins.support.doctor import diagnose
 
-    report = diagnose(choose_backend)
+    with progress_bar() as tell:
+        tell("importing packages", 0, None)
+        report = diagnose(choose_backend)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.options import JSON, StorePath
-from genpas_plugins.support.console import print_json, print_lines
+from genpas_plugins.support.console import print_json, print_lines, progress_bar
 
 
 def command(
@@ -22,7 +22,8 @@ def command(
 
     summary = summarize_store(store)
     if verify:
-        STORE.verify(store)
+        with progress_bar() as tell:
+            STORE.verify(store, lambda done, total: tell("reading bytes", done, total))
     if as_json:
         print_json({**summary, "verified": verify})
         return

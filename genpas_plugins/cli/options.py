@@ -8,13 +8,14 @@ Write `\,` for a comma inside a value. `--set` alone is not split, as its value 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.errors import InputError, nearest
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -27,7 +28,6 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One of RecBole's settings, the value in YAML; repeatable."),
 ]
-Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="RecBole's name of the model.")]
 
 _UNSPLIT = "--set"
 
@@ -53,6 +53,18 @@ class Command(TyperCommand):
 
         parser.parse_args = parse_args
         return parser
+
+
+def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    """Raise InputError, with the nearest choice, if an option has none of its values."""
+    if value not in (known := list(choices)):
+        raise InputError(f"{option} {value!r} is not a choice.{nearest(value, known)}")
+
+
+def check_not_the_store(out: Path, store: Path) -> None:
+    """Raise InputError if the output of a command would replace the store that it reads."""
+    if out.resolve() == store.resolve():
+        raise InputError(f"--out {out} is the store itself; choose another directory.")
 
 
 def split(text: str, option: str = "The list") -> list[str]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
 from genpas_plugins.support.checksums import array_crc32
-from genpas_plugins.support.console import Tell, print_json, print_lines, progress_bar
-from genpas_plugins.support.errors import InputError, nearest
+from genpas_plugins.support.console import Tell, print_json, print_lines, print_table, progress_bar
+from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
     from genpas_plugins.data.sequences import SequenceStore
@@ -69,14 +69,12 @@ def command(
     with other settings, the number of epochs among them, is an error, never used. Held-out items are not looked at.
     STORE2's split knows that added sequences train whole: validation and test are the original ones.
     """
-    if stage is not None and stage not in STAGES:
-        raise InputError(f"--stage: there is no stage {stage!r}.{nearest(stage, STAGES)}")
-    if vectors not in VECTORS:
-        raise InputError(f"--vectors: there is no choice {vectors!r}.{nearest(vectors, VECTORS)}")
+    if stage is not None:
+        check_choice("--stage", stage, STAGES)
+    check_choice("--vectors", vectors, VECTORS)
     if not 0 <= gamma <= 1:
         raise InputError(f"--gamma must be a probability from 0 to 1, not {gamma}.")
-    if out.resolve() == store.resolve():
-        raise InputError(f"--out {out} is the store itself; choose another directory.")
+    check_not_the_store(out, store)
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.data.storage import STORE
 
@@ -232,12 +230,9 @@ def _print(report: dict[str, Any]) -> None:
     print_lines([*rows, ("work", report["work"])])
     if "origin" not in report:
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("origin", title=report["store"], caption="pairs: a target and all before it", caption_justify="left")
-    for name in ("sequences", "training items", "training pairs"):
-        table.add_column(name, justify="right")
-    for origin, counts in report["origin"].items():
-        table.add_row(origin, *(f"{count:,}" for count in counts.values()))
-    Console(highlight=False).print(table)
+    print_table(
+        ("origin", "sequences", "training items", "training pairs"),
+        [[origin, *(f"{count:,}" for count in counts.values())] for origin, counts in report["origin"].items()],
+        title=report["store"],
+        caption="pairs: a target and all items before it",
+    )

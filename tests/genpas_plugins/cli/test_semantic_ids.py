@@ -148,7 +148,7 @@ def test_an_index_of_another_tool(genpas: Run, store: Path, items: Path, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "name --text FILE, or one of"),
+        ((), "add --text FILE, or one of"),
         (("--collaborative", "--index", "x.json"), "--collaborative and --index contradict"),
         (("--index", "x.json", "--codes", "16"), "--codes cannot change the finished IDs"),
         (("--collaborative", "--method", "kmeans"), "Did you mean 'residual_kmeans'?"),
