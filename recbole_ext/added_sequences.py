@@ -1,7 +1,7 @@
-"""Sequences that were added to train on: `NAME.added.inter`, which `export_recbole` writes of a regenerated store.
+"""Read `NAME.added.inter`: the sequences of a regenerated store that only train.
 
-RecBole's own data set is that of the originals, and so are its validation and test. The added sequences stand behind
-them in the `WindowDataset`'s store and train whole.
+RecBole's own files hold the original sequences, for training, validation and test. In the store of a `WindowDataset`
+the added sequences follow the original ones, and they train whole.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ from genpas_plugins.support.array_types import Int64
 
 
 class Added(NamedTuple):
-    """Sequence k is items[offsets[k] : offsets[k + 1]], made from the sequence of the user owner[k].
+    """The added sequences; sequence k is items[offsets[k] : offsets[k + 1]].
 
-    items   : int64 [n_interactions], RecBole's item numbers
+    Attributes
+    ----------
+    items : int64 [n_interactions]
+        RecBole's item numbers.
     offsets : int64 [n + 1]
-    owner   : int64 [n], RecBole's user numbers; 0 for a pattern, which belongs to several users
+        Start of each sequence, and the end of the last.
+    owner : int64 [n]
+        RecBole's number of the user whose sequence k was made from. 0 if there are several users.
     """
 
     items: Int64
@@ -33,14 +38,14 @@ class Added(NamedTuple):
 
 
 def added_file(config: Any) -> Path:
-    """Return where added sequences of a RecBole configuration's data set would be."""
+    """Return the path of the file with added sequences; it may not exist."""
     return Path(config["data_path"]) / f"{config['dataset']}{ADDED_SUFFIX}"
 
 
 def read_added(dataset: Any) -> Added | None:
-    """Read the added sequences of a RecBole data set whose tokens are numbered; None where it has none.
+    """Read the added sequences of a RecBole data set, None if it has none; its tokens must be numbered.
 
-    Raises InputError where the file is damaged, or holds items or users that the data set does not.
+    Raises InputError for a damaged file, and for an item or user that the data set does not have.
     """
     file = added_file(dataset.config)
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""The checkpoint of a RecBole training: tensors and plain values, which load without running code.
+"""The checkpoint of a RecBole training: tensors and plain values that load without running code.
 
 RecBole pickles its Config object into the checkpoint, and current torch refuses such a file. Here the configuration is
 stored as plain values and rebuilt on loading. This module alone knows the format.
@@ -119,17 +119,14 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
-    """Load a checkpoint with the data it was trained on: RecBole's function of that name.
-
-    Returns (config, model, dataset, train_data, valid_data, test_data).
-    """
+    """Load a checkpoint with its data, as RecBole's function of this name: (config, model, dataset, *loaders)."""
     checkpoint = load(model_file)
     init_logger(checkpoint["config"])
     return data_and_model(checkpoint)
 
 
 def data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what `load_data_and_model` does, for the content of a checkpoint that `load` gave."""
+    """Return what `load_data_and_model` returns, for a state from `load`."""
     config = checkpoint["config"]
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
@@ -147,7 +144,7 @@ def data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type is the clearest dispatch
-    """Turn a value into tensors and plain values that `restored` turns back. Raises InputError where that fails."""
+    """Turn a value into tensors and plain values; `restored` turns them back. Raises InputError for other types."""
     if isinstance(value, np.generic):  # np.float64 is a float, but pickled as numpy's own class
         return value.item()
     if value is None or isinstance(value, bool | int | float | str | torch.Tensor | torch.device):
@@ -178,7 +175,7 @@ def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type
 
 
 def restored(value: Any) -> Any:  # noqa: PLR0911 – as in `plain`
-    """Turn what `plain` made back into what it was."""
+    """Turn the result of `plain` back into the value."""
     if isinstance(value, list | tuple):
         return type(value)(restored(entry) for entry in value)
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What commands that drive RecBole share: settings that RecBole takes unchanged, and its errors as one sentence."""
+"""What commands that run RecBole share: settings that it takes unchanged, and its errors as one sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole.quick_start import quick_start
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError
@@ -21,7 +21,7 @@ _OF_MODEL = (ValueError, TypeError, RuntimeError, ZeroDivisionError)
 
 
 class CommandLine(dict[str, Any]):
-    """Settings from a command line, sealed, for RecBole's `config_dict`; messages about them name `place`.
+    """Sealed settings from a command line for RecBole's `config_dict`. Messages about them name `place`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class CommandLine(dict[str, Any]):
 
 
 def sealed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that RecBole takes unchanged: it evaluates text as Python, and quoted text gives itself."""
+    """Return settings that RecBole takes unchanged: it evaluates text as Python, so text is quoted."""
     return {key: repr(value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
@@ -62,7 +62,7 @@ def config_errors() -> Iterator[None]:
 
 @contextmanager
 def model_errors(model: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what a model raises while it is made into an InputError that names settings of a wrong type."""
+    """Turn what the making of a model raises into an InputError that names settings of a wrong type."""
     try:
         yield
     except InputError:
@@ -73,7 +73,7 @@ def model_errors(model: str, settings: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def run_errors(model: str, files: Sequence[Path], overrides: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what a whole run raises for its settings or data into an InputError; other errors stay as they are.
+    """Turn what a whole run raises for its settings or data into an InputError. Other errors stay.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def run_errors(model: str, files: Sequence[Path], overrides: Mapping[str, Any]) 
 
 
 def _is_from_making(frames: traceback.StackSummary) -> bool:
-    """Tell whether the making of a model raised an error, in its own code or torch's."""
+    """Tell whether the making of a model raised an error."""
     models = ({"recbole", "model"}, {"recbole_ext", "models"})
     return any(
         frame.name == "__init__" and any(names <= set(Path(frame.filename).parts[:-1]) for names in models)
@@ -123,7 +123,7 @@ def _is_from_making(frames: traceback.StackSummary) -> bool:
 
 
 def _refusal(error: BaseException, model: str, settings: Mapping[str, Any]) -> str:
-    """Return the sentence about an error from making a model; torch's further lines are left out."""
+    """Return the sentence about an error from making a model, with torch's first line only."""
     words = [
         f"{key} is {settings[key]!r}, where {default} would be usual"
         for key, default in defaults(model, "").items()

@@ -36,7 +36,7 @@ class RayTune:
 
 
 def import_recbole() -> None:
-    """Import the parts of RecBole that cannot be imported plainly: its models and `recbole.quick_start`."""
+    """Import the parts of RecBole that need help: its models and `recbole.quick_start`."""
     # RecBole must adapt to future pandas and torch; the user cannot.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     _import_models()
@@ -44,7 +44,7 @@ def import_recbole() -> None:
 
 
 def _import_models() -> None:
-    """Import RecBole's sequential models: SINE turns torch's anomaly detection on, which halves every model's speed."""
+    """Import RecBole's sequential models without SINE's anomaly detection, which halves every model's speed."""
     import torch
 
     models = "recbole.model.sequential_recommender"
@@ -54,7 +54,7 @@ def _import_models() -> None:
 
 
 def _import_quick_start() -> None:
-    """Import `recbole.quick_start` with an empty ray: it imports ray at once and hardly ever uses it."""
+    """Import `recbole.quick_start` with an empty ray, which it imports at once and seldom uses."""
     module = "recbole.quick_start.quick_start"
     if module in sys.modules:
         return

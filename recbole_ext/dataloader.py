@@ -1,4 +1,4 @@
-"""RecBole's TrainDataLoader over the addressable stream: a batch is a step number until the moment it is needed."""
+"""RecBole's TrainDataLoader over the addressable stream: a batch is a step number until it is needed."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from recbole_ext.dataset import WindowDataset
 from recbole_ext.genpas_key import genpas_config
 
 TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
-"""Fields of a batch of windows, with targets: parallel: what follows each item of the history, and its weight."""
+"""Fields of a batch under `targets: parallel`: the item after each item of the history, and its weight."""
 
 
 class Step(NamedTuple):
-    """The address of one batch: which step of which epoch."""
+    """The address of a batch."""
 
     epoch: int
     step: int
 
 
 class Steps(torch.utils.data.Sampler[Step]):
-    """The steps of an epoch in order; a new iterator starts the next epoch unless `set_epoch` names another."""
+    """The steps of an epoch in order. A new iterator starts the next epoch, or the epoch of `set_epoch`."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iterator run through this epoch: what a resumed run calls, and DistributedSampler's users."""
+        """Let the next iterator run through this epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Step]:
-        # A generator, so that an epoch begins with its first step: with workers, torch makes one iterator too many.
+        # A generator, so that an epoch begins with its first step: with workers torch makes an extra iterator.
         epoch, self.epoch = self.epoch, self.epoch + 1
         for step in range(self.count):
             yield Step(epoch, step)
@@ -56,7 +56,7 @@ class Steps(torch.utils.data.Sampler[Step]):
 
 
 class Addresses(torch.utils.data.Dataset[Step]):
-    """The data set that torch's DataLoader sees: what it looks up is the address itself."""
+    """The data set for torch's DataLoader: item `address` is the address itself."""
 
     def __getitem__(self, address: Step) -> Step:
         return address
@@ -65,19 +65,19 @@ class Addresses(torch.utils.data.Dataset[Step]):
 class PairDataLoader(TrainDataLoader):
     """RecBole's training loader with pairs drawn from the policy of the `genpas` key.
 
-    Step t of an epoch is pairs [t G, (t + 1) G) of the stream, G the batch of all processes together; a process takes
-    its contiguous part. Neither the number of workers nor resuming changes a pair; negatives and random transforms are
-    drawn by RecBole from global random states, as ever.
+    Step t of an epoch is the pairs [t G, (t + 1) G) of the stream, where G is the batch of all processes together. Each
+    process takes a contiguous part. Workers and resuming do not change a pair. RecBole draws negatives and random
+    transforms from global random states.
 
-    With `targets: parallel` a batch is windows, as many as have train_batch_size targets on average. With `train_users`
-    the loader's data set is that of the users who are trained on.
+    With `targets: parallel` a batch is windows with train_batch_size targets on average. With `train_users` the data
+    set holds the kept users alone.
     """
 
     stream: Stream
     step: int
 
     def __init__(self, config: Any, dataset: WindowDataset, sampler: Any, shuffle: bool = False) -> None:
-        # Stands in for the __init__ of TrainDataLoader and AbstractDataLoader, which list every index of the epoch.
+        # Replaces the __init__ of TrainDataLoader and AbstractDataLoader, which list every index of the epoch.
         section = genpas_config(config)
         assert section is not None
         dataset = dataset.of_users(section.train_users, config["seed"])
@@ -116,7 +116,7 @@ class PairDataLoader(TrainDataLoader):
         )
 
     def _init_batch_size_and_step(self) -> None:
-        """Let a process's step be its part of the batch, in windows where each has many targets."""
+        """Set the number of examples a process takes of a batch, which counts targets."""
         super()._init_batch_size_and_step()
         self.step = max(1, round(self.step / self.stream.targets_per_example))
         self.step = max(1, self.step // self.world_size)
@@ -125,12 +125,12 @@ class PairDataLoader(TrainDataLoader):
         return math.ceil(self.sample_size / (self.step * self.world_size))
 
     def update_config(self, config: Any) -> None:
-        """Take the batch size of another configuration: what RecBole calls on a loader that was saved."""
+        """Take the batch size of another configuration; RecBole calls this on a saved loader."""
         super().update_config(config)
         self.sampler.count = self._n_steps()
 
     def indices(self, step: int) -> Int64:
-        """Return the stream indices of this process's part of a step, int64 [up to the batch size]."""
+        """Return the stream indices of this process's part of a step, int64 [n]."""
         first = step * self.step * self.world_size
         total = min(self.step * self.world_size, self.sample_size - first)
         # Every process needs a part of the same size: the last batch wraps around, as in DistributedSampler.
@@ -152,7 +152,7 @@ class PairDataLoader(TrainDataLoader):
         return self._with_targets(data, batch) if several else self._neg_sampling(data)
 
     def _with_targets(self, data: Interaction, batch: Batch) -> Interaction:
-        """Add the targets and their weights, [n, longest], and a negative for each where the loss wants any."""
+        """Add targets and weights, [n, longest], and a negative for each target if the loss needs negatives."""
         row = torch.from_numpy(np.repeat(np.arange(len(data)), np.diff(batch.targets.offsets)))
         place = torch.from_numpy(batch.targets.place)
         items = torch.from_numpy(self._dataset.store.columns[self.iid_field][batch.targets.rows])
@@ -167,7 +167,7 @@ class PairDataLoader(TrainDataLoader):
 
 
 def loader_class(config: Any, phase: str) -> type[PairDataLoader] | None:
-    """Return the loader for a phase of a run with the `genpas` key, None where it is RecBole's own."""
+    """Return the loader for a phase of a run, None for RecBole's own."""
     return PairDataLoader if phase == "train" and genpas_config(config) is not None else None
 
 

@@ -1,4 +1,4 @@
-"""RecBole's SequentialDataset without the materialised prefixes: raw rows in a SequenceStore, windows on demand."""
+"""RecBole's SequentialDataset without materialised prefixes: a SequenceStore, and windows on demand."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from recbole_ext.added_sequences import added_file, read_added
 from recbole_ext.genpas_key import genpas_config
 
 ROW = "_store_row"
-"""Column of a data set's rows that says where in the store the row's target stands; models never see it."""
+"""Column of a data set's rows with the position of the target in the store; models never see it."""
 
 _HELD_OUT = 2
-"""Items of a user at most that `genpas regenerate` does not look at."""
+"""How many last items of a user `genpas regenerate` does not read."""
 
 
 def new(cls: type, config: Any = None, *_: Any) -> Any:
     """Make a `WindowDataset` for `SequentialDataset(config)` if the configuration has the `genpas` key.
 
-    Raises InputError without the key if there are added sequences: stock RecBole does not read them.
+    Raises InputError if there are added sequences and no key: stock RecBole does not read them.
     """
-    # pickle and copy call __new__ without a config, subclasses of other models bring their own.
+    # pickle and copy call __new__ without a config; other models have subclasses of their own.
     asked = cls is SequentialDataset and config is not None
     chosen = asked and genpas_config(config) is not None
     if asked and not chosen and added_file(config).is_file():
@@ -46,7 +46,7 @@ def new(cls: type, config: Any = None, *_: Any) -> Any:
 
 
 class Rows(Interaction):
-    """An Interaction that takes arrays of row numbers as they are: RecBole makes slow Python lists of them."""
+    """An Interaction that indexes with arrays of row numbers: RecBole makes slow Python lists of them."""
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
@@ -58,12 +58,17 @@ class Rows(Interaction):
 
 
 class WindowDataset(SequentialDataset):
-    """A SequentialDataset whose histories are gathered when they are asked for.
+    """A SequentialDataset that gathers histories when a batch needs them.
 
-    `inter_feat` holds one light row a target (its scalar fields and ROW) and goes through RecBole's own splitting; the
-    `<field>_list` fields are cut out of `store` in `__getitem__`. Sequence s of the store is the user with token id s;
-    behind the users stand the sequences that were added to train on, if there are any (`recbole_ext.added_sequences`).
-    `owner`, int64 [n_sequences], is the user of each: of an added one the user it was made from, or 0.
+    `inter_feat` holds a light row for each target: its scalar fields and ROW. RecBole splits these rows as usual.
+    `__getitem__` cuts the `<field>_list` fields out of `store`.
+
+    Attributes
+    ----------
+    store : SequenceStore
+        Sequence s is the user with RecBole's number s. Added sequences follow (`recbole_ext.added_sequences`).
+    owner : int64 [n_sequences]
+        User of each sequence; of an added one the user it was made from, or 0.
     """
 
     store: SequenceStore
@@ -74,19 +79,19 @@ class WindowDataset(SequentialDataset):
     _of_all_users: SequenceView | None = None
 
     def _fill_nan(self) -> None:
-        """Refuse missing times, which RecBole would fill with the mean time; fill all else as RecBole does."""
+        """Refuse missing times, which RecBole fills with the mean time; fill other fields as RecBole does."""
         if self.time_field not in self.inter_feat:
             with self._inter_file.open(encoding=self.config["encoding"]) as file:
                 header = file.readline()
             there = [field.split(":")[0] for field in header.strip().split(self.config["field_separator"])]
-            mend = (
+            advice = (
                 f"Add it to load_col, inter: [{', '.join([*self.inter_feat.columns, self.time_field])}]."
                 if self.time_field in there
                 else f"Set TIME_FIELD to the column that orders interactions, one of {', '.join(there)}."
             )
             raise InputError(
                 f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among those that are loaded, "
-                f"{', '.join(self.inter_feat.columns)}. {mend}"
+                f"{', '.join(self.inter_feat.columns)}. {advice}"
             )
         if self.field2type[self.time_field] != FeatureType.FLOAT:
             raise InputError(
@@ -103,7 +108,7 @@ class WindowDataset(SequentialDataset):
         super()._fill_nan()
 
     def _data_filtering(self) -> None:
-        """Refuse filters that remove interactions where sequences were added, which may hold what they held out."""
+        """Refuse filters that remove interactions if there are added sequences: these may hold what was removed."""
         before = len(self.inter_feat)
         super()._data_filtering()
         removed = before - len(self.inter_feat)
@@ -118,13 +123,13 @@ class WindowDataset(SequentialDataset):
         return Path(self.dataset_path) / f"{self.dataset_name}.inter"
 
     def _change_feat_format(self) -> None:
-        """Sort by the full-precision time before RecBole casts it to float32, then convert; ties keep file order."""
+        """Sort by the time before RecBole casts it to float32, then convert; ties keep file order."""
         if genpas_config(self.config).time_order == "exact":  # type: ignore[union-attr]  # the key made this class
             self.inter_feat = self.inter_feat.sort_values(self.time_field, kind="stable", ignore_index=True)
         super()._change_feat_format()
 
     def data_augmentation(self) -> None:
-        """Keep the raw columns as a store, and one row a target; replaces the materialising of every prefix."""
+        """Keep the raw columns as a store and a row for each target, instead of every prefix."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
         users = self.inter_feat[self.uid_field].numpy()
@@ -149,10 +154,7 @@ class WindowDataset(SequentialDataset):
         self._list_fields = {field: getattr(self, f"{field}_list_field") for field in columns}
 
     def _store(self, columns: dict[str, AnyArray], offsets: Int64) -> tuple[SequenceStore, Int64]:
-        """Return the store of the users' sequences and behind them the added ones, and the user of each.
-
-        Fields of added interactions other than the item are 0.
-        """
+        """Return `store` and `owner`. Added interactions have 0 in all fields but the item."""
         owner, added = np.arange(self.user_num), read_added(self)
         if added is not None:
             n = len(added.items)
@@ -170,7 +172,7 @@ class WindowDataset(SequentialDataset):
         return self.store.n_sequences - int(self.user_num)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
-        """Return the rows at `index` with their whole histories: what stock keeps in memory for all rows at once."""
+        """Return the rows at `index` with their histories, which stock RecBole keeps in memory."""
         windows = self._windows_of(index)
         return self.join(windows) if join else windows
 
@@ -212,23 +214,22 @@ class WindowDataset(SequentialDataset):
         return Interaction(batch)
 
     def _grouped_index(self, group_by_list: Any) -> list[Int64]:
-        """Return the row numbers of every group, groups by first appearance: RecBole's function without its loop."""
+        """Return the row numbers of every group, by first appearance: RecBole's function without its loop."""
         keys = np.asarray(group_by_list)
         order = np.argsort(keys, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
         return sorted(groups, key=lambda rows: int(rows[0])) if len(keys) else []
 
     def copy(self, new_inter_feat: Any) -> WindowDataset:
-        """Return this data set with other rows, of all users that they are from."""
+        """Return this data set with other rows."""
         copied: WindowDataset = super().copy(new_inter_feat)
         copied._trained = copied._of_all_users = None
         return copied
 
     def of_users(self, share: float, seed: int) -> WindowDataset:
-        """Return this training split for a share of its users, chosen by `keep_users`; the split itself for all.
+        """Return this training split for a share of its users, which `keep_users` draws.
 
-        Its rows, its views and what is counted from them are those of these users, and of the sequences added from
-        theirs; the numbers of users and items stay what they are.
+        Rows and views hold these users alone, and the sequences added from theirs. The numbers of users and items stay.
         """
         of_all = self.training_view()
         trained = keep_users(of_all, share, seed, self.owner)
@@ -240,15 +241,15 @@ class WindowDataset(SequentialDataset):
         return part
 
     def training_view(self) -> SequenceView:
-        """View of the store that holds this split's targets and what stands before them, and nothing later.
+        """Return a view of the store with this split's targets and the items before them, and no later item.
 
-        Added sequences are in it whole. Raises InputError if the split takes a target out of the middle of a user's
-        sequence, or holds more out than was held out where sequences were added.
+        Added sequences are whole. Raises InputError if the split takes a target out of the middle of a user's sequence,
+        or if it holds out items that the added sequences were made from.
         """
         return self.view_of_all_users() if self._trained is None else self._trained
 
     def view_of_all_users(self) -> SequenceView:
-        """View like `training_view` with the users that `of_users` left out. Raises InputError as that one does."""
+        """Return `training_view` with the users that `of_users` left out. Raises InputError as that does."""
         if self._of_all_users is not None:
             return self._of_all_users
         users, rows = self.inter_feat[self.uid_field].numpy(), self.inter_feat[ROW].numpy()
@@ -269,13 +270,13 @@ class WindowDataset(SequentialDataset):
         return self.store.view(lengths=np.concatenate([kept, whole[self.user_num :]]))
 
     def original_view(self) -> SequenceView:
-        """View like `training_view` without the added sequences."""
+        """Return `training_view` without the added sequences."""
         lengths = self.training_view().lengths()
         lengths[self.user_num :] = 0
         return self.store.view(lengths=lengths)
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
-        """Return the (user, item) matrix of this split's targets and of the first item of each of its users."""
+        """Return the (user, item) matrix of this split's targets and its users' first items."""
         first = np.flatnonzero(self.inter_feat[self.item_list_length_field].numpy() == 1)
         starts = self._windows_of(first)
         rows = {self.uid_field: torch.cat([self.inter_feat[self.uid_field], starts[self.uid_field]])}

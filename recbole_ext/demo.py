@@ -1,6 +1,6 @@
-"""`make demo`: the same SASRec on MovieLens-100K under three ways of making training pairs, with one budget of pairs.
+"""`make demo`: train the same SASRec on MovieLens-100K with three strategies and one budget of pairs.
 
-Ends with a table and a plot of validation NDCG@10 against pairs seen, and saves both with the figures as JSON.
+It saves the results as JSON and a plot of validation NDCG@10 against pairs seen.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.console import print_json, progress_bar
 from recbole_ext.run_one import train
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -62,22 +62,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
     options = parser.parse_args(arguments)
     sys.argv[1:] = []  # RecBole reads the command line too, and would warn of every word
-    console = Console(stderr=options.json)
-    progress = Progress(
-        TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
-    with progress:
-        tasks = {name: progress.add_task(name, total=options.epochs, start=False) for name in STRATEGIES}
-        results = []
+    results = []
+    with progress_bar() as tell:
         for name, section in STRATEGIES.items():
-            progress.start_task(tasks[name])
             genpas = {**section, "pairs_per_epoch": options.pairs_per_epoch}
             settings = {"genpas": genpas, "epochs": options.epochs, "checkpoint_dir": str(options.out / "checkpoints")}
             result = train(
                 {**SETTINGS, **settings},
                 model="SASRec",
                 dataset="ml-100k",
-                on_epoch=partial(_advance, progress, tasks[name]),
+                on_epoch=partial(lambda name, epoch, _: tell(name, epoch + 1, options.epochs), name),
                 test=True,
             )
             results.append({"name": name, **{part: result[part] for part in SAVED}})
@@ -85,14 +79,11 @@ def main(arguments: list[str] | None = None) -> None:
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plot(results, options.out / "validation_ndcg.png")
     if options.json:
-        Console().print_json(json.dumps(results))
+        print_json(results)
     else:
+        console = Console()
         console.print(table(results))
         console.print(f"Saved {options.out / 'results.json'} and {options.out / 'validation_ndcg.png'}.")
-
-
-def _advance(progress: Progress, task: TaskID, epoch: int, score: float) -> None:
-    progress.advance(task)
 
 
 def table(results: list[dict[str, Any]]) -> Table:
@@ -113,7 +104,7 @@ def table(results: list[dict[str, Any]]) -> Table:
 
 
 def plot(results: list[dict[str, Any]], file: Path) -> None:
-    """Draw validation NDCG@10 against pairs seen, one line a strategy, as a PNG."""
+    """Draw validation NDCG@10 against pairs seen as a PNG, one line a strategy."""
     import matplotlib as mpl
 
     mpl.use("agg")

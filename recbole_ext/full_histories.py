@@ -1,4 +1,4 @@
-"""Every user's whole history as a model reads it, with nothing held out: what recommendations start from."""
+"""Every user's whole history as a model reads it, with no item held out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ _SHOWN = 3  # unknown users that a message names
 
 @dataclass(frozen=True, eq=False)
 class FullHistories:
-    """All interactions of a checkpoint's data set by user, as token ids.
+    """All interactions of a checkpoint's data set by user.
 
-    The windows of a RecBole data set end before a target, so each user has one made-up interaction more at the end of
-    `dataset`, a copy of the last one, whose history is the whole one.
-
-    lengths : int64 [user_num], number of interactions of each user, 0 for padding and for users of feature files only
+    Attributes
+    ----------
+    dataset : WindowDataset
+        The data set. A window ends before its target, so the last interaction of each user is in it twice.
+    lengths : int64 [user_num]
+        Number of interactions of each user; 0 for padding and for users of feature files alone.
     """
 
     dataset: WindowDataset
@@ -35,22 +37,22 @@ class FullHistories:
 
     @classmethod
     def of(cls, config: Any) -> FullHistories:
-        """Read the data set of a RecBole configuration. Raises InputError for data that are cut into pairs already."""
+        """Read the data set of a RecBole configuration. Raises InputError for data cut into pairs."""
         if config["benchmark_filename"] is not None:
             raise InputError(
-                "The data of this checkpoint are cut into pairs already (benchmark_filename), so no user's whole "
-                "history is known. Train on one .inter file."
+                "The data of this checkpoint are cut into pairs (benchmark_filename), so whole histories are unknown. "
+                "Train on one .inter file."
             )
         dataset = WindowDataset(_with_windows(config))
         rows = dataset.inter_feat
-        # Stable, so that of equal times the last in the file counts, and the copy comes after it.
+        # Stable: of equal times the last in the file counts, and the copy follows it.
         last = rows.sort_values(dataset.time_field, kind="stable").groupby(dataset.uid_field).tail(1)
         dataset.inter_feat = pd.concat([rows, last], ignore_index=True)
         dataset._change_feat_format()
         return cls(dataset, np.maximum(dataset.store.lengths() - 1, 0))
 
     def user_numbers(self, users: Sequence[str] | None) -> Int64:
-        """Return the numbers of users by id, each once, or of all users. Raises InputError naming unknown ids."""
+        """Return the numbers of users by id, each once; None: all users. Raises InputError for unknown ids."""
         field = self.dataset.uid_field
         if users is None:
             return np.arange(1, self.dataset.user_num)
@@ -61,12 +63,12 @@ class FullHistories:
             raise InputError(
                 f"{len(unknown)} of {len(wanted)} users are not in the data set {self.dataset.dataset_name}: "
                 f"{', '.join(map(repr, unknown[:_SHOWN]))}{', …' if len(unknown) > _SHOWN else ''}. "
-                "Give ids as the source has them; RecBole's filters may have removed users."
+                "Give ids as the source has them. RecBole's filters may have removed users."
             )
         return np.array([known[user] for user in wanted], np.int64)
 
     def batch(self, users: Int64) -> Any:
-        """Return the Interaction that a model ranks items for, one row for each of these users, int64 [n]."""
+        """Return the Interaction of users, int64 [n], for which a model ranks items."""
         windows = self.dataset.windows_of_pairs(Pairs(users, np.zeros_like(users), self.lengths[users]))
         return construct_transform(self.dataset.config)(self.dataset, self.dataset.join(windows))
 
@@ -85,7 +87,7 @@ class FullHistories:
 
 
 def _with_windows(config: Any) -> Any:
-    """Return the configuration with a `genpas` key: without one, interactions are in RecBole's own order of time."""
+    """Return the configuration with a `genpas` key; RecBole's order of time is kept if it had none."""
     changed = copy.copy(config)
     changed.final_config_dict = dict(config.final_config_dict)
     if genpas_config(config) is None:

@@ -1,4 +1,4 @@
-"""The `genpas:` key in RecBole's configuration: checked when the Config is made, before any data is read."""
+"""The `genpas:` key in RecBole's configuration, checked when the Config is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.settings.yaml_text import KeyPath, key_lines, name_places
 
 OURS_ALONE = [name for name in GenPASConfig.model_fields if name not in EXPONENT_NAMES]
-"""Words of the section that RecBole does not know: written outside it, they would silently do nothing."""
+"""Keys of the section that RecBole does not know: outside the section they would do nothing."""
 
 Checked = TypeVar("Checked", bound=Section)
 
@@ -26,19 +26,19 @@ REPORT = "trained_on"
 """The Config key under which a run keeps what it trained on."""
 
 NEEDS_ALL_PREFIXES = ("FEARec",)
-"""Models that read the materialised prefixes (`inter_feat['item_id_list']`) themselves."""
+"""Models that read the materialised prefixes, `inter_feat['item_id_list']`."""
 
 
 def genpas_config(config: Config) -> GenPASConfig | None:
-    """Return the checked section of a RecBole Config, None where GenPAS is off."""
+    """Return the checked section of a RecBole Config, None if GenPAS is off."""
     section: GenPASConfig | None = config[SECTION]
     return section
 
 
 def read_section(kind: type[Checked], config: Config, config_files: Sequence[Any]) -> Checked | None:
-    """Check a section of a RecBole Config and store the object under its key; return it, None where there is none.
+    """Check a section of a RecBole Config, store the object under its key and return it; None without a section.
 
-    Raises InputError for a wrong value and for a key that is a misspelt name of any section.
+    Raises InputError for a wrong value and for a misspelt name of a section.
     """
     final = config.final_config_dict
     for key in final:
@@ -53,9 +53,9 @@ def read_section(kind: type[Checked], config: Config, config_files: Sequence[Any
 
 
 def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
-    """Check the section and store it in full under `config['genpas']`; do nothing where GenPAS is off.
+    """Check the section and store it under `config['genpas']`; do nothing if GenPAS is off.
 
-    Raises InputError for a wrong section, a model that cannot be trained on drawn pairs, and pre-split data.
+    Raises InputError for a wrong section, a model that cannot train on drawn pairs, and data cut into pairs.
     """
     final = config.final_config_dict
     try:
@@ -93,26 +93,26 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
 
 
 def _replaced(config: Config, config_files: Sequence[str | Path]) -> str:
-    """Return a sentence about sections without a strategy that stand behind others, nothing where it is not so."""
+    """Return a sentence if the last section lacks a strategy and replaces others, else no text."""
     every = [place for place in _places(config, config_files) if (SECTION,) in place[1]]
     *before, last = [name_places([(SECTION,)], [place]) for place in every] or [""]
     keys = config.final_config_dict.get(SECTION)
     if not before or not isinstance(keys, Mapping) or "strategy" in keys or f"{PREFIX}strategy" in config:
         return ""
-    return f" The section of {last} replaces that of {' and '.join(before)} whole: write all of it in one place."
+    return f" The section of {last} replaces that of {' and '.join(before)} whole. Write all of it in one place."
 
 
 def where_set(config: Config, config_files: Sequence[str | Path], paths: Collection[KeyPath]) -> str:
-    """Name every place that the values of these keys come from, the file and line where it is a file.
+    """Return the places of the values of these keys: file and line, Python or the command line.
 
-    The last place that has a key counts, as RecBole merges them: files in their order, then what Python hands over,
-    then RecBole's own command line.
+    The last place that has a key counts. RecBole merges the files in order, then Python's dictionary, then its own
+    command line.
     """
     return name_places(paths, _places(config, config_files))
 
 
 def _places(config: Config, config_files: Sequence[str | Path]) -> list[tuple[str, dict[KeyPath, int]]]:
-    """Return the places that hold settings, with the line of every key or 0, in the order in which RecBole merges."""
+    """Return the places of settings in RecBole's order, with the line of every key or 0."""
     # `genpas train` hands its command line over as a dictionary with the name of the place.
     handed = config.variable_config_dict
     place, written = getattr(handed, "place", "config_dict"), getattr(handed, "written", handed)

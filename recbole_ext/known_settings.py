@@ -1,4 +1,4 @@
-"""Which models there are and which settings a run reads: RecBole takes any key, and a misspelt one does nothing."""
+"""Names of models and of the settings that a run reads. RecBole ignores any other key, such as a misspelt one."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from recbole_ext.models import MODELS
 _KINDS = ("general", "training", "evaluation", "dataset")
 
 _DERIVED = ("MODEL_TYPE", "MODEL_INPUT_TYPE", "device", "eval_type", "single_spec")
-"""What RecBole works out and puts into its configuration, over whatever stands there."""
+"""Keys that RecBole sets itself, whatever the user wrote."""
 
 _READ = re.compile(r"""\bconfig\[\s*["'](\w+)["']\s*\]""")
 
 
 def model_names() -> list[str]:
-    """Return the names of RecBole's models and of ours, as they are written."""
+    """Return the names of RecBole's models and of ours."""
     files = (Path(recbole.__file__).parent / "properties" / "model").glob("*.yaml")
     return sorted({*(file.stem for file in files), *MODELS})
 
 
 def check_model(model: str) -> None:
-    """Raise InputError for a model that RecBole does not have, with the nearest that it has, or cannot import."""
+    """Raise InputError for a model that RecBole does not have or cannot import."""
     names = model_names()
     try:
         get_model(model)
     except (ValueError, AttributeError, ImportError) as error:
-        # RecBole looks for a model in its optional packages last, and fails on the first that is not installed.
+        # RecBole looks for a model in its optional packages last, and fails on the first missing one.
         if model in names and isinstance(error, ImportError):
             raise InputError(f"{model} needs {error.name}, which is not installed.") from error
         same = [name for name in names if name.lower() == model.lower()]
@@ -55,7 +55,7 @@ def check_model(model: str) -> None:
 
 
 def defaults(model: str, dataset: str) -> dict[str, Any]:
-    """Return the settings that RecBole starts from for this model and data set; no device is looked for."""
+    """Return RecBole's defaults for a model and a data set, without looking for a device."""
     config = Config.__new__(Config)
     config._init_parameters_category()
     config.yaml_loader = config._build_yaml_loader()
@@ -64,11 +64,17 @@ def defaults(model: str, dataset: str) -> dict[str, Any]:
 
 
 def known_settings(model: str, dataset: str = "", *, transform: bool = False) -> set[str]:
-    """Return the names of all settings that RecBole or the model reads, and `mask_history`; not SECTIONS.
+    """Return the names of all settings that a run reads, but SECTIONS.
 
-    These are the ones with a default, those in RecBole's lists of arguments, and those that the code of the model, its
-    trainer, the data set and the metrics names, with a default or without; and that of RecBole's transforms, where the
-    model has one by default or `transform` says that it is given one.
+    A setting is known if it has a default, is in RecBole's argument lists, or appears as `config["…"]` in the source of
+    the model, its trainer, the dataset or the metrics.
+
+    Parameters
+    ----------
+    model, dataset : str
+        Names as for RecBole.
+    transform : bool
+        Whether the user sets a transform, so that the settings of RecBole's transforms are known too.
     """
     internal, kind = defaults(model, dataset), get_model(model)
     code = [sys.modules[kind.__module__], *kind.__mro__, *get_trainer(kind.type, model).__mro__, Dataset, metrics]
@@ -81,7 +87,7 @@ def known_settings(model: str, dataset: str = "", *, transform: bool = False) ->
 def check_settings(
     model: str, dataset: str, config_files: Sequence[Path] = (), command_line: Collection[str] = ()
 ) -> None:
-    """Raise InputError, naming file and line, for a key in a file or on the command line that nothing would read."""
+    """Raise InputError with file and line for a key that no code reads."""
     given = [(key, "the command line") for key in command_line]
     for file in config_files:
         lines = key_lines(file)
@@ -94,7 +100,7 @@ def check_settings(
 
 
 def unknown(key: str, model: str, known: Collection[str]) -> str:
-    """Return the sentence about a key that is not among the known ones, with the nearest of them."""
+    """Return the sentence about an unknown key, with the nearest known one."""
     near = nearest(key, sorted(known)).partition(" Valid:")[0]  # not all 100 of them
     return f"Neither RecBole nor {model} has a setting {key!r}.{near} Correct it or leave it out."
 

@@ -1,8 +1,7 @@
-"""`mask_history: true`: full ranking leaves out what a user has already taken, as many papers evaluate.
+"""`mask_history: true`: full ranking leaves out the items of a user's history, as many papers evaluate.
 
-RecBole masks the history for general models and not for sequential ones. With the key, every item before the target of
-a row gets the score -inf, the whole sequence of it and not only the last MAX_ITEM_LIST_LENGTH items. The target itself
-keeps its score, so that an item bought again can be a hit.
+RecBole does so for general models and not for sequential ones. With the key every item before the target gets the score
+-inf, also items that MAX_ITEM_LIST_LENGTH cuts off. The target keeps its score: an item bought again can be a hit.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ KEY = "mask_history"
 
 @contextmanager
 def keeping_sequences(dataset: SequentialDataset) -> Iterator[None]:
-    """Keep the whole sequences of a data set that RecBole cuts to prefixes of MAX_ITEM_LIST_LENGTH meanwhile."""
+    """Keep the whole sequences of a data set while RecBole cuts them to MAX_ITEM_LIST_LENGTH."""
     store = _store_of_rows(dataset) if masks_history(dataset.config) else None
     yield
     if store is not None:
@@ -43,7 +42,7 @@ def keeping_sequences(dataset: SequentialDataset) -> Iterator[None]:
 
 
 def masked(loader: FullSortEvalDataLoader, index: Any, batch: Any) -> Any:
-    """Return a loader's batch of these rows with what is masked in it, if anything is."""
+    """Return a loader's batch of these rows with the items to mask, if the key is set."""
     interaction, history, *positive = batch
     if loader.is_sequential and masks_history(loader.config):
         history = history_index(loader._dataset, index)
@@ -51,17 +50,26 @@ def masked(loader: FullSortEvalDataLoader, index: Any, batch: Any) -> Any:
 
 
 def masks_history(config: Any) -> bool:
-    """Tell whether items of the history are left out of the ranking; by RecBole's default they are not."""
+    """Tell whether the ranking leaves out the items of the history; by default it does not."""
     return bool(config[KEY])
 
 
 def history_index(dataset: Any, index: ArrayLike) -> tuple[Tensor, Tensor]:
-    """Return what is masked for these rows of a validation or test set: places in `index`, ascending, and items.
+    """Return the items to mask for rows of a validation or test set: all before the target but the target's item.
 
-    dataset : a sequential data set of a configuration with `mask_history: true`
-    index   : int [n], row numbers
+    Parameters
+    ----------
+    dataset : SequentialDataset
+        Data set of a configuration with `mask_history: true`.
+    index : int [n]
+        Row numbers.
 
-    Both are int64 [m]: the items before each row's target, those that are the target's item left out.
+    Returns
+    -------
+    place : int64 [m]
+        Place in `index` of each masked item, ascending.
+    item : int64 [m]
+        RecBole's number of the item.
     """
     rows = dataset.inter_feat[np.atleast_1d(np.asarray(index))]
     users, items = rows[dataset.uid_field].numpy(), rows[dataset.iid_field].numpy()
@@ -75,7 +83,7 @@ def history_index(dataset: Any, index: ArrayLike) -> tuple[Tensor, Tensor]:
 
 
 def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
-    """Raise InputError for a value that is not true or false, a misspelt key, and where nothing could be masked."""
+    """Raise InputError for a value other than true or false, a misspelt key, and a run that cannot mask."""
     final = config.final_config_dict
     for key in map(str, final):
         if key != KEY and difflib.get_close_matches(key.lower(), [KEY, KEY.replace("_", "")], cutoff=0.82):
@@ -112,7 +120,7 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
 
 
 def _store_of_rows(dataset: SequentialDataset) -> SequenceStore:
-    """Return the sequences of RecBole's raw rows, by user number, in the order that its prefixes will have."""
+    """Return the sequences of RecBole's raw rows by user number, in the order of its prefixes."""
     dataset.sort(by=[dataset.uid_field, dataset.time_field], ascending=True)
     users = dataset.inter_feat[dataset.uid_field].numpy()
     offsets = np.searchsorted(users, np.arange(dataset.user_num + 1))

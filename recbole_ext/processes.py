@@ -9,13 +9,18 @@ import recbole.quick_start
 
 
 def run_recboles(rank: int, *arguments: Any) -> None:
-    """Run RecBole as process `rank`; arguments are (model, dataset, config files, keyword arguments with a queue).
+    """Run RecBole as process `rank`; the first process puts the result into the queue.
 
-    The first process puts the result, with what it trained on, into the queue.
+    Parameters
+    ----------
+    rank : int
+        Number of the process on this machine.
+    arguments : tuple
+        Model, data set, configuration files, and keyword arguments of `run_recbole` with the queue.
     """
     keywords = dict(arguments[-1])
     queue = keywords.pop("queue", None)
-    settings = copy.copy(keywords.get("config_dict") or {})  # of its own kind, which may say where they come from
+    settings = copy.copy(keywords.get("config_dict") or {})  # keeps a CommandLine with its place
     settings["local_rank"] = rank
     keywords["config_dict"] = settings
     result = recbole.quick_start.run_recbole(*arguments[:3], **keywords)

@@ -1,4 +1,4 @@
-"""Recommendations of a trained model for its users, from their whole histories, written piece by piece."""
+"""Recommendations of a trained model for its users, from their whole histories."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from recbole_ext.full_histories import FullHistories
 
 SCHEMA = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
 
-_ROWS_AT_ONCE = 1 << 16  # of the file, that stand in memory
+_ROWS_AT_ONCE = 1 << 16  # rows of the file in memory
 
 
 class Written(NamedTuple):
-    """What was written: users with recommendations, users without a history, who have none, and rows of the file."""
+    """Numbers of users with recommendations, of users without a history, and of rows written."""
 
     users: int
     skipped: int
@@ -33,7 +33,7 @@ class Written(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Items of B users, int64 [B, K] by token id, and their scores, float32 [B, K]; -inf where there is no item."""
+    """Items of B users by RecBole's number, int64 [B, K], and scores, float32 [B, K]; -inf without an item."""
 
     items: Tensor
     scores: Tensor
@@ -53,39 +53,53 @@ def recommend(
 ) -> Written:
     """Write the best items of every user to a parquet file, whole or not at all.
 
-    The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history, what was held out for validation and
-    test included. Columns: user_id and item_id, text as in the source; rank, from 1; score, as the model gives it
-    (of a model that searches, the log-probability of the item). Rows are in the order of the users, then of the ranks.
+    The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history, also those held out for validation
+    and test. Columns: user_id and item_id as in the source, rank from 1, and the model's score. The score of a model
+    that searches is a log-probability. Rows are sorted by user, then by rank.
 
     Parameters
     ----------
-    checkpoint : file that training with recbole_ext left, of any sequential model that ranks all items
-    out : file to write, `.parquet`
-    users : ids of users; None for all of the data set
-    top_k : items a user, at most all of the catalogue; fewer where `exclude_history` leaves no more
-    batch_size : users ranked at a time
-    exclude_history : leave out the items of the user's history, however long ago
-    device : "cpu" or "cuda"; None for a GPU if there is one
-    overwrite : whether `out` may be replaced
-    progress : called with the users done and the users there are
+    checkpoint : str or Path
+        File that training wrote, of a sequential model that ranks all items.
+    out : str or Path
+        File to write, `.parquet`.
+    users : sequence of str, optional
+        Ids of users; default: all users.
+    top_k : int
+        Items a user. Fewer if `exclude_history` leaves fewer.
+    batch_size : int
+        Users ranked together.
+    exclude_history : bool
+        Whether to leave out the items of the user's whole history.
+    device : str, optional
+        "cpu" or "cuda"; default: a GPU if there is one.
+    overwrite : bool
+        Whether `out` may be replaced.
+    progress : callable, optional
+        Called as progress(users done, all users).
+
+    Returns
+    -------
+    Written
+        What was written.
 
     Raises
     ------
     InputError
-        For a checkpoint that does not load, data that changed since, users that the data do not have, an output file
-        that exists, a `top_k` above the catalogue, and a model that cannot rank all items.
+        For a checkpoint that does not load, changed data, unknown users, an existing output file, a `top_k` above the
+        catalogue, and a model that cannot rank all items.
     """
     path = Path(out)
     top_k, batch_size = whole_number("top_k", top_k, 1), whole_number("batch_size", batch_size, 1)
     if path.suffix != ".parquet":
         raise InputError(f"{path} must end with .parquet, the format that is written.")
     if path.exists() and not (overwrite and path.is_file()):
-        raise InputError(f"{path} exists already; choose another output file or replace it with --overwrite.")
+        raise InputError(f"{path} exists already. Choose another output file or replace it with --overwrite.")
     config, model = trained_model(Path(checkpoint), device)
     histories = FullHistories.of(config)
     n_items = histories.dataset.item_num - 1
     if top_k > n_items:
-        raise InputError(f"top_k is {top_k:,}, but the catalogue has {n_items:,} items; ask for at most as many.")
+        raise InputError(f"top_k is {top_k:,}, but the catalogue has {n_items:,} items. Ask for at most as many.")
     chosen = histories.user_numbers(users)
     with_history = chosen[histories.lengths[chosen] > 0]
     rows = 0
@@ -105,9 +119,9 @@ def recommend(
 
 
 def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, torch.nn.Module]:
-    """Return a checkpoint's configuration and its model, ready to rank on `device`; None: a GPU if there is one.
+    """Return a checkpoint's configuration and its model on `device`; None: a GPU if there is one.
 
-    Raises InputError where the checkpoint or its data cannot be loaded, or do not fit one another.
+    Raises InputError if the checkpoint or its data cannot be loaded, or do not fit each other.
     """
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -125,7 +139,7 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
     config["device"] = chosen
     folder = Path(config["data_path"])
     if not folder.is_dir():
-        raise InputError(f"{checkpoint} was trained on {folder}, which does not exist here; bring the data back.")
+        raise InputError(f"{checkpoint} was trained on {folder}, which does not exist here. Bring the data back.")
     try:
         model = data_and_model(content)[1]
     except RuntimeError as error:

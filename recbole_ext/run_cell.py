@@ -30,7 +30,7 @@ PROTOCOLS = {"masked": True, "unmasked": False}
 def check(
     settings: Mapping[str, Any], *, model: str, dataset: str, config_files: Sequence[Path], criterion: str
 ) -> None:
-    """Raise InputError for a configuration under which a cell could not be trained to its last epoch; reads no data."""
+    """Raise InputError for a configuration that cannot train to the last epoch; reads no data."""
     with config_errors():
         config = Config(
             model, dataset, config_file_list=[str(file) for file in config_files], config_dict=sealed(settings)
@@ -39,13 +39,13 @@ def check(
     epochs, every = config["epochs"], config["eval_step"]
     if every < 1 or epochs % every:
         raise InputError(
-            f"eval_step is {every}, so that the last of the {epochs} epochs would not be validated; "
-            "leave it out, or let it divide the number of epochs."
+            f"eval_step is {every}, so the last of the {epochs} epochs would not be validated. "
+            "Leave it out, or let it divide the number of epochs."
         )
 
 
 def check_known(model: str, keys: Sequence[str]) -> None:
-    """Raise InputError for a key that neither RecBole nor the model reads: it would silently do nothing."""
+    """Raise InputError for a key that neither RecBole nor the model reads."""
     known = {*known_settings(model), SECTION}
     for key in keys:
         if key not in known:
@@ -62,9 +62,9 @@ def run(
     on_epoch: OnEpoch,
     test: bool = True,
 ) -> dict[str, Any]:
-    """Train and return plain values: `validation`, the best of the criterion, FIGURES, the device and its threads.
+    """Train and return plain values: `validation`, the best of the criterion, FIGURES and the device.
 
-    The checkpoint is that of the best validation; `test`, if asked for, is measured with it, once.
+    The checkpoint has the weights of the best validation. `test` is measured once with these weights.
     """
     result = train(
         settings,
@@ -81,13 +81,25 @@ def run(
 
 
 def test(checkpoint: Path, data_path: Path) -> dict[str, Any]:
-    """Return the test figures of a checkpoint that `run` left, of all users and of groups of them.
+    """Return the test figures of a checkpoint that `run` left, of all users and of groups, once for each protocol.
 
-    data_path : where its data set stands now. Raises InputError where the checkpoint cannot be loaded.
+    Parameters
+    ----------
+    checkpoint : Path
+        The file.
+    data_path : Path
+        Current folder of its data set.
 
-    Returns {"test": {protocol: {metric: figure}}, "groups": {protocol: {kind: {group: {"n": users, metric: figure}}}}}
-    for each of PROTOCOLS, metrics as RecBole writes them; kinds and groups are those of `recbole_ext.user_groups`. Each
-    protocol ranks once.
+    Returns
+    -------
+    dict
+        {"test": {protocol: {metric: figure}}, "groups": {protocol: {kind: {group: {"n": users, metric: figure}}}}}.
+        Kinds and groups are those of `recbole_ext.user_groups`.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint cannot be loaded.
     """
     content = load(checkpoint)
     content["config"]["data_path"] = str(data_path)

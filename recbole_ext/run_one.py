@@ -1,7 +1,6 @@
-"""One training run through RecBole's own objects, watched epoch by epoch: for the demo and for `genpas search`.
+"""One training run with RecBole's own objects, reported epoch by epoch.
 
-`run_recbole` trains, tests and returns; here the test is a step of its own, so that a search can train many points and
-look at the test set once.
+`run_recbole` always tests. Here the test is a separate step: a search trains many points and reads the test set once.
 """
 
 from __future__ import annotations
@@ -37,16 +36,33 @@ def train(
     test: bool = False,
     criterion: str = CRITERION,
 ) -> dict[str, Any]:
-    """Train one model under the settings' `genpas` key and return how it went.
+    """Train one model with a `genpas` key and return the results.
 
-    settings     : RecBole settings; they win over `config_files`
-    on_epoch     : called as on_epoch(epoch from 0, validation figure) after every validation; may raise to end the run
-    test         : whether to look at the test set, once, with the weights of the best validation epoch
-    criterion    : what validation is by, as NDCG@10; a metric of which more is better
+    Parameters
+    ----------
+    settings : mapping
+        RecBole's settings; they win over `config_files`.
+    model, dataset : str
+        Names as for RecBole.
+    config_files : sequence of path, optional
+        YAML files.
+    on_epoch : callable, optional
+        Called as on_epoch(epoch from 0, validation figure) after every validation; it may raise to end the run.
+    test : bool
+        Whether to test once with the weights of the best validation.
+    criterion : str
+        Metric of the validation such as NDCG@10; more must be better.
 
-    Returns trained_on, pairs_seen, seconds, curve (pairs, seconds and the criterion of every validation), score (the
-    best of them), epochs, checkpoint (the file with those weights) and, if asked for, test. Raises InputError for a
-    configuration that cannot be used or that validates by something else than the criterion.
+    Returns
+    -------
+    dict
+        trained_on, pairs_seen, seconds, epochs, test; `curve` has pairs, seconds and the criterion of every validation,
+        `score` the best of them, and `checkpoint` is the file with these weights.
+
+    Raises
+    ------
+    InputError
+        If the configuration cannot be used, or validates by another metric.
     """
     with config_errors():
         config = Config(
@@ -55,7 +71,7 @@ def train(
     check_criterion(config, criterion)
     init_seed(config["seed"], config["reproducibility"])
     with warnings.catch_warnings():
-        # A second run's log file is opened and dropped at once: logging keeps the handlers of the first.
+        # A second run opens a log file and drops it at once: logging keeps the handlers of the first.
         warnings.simplefilter("ignore", ResourceWarning)
         init_logger(config)
     data = create_dataset(config)
@@ -93,7 +109,7 @@ def train(
 
 
 def evaluate_checkpoint(file: str | Path) -> dict[str, float]:
-    """Return the test figures of a checkpoint that `train` left. Raises InputError where it cannot be loaded."""
+    """Return the test figures of a checkpoint that `train` left. Raises InputError if it cannot be loaded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # as in `train`
         config, network, _, train_data, _, test_data = load_data_and_model(file)
@@ -104,7 +120,7 @@ def evaluate_checkpoint(file: str | Path) -> dict[str, float]:
 
 
 def check_criterion(config: Any, criterion: str) -> None:
-    """Raise InputError unless a RecBole Config validates by `criterion`, as NDCG@10, and measures it."""
+    """Raise InputError unless a RecBole Config validates by `criterion` and measures it."""
     metric, _, k = criterion.upper().partition("@")
     topk = config["topk"]
     measured = metric in (str(name).upper() for name in config["metrics"]) and int(k) in (
@@ -113,7 +129,7 @@ def check_criterion(config: Any, criterion: str) -> None:
     if str(config["valid_metric"]).upper() != criterion.upper() or not measured:
         raise InputError(
             f"Validation is by {criterion}, but valid_metric is {config['valid_metric']!r}, metrics are "
-            f"{config['metrics']!r} and topk is {topk!r}; leave valid_metric out, keep {metric} and {k}."
+            f"{config['metrics']!r} and topk is {topk!r}. Leave valid_metric out, keep {metric} and {k}."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run trained on, logged before training and kept beside its metrics."""
+"""The report of what a run trains on, logged before training and kept beside its metrics."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from recbole_ext.genpas_key import REPORT, genpas_config
 from recbole_ext.mask_history import masks_history
 
 FEW_USERS = 10
-"""A share of the users that leaves fewer is most likely a slip, and is warned of."""
+"""A share of the users that leaves fewer is most likely a mistake, so it is logged as a warning."""
 
 
 def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[str, Any]:
-    """Log what a trainer is about to train on, keep it in its Config and return it. A stock run has an empty report."""
+    """Log what a trainer trains on, keep it in its Config and return it; a stock run has an empty report."""
     report: dict[str, Any] = {}
     if isinstance(train_data, PairDataLoader):
         report = {**trained_on(train_data, valid_data), **getattr(trainer.model, "trained_on", {})}
@@ -39,18 +39,27 @@ def _warn_of_few_users(logger: Any, report: dict[str, Any]) -> None:
     if report["users_left_out"] and report["users"] < FEW_USERS:
         of_all = report["users"] + report["users_left_out"]
         logger.warning(
-            f"train_users {report['train_users']} leaves {report['users']} of {of_all} users to train on: so few teach "
-            "a model next to nothing. Raise it if that is not meant."
+            f"train_users {report['train_users']} leaves {report['users']} of {of_all} users to train on, too few to "
+            "learn from. Raise train_users."
         )
 
 
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
-    """Return what a run trains on: strategy, exponents, pairs an epoch, history length, KL to validation targets.
+    """Return the report of a run: strategy, exponents, pairs an epoch, history length, KL to validation targets.
 
-    `mixing` and `personaliser` are those sections in full, None without; what they add to a drawn pair counts as no
-    pair. The expected length of a history is that of the drawn pairs, before `augment`. `users` are those who have a
-    pair, `users_left_out` those who would have one with `train_users: 1.0`; all else is of the former alone. `trim` is
-    what the section says; `targets: parallel` trims in any case.
+    Parameters
+    ----------
+    train_data : PairDataLoader
+        The training loader.
+    valid_data : loader, optional
+        The validation loader; without it the report has no `kl_validation`.
+
+    Returns
+    -------
+    dict
+        Plain values. `mixing` and `personaliser` are whole sections or None; pairs that they add are not counted.
+        `expected_history_length` is before `augment`. `users` have a pair, `users_left_out` would have one with
+        `train_users: 1.0`. `trim` is the setting; `targets: parallel` trims in any case.
     """
     config, stream, dataset = train_data.config, train_data.stream, train_data._dataset
     section = genpas_config(config)

@@ -1,11 +1,10 @@
-"""Figures of groups of users, out of the one ranking that the figures of all users come from.
+"""Figures of groups of users, from the same ranking as the figures of all users.
 
-popularity   G1, G2, G3: by the user's target. Items stand in the order of their training interactions, the most first,
-             equal ones by number, and each group has a third of these interactions: G1 are the few popular items, G3
-             the long tail and the items without any.
-users        seen, unseen: whether the user is trained on; where `train_users` left somebody out.
+popularity   G1, G2, G3: by the user's target. Items are sorted by their training interactions, most first. Each group
+             has a third of the interactions: G1 is the few popular items, G3 the long tail.
+users        seen, unseen: whether the user trains. Only if `train_users` leaves users out.
 
-RecBole's evaluator computes a group's figures as it does those of all users, from what it collected of the group.
+RecBole's evaluator computes the figures of a group from the rows that it collected for the group.
 """
 
 from __future__ import annotations
@@ -25,33 +24,34 @@ from genpas_plugins.support.override import recorded
 from recbole_ext.dataset import WindowDataset
 
 Groups = dict[str, dict[str, Bools]]
-"""Of every kind, by the names of its groups, which rows of an evaluation set are in them, bool [n] each."""
+"""{kind: {group: rows of an evaluation set that are in the group, bool [n]}}"""
 
 POPULARITY = ("G1", "G2", "G3")
 SEEN, UNSEEN = "seen", "unseen"
 
 _OF_THE_DATA = ("data.num_items", "data.num_users", "data.count_items", "data.count_users")
-"""What RecBole collects that is no row's, and the same for all groups."""
+"""What RecBole collects once, the same for all groups."""
 
 
 class Evaluated(NamedTuple):
-    """Figures by metric, named as RecBole names them, of all users, and of every group of every kind.
-
-    A group has `n`, its number of rows, beside them.
-    """
+    """Figures by RecBole's name of the metric: of all users, and of {kind: {group}}, which also have `n` rows."""
 
     figures: dict[str, float]
     groups: dict[str, dict[str, dict[str, float]]]
 
 
 def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
-    """Return the groups of an evaluation set's rows, in the rows' order; a row is a user and a target.
+    """Return the groups of an evaluation set's rows; a row is a user and a target.
 
-    train      : what a training loader has in its `_dataset`
-    evaluation : what an evaluation loader has in its
+    Popularity counts the training parts of all users without added sequences. So the groups of a data set do not depend
+    on the strategy or on `train_users`.
 
-    Popularity is that in the training part of all users, added sequences left out: the groups of a data set are the
-    same whatever share of its users is trained on, under which strategy.
+    Parameters
+    ----------
+    train : WindowDataset
+        The `_dataset` of a training loader.
+    evaluation : SequentialDataset
+        The `_dataset` of an evaluation loader.
     """
     users, targets = (evaluation.inter_feat[field].numpy() for field in (train.uid_field, train.iid_field))
     of_item = popularity_groups(interactions(train))
@@ -64,10 +64,7 @@ def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
 
 
 def interactions(train: WindowDataset) -> Int64:
-    """Return how often each item stands in the training part of a user's own sequence, int64 [n_items + 1].
-
-    All users count, also those whom `train_users` left out.
-    """
+    """Return how often each item is in the training parts of all users, int64 [n_items + 1]."""
     store, lengths = train.store, train.view_of_all_users().lengths()
     n_users = int(train.user_num)
     items = store.values[spans(store.offsets[:n_users], lengths[:n_users])]
@@ -75,9 +72,9 @@ def interactions(train: WindowDataset) -> Int64:
 
 
 def popularity_groups(counts: Int64) -> Int64:
-    """Return the group of each item by its interactions, int64 [n_items + 1] both: 0, 1 or 2, an index into POPULARITY.
+    """Return the index into POPULARITY of each item's group, int64 [n_items + 1], from its interactions, same shape.
 
-    An item is in the group in which its first interaction falls, all interactions being ordered as the items are.
+    An item is in the group of its first interaction. Interactions are in the order of the items.
 
     >>> popularity_groups(np.array([0, 1, 3, 0, 2]))
     array([2, 2, 0, 2, 1])
@@ -91,10 +88,10 @@ def popularity_groups(counts: Int64) -> Int64:
 
 
 def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
-    """Rank a loader's set once with the trainer's weights as they are, and return the figures of all and of each group.
+    """Rank a loader's set once with the trainer's current weights, and return the figures of all users and groups.
 
-    groups : of the loader's rows. A group without rows is left out, as are, of all groups, the metrics that are not
-             computed from one entry a row: all of them where a user's several targets are ranked together, AUC, loss.
+    A group without rows is left out. Groups have no metric that RecBole does not compute from one entry a row, such as
+    AUC, the loss, or any metric if a user has several targets.
     """
     with recorded(trainer.evaluator, "evaluate") as calls:
         figures = _plain(trainer.evaluate(loader, load_best_model=False))

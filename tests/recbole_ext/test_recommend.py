@@ -259,4 +259,4 @@ def test_whole_histories_are_whole(sasrec: Path, sequences: dict[str, list[str]]
         number = histories.user_numbers([user])[0]
         assert histories.item_ids(histories.items(number)).tolist() == items
     assert histories.lengths.sum() == sum(map(len, sequences.values()))
-    assert full_histories._with_windows(load(sasrec)["config"])["genpas"]["time_order"] == "exact"
+    assert full_histories._with_windows(load(sasrec)["config"])["genpas"].time_order == "exact"
