@@ -11,7 +11,7 @@ import numpy as np
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.backend import choose_backend, implementation
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import whole_number
 
@@ -111,7 +111,7 @@ def _fill_by_element(column: AnyArray, stop: Int64, length: Int64, width: int) -
 def fill_jagged(column: AnyArray, stop: Int64, begins: Int64) -> AnyArray:
     """Copy rows [stop - length, stop) of `column` to [begins[i], begins[i + 1]) of one array."""
     length = np.diff(begins)
-    return np.asarray(column[spans(stop - length, length)])
+    return np.asarray(column[np.arange(begins[-1]) + np.repeat(stop - begins[1:], length)])
 
 
 def slices_of(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:
