@@ -2,8 +2,8 @@
 
     augment: {operator: insert, rate: 0.3, probability: 0.5}         or a list of these, applied in order
 
-`operators_of` reads that, `augmented` puts it into a stream. What an operator does to a pair depends on (seed, epoch,
-index of the pair) alone, as the pair does.
+`operators_of` reads that key and `augmented` adds the operators to a stream. What an operator does to a pair depends on
+(seed, epoch, index of the pair) alone. A new operator is one file in `genpas_plugins/augment/operators`.
 """
 
 from __future__ import annotations
@@ -12,54 +12,29 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import genpas_plugins.augment.operators  # noqa: F401 – fills OPERATORS
 from genpas_plugins.augment.augmented_stream import AugmentedStream, augmented
-from genpas_plugins.augment.crop import Crop
-from genpas_plugins.augment.delete import Delete
 from genpas_plugins.augment.draws import OPERATORS_AT_MOST
-from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.augment.insert import Insert
-from genpas_plugins.augment.mask import Mask
-from genpas_plugins.augment.operator import Operator
-from genpas_plugins.augment.reorder import Reorder
-from genpas_plugins.augment.replace import Replace
-from genpas_plugins.augment.sample import Sample
-from genpas_plugins.augment.substitute import Substitute
+from genpas_plugins.augment.operator import OPERATORS, Operator
 from genpas_plugins.support.errors import InputError, nearest
 
-OPERATORS: dict[str, type[Operator]] = {
-    "insert": Insert,
-    "delete": Delete,
-    "replace": Replace,
-    "reorder": Reorder,
-    "sample": Sample,
-    "crop": Crop,
-    "mask": Mask,
-    "substitute": Substitute,
-}
-
-__all__ = [
-    "OPERATORS",
-    "AugmentedStream",
-    "ChangedHistories",
-    "Crop",
-    "Delete",
-    "Insert",
-    "Mask",
-    "Operator",
-    "Reorder",
-    "Replace",
-    "Sample",
-    "Substitute",
-    "augmented",
-    "operators_of",
-]
+__all__ = ["OPERATORS", "AugmentedStream", "Operator", "augmented", "operators_of"]
 
 
 def operators_of(section: Any) -> tuple[Operator, ...] | None:
-    """Read the `augment` key: a mapping, a list of them, or None. Operators that are made already stay.
+    """Read the `augment` key.
 
-    Raises InputError for what is none of these, unknown operators and keys, and numbers out of range.
+    Parameters
+    ----------
+    section : a mapping, a list of mappings, or None; an `Operator` may take the place of a mapping
 
+    Raises
+    ------
+    InputError
+        For a value of another kind, an unknown operator or key, and a number out of range.
+
+    Examples
+    --------
     >>> operators_of({"operator": "insert", "rate": 0.3, "probability": 0.5})
     (Insert(rate=0.3, probability=0.5, operator='insert'),)
     """

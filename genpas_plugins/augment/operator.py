@@ -1,4 +1,4 @@
-"""What the operators have in common: how often, how many items, and which."""
+"""The base of all operators: how often one is applied, to how many items, and to which."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from genpas_plugins.support.errors import InputError
 
 
 class Catalogue(NamedTuple):
-    """What new items are taken from.
+    """Where new items come from.
 
-    n_items    : items are 1 … n_items
-    neighbours : [n_items + 1], each item's nearest one, 0 where it has none; None if no operator needs them
+    Attributes
+    ----------
+    n_items : items are 1 … n_items
+    neighbours : [n_items + 1], the nearest item of each, 0 for none; None if no operator needs them
     """
 
     n_items: int
@@ -29,18 +31,30 @@ class Catalogue(NamedTuple):
 
 @dataclass(frozen=True)
 class Operator(ABC):
-    """One way to change histories.
+    """One way to change histories; a subclass gives its name as `class Insert(Operator, name="insert")`.
 
-    rate        : float in [0, 1], how much of a history changes; the subclass says of what. With 0 nothing does.
-    probability : float in [0, 1], the share of pairs whose history changes; each pair is decided for itself
+    Parameters
+    ----------
+    rate : float in [0, 1], the share of a history that changes; see the subclass. With 0 nothing changes.
+    probability : float in [0, 1], the share of pairs whose history changes; each pair is decided on its own
 
-    Raises InputError for other values.
+    Raises
+    ------
+    InputError
+        For other values.
     """
 
+    name: ClassVar[str]
     needs_neighbours: ClassVar[bool] = False
+
     rate: float
     probability: float = 1.0
     operator: str = field(init=False)
+
+    def __init_subclass__(cls, *, name: str) -> None:
+        """Register the operator under its name."""
+        cls.name = name
+        OPERATORS[name] = cls
 
     def __post_init__(self) -> None:
         """Check both numbers."""
@@ -48,6 +62,7 @@ class Operator(ABC):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
+        object.__setattr__(self, "operator", self.name)
 
     @property
     def identity(self) -> bool:
@@ -71,6 +86,10 @@ class Operator(ABC):
         return counts if self.probability == 1 else counts * self.chosen(draws)
 
 
+OPERATORS: dict[str, type[Operator]] = {}
+"""Every operator by its name."""
+
+
 @cache
 def numbers_of_items(rate: float, bits: int) -> Int64:
     """Return max(1, ⌊rate · n⌋) for n from 1 to 2**bits - 1, and 0 for n = 0; rate is above 0.
@@ -82,10 +101,7 @@ def numbers_of_items(rate: float, bits: int) -> Int64:
 
 
 def choose(histories: ChangedHistories, draws: Draws, counts: Int64) -> Int64:
-    """Choose counts[i] items of history i, uniformly without replacement.
-
-    Returns where they stand in `histories.items`, int64 [Σ counts].
-    """
+    """Choose counts[i] items of history i, uniformly without replacement; return their places in `items`, int64."""
     return draws.choose(histories.offsets[:-1], histories.lengths, counts)
 
 
@@ -94,8 +110,10 @@ def choose_with_new_items(
 ) -> tuple[Int64, Int64]:
     """Choose items as `choose` does, and a new item for each, uniformly from the catalogue with replacement.
 
-    Returns where the chosen items stand in `histories.items`, and the new ones, int64 [Σ counts] each. A new item takes
-    one word, so its chance differs from 1 / n_items by less than 2⁻³².
+    Returns
+    -------
+    The places of the chosen items in `items`, and the new items, int64 [Σ counts] each. A new item takes one word, so
+    its chance differs from 1 / n_items by less than 2⁻³².
     """
     places, words = draws.choose_with_words(histories.offsets[:-1], histories.lengths, counts)
     return places, 1 + ((words * np.uint64(catalogue.n_items)) >> np.uint64(32)).astype(np.int64)

@@ -21,7 +21,8 @@ from torchrec.distributed.types import ShardingPlan
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.augment import Delete, augmented
+from genpas_plugins.augment import augmented
+from genpas_plugins.augment.operators.delete import Delete
 from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
-from genpas_plugins.augment import Insert, Mask, Reorder, Substitute, augmented
+from genpas_plugins.augment import OPERATORS as KINDS
+from genpas_plugins.augment import augmented
 from torchrec_ext.stream import GenPASStream
 
 POLICIES = [SamplingPolicy.named("multi_target"), SamplingPolicy(1, 0.5, -0.5)]
@@ -210,7 +211,7 @@ def test_a_stream_survives_pickling(pairs):
     assert [content(batch) for batch in copy] == [content(batch) for batch in stream]
 
 
-OPERATORS = (Insert(0.5, 0.7), Reorder(1.0), Mask(0.3), Substitute(0.5))
+OPERATORS = (KINDS["insert"](0.5, 0.7), KINDS["reorder"](1.0), KINDS["mask"](0.3), KINDS["substitute"](0.5))
 
 
 @pytest.mark.parametrize("world_size", [1, 3])

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.augment import OPERATORS, AugmentedStream, Delete, Insert, augmented
+from genpas_plugins.augment import OPERATORS, AugmentedStream, augmented
 from genpas_plugins.augment.draws import BLOCKS, FIRST, OPERATORS_AT_MOST, choose_numbers, jagged_words
+from genpas_plugins.augment.operators.delete import Delete
+from genpas_plugins.augment.operators.insert import Insert
 from genpas_plugins.sampling.random_stream import PERMUTATION, philox
 
 operators = st.lists(

@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy, SequenceStore
-from genpas_plugins.augment import OPERATORS, Insert, Reorder
+from genpas_plugins.augment import OPERATORS
+from genpas_plugins.augment.operators.insert import Insert
+from genpas_plugins.augment.operators.reorder import Reorder
 from genpas_plugins.cli import app
 from genpas_plugins.experiments.budget import read_seeds, whole_epochs
 from genpas_plugins.experiments.measured_settings import check_metric, figure_names, measures

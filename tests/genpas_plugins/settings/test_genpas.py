@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from genpas_plugins import GenPASConfig, InputError, SamplingPolicy
-from genpas_plugins.augment import Insert
+from genpas_plugins.augment.operators.insert import Insert
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0.5, "gamma": -math.inf}
 

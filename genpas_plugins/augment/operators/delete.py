@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,13 +12,11 @@ from genpas_plugins.augment.operator import Catalogue, Operator, choose
 
 
 @dataclass(frozen=True)
-class Delete(Operator):
-    """Remove max(1, ⌊rate · n⌋) of the n items, chosen uniformly without replacement; n - 1 at most.
+class Delete(Operator, name="delete"):
+    """Remove max(1, ⌊rate · n⌋) of the n items, and n - 1 at most, chosen uniformly without replacement.
 
-    A history of one item stays as it is.
+    A history of one item does not change.
     """
-
-    operator: str = field(default="delete", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the shorter histories, the rest of their items in order."""

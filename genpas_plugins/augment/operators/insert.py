@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,15 +12,13 @@ from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new
 
 
 @dataclass(frozen=True)
-class Insert(Operator):
+class Insert(Operator, name="insert"):
     """Put a new item before each of max(1, ⌊rate · n⌋) of the n items.
 
-    The items are chosen uniformly without replacement, new ones are uniform over the catalogue. Nothing comes after
-    the last item, so the most recent one stays so. Of a history that grows beyond the maximum length the oldest items
-    go. A new item has the side columns of the item that it was put before.
+    These are chosen uniformly without replacement, new items uniformly from the catalogue. Nothing comes after the last
+    item, so the most recent item stays. A history that grows beyond the maximum length loses its oldest items. A new
+    item has the side columns of the item after it.
     """
-
-    operator: str = field(default="insert", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the longer histories, not yet cut."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,16 +12,14 @@ from genpas_plugins.augment.operator import Catalogue, Operator, choose
 
 
 @dataclass(frozen=True)
-class Mask(Operator):
-    """Write 0, padding, in the place of max(1, ⌊rate · n⌋) of the n items; of n - 1 at most.
+class Mask(Operator, name="mask"):
+    """Write 0, padding, at max(1, ⌊rate · n⌋) places of the n, and at n - 1 at most.
 
-    The places are chosen uniformly without replacement. **Not** CL4SRec's mask: there a masked item has an embedding of
-    its own, which models here do not have. A 0 takes away what the model knows of the item and keeps its place: the
-    other items stand where they stood and the length is the same. Models with attention (SASRec, TIGER) leave the place
-    out, recurrent ones (GRU4Rec) read zeros there. Side columns stay. A history of one item stays as it is.
+    The places are chosen uniformly without replacement. CL4SRec's mask gives a masked item an embedding of its own; the
+    models here have none. A 0 hides the item and keeps its place: length, the other places and side columns do not
+    change. Attention (SASRec, TIGER) leaves the place out, a recurrent model (GRU4Rec) reads zeros. A history of one
+    item does not change.
     """
-
-    operator: str = field(default="mask", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""

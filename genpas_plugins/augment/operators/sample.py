@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,13 +15,11 @@ from genpas_plugins.support.array_types import Int8, Int64, UInt32
 
 
 @dataclass(frozen=True)
-class Sample(Operator):
-    """Keep each item with probability 1 - rate, independently of the others and in order.
+class Sample(Operator, name="sample"):
+    """Keep each item with probability 1 - rate, independently and in order.
 
-    So the number of items is random, unlike Delete's. Where none would be kept, one is, each equally likely.
+    The number of kept items is random, unlike Delete's. If no item would stay, one stays, each equally likely.
     """
-
-    operator: str = field(default="sample", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the sub-sequences."""
@@ -34,15 +32,17 @@ class Sample(Operator):
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
     """Return which items stay, int8 [N], 1 or 0.
 
-    words   : uint32 [Σ lengths], of the items of the histories that are sampled
+    Parameters
+    ----------
+    words : uint32 [Σ lengths], of the items of the histories that are sampled
     offsets : int64 [n + 1], of all histories
     lengths : int64 [n], of the histories that are sampled; 0 for others
-    below   : an item with a word below this goes, but never the one with the largest of its history
+    below : an item with a word below this goes, except the item with the largest word of its history
     """
     copies = np.ones(offsets[-1], np.int8)
     rows = np.flatnonzero(lengths)
     if len(rows):
-        # Whoever has the largest word is among those kept if any are: keeping it always leaves none empty.
+        # The item with the largest word is kept whenever any item is, so keeping it always leaves no history empty.
         largest = np.maximum.reduceat(words, bounds(lengths[rows])[:-1])
         stays = (words >= below) | (words == np.repeat(largest, lengths[rows]))
         copies[spans(offsets[rows], lengths[rows])] = stays

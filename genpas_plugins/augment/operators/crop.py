@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from genpas_plugins.sampling.jagged import bounds, spans
 
 
 @dataclass(frozen=True)
-class Crop(Operator):
-    """Keep n - max(1, ⌊rate · n⌋) items in a row of the n, at least one; every beginning is equally likely.
+class Crop(Operator, name="crop"):
+    """Keep n - max(1, ⌊rate · n⌋) of the n items, in a row, and at least one; every beginning is equally likely.
 
-    So `rate` is what is cut off; the η of CL4SRec's crop, what is kept, is 1 - rate. A history of one item stays as it
-    is.
+    The rate is the share that is cut off; CL4SRec's η, the share that is kept, is 1 - rate. A history of one item does
+    not change.
     """
-
-    operator: str = field(default="crop", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the parts."""

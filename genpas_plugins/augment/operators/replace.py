@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
@@ -10,14 +10,12 @@ from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new
 
 
 @dataclass(frozen=True)
-class Replace(Operator):
-    """Put items drawn uniformly from the catalogue in the place of max(1, ⌊rate · n⌋) of the n items.
+class Replace(Operator, name="replace"):
+    """Replace max(1, ⌊rate · n⌋) of the n items by items drawn uniformly from the catalogue.
 
     The places are chosen uniformly without replacement. A new item may by chance be the old one. It has the side
-    columns of the item that it replaces.
+    columns of the old item.
     """
-
-    operator: str = field(default="replace", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""

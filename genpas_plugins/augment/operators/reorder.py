@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from genpas_plugins.sampling.jagged import spans
 
 
 @dataclass(frozen=True)
-class Reorder(Operator):
-    """Shuffle max(2, ⌊rate · n⌋) items in a row of the n.
+class Reorder(Operator, name="reorder"):
+    """Shuffle max(2, ⌊rate · n⌋) of the n items, in a row.
 
-    Every beginning of that part is equally likely, and so is every order, the old one included. Side columns move with
-    their items. A history of one item stays as it is.
+    Every beginning is equally likely, and so is every order, the old one included. Side columns move with their items.
+    A history of one item does not change.
     """
-
-    operator: str = field(default="reorder", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same items."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,15 +13,14 @@ from genpas_plugins.augment.operator import Catalogue, Operator, choose
 
 
 @dataclass(frozen=True)
-class Substitute(Operator):
-    """Put its nearest item in the place of each of max(1, ⌊rate · n⌋) of the n items (BASRec's Substitute).
+class Substitute(Operator, name="substitute"):
+    """Replace each of max(1, ⌊rate · n⌋) of the n items by its nearest item (BASRec's Substitute).
 
     The places are chosen uniformly without replacement. Nearest is by ItemCF-IUF on the training view, see
-    `genpas_plugins.augment.neighbours`; an item without any neighbour stays. Side columns stay.
+    `genpas_plugins.augment.neighbours`; an item without a neighbour stays. Side columns do not change.
     """
 
     needs_neighbours: ClassVar[bool] = True
-    operator: str = field(default="substitute", init=False)
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
