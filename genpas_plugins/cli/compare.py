@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genpas_plugins.augment import OPERATORS
 from genpas_plugins.cli.options import JSON, StorePath
 from genpas_plugins.support.console import print_json, progress_bar
 
@@ -20,7 +21,7 @@ def command(
             "--methods",
             metavar="METHOD,…",
             help="One or several: last_target, multi_target, slide_window or exponents alpha,beta,gamma; operators "
-            "(insert, delete, replace, reorder, sample, crop, mask, substitute; rate 0.3, probability 0.5) and basrec "
+            f"({', '.join(OPERATORS)}; rate 0.3, probability 0.5) and basrec "
             "follow behind a +, as in multi_target+insert+basrec; basrec mixes after 20 plain epochs, a .yaml file "
             "with its own warmup_epochs after fewer. Or a .yaml file with a genpas key and, if wanted, a "
             "mixing one. Either from a store of `genpas regenerate`: multi_target@STORE2.",
