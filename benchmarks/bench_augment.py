@@ -93,11 +93,13 @@ def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, An
     """
     store = SequenceStore.open(path)
     stream = pair_stream(store.leave_last_out().train, SamplingPolicy.named("multi_target"), seed=7, backend=backend)
-    loops: dict[tuple[str, float], Callable[[int], None]] = {(PLAIN, 1.0): lambda step: _plain(store, stream, step)}
+    loops: dict[tuple[str, float], Callable[[int], None]] = {
+        (PLAIN, 1.0): lambda step: _draw_plain(store, stream, step)
+    }
     for name, operator in OPERATORS.items():
         for probability in PROBABILITIES:
             changed = augmented(stream, [operator(RATE, probability)])
-            loops[name, probability] = lambda step, changed=changed: _augmented(store, changed, step)  # type: ignore[misc]
+            loops[name, probability] = lambda step, changed=changed: _draw_augmented(store, changed, step)  # type: ignore[misc]
     seen: dict[tuple[str, float], list[float]] = {key: [] for key in loops}
     for repeat in range(repeats + 1):
         for key, loop in loops.items():
@@ -118,12 +120,12 @@ def _indices(stream: PairStream, step: int) -> Int64:
     return np.arange(step * BATCH, (step + 1) * BATCH) % stream.pairs_per_epoch
 
 
-def _plain(store: SequenceStore, stream: PairStream, step: int) -> None:
+def _draw_plain(store: SequenceStore, stream: PairStream, step: int) -> None:
     pairs = stream.pairs(0, _indices(stream, step))
     gather_padded(store.values, store.offsets, pairs, MAX_LENGTH, backend=stream.backend)
 
 
-def _augmented(store: SequenceStore, stream: PairStream, step: int) -> None:
+def _draw_augmented(store: SequenceStore, stream: PairStream, step: int) -> None:
     batch = stream.batch(0, _indices(stream, step), MAX_LENGTH)
     store.values[batch.targets.rows]
     batch.histories.padded(MAX_LENGTH)

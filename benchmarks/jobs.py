@@ -51,7 +51,7 @@ def run(job: Job) -> dict[str, Any]:
     """Run a job in a process of its own and return its result. Raises RuntimeError with its last words if it fails."""
     with tempfile.TemporaryDirectory(prefix="genpas-bench-") as folder:
         result = Path(folder) / "result.json"
-        arguments = json.dumps({name: _plain(value) for name, value in job.arguments.items()})
+        arguments = json.dumps({name: _as_json(value) for name, value in job.arguments.items()})
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.jobs", job.module, job.function, arguments, str(result)],
             cwd=ROOT,
@@ -74,7 +74,7 @@ def main() -> None:
     Path(result).write_text(json.dumps(content), encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return str(value) if isinstance(value, Path) else value

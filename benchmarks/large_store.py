@@ -106,13 +106,13 @@ def _drop_pages(folder: Path) -> None:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _used(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _select_used(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if record["step"] == "use"]
 
 
 def goals(records: Sequence[dict[str, Any]]) -> list[Goal]:
     """Hold the large store, cache warm, against the bounds; numpy and numba each."""
-    by_key = {(record["store"], record["backend"], record["cache"]): record for record in _used(records)}
+    by_key = {(record["store"], record["backend"], record["cache"]): record for record in _select_used(records)}
     goals = []
     for backend in BACKENDS:
         large, small = by_key["large", backend, "warm"], by_key["small", backend, "warm"]
@@ -152,6 +152,6 @@ def table(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]
             timing.text(record["draws_per_s"], 2, 1e6),
             f"{record['beyond_file_bytes'] / 1e6:.0f} ({record['imported_bytes'] / 1e6:.0f} before opening)",
         ]
-        for record in _used(records)
+        for record in _select_used(records)
     ]
     return head, rows

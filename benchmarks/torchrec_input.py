@@ -151,8 +151,8 @@ def stage(path: str, policy: str, batch: int, count: int, repeats: int) -> dict[
                 goal.copy_(tensor)
         return count * batch
 
-    stages: dict[str, Callable[[], int]] = {"stage": staged(ways["numpy"], "cpu", count)}
-    stages |= {backend: read(stream, count) for backend, stream in ways.items()}
+    stages: dict[str, Callable[[], int]] = {"stage": make_stage_loop(ways["numpy"], "cpu", count)}
+    stages |= {backend: make_stream_loop(stream, count) for backend, stream in ways.items()}
     rates = timing.rates({**stages, "copy": copy}, repeats)
     return {"batch_bytes": sum(tensor.nbytes for tensor in tensors), "rates": rates}
 
@@ -165,7 +165,7 @@ def on_device(*, path: str, policy: str, batch: int, count: int, repeats: int, d
     import torch
 
     stream = batches(path, POLICIES[policy], batch)
-    rates = timing.rates({"stage": staged(stream, device, count)}, repeats)
+    rates = timing.rates({"stage": make_stage_loop(stream, device, count)}, repeats)
     source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
     goal = torch.empty_like(source)
 
@@ -184,7 +184,7 @@ def on_device(*, path: str, policy: str, batch: int, count: int, repeats: int, d
     }
 
 
-def staged(stream: Any, device: str, count: int) -> Callable[[], int]:
+def make_stage_loop(stream: Any, device: str, count: int) -> Callable[[], int]:
     """Return a function that takes the first batches of an epoch from the stage."""
     from torchrec_ext.stage import genpas_stage, staged_batches
 
@@ -200,7 +200,7 @@ def staged(stream: Any, device: str, count: int) -> Callable[[], int]:
     return iterate
 
 
-def read(stream: Any, count: int) -> Callable[[], int]:
+def make_stream_loop(stream: Any, count: int) -> Callable[[], int]:
     """Return a function that takes the first batches of an epoch from the stream."""
     return lambda: sum(len(batch) for batch in itertools.islice(stream, count))
 
