@@ -1,1 +1,1 @@
-"""What a policy trains on, in closed form: nothing here samples."""
+"""What a policy trains on, in closed form: only `sampled_alignment` draws samples."""

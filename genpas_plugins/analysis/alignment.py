@@ -1,4 +1,4 @@
-"""Alignment and discrimination: training inputs should look like test inputs of their own target, and of no other.
+"""Alignment and discrimination: training inputs should resemble test inputs of their own target, not of others.
 
     alignment       mean over the test pairs (x, y) whose y is a training target of E_{x' ~ p_train(· | y)} sim(x, x')
     discrimination  mean over pairs of targets y ≠ y', y of test pairs and y' of training, of
@@ -11,9 +11,9 @@ similarity is a product of profiles, Σ_i U_y(i) M_y'(i), and training profiles 
 
     M_y(i) = Σ_{o: y_o = y, d: item_{t-1-d} = i}  r_o · c_γ(t, d),      r_o = p(s) p(t | s) / p(y)
 
-where only c_γ, one table for all sequences, depends on γ and only r_o on (α, β). So both figures are
-Σ_{t,d} c_γ(t, d) S(t, d) for tables S that are made once for each (α, β): an `AlignmentIndex` holds what does not
-depend on the policy, its `tables` those of an (α, β), and `AlignmentTables.at` answers for any γ in microseconds.
+where only c_γ depends on γ, and only r_o on (α, β). So both figures are Σ_{t,d} c_γ(t, d) S(t, d), with tables S that
+are made once for each (α, β). An `AlignmentIndex` serves all policies, its `tables` serve an (α, β), and
+`AlignmentTables.at` answers for any γ in microseconds.
 """
 
 from __future__ import annotations
@@ -41,28 +41,31 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 
 @dataclass(frozen=True, eq=False)
 class AlignmentTables:
-    """What alignment and discrimination of an (α, β) are sums of, for any γ.
+    """The terms of alignment and discrimination of an (α, β), for any γ.
 
-    alignment : float64 [max_length, L], by target position and distance: Σ r_o U_y(i) over the shared items
-    own, total : likewise with the mean profiles of evaluation targets, of the same target and of all of them
-    training  : float64 [L + 1, L], weights of the training history, see `Similarity`
-    n_covered, n_pairs : evaluation pairs with a training target, and all
-    n_others  : pairs of an evaluation target and a different training target
+    The first three tables are float64 [max_length, L], by target position and distance.
     """
 
     alignment: Float64
+    """Σ r_o U_y(i) over the shared items."""
     own: Float64
+    """Σ r_o Ū_y(i), with the mean profile of the same target among the evaluation targets."""
     total: Float64
+    """Σ r_o Σ_y' Ū_y'(i), with the mean profiles of all evaluation targets."""
     training: Float64
+    """float64 [L + 1, L], weights of the training history, see `Similarity`."""
     n_covered: int
+    """Number of evaluation pairs with a training target."""
     n_pairs: int
+    """Number of evaluation pairs."""
     n_others: int
+    """Number of pairs of an evaluation target and a different training target."""
 
     def at(self, gamma: float) -> AlignmentDiscrimination:
-        """Return the figures for this exponent of the start, any number including ±inf."""
+        """Return the figures for γ, any number including ±inf."""
         coefficients = position_coefficients(len(self.total) - 1, gamma, self.training)
         aligned = float(np.vdot(coefficients, self.alignment))
-        # The difference of sums of non-negative terms; rounding must not make nothing negative.
+        # A difference of sums of non-negative terms; rounding must not make it negative.
         other = max(float(np.vdot(coefficients, self.total) - np.vdot(coefficients, self.own)), 0.0)
         alignment = aligned / self.n_covered if self.n_covered else math.nan
         discrimination = other / self.n_others if self.n_others else math.nan
@@ -72,10 +75,7 @@ class AlignmentTables:
 
 @dataclass(frozen=True, eq=False)
 class AlignmentIndex:
-    """What alignment on a view, an evaluation view and a similarity needs of them, whatever the policy.
-
-    Made by `alignment_index`.
-    """
+    """The part of alignment that no policy changes, made by `alignment_index`."""
 
     view: SequenceView
     similarity: Similarity
@@ -85,7 +85,7 @@ class AlignmentIndex:
     def tables(
         self, policy: SamplingPolicy, *, threads: int | None = None, backend: str | None = None
     ) -> AlignmentTables:
-        """Return the tables of the policy's α and β (its γ does not matter): one pass over the interactions."""
+        """Return the tables of the policy's α and β, in one pass over the interactions."""
         profiles, view = self.profiles, self.view
         weights = TargetWeights.of(view, policy)
         mass = sum_by_target(view, weights, threads=threads, backend=backend)
@@ -102,7 +102,7 @@ class AlignmentIndex:
     ) -> tuple[Float64, Float64, Float64]:
         """Return the tables alignment, own and total with r_o = scale[n] power[t] factor[y_o].
 
-        factor : float64 [n_items + 1]; 1 / p(y) gives the tables of a policy, other weights and factors derivatives
+        The factor 1 / p(y), float64 [n_items + 1], gives the tables of a policy; other factors give derivatives.
         """
         profiles, shared, view = self.profiles, self.shared, self.view
         shape = (view.max_length, self.similarity.length)
@@ -127,10 +127,12 @@ class AlignmentIndex:
 def alignment_index(
     view: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None, *, backend: str | None = None
 ) -> AlignmentIndex:
-    """Return what `alignment_discrimination` needs of a training and an evaluation view, for a bilinear similarity.
+    """Return the index of a training and an evaluation view, for a bilinear similarity.
 
-    Raises InputError if the training view has no pair, the similarity is not bilinear, or the views are of stores with
-    different items.
+    Raises
+    ------
+    InputError
+        If the training view has no pair, the similarity is not bilinear, or the stores have different items.
     """
     similarity = recency_containment() if similarity is None else similarity
     view.require_pairs()
@@ -147,10 +149,18 @@ def alignment_discrimination(
 ) -> AlignmentDiscrimination:
     """Return alignment and discrimination of the policy's inputs on `view` with the last pairs of `evaluation`.
 
-    similarity : None: `recency_containment()`. A bilinear one is exact; any other is estimated from drawn pairs and
-                 comes with a standard error, see `sampled_alignment.sampled_alignment_discrimination`.
+    Parameters
+    ----------
+    view, policy, evaluation
+        Training data, distribution of its pairs, and evaluation data.
+    similarity
+        None: `recency_containment()`. A bilinear similarity is exact. Any other is estimated from drawn pairs, with a
+        standard error.
 
-    Raises InputError if no sequence of `view` has two items.
+    Raises
+    ------
+    InputError
+        If no sequence of `view` has two items.
     """
     return alignment_discriminations(view, [policy], evaluation, similarity)[0]
 
@@ -163,7 +173,7 @@ def alignment_discriminations(
     *,
     threads: int | None = None,
 ) -> list[AlignmentDiscrimination]:
-    """Return `alignment_discrimination` of every policy; those of equal (α, β) share one pass over the interactions."""
+    """Return `alignment_discrimination` of every policy; equal (α, β) share one pass over the interactions."""
     similarity = recency_containment() if similarity is None else similarity
     if not similarity.bilinear:
         return [sampled_alignment_discrimination(view, policy, evaluation, similarity) for policy in policies]
@@ -183,9 +193,8 @@ def add_profiles(  # noqa: PLR0917 – called through its compiled twin, all of 
 ) -> None:
     """Add r_o · features[d][item] of every target of the rows and distance d to table[t, d].
 
-    factor   : float64 [n_items + 1], 1 / p(y), or 0 for an item that is no target
-    features : float64 [1 or L, n_items + 1], by item; of each distance if there are L
-    table    : float64 [max_length, L]
+    `factor`, float64 [n_items + 1], is 1 / p(y), and 0 for an item that is never a target. `features`, float64
+    [1 or L, n_items + 1], has one row for all distances, or one row each. `table` is float64 [max_length, L].
     """
     values = view.store.values
     found = occurrences(view, rows, last=weights.last)

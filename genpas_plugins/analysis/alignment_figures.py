@@ -1,4 +1,4 @@
-"""What alignment and discrimination are, exact or estimated: the result, its ratio, and the check of both."""
+"""The result of alignment and discrimination, exact or estimated."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from genpas_plugins.support.errors import InputError
 
 @dataclass(frozen=True)
 class AlignmentDiscrimination:
-    """How alike training and evaluation inputs are.
-
-    alignment      : mean similarity with training inputs of the same target; NaN if no evaluation target is covered
-    discrimination : mean similarity with training inputs of other targets; NaN if there are no two targets
-    ratio          : alignment / discrimination; inf where only the latter is 0
-    covered        : share of the evaluation pairs whose target is a training target
-    standard_error : of the ratio, where it is estimated from drawn pairs; None: exact
-    """
+    """How similar training and evaluation inputs are."""
 
     alignment: float
+    """Mean similarity to training inputs of the same target; NaN if no evaluation target is covered."""
     discrimination: float
+    """Mean similarity to training inputs of other targets; NaN if there is only one target."""
     ratio: float
+    """Alignment / discrimination; inf if only the latter is 0."""
     covered: float
+    """Share of the evaluation pairs whose target is a training target."""
     standard_error: float | None = None
+    """Standard error of an estimated ratio; None: exact."""
 
 
 def require_same_items(view: SequenceView, evaluation: SequenceView) -> None:

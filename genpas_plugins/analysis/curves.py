@@ -1,4 +1,4 @@
-"""The target distributions as the report draws them: curves over the items in the order of the test's requests."""
+"""Target distributions as curves over the items, in the order of the test's requests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ def target_curves(
 ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Return the curves of the test and of every policy, and how much of the test each policy covers.
 
-    The curves: {"rank": [1 … n_items, `points` of them evenly spaced by logarithm], label: {"cumulative": probability
-    of the items up to that rank, "mean": mean probability of an item since the rank before}}, label "test" among them.
-    Items stand in the order of the test's requests, most requests first; equals by their number.
+    Items are in the order of the test's requests, most requests first, then by number.
 
-    The coverage: {label: {"items": share of the items asked for in the test which are training targets,
-    "requests": share of the requests for those, "never_asked": probability of an item that nobody
-    asks for in the test}}.
+    Returns
+    -------
+    curves
+        {"rank": about `points` ranks, evenly spaced by logarithm, label: {"cumulative": probability of the items up to
+        each rank, "mean": mean probability of an item since the rank before}}. One label is "test".
+    coverage
+        {label: {"items": share of the requested items that are training targets, "requests": share of the requests for
+        training targets, "never_asked": probability of the items without a request}}.
     """
     test = last_target_distribution(split.test)
     order = 1 + np.argsort(-test[1:], kind="stable")

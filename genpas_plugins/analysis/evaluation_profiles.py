@@ -1,4 +1,4 @@
-"""The inputs of the evaluation pairs, summed by target: the side of alignment that no policy changes."""
+"""The histories of the evaluation pairs, summed by target, which no policy changes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 
 @dataclass(frozen=True, eq=False)
 class EvaluationProfiles:
-    """The evaluation histories' weights, summed over the pairs of each target.
+    """Weights of the evaluation histories, summed over the pairs of each target.
 
-    A feature is an item, or where the similarity is positional an item at a distance: item + d · (n_items + 1).
-
-    bounds  : int64 [n_items + 2], target y has the entries bounds[y] … bounds[y + 1] - 1
-    feature : int64 [entries], ascending for each target
-    weight  : float64 [entries], Σ a(m, d) over the histories of the target
-    pairs   : int64 [n_items + 1], evaluation pairs of each target
-    length, positional : those of the similarity
+    A feature is an item. For a positional similarity it is an item at a distance: item + d · (n_items + 1).
     """
 
     bounds: Int64
+    """int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1."""
     feature: Int64
+    """int64 [entries], ascending for each target."""
     weight: Float64
+    """float64 [entries], Σ a(m, d) over the histories of the target."""
     pairs: Int64
+    """int64 [n_items + 1], number of evaluation pairs of each target."""
     length: int
+    """Length of the similarity."""
     positional: bool
+    """Whether the similarity is positional."""
 
     @classmethod
     def of(cls, evaluation: SequenceView, similarity: Similarity) -> EvaluationProfiles:
@@ -67,7 +67,7 @@ class EvaluationProfiles:
         return len(self.pairs) - 1
 
     def total(self) -> Float64:
-        """Return the sum over targets of their mean profiles, float64 [1 or L, n_items + 1] (L where positional)."""
+        """Return the sum of the targets' mean profiles, float64 [1, n_items + 1]; L rows if positional."""
         target = np.repeat(np.arange(self.n_items + 1), np.diff(self.bounds))
         depth = self.length if self.positional else 1
         mean = np.bincount(self.feature, self.weight / self.pairs[target], minlength=depth * (self.n_items + 1))
@@ -75,22 +75,22 @@ class EvaluationProfiles:
 
 
 class SharedItems(NamedTuple):
-    """Every item of a training history that evaluation histories of the same target hold too; [n] each.
-
-    length, position, distance : int64, of the training sequence, of the target in it, and from the target back
-    target : int64, the item that is the target
-    weight : float64, the item's weight in the evaluation profile of that target
-    """
+    """Every item of a training history that an evaluation history of the same target has too; [n] each."""
 
     length: Int64
+    """Length of the training sequence."""
     position: Int64
+    """Position of the target in the sequence."""
     distance: Int64
+    """Number of items between the shared item and the target."""
     target: Int64
+    """Item number of the target."""
     weight: Float64
+    """Weight of the shared item in the target's evaluation profile."""
 
 
 def shared_items(view: SequenceView, profiles: EvaluationProfiles, *, backend: str | None = None) -> SharedItems:
-    """Find the shared items of the longest histories that `view` has, cut to the similarity's length."""
+    """Find the shared items of the full histories in `view`, cut to the similarity's length."""
     find = implementation(find_shared, choose_backend(backend), _COMPILED)
     parts = [find(view, chunk, profiles) for chunk in row_chunks(view)]
     return SharedItems(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -1,4 +1,4 @@
-"""Which users, positions, history lengths and items a policy trains on: closed forms, no sampling."""
+"""Users, positions, history lengths and items that a policy trains on, in closed form."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from genpas_plugins.support.errors import whole_number
 
 
 class TargetPositions(NamedTuple):
-    """How probable each position of the target is, float64 [max_length] each.
-
-    from_start : by the number of items before the target (never 0)
-    from_end   : by the number of training items after it
-    """
+    """Probability of each position of the target, float64 [max_length] each."""
 
     from_start: Float64
+    """By the number of items before the target, which is never 0."""
     from_end: Float64
+    """By the number of training items after the target."""
 
 
 def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:
-    """Return p_α(s) of every sequence (step 1 of the draw), float64 [n_sequences]; 0 where it has no pair."""
+    """Return p_α(s) of every sequence, float64 [n_sequences]; 0 for a sequence without a pair."""
     view.require_pairs()
     by_length = np.zeros(int(view.lengths().max(initial=0)) + 1)
     by_length[view.groups.length] = policy.sequence_mass(view) / view.groups.size
@@ -35,7 +33,7 @@ def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:
 
 
 def effective_users(view: SequenceView, policy: SamplingPolicy) -> float:
-    """Return e^entropy of p_α(s): of how many equally likely users the draw is worth."""
+    """Return e^entropy of p_α(s), the number of equally likely users with the same entropy."""
     mass = policy.sequence_mass(view)
     kept = mass > 0
     return math.exp(-float(np.sum(mass[kept] * np.log(mass[kept] / view.groups.size[kept]))))
@@ -61,9 +59,9 @@ def target_positions(view: SequenceView, policy: SamplingPolicy) -> TargetPositi
 
 
 def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int | None = None) -> Float64:
-    """Return how probable each length of a history is, float64 [longest + 1] by number of items (never 0).
+    """Return the probability of each history length, float64 [longest + 1] by number of items (never 0).
 
-    max_length : histories are cut to so many items (the last entry then holds all longer ones); None: not at all
+    `max_length` cuts histories: the last entry has all longer ones. None cuts nothing.
     """
     by_position = target_positions(view, policy).from_start
     before = len(by_position) - 1
@@ -83,8 +81,8 @@ def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int 
 def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
     """Return the popularity group of every item, int64 [n_items + 1]: 1 the most popular n-th … n the least.
 
-    Popularity is the number of interactions in the view; equally popular items go by their number. The groups differ by
-    at most one item in size. Entry 0 (padding) is 0.
+    Popularity is the number of interactions in the view, then the item number. Group sizes differ by at most one item.
+    Entry 0 (padding) is 0.
     """
     n = whole_number("n", n, 1)
     counts = item_counts(view)[1:]

@@ -1,4 +1,4 @@
-"""What inputs stand before a target: their mean profile, how many different ones there are, and their entropy."""
+"""The inputs of a target: their mean profile, the number of different inputs, and their entropy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ from genpas_plugins.support.array_types import Bools, Float64, Int64, Integers
 def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
     """Return E[b(m, d) of each item | target y] over p_train(x | y), the mean training profile of every target.
 
-    similarity : bilinear; None: `recency_containment()`
+    Parameters
+    ----------
+    view, policy
+        The data, and the distribution of its training pairs.
+    similarity
+        A bilinear similarity. None: `recency_containment()`.
 
-    Returns a scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1], row y by target, column by item; a row without
-    mass is 0. Where the similarity is positional, an item at distance d has the column item + d · (n_items + 1).
-    Memory is that of the result, at most L entries an interaction. Needs scipy. Raises InputError if no sequence has
-    two items, or the similarity is not bilinear.
+    Returns
+    -------
+    scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1]
+        Row by target, column by item; item + d · (n_items + 1) for a positional similarity. There are at most L
+        entries an interaction.
+
+    Raises
+    ------
+    InputError
+        If no sequence has two items, or the similarity is not bilinear.
     """
     from scipy import sparse
 
@@ -50,16 +61,23 @@ def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Simil
 
 
 def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[str, float]:
-    """Return what the joint distribution p(x, y) of inputs and targets looks like, exactly.
+    """Return exact figures of the joint distribution p(x, y) of inputs and targets.
 
-    targets                     : items with any mass as a target
-    distinct_inputs_mean, _median, _max : different inputs (item sequences) that such a target has
-    expected_history_length     : mean number of items of an input
-    entropy_target              : of p(y), in nats
-    entropy_input_target        : of p(x, y), in nats; equal inputs of one target count as one, whoever they come from
-    entropy_input_given_target  : the difference of the two
+    Returns
+    -------
+    targets
+        Number of items with any mass as a target.
+    distinct_inputs_mean, distinct_inputs_median, distinct_inputs_max
+        Number of different inputs (item sequences) of a target.
+    expected_history_length
+        Mean number of items of an input.
+    entropy_target, entropy_input_target, entropy_input_given_target
+        Entropy of p(y), entropy of p(x, y) and their difference, in nats. Equal inputs of one target count once.
 
-    Memory is a few numbers an interaction. Raises InputError if no sequence has two items.
+    Raises
+    ------
+    InputError
+        If no sequence has two items.
     """
     weights = TargetWeights.of(view, policy)
     found = occurrences(view, last=weights.last)
@@ -71,8 +89,8 @@ def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[
     starts = _Starts(policy.gamma, int(position.max()))
     distinct = np.zeros(len(mass), np.int64)
     entropy = 0.0
-    # Of each target, the last m items of the histories fall into classes. One that a single occurrence is left of stays
-    # alone however far back one looks, so after a few steps nearly all are settled.
+    # The last m items of a target's histories fall into classes. A class of one occurrence never splits, so after a few
+    # steps nearly all are settled.
     kind = target
     for m in range(1, int(position.max()) + 1):
         kind, order, first = _classes(kind, view.store.values[place - m])

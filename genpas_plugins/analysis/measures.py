@@ -1,4 +1,4 @@
-"""All figures of a list of policies on one store, as one dictionary of plain JSON types: what the report shows."""
+"""All figures of some policies on one store, as one dictionary of plain JSON types."""
 
 from __future__ import annotations
 
@@ -41,17 +41,33 @@ def analyze(
 ) -> dict[str, Any]:
     """Return every figure of this package for the policies on `split.train`.
 
-    similarity : of alignment and discrimination; None: `recency_containment()`
-    smoothing  : of KL, see `kl_divergence`
-    threads    : for the passes over the interactions; None: see `target_distribution`
-    progress   : called with what is computed next
+    Parameters
+    ----------
+    split
+        Training, validation and test view of one store.
+    policies
+        Distributions of training pairs, each once.
+    similarity
+        For alignment and discrimination. None: `recency_containment()`.
+    smoothing
+        For KL, see `kl_divergence`.
+    threads
+        For the passes over the interactions, see `target_distribution`.
+    progress
+        Called with the name of each step before it begins.
 
-    Keys: store, policies, smoothing, similarity, kl, kl_reverse, rank_difference, rank_agreement,
-    alignment_discrimination, alignment_discrimination_validation, history_length, target_position, user_mass,
-    popularity_groups, input_target. A policy goes by its label, a pair of policies by "a|b" in the order given. A
-    figure that does not exist (KL to no targets, say) is NaN.
+    Returns
+    -------
+    dict
+        With the keys store, policies, smoothing, similarity, kl, kl_reverse, rank_difference, rank_agreement,
+        alignment_discrimination, alignment_discrimination_validation, history_length, target_position, user_mass,
+        popularity_groups, input_target. The label names a policy, "a|b" a pair of policies. A figure that does not
+        exist, such as KL to no targets, is NaN.
 
-    Raises InputError if the training view has no pair, or a policy is given twice.
+    Raises
+    ------
+    InputError
+        If the training view has no pair, or a policy is given twice.
     """
     tell = progress if progress is not None else lambda what: None
     similarity = recency_containment() if similarity is None else similarity
@@ -94,7 +110,7 @@ def analyze(
 
 
 def store_counts(split: LeaveLastOut) -> dict[str, int]:
-    """Return what the store and its training view hold."""
+    """Return the counts of the store and its views."""
     store, groups = split.train.store, split.train.groups
     return {
         "sequences": store.n_sequences,
@@ -126,7 +142,7 @@ def _description(policy: SamplingPolicy) -> dict[str, Any]:
 def _divergences(
     observed: Distributions, trained: Distributions, divergence: Callable[[Float64, Float64], float]
 ) -> dict[str, dict[str, float]]:
-    """Return {"test": {label: value}, "validation": …}; NaN where there are no targets to compare with."""
+    """Return {"test": {label: value}, "validation": …}; NaN if there are no targets to compare with."""
     return {
         name: {
             label: divergence(observed[name], p) if name in observed else float("nan") for label, p in trained.items()
@@ -147,7 +163,7 @@ def _target_position(view: SequenceView, policy: SamplingPolicy) -> dict[str, An
 def _user_mass(view: SequenceView, policy: SamplingPolicy) -> dict[str, Any]:
     groups, mass = view.groups, policy.sequence_mass(view)
     users = int(groups.size.sum())
-    # The heaviest users first; a length group may be cut.
+    # The heaviest users come first; a length group may be cut.
     per_user = mass / groups.size
     order = np.argsort(-per_user, kind="stable")
     reached = np.concatenate([[0], np.cumsum(groups.size[order])])

@@ -1,6 +1,6 @@
-"""The numba twins of the analysis' passes over interactions: same names, same arguments, the same sums to rounding.
+"""Numba twins of the passes over interactions: the same names, arguments and sums, up to rounding.
 
-Each is one loop over sequences and targets; see the numpy function for what is computed. `nogil` lets threads share it.
+Each twin is one loop over sequences and targets. `nogil` lets threads run at the same time.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def find_shared(view: SequenceView, rows: slice, profiles: EvaluationProfiles) -
         profiles.n_items + 1 if profiles.positional else 0,
     ]
     find: Any = _find_shared
-    # First counted, then written: nobody knows how many there are.
+    # Counted first, then written, as their number is unknown.
     found = _room(find(*arguments, *_room(0)))
     find(*arguments, *found)
     return found

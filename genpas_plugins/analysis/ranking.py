@@ -10,13 +10,13 @@ from genpas_plugins.support.array_types import Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError
 
 TOLERANCE = 1e-9
-"""Probabilities this close, relatively, are a tie: the same sum taken in another order differs in its last bits."""
+"""Relative difference up to which probabilities tie, as sums in another order differ in their last bits."""
 
 
 def average_ranks(p: Float64) -> Float64:
-    """Return the rank of every item, 1 the most probable, ties sharing their average rank; float64 [n_items].
+    """Return the rank of every item, float64 [n_items]: 1 is the most probable, ties share their average rank.
 
-    p : float64 [n_items + 1], index = item number; entry 0 (padding) is left out
+    `p` is float64 [n_items + 1], by item number; entry 0 (padding) does not count.
 
     >>> import numpy as np
     >>> average_ranks(np.array([0, 0.2, 0.4, 0.2, 0.2]))
@@ -30,9 +30,9 @@ def average_ranks(p: Float64) -> Float64:
 
 
 def rank_difference(p: Float64, q: Float64) -> float:
-    """Return the mean of |rank in p - rank in q| over all items.
+    """Return the mean of |rank in p - rank in q| over all items; p and q are float64 [n_items + 1].
 
-    p, q : float64 [n_items + 1]. Raises InputError if they are not of one length with at least one item.
+    Raises InputError if they have different lengths or no item.
     """
     _require_same_items(p, q)
     return float(np.abs(average_ranks(p) - average_ranks(q)).mean())
@@ -41,10 +41,9 @@ def rank_difference(p: Float64, q: Float64) -> float:
 def rank_agreement(p: Float64, q: Float64) -> float:
     """Return the mean of 1 - |sign Δp - sign Δq| / 2 over all pairs of items, in O(n log n).
 
-    A pair that both order alike (or both tie) counts 1, one that only one of them ties 1/2, and a discordant one 0.
-
-    p, q : float64 [n_items + 1]. NaN for a single item, which has no pair. Raises InputError if they are not of one
-           length with at least one item.
+    A pair counts 1 if both order it in the same way or both tie it, 1/2 if one ties it, and 0 otherwise. p and q are
+    float64 [n_items + 1]. One item alone has no pair and gives NaN.
+    Raises InputError if p and q have different lengths or no item.
 
     >>> import numpy as np
     >>> rank_agreement(np.array([0, 0.1, 0.2, 0.7]), np.array([0, 0.4, 0.2, 0.4]))

@@ -1,7 +1,6 @@
 """Alignment and discrimination for similarities that are not bilinear: estimated from drawn pairs of histories.
 
-The definitions are those of `alignment.py`. Each draw is independent and follows the definition, so the means are
-unbiased and their standard errors are those of a mean.
+The definitions are in `alignment.py`. Draws are independent and follow the definitions, so the means are unbiased.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import AnyArray, Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
-_BATCH = 1 << 14  # drawn pairs compared at a time: the comparison holds length² truth values for each
+_BATCH = 1 << 14  # drawn pairs compared at a time, each with length² truth values in memory
 
 
 class Estimate(NamedTuple):
@@ -40,12 +39,23 @@ def sampled_alignment_discrimination(
     samples: int = 200_000,
     seed: int = 0,
 ) -> AlignmentDiscrimination:
-    """Estimate `alignment_discrimination` from `samples` drawn pairs of histories for each of the two.
+    """Estimate `alignment_discrimination`; the standard error of the ratio comes from the delta method.
 
-    similarity : any; a bilinear one is compared through its weights, which shows that both ways agree
-    seed       : of numpy's generator; the same seed gives the same figures
+    Parameters
+    ----------
+    view, policy, evaluation
+        Training data, distribution of its pairs, and evaluation data.
+    similarity
+        Any similarity; a bilinear one is compared through its weights.
+    samples
+        Number of drawn pairs of histories, for each of the two figures.
+    seed
+        Seed of numpy's generator; the same seed gives the same figures.
 
-    `standard_error` is that of the ratio (delta method). Raises InputError if no sequence of `view` has two items.
+    Raises
+    ------
+    InputError
+        If no sequence of `view` has two items.
     """
     whole_number("samples", samples, 2)
     require_same_items(view, evaluation)
@@ -87,27 +97,26 @@ def sampled_alignment_discrimination(
 
 
 class TrainingInputs(NamedTuple):
-    """The target occurrences of a policy by target, ready to draw p_train(x | y) from.
-
-    view       : the training view
-    bounds     : int64 [n_items + 2], target y has the entries bounds[y] … bounds[y + 1] - 1
-    sequence, position : int64 [entries], row of the store and place of the target in it
-    cumulative : float64 [entries], running sum of p(s) p(t | s) over all entries
-    starts     : cumulative sums of j^γ
-    gamma      : the exponent of the start
-    """
+    """The occurrences of every target, from which p_train(x | y) is drawn."""
 
     view: SequenceView
+    """The training view."""
     bounds: Int64
+    """int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1."""
     sequence: Int64
+    """int64 [entries], row of the store."""
     position: Int64
+    """int64 [entries], position of the target in the sequence."""
     cumulative: Float64
+    """float64 [entries], running sum of p(s) p(t | s) over all entries."""
     starts: PowerTable
+    """Cumulative sums of j^γ."""
     gamma: float
+    """Exponent of the start."""
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> TrainingInputs:
-        """Sort the occurrences that have any mass by target."""
+        """Sort the occurrences with any mass by target."""
         weights = TargetWeights.of(view, policy)
         found = occurrences(view, last=weights.last)
         weight = weights.of_occurrences(found.length, found.position)
@@ -120,11 +129,11 @@ class TrainingInputs(NamedTuple):
         return cls(view, bounds, sequence, found.position[order], np.cumsum(weight[order]), starts, policy.gamma)
 
     def draw(self, target: Int64, length: int, generator: np.random.Generator) -> Integers:
-        """Draw a history x ~ p_train(x | y) for each target y, all of them trained on: integers [n, length]."""
+        """Draw a history x ~ p_train(x | y) for each target y, integers [n, length]; every y is a training target."""
         first, stop = self.bounds[target], self.bounds[target + 1]
         low = np.where(first > 0, self.cumulative[first - 1], 0.0)
         u = low + generator.random(len(target)) * (self.cumulative[stop - 1] - low)
-        # Rounding may carry a draw over the edge of its target's entries.
+        # Rounding may move a draw past its target's entries.
         entry = np.clip(np.searchsorted(self.cumulative, u, side="right"), first, stop - 1)
         position = self.position[entry]
         if math.isinf(self.gamma):
@@ -137,7 +146,7 @@ class TrainingInputs(NamedTuple):
 
 
 def last_items(view: SequenceView, pairs: Pairs, length: int) -> Integers:
-    """Return the last items of histories, right-aligned and padded with 0 on the left, integers [n, length]."""
+    """Return the last items of histories, integers [n, length], padded with 0 on the left."""
     batch = gather_padded(view.store.values, view.store.offsets, pairs, length)
     column = np.arange(length) - (length - batch.length[:, None])
     return np.where(column >= 0, np.take_along_axis(batch.history, np.maximum(column, 0), 1), 0)
@@ -149,7 +158,7 @@ def _estimate(draw: Callable[[int], Float64], samples: int) -> Estimate:
 
 
 def _ratio_error(alignment: Estimate, discrimination: Estimate) -> float:
-    """Return the standard error of the ratio of two independent means; NaN where the ratio is not finite."""
+    """Return the standard error of the ratio of two independent means; NaN if the ratio is not finite."""
     if not discrimination.mean > 0 or math.isnan(alignment.mean):
         return math.nan
     slope = alignment.mean / discrimination.mean

@@ -1,13 +1,13 @@
-"""How alike two histories are: the choices for alignment and discrimination.
+"""Similarities of two histories, for alignment and discrimination.
 
-A bilinear similarity gives each item of a history a weight that depends on the item's distance d from the end and on
-the history's length m, and sums the products over the items in both:
+A bilinear similarity weighs each item by its distance d from the end and by the history's length m. It sums the
+products of weights over the items in both histories:
 
     sim(x, x') = Σ_{d, d': x_d = x'_d'} a(m, d) b(m', d')          x the evaluation history, x' the training history
 
-so its mean over histories is the similarity of their mean profiles, and everything is exact sums (`alignment.py`).
-Other similarities compare whole histories and are estimated from drawn pairs (`sampled_alignment.py`). Either way a
-history is cut to its last `length` items first.
+So its mean over histories is the similarity of their mean profiles, and all sums are exact (`alignment.py`). Other
+similarities compare whole histories and are estimated from drawn pairs (`sampled_alignment.py`). All of them see the
+last `length` items of a history.
 """
 
 from __future__ import annotations
@@ -22,65 +22,62 @@ from genpas_plugins.support.array_types import Bools, Float64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
 Weight = Callable[[int, int], float]
-"""Weight of the item d steps from the end (the last: d = 0) of a history of m items, called as weight(m, d)."""
+"""weight(m, d) of the item d steps from the end of a history of m items; the last item has d = 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """A similarity of two histories, each cut to its last `length` items.
-
-    name, parameters : what it is called
-    length     : items kept of a history
-    evaluation : a(m, d), weight of an item of the evaluation history
-    training   : b(m, d), weight of an item of the training history
-    positional : whether an item counts as shared only if it stands equally far from the end of both
-    compare    : instead of the weights, a function of two arrays of histories, integers [n, length], right-aligned
-                 (the last item in the last column) and padded with 0, that returns float64 [n]
-    """
+    """A similarity of two histories, each cut to its last `length` items."""
 
     name: str
+    """Name of the function that makes it."""
     length: int
+    """Number of items that it sees."""
     evaluation: Weight | None = None
+    """a(m, d), weight of an item of the evaluation history."""
     training: Weight | None = None
+    """b(m, d), weight of an item of the training history."""
     positional: bool = False
+    """Whether a shared item must have the same distance from the end in both."""
     compare: Callable[[Integers, Integers], Float64] | None = None
+    """Used instead of weights: takes two integers [n, length], padded with 0 on the left, and returns float64 [n]."""
     parameters: Mapping[str, float] = field(default_factory=dict)
+    """Further arguments of the function that makes it."""
 
     def __post_init__(self) -> None:
-        """Check the length, and that the similarity is given in exactly one way."""
+        """Check the length, and that there are either weights or a comparison."""
         whole_number("length", self.length, 1)
         if (self.compare is None) != (self.evaluation is not None and self.training is not None):
             raise InputError(f"The similarity {self.name!r} needs either both weights or a compare function.")
 
     @property
     def bilinear(self) -> bool:
-        """Whether it is a sum of products of item weights, and alignment therefore exact."""
+        """Whether it is a sum of products of item weights, so that alignment is exact."""
         return self.compare is None
 
     @property
     def label(self) -> str:
-        """Name, parameters and length, as the call that makes it: "jaccard(length=20)"."""
+        """The call that makes it: "jaccard(length=20)"."""
         values = {**self.parameters, "length": self.length}
         return f"{self.name}({', '.join(f'{key}={value:g}' for key, value in values.items())})"
 
     def evaluation_table(self) -> Float64:
-        """Return a(m, d) for m = 0 … length and d = 0 … length - 1, float64 [length + 1, length]; 0 where d ≥ m."""
+        """Return a(m, d), float64 [length + 1, length] for m = 0 … length and d < length; 0 if d ≥ m."""
         return _table(self.evaluation, self.length)
 
     def training_table(self) -> Float64:
-        """Return b(m, d) likewise."""
+        """Return b(m, d) in the same form."""
         return _table(self.training, self.length)
 
 
 def recency_containment(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return how much of the training history's weight is also in the evaluation history; recent items weigh more.
+    """Return the share of the training history's weight that is in the evaluation history; recent items weigh more.
 
     An item d steps from the end weighs decay^d: sim(x, x') = Σ_{in both} decay^d decay^d' / Σ_{x'} decay^d'.
 
-    The paper (arXiv 2509.13648) does not say which similarity its alignment and discrimination use. This one was fitted
-    to the twelve ratios it prints (last target, multi target and slide window, here as (2, 1, 0), on Beauty, Toys,
-    Sports and ML-1M): with the defaults the largest error is 10 % and the root mean square 5 %. So the figures are
-    comparable with one another, not with the published ones.
+    The paper (arXiv 2509.13648) does not name its similarity. This one was fitted to the twelve ratios that it prints:
+    last target, multi target and slide window, here (2, 1, 0), on Beauty, Toys, Sports and ML-1M. The largest error is
+    10 %, the root mean square 5 %. So compare figures with one another, not with published ones.
     """
     _check_decay(decay)
     return Similarity(
@@ -93,16 +90,16 @@ def recency_containment(decay: float = 0.95, length: int = 20) -> Similarity:
 
 
 def recency_overlap(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return Σ_{in both} decay^d decay^d': recent shared items count most, long histories share more."""
+    """Return Σ_{in both} decay^d decay^d': recent shared items count most, and long histories share more."""
     _check_decay(decay)
     weight: Weight = lambda m, d: decay**d  # noqa: E731 – the same formula for both sides
     return Similarity("recency_overlap", length, weight, weight, parameters={"decay": decay})
 
 
 def recency_cosine(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return the cosine of the histories' vectors of weights decay^d, exact for histories that repeat no item.
+    """Return the cosine of the histories' vectors of weights decay^d, exact for histories without repeated items.
 
-    The norms are taken over positions: where an item repeats, its weights add up in the product but not in the norm.
+    The norm is over positions: weights of a repeated item add up in the product but not in the norm.
     """
     _check_decay(decay)
 
@@ -113,12 +110,12 @@ def recency_cosine(decay: float = 0.95, length: int = 20) -> Similarity:
 
 
 def overlap(length: int = 20) -> Similarity:
-    """Return the number of items in both (pairs of occurrences, where items repeat)."""
+    """Return the number of items in both; a repeated item counts once for each pair of occurrences."""
     return Similarity("overlap", length, lambda m, d: 1.0, lambda m, d: 1.0)
 
 
 def positional(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return the weight of the positions with the same item in both: Σ_{d: x_d = x'_d} decay^d / Σ_{x'} decay^d."""
+    """Return the weight of positions with the same item in both: Σ_{d: x_d = x'_d} decay^d / Σ_{x'} decay^d."""
     _check_decay(decay)
     return Similarity(
         "positional",
@@ -154,7 +151,7 @@ SIMILARITIES: dict[str, Callable[..., Similarity]] = {
     factory.__name__: factory
     for factory in (recency_containment, recency_overlap, recency_cosine, overlap, positional, jaccard, cosine)
 }
-"""The similarities by name; each takes `length`, those that weigh by recency also `decay`."""
+"""Similarities by name. Each takes `length`, and if it weighs by recency also `decay`."""
 
 
 def _table(weight: Weight | None, length: int) -> Float64:
@@ -173,14 +170,14 @@ def _check_decay(decay: float) -> None:
 
 
 def _set_sizes(a: Integers, b: Integers) -> tuple[Float64, Float64, Float64]:
-    """Return the number of distinct items in a, in b and in both, for each row."""
+    """Count the distinct items in a, in b and in both, for each row."""
     new_a, new_b = _first_of_kind(a), _first_of_kind(b)
     both = (new_a & (a[:, :, None] == b[:, None, :]).any(2)).sum(1)
     return new_a.sum(1).astype(np.float64), new_b.sum(1).astype(np.float64), both.astype(np.float64)
 
 
 def _first_of_kind(a: Integers) -> Bools:
-    """Mark one place of each distinct item of each row; padding is none."""
+    """Mark one place of each distinct item of each row, without padding."""
     new: Bools = a != 0
     for column in range(1, a.shape[1]):
         new[:, column] &= (a[:, :column] != a[:, column : column + 1]).all(1)

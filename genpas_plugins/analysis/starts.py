@@ -1,10 +1,10 @@
-"""How long histories are: the start distribution p_γ(j | k, s), summed by length in closed form.
+"""Lengths of histories: the start distribution p_γ(j | k, s), summed by length in closed form.
 
 A target with t items before it has the history lengths m = 1 … t, from start j = t + 1 - m, so
 
     p(m | t) = (t + 1 - m)^γ / C(t),      p(m ≥ l | t) = C(t + 1 - l) / C(t),      C(t) = 1^γ + … + t^γ
 
-the same for all sequences: one table a view.
+for all sequences alike, so a view needs one table.
 """
 
 from __future__ import annotations
@@ -18,13 +18,21 @@ from genpas_plugins.support.array_types import Float64
 
 
 def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
-    """Return how probable it is that a history cut to `longest` items has m items, for every target position.
+    """Return the probability of every history length m, for every target position t.
 
-    n_before : largest number of items before a target
-    gamma    : exponent of the start, any number including ±inf
+    Parameters
+    ----------
+    n_before
+        Largest number of items before a target.
+    gamma
+        Exponent of the start, any number including ±inf.
+    longest
+        Histories are cut to so many items; the last column has all longer ones.
 
-    float64 [n_before + 1, longest + 1]: row t, column m; row 0, which is no target, is 0. The last column holds all
-    longer histories.
+    Returns
+    -------
+    float64 [n_before + 1, longest + 1]
+        Row t, column m; row 0 has no target and is 0.
     """
     table = np.zeros((n_before + 1, longest + 1))
     before = np.arange(1, n_before + 1)
@@ -45,8 +53,7 @@ def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
 def position_coefficients(n_before: int, gamma: float, weights: Float64) -> Float64:
     """Return the expected weight of the item d steps before a target, for every target position.
 
-    weights : float64 [L + 1, L], weight of the item d steps from the end of a history of m items, m cut to L
-
-    float64 [n_before + 1, L]: row t is Σ_m p(m | t) weights[m, d], the item at position t - 1 - d; 0 where t ≤ d.
+    `weights`, float64 [L + 1, L], has the weight of the item d steps from the end of a history of m items, m cut to L.
+    Row t of the result, float64 [n_before + 1, L], is Σ_m p(m | t) weights[m, d] for position t - 1 - d; 0 if t ≤ d.
     """
     return np.asarray(length_probabilities(n_before, gamma, len(weights) - 1) @ weights)

@@ -18,11 +18,21 @@ def target_distribution(
 ) -> Float64:
     """Return p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) of every item, float64 [n_items + 1] by item number.
 
-    threads : None: as many as there are cores, fewer for little data; the result is the same to rounding
-    backend : "numpy" or "numba"; None: see `choose_backend`
+    One streaming pass over the interactions; memory is the result and one chunk a thread.
 
-    Takes one streaming pass over the interactions; memory is the result and one chunk a thread. Raises InputError if no
-    sequence has two items.
+    Parameters
+    ----------
+    view, policy
+        The data, and the distribution of its training pairs.
+    threads
+        Number of threads, which changes only the rounding. None: one a core, fewer for little data.
+    backend
+        "numpy" or "numba". None: see `choose_backend`.
+
+    Raises
+    ------
+    InputError
+        If no sequence has two items.
     """
     return target_mass(view, policy, threads=threads, backend=backend)
 
@@ -35,10 +45,9 @@ def target_mass(
     threads: int | None = None,
     backend: str | None = None,
 ) -> Float64:
-    """Return the part of `target_distribution` that these rows of the store bring, float64 [n_items + 1].
+    """Return the part of `target_distribution` from some rows of the store, float64 [n_items + 1].
 
-    Probabilities are those on the whole view, so the parts of slices that cover all rows, each from a process of its
-    own if you like, add up to the target distribution.
+    Parts of slices that cover all rows add up to the target distribution.
     """
     return sum_by_target(view, TargetWeights.of(view, policy), rows, threads=threads, backend=backend)
 
@@ -53,7 +62,7 @@ def sum_by_target(
 ) -> Float64:
     """Return Σ scale[n] · power[t] over the targets of the rows, by item, float64 [n_items + 1].
 
-    With a policy's weights that is its target mass; with other tables, a derivative of it.
+    The weights of a policy give its target mass; other tables give derivatives.
     """
     add = implementation(add_weights, choose_backend(backend), _COMPILED)
 
@@ -74,8 +83,8 @@ def add_weights(view: SequenceView, weights: TargetWeights, rows: slice, mass: F
 
 
 def last_target_distribution(view: SequenceView) -> Float64:
-    """Return how often each item is the last of a sequence: the empirical targets of a validation or test view.
+    """Return the share of sequences that end in each item, float64 [n_items + 1]: the targets of an evaluation view.
 
-    float64 [n_items + 1] by item number; sequences of fewer than two items have no history and do not count.
+    Sequences of fewer than two items have no history and do not count.
     """
     return target_distribution(view, SamplingPolicy.named("last_target"))

@@ -1,9 +1,9 @@
-"""Where the targets of a view stand, and passes over them in chunks and threads.
+"""Positions of the targets in a view, and passes over them in chunks and threads.
 
-A pair's probability is p_α(s) p_β(k | s) p_γ(j | k, s). The first two depend on the sequence's length n and the
-target's position t alone, so a policy is two short tables and every figure is a sum over the interactions:
+A pair has the probability p_α(s) p_β(k | s) p_γ(j | k, s). The first two factors depend only on the sequence's length n
+and the target's position t. So a policy is two short tables, and every figure is a sum over the interactions:
 
-    p(s) p(t | s) = scale[n] · power[t]          with all mass on the last target where β = ∞
+    p(s) p(t | s) = scale[n] · power[t]          with all mass on the last target if β = ∞
 """
 
 from __future__ import annotations
@@ -25,21 +25,19 @@ from genpas_plugins.support.array_types import Float64, Int64
 CHUNK = 1 << 20
 """Interactions that a thread works on at a time."""
 PER_THREAD = 1 << 18
-"""Interactions for which a thread is worth starting."""
+"""Interactions that are worth a further thread."""
 
 
 @dataclass(frozen=True, eq=False)
 class TargetWeights:
-    """p(s) p(t | s) of a policy on a view, as tables by length and by position.
-
-    scale : float64 [max_length + 1], by the sequence's length
-    power : float64 [max_length], by the target's position from 0; entry 0, which is no target, is 0
-    last  : whether only the last item of a sequence is a target; every power is then 1
-    """
+    """p(s) p(t | s) of a policy on a view, as tables by length and by position."""
 
     scale: Float64
+    """float64 [max_length + 1], by the sequence's length."""
     power: Float64
+    """float64 [max_length], by the target's position from 0; position 0 has no history and is 0."""
     last: bool
+    """Whether only the last item of a sequence is a target; every power is then 1."""
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> TargetWeights:
@@ -59,16 +57,14 @@ class TargetWeights:
 
 
 class Occurrences(NamedTuple):
-    """Items that can be a target, each with at least one item before it; int64 [n] each.
-
-    place    : index in the store's values
-    position : place inside the sequence, from 0; so many items stand before it
-    length   : length of the sequence in the view
-    """
+    """Items that can be a target, each with at least one item before it; int64 [n] each."""
 
     place: Int64
+    """Index in the store's values."""
     position: Int64
+    """Position in the sequence, from 0, which is the number of items before the target."""
     length: Int64
+    """Length of the sequence in the view."""
 
 
 def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = False) -> Occurrences:
@@ -102,7 +98,7 @@ def sum_over_rows(
 ) -> Float64:
     """Return the sum of part(slice) over consecutive slices of the rows, one slice a thread.
 
-    threads : None: as many as the process may use cores, fewer for little data
+    With `threads` None there is one thread a core, and fewer for little data.
     """
     first, stop, _ = rows.indices(view.store.n_sequences)
     interactions = int(view.store.offsets[stop] - view.store.offsets[first]) if first < stop else 0

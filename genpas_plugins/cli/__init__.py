@@ -1,4 +1,4 @@
-"""The command `genpas`: one command a file, what it does in the module it calls.
+"""The command `genpas`: one command a file. Each file calls the module that does the work.
 
 Figures go to stdout, progress and errors to stderr. Bad input is one sentence and exit status 2.
 """
@@ -37,10 +37,10 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class SentenceErrors(TyperGroup):
-    """A group of commands whose bad input ends in one sentence instead of a traceback."""
+    """A group of commands in which bad input ends in one sentence, not in a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; turn errors that are the user's to mend into a sentence and an exit status."""
+        """Run the command; turn errors that the user can fix into a sentence and an exit status."""
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -48,10 +48,9 @@ class SentenceErrors(TyperGroup):
             raise typer.Exit(BAD_INPUT) from error
         except pa.ArrowIndexError as error:
             _say(f"the store's content does not fit its header ({error}); genpas inspect --verify finds the file.")
-
             raise typer.Exit(BAD_INPUT) from error
         except OSError as error:
-            # A path that cannot be used and a full disk are the user's to mend; anything else keeps its traceback.
+            # The user can fix a path and a full disk; any other error keeps its traceback.
             if error.filename is None and error.errno != errno.ENOSPC:
                 raise
             _say(

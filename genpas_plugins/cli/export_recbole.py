@@ -15,7 +15,7 @@ from genpas_plugins.cli.options import JSON, Overwrite, StorePath
 from genpas_plugins.support.console import print_json, progress_bar
 
 _PLAIN_PATH = re.compile(r"/[\w./-]*")
-"""What YAML takes for text without quotes."""
+"""A path that YAML reads as text without quotes."""
 
 
 def command(
@@ -32,10 +32,10 @@ def command(
 ) -> None:
     """Write a store as DIR/NAME/NAME.inter, which RecBole reads.
 
-    RecBole rounds its time field to float32, so timestamp holds the position inside the user's sequence; the store's
-    own timestamp column becomes the field time, and every other numeric column a field of its name. Of a store that
-    `genpas regenerate` made, the file holds the original sequences, and NAME.added.inter the added ones, which train
-    where the configuration has a genpas key.
+    RecBole rounds its time field to float32, so timestamp holds the position in the user's sequence. The store's own
+    timestamp becomes the field time; other numeric columns keep their names. A store of `genpas regenerate` makes two
+    files: NAME.inter has the original sequences, NAME.added.inter the added ones. RecBole trains on added sequences
+    only with a genpas key.
     """
     from genpas_plugins.data.recbole_files import TIME, export_recbole
     from genpas_plugins.data.sequences import SequenceStore
@@ -50,7 +50,7 @@ def command(
             overwrite=overwrite,
             progress=lambda done: tell("writing interactions", done, opened.n_interactions),
         )
-    # RecBole loads user and item alone unless it is told to; the time it must be told.
+    # Without load_col RecBole loads user and item alone, not the time.
     settings: dict[str, Any] = {
         "data_path": str(out.resolve()),
         "dataset": name,
@@ -81,7 +81,7 @@ def command(
 
 
 def _train_command(settings: Mapping[str, Any]) -> list[str]:
-    """Return the words of a `genpas train` that reads what was written; values of settings are YAML."""
+    """Return the words of a `genpas train` that reads the file; values of settings are YAML."""
     inter = ", ".join(settings["load_col"]["inter"])
     path = settings["data_path"]
     return [
@@ -94,7 +94,7 @@ def _train_command(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _yaml(value: object) -> str:
-    """Return a value as one line of YAML: plain words as they are, everything else in JSON, which is YAML too."""
+    """Return a value as one line of YAML: a plain word, or JSON, which is YAML too."""
     if isinstance(value, str) and value.replace("/", "").replace("_", "").replace("-", "").isalpha():
         return value
     return json.dumps(value, ensure_ascii=False)

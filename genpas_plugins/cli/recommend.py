@@ -65,12 +65,12 @@ def command(
 
 
 def read_users(file: Path) -> list[str]:
-    """Return the ids of a text file, one a line, blank lines left out. Raises InputError if it has none."""
+    """Return the ids of a text file, one a line, without blank lines. Raises InputError if it has none."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is no text in UTF-8; write one user id a line.") from error
+        raise InputError(f"{file} is not text in UTF-8; write one user id a line.") from error
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
-        raise InputError(f"{file} names no user; write one user id a line, or leave --users out for all users.")
+        raise InputError(f"{file} names no user; write one user id a line, or omit --users for all users.")
     return ids

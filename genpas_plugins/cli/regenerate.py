@@ -39,23 +39,21 @@ def command(
         int, typer.Option(min=1, help="Epochs of the regenerator, over which its temperature falls.")
     ] = 40,
     gamma: Annotated[
-        float, typer.Option(help="Probability that any item may be written, not the sequence's own.")
+        float, typer.Option(help="Probability that any item may be written, not only the sequence's own.")
     ] = 0.1,
     memories: Annotated[int, typer.Option(min=1, help="Patterns written for each sequence.")] = 5,
     balance: Annotated[
         float,
-        typer.Option(min=0, help="Weight of the loss's term that keeps all memories in use; 0: the paper's loss."),
+        typer.Option(min=0, help="Weight of the loss term that keeps all memories in use; 0: the paper's loss."),
     ] = 1.0,
     dimension: Annotated[int, typer.Option(min=1, help="Dimension of the regenerator.")] = 64,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences in one step.")] = 256,
     max_history: Annotated[int, typer.Option(min=2, help="Items read of a sequence, the last ones.")] = 50,
     min_frequency: Annotated[int, typer.Option(min=1, help="Sequences that must share a pattern.")] = 2,
-    vectors: Annotated[str, typer.Option(help=f"What the item vectors start from: {' or '.join(VECTORS)}.")] = VECTORS[
-        0
-    ],
+    vectors: Annotated[str, typer.Option(help=f"First item vectors: {' or '.join(VECTORS)}.")] = VECTORS[0],
     embeddings: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Own vectors to start from, as a trained SASRec's: .npy, .npz or parquet."),
+        typer.Option(metavar="FILE", help="First item vectors from a file, for example a trained SASRec's."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every stage.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -64,10 +62,10 @@ def command(
 ) -> None:
     """Add sequences regenerated from shared patterns (DR4SR).
 
-    Stages: mine the patterns that sequences share, train a regenerator that writes a sequence's patterns, infer new
-    sequences with it. The same command goes on where an earlier one stopped; a file of the work folder that was made
-    with other settings, the number of epochs among them, is an error, never used. Held-out items are not looked at.
-    STORE2's split knows that added sequences train whole: validation and test are the original ones.
+    Stage mine finds the patterns that sequences share. Stage train fits a regenerator, which writes the patterns of a
+    sequence. Stage infer writes new sequences. The same command continues where an earlier one stopped. A file of the
+    work folder with other settings is an error. Held-out items are never read. In STORE2 the added sequences only
+    train; validation and test are taken from the original sequences (KDD 2024).
     """
     if stage is not None:
         check_choice("--stage", stage, STAGES)
@@ -111,7 +109,7 @@ def command(
 
 
 def _check_original(store: SequenceStore, path: Path) -> None:
-    """Raise InputError before any work if the store is a regenerated one."""
+    """Raise InputError if the store is regenerated already."""
     if store.has_train_only:
         raise InputError(f"{path} is a regenerated store already. Start from the original one.")
 
@@ -130,7 +128,7 @@ def _run(
     embeddings: Path | None,
     device: str,
 ) -> tuple[dict[str, Any], tuple[Patterns, Regenerated] | None]:
-    """Run the stages up to `stage`; return figures, and the patterns and regenerated sequences if none was named."""
+    """Run the stages up to `stage`; return figures, and the new sequences if no stage was named."""
     try:
         from genpas_plugins.neural.dr4sr.inference import summarize
         from genpas_plugins.neural.dr4sr.regenerator import Shape
@@ -143,7 +141,7 @@ def _run(
     view = store.leave_last_out().train
     seed = recipe["seed"]
     sizes, plan = Shape(store.n_items, **shape), Recipe(**recipe)
-    told, start = _start(store, vectors, embeddings, sizes.dimension, seed)
+    name, start = _start(store, vectors, embeddings, sizes.dimension, seed)
     patterns = mine(view, folder, tell, min_frequency=min_frequency, seed=seed)
     report: dict[str, Any] = {
         "patterns": patterns.made.n,
@@ -153,7 +151,7 @@ def _run(
     if stage == "mine":
         return report, None
     regenerator = train(
-        view, patterns, folder, tell, shape=sizes, recipe=plan, vectors=told, item_vectors=start, device=device
+        view, patterns, folder, tell, shape=sizes, recipe=plan, vectors=name, item_vectors=start, device=device
     )
     report["regenerator"] = {"epochs": len(regenerator.made.curve), **regenerator.made.curve[-1]}
     if stage == "train":
@@ -166,20 +164,20 @@ def _run(
 def _start(
     store: SequenceStore, vectors: str, embeddings: Path | None, dimension: int, seed: int
 ) -> tuple[str, Callable[[], Any] | None]:
-    """Return what the item vectors start from, in a word, and a function that gives them; None for random ones."""
+    """Return the name of the first item vectors, and a function that returns them; None for random vectors."""
     if embeddings is not None:
         from genpas_plugins.semantic_ids.item_files import read_embeddings
 
         own = read_embeddings(embeddings, store)
         if own.shape[1] != dimension:
-            raise InputError(f"{embeddings} has vectors of dimension {own.shape[1]}; say --dimension {own.shape[1]}.")
+            raise InputError(f"{embeddings} has vectors of dimension {own.shape[1]}; add --dimension {own.shape[1]}.")
         return f"crc32 {array_crc32([own])}", lambda: own
     if vectors == "random":
         return vectors, None
     if store.n_items < dimension:
         raise InputError(
-            f"Co-occurrence gives {store.n_items} items no more than {store.n_items} dimensions; say --vectors random, "
-            "or a --dimension of that at most."
+            f"Co-occurrence gives {store.n_items} items at most {store.n_items} dimensions; use --vectors random "
+            "or a smaller --dimension."
         )
 
     def cooccurrence() -> Any:
@@ -191,7 +189,7 @@ def _start(
 
 
 def _origin_counts(store: SequenceStore) -> dict[str, dict[str, int]]:
-    """Return, for each origin, its sequences, and its items and (history, target) pairs in training."""
+    """Count the sequences, training items and training pairs of each origin."""
     from genpas_plugins.neural.dr4sr.regenerated_store import ORIGINS
 
     origin, length = store.kinds(), store.leave_last_out().train.lengths()

@@ -1,4 +1,4 @@
-"""`genpas search`: which (α, β, γ) to train on, without training or by training the shortlist."""
+"""`genpas search`: the exponents (α, β, γ) to train on, found without training or by training a shortlist."""
 
 from __future__ import annotations
 
@@ -122,11 +122,11 @@ def command(
         return
     _print(result)
     if out is not None:
-        typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, for RecBole beside a model's --config.")
+        typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, a --config for RecBole.")
 
 
 def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
-    """Raise InputError where training is meant but not asked for, or a trained choice would be replaced."""
+    """Raise InputError for an option that needs --train, and for an --out with a trained choice."""
     if any(option not in (None, []) for option in training_options):
         raise InputError("--model, --config, --set, --epochs, --seed and --pruner are for training; add --train.")
     if out is not None and (out / "study.db").exists():
@@ -134,7 +134,7 @@ def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
 
 
 def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
-    """Train the points; return the chosen one and the study as plain values."""
+    """Train the points; return the chosen point and the study as plain values."""
     from genpas_plugins.search.study import open_study, run_study
     from genpas_plugins.support.folder_lock import sole_use
 

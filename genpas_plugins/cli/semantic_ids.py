@@ -1,4 +1,4 @@
-"""`genpas semantic-ids`: items' texts or vectors → semantic IDs, with a page that shows them."""
+"""`genpas semantic-ids`: texts or vectors of items → semantic IDs, and a page about them."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="IDS", help="Directory to make: the IDs and report.html.")],
     text: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Parquet or CSV with a row an item; with another source, for titles only."),
+        typer.Option(metavar="FILE", help="Parquet or CSV, one row an item; beside another source, only for titles."),
     ] = None,
     embeddings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own item vectors: .npy, .npz or parquet.")
     ] = None,
     collaborative: Annotated[
-        bool, typer.Option("--collaborative", help="Vectors from which items occur together in training.")
+        bool, typer.Option("--collaborative", help="Vectors made from the items' co-occurrence in training.")
     ] = False,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Item vectors of a trained model, as SASRec.")
+        Path | None, typer.Option(metavar="FILE", help="Item vectors of a trained model, for example SASRec.")
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="IDs that another tool made: JSON, item id to codes.")
+        Path | None, typer.Option(metavar="FILE", help="Finished IDs of another tool: JSON, item id to codes.")
     ] = None,
     method: Annotated[str | None, typer.Option(help=f"{' or '.join(METHODS)}. Default: {METHODS[0]}.")] = None,
     levels: Annotated[

@@ -1,4 +1,4 @@
-"""`genpas train`: RecBole underneath, with the same options."""
+"""`genpas train`: RecBole's training with RecBole's options."""
 
 from __future__ import annotations
 

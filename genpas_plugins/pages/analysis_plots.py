@@ -1,4 +1,4 @@
-"""The report's figures as inline SVG: each a pure function of numbers, policies in the order of their colours."""
+"""The figures of the analysis page as inline SVG: pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dash(index: int) -> str:
 
 
 def swatch(index: int | None) -> Markup:
-    """Return a legend's sample of a policy's line and mark; of the test's line for None."""
+    """Return a legend's sample of a policy's line and mark; None: the line of the test."""
     class_ = "ref" if index is None else policy_class(index)
     body = line([(1, 7), (33, 7)], class_, "" if index is None else dash(index))
     if index is not None:
@@ -50,7 +50,7 @@ def swatch(index: int | None) -> Markup:
 
 
 def cumulative_curves(ranks: Sequence[float], shares: Mapping[str, Sequence[float]]) -> Markup:
-    """Draw how much of the probability the k items most asked for in the test hold; "test" among the curves."""
+    """Draw the probability of the k items with the most requests in the test; one curve is "test"."""
     x = Scale(1, max(2, ranks[-1]), LEFT, RIGHT, log=True)
     y = Scale(0, 1, BOTTOM, TOP)
     body = axes(
@@ -69,14 +69,14 @@ def at_half(values: Sequence[float]) -> float:
 
 
 def mean_curves(ranks: Sequence[float], means: Mapping[str, Sequence[float]]) -> Markup:
-    """Draw an item's mean probability against its place in the test's order, both logarithmic."""
+    """Draw an item's mean probability over its rank in the test, both logarithmic."""
     positive = [value for curve in means.values() for value in curve if value > 0]
     low, high = min(positive), max(positive)
     x = Scale(1, max(2, ranks[-1]), LEFT, RIGHT, log=True)
     y = Scale(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)), BOTTOM, TOP, log=True)
     body = axes(x, y, "items, most asked for in the test first", "probability of one item (mean nearby)")
     for i, name in enumerate(_reference_first(means)):
-        # Nought has no logarithm: the curve has a gap there.
+        # 0 has no logarithm, so the curve has a gap there.
         for piece in _pieces([(k, v) for k, v in zip(ranks, means[name], strict=True)]):
             body += _curve([(x(k), y(v)) for k, v in piece], name, i - 1)
     description = "The closer a policy's line is to the test's, the better the training targets resemble the requests."
@@ -90,7 +90,7 @@ def bars(
     order: Sequence[str],
     write: Callable[[float], str] = "{:.3f}".format,
 ) -> Markup:
-    """Draw a row of bars for each policy, one bar a target set (test full, validation pale), lowest first set first."""
+    """Draw one bar a policy and group, the first group full, the second pale; the lowest policy comes first."""
     sets = list(groups)
     rows = sorted(order, key=lambda policy: groups[sets[0]][policy])
     known = [v for values in groups.values() for v in values.values() if math.isfinite(v)]
@@ -112,7 +112,7 @@ def bars(
 
 
 def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], difference: Mapping[str, float]) -> Markup:
-    """Draw a square for each pair of policies: ranking agreement, and the mean rank difference under it."""
+    """Draw a square for each pair of policies, with ranking agreement and mean rank difference."""
     n = len(order)
     left = 10 + max(8.0 * max(map(len, order), default=0), 40)
     cell = min(96.0, (WIDTH - left - 4) / max(n, 1))
@@ -159,7 +159,7 @@ def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], diffe
 
 
 def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Sequence[str]) -> Markup:
-    """Draw alignment against discrimination with rays of equal ratio; a standard error of the ratio beside it."""
+    """Draw alignment over discrimination, with rays of equal ratio."""
     known = [p for p in order if _finite(values[p].get("alignment")) and _finite(values[p].get("discrimination"))]
     if not known:
         return Markup()
@@ -194,7 +194,7 @@ def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Seque
 def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[float]], first: int = 0) -> Markup:
     """Draw histograms over the numbers first, first + 1, … as lines, without the upper tail.
 
-    shares : probabilities of the numbers by policy, of any lengths
+    `shares` has the probabilities of the numbers for each policy, in lists of any lengths.
     """
     cumulative = {policy: np.cumsum(np.asarray(values, dtype=float)) for policy, values in shares.items()}
     last = max(int(np.searchsorted(c, c[-1] * (1 - _TAIL))) for c in cumulative.values())
@@ -223,7 +223,7 @@ def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[
 
 
 def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Markup:
-    """Draw each row as one bar of shares, split into the same parts in the same order; "test" is the reference."""
+    """Draw each row as one bar, split into shares; row "test" is the reference."""
     body, at = Markup(), 4.0
     for row, parts in rows.items():
         index = order.index(row) if row in order else None
@@ -292,7 +292,7 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ray(ratio: float, x: Scale, y: Scale) -> Markup:
-    """Return the part of alignment = ratio × discrimination that lies inside the axes, named at its upper end."""
+    """Return the part of the ray alignment = ratio × discrimination inside the axes, with its name."""
     candidates = [x.low, x.high, y.low / ratio, y.high / ratio] if ratio > 0 else []
     inside: Callable[[float], bool] = lambda a: x.low <= a <= x.high and y.low * 0.999 <= a * ratio <= y.high * 1.001  # noqa: E731
     ends = sorted(a for a in candidates if inside(a))

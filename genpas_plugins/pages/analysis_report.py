@@ -1,4 +1,4 @@
-"""The report of a list of policies: all figures in one dictionary, and the two files that show it."""
+"""The report about policies: all figures in one dictionary, and its two files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,22 @@ def build_report(
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of `measures.analyze`, and what the page shows beside them.
+    """Return the figures of `measures.analyze`, and more for the page.
 
-    name : of the data, for the page's title
-    Other parameters as of `analyze`; equal policies are taken once.
+    The further keys are target_curves and coverage (see `curves.target_curves`), evaluation (mean history lengths of
+    test and validation), and made (date and versions). The counts of the store begin with its name.
 
-    Further keys: target_curves and coverage (see `curves.target_curves`), evaluation (mean history length of the test
-    and the validation), made (date and versions), and the name among the counts of the store. Raises InputError if the
-    split has no training pair or nothing to validate with.
+    Parameters
+    ----------
+    name
+        Name of the data, for the title.
+    split, policies, similarity, smoothing, threads, progress
+        As in `analyze`; equal policies count once.
+
+    Raises
+    ------
+    InputError
+        If the split has no training pair or no validation target.
     """
     check_split(split)
     unique = list(dict.fromkeys(policies))
@@ -52,7 +60,7 @@ def build_report(
 
 
 def check_split(split: LeaveLastOut) -> None:
-    """Raise InputError if there is nothing to train on or nothing to validate with."""
+    """Raise InputError if the split has no training pair or no validation target."""
     if not split.validation.max_length:
         raise InputError(
             f"The validation set is empty: none of the {split.train.store.n_sequences} users has the three items that "
@@ -63,7 +71,7 @@ def check_split(split: LeaveLastOut) -> None:
 
 
 def check_directory(directory: Path, *, overwrite: bool) -> None:
-    """Raise InputError if a report cannot be written to `directory`: it exists and `overwrite` is off, or is a file."""
+    """Raise InputError if `directory` is a file, or exists and `overwrite` is off."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; name a directory for the report.")
     if directory.exists() and not overwrite:
@@ -73,8 +81,7 @@ def check_directory(directory: Path, *, overwrite: bool) -> None:
 def write_report(report: dict[str, Any], directory: Path, *, overwrite: bool = False) -> None:
     """Write report.json and report.html into `directory`: both whole, or neither.
 
-    With `overwrite` only files of these names are replaced; others in the directory stay. Raises InputError as
-    `check_directory` does.
+    `overwrite` replaces files of these names alone. Raises InputError as `check_directory` does.
     """
     check_directory(directory, overwrite=overwrite)
     write_files(report, render_page(report), directory)

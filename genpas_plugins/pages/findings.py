@@ -1,4 +1,4 @@
-"""What the figures say, in sentences: what differs between the policies, and why it matters."""
+"""The figures in sentences: how the policies differ, and why it matters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genpas_plugins.pages.svg import percent
 
 
 def findings(report: Mapping[str, Any]) -> list[Finding]:
-    """Return what is worth saying about a report, the most important first."""
+    """Return the findings of a report, the most important first."""
     tellers: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (
         _closest,
         _coverage,
@@ -27,7 +27,7 @@ def findings(report: Mapping[str, Any]) -> list[Finding]:
 
 
 def extremes(values: Mapping[str, float]) -> tuple[str, str]:
-    """Return the names of the lowest and of the highest value; values that are NaN do not count, unless all are."""
+    """Return the names of the lowest and of the highest value; NaN counts only if all values are NaN."""
     known = {name: value for name, value in values.items() if not math.isnan(value)} or dict(values)
     return min(known, key=known.__getitem__), max(known, key=known.__getitem__)
 
@@ -37,12 +37,11 @@ def _closest(report: Mapping[str, Any]) -> Finding:
     best, worst = extremes(kl)
     tied = [name for name, value in kl.items() if math.isclose(value, kl[best], rel_tol=1e-9)]
     verb = "trains" if len(tied) == 1 else "train"
-    what = f"{listed(tied)} {verb} on targets most like those that users ask for in the test: KL {kl[best]:.3f} nats"
+    what = f"{listed(tied)} {verb} on the targets closest to the requests in the test: KL {kl[best]:.3f} nats"
     what += "." if best == worst else f", against {kl[worst]:.3f} for {worst}."
     return Finding(
         what,
-        "KL weighs most the items that are asked for often and trained on rarely; at 0 the two distributions are the "
-        "same.",
+        "KL is high if items are requested often and trained on rarely; 0 means equal distributions.",
     )
 
 
@@ -52,17 +51,15 @@ def _coverage(report: Mapping[str, Any]) -> Finding:
     low, high = coverage[worst], coverage[best]
     if math.isclose(low["items"], high["items"]):
         return Finding(
-            f"Every policy trains on {percent(high['items'])} of the items that users ask for in the test, and on the "
-            "targets "
-            f"of {percent(high['requests'])} of the requests.",
-            "What is never a training target, a model cannot learn to recommend; here that does not tell the "
-            "policies apart.",
+            f"Every policy trains on {percent(high['items'])} of the items that users ask for in the test. These items "
+            f"have {percent(high['requests'])} of the requests.",
+            "A model cannot learn to recommend an item that is never a training target. Here the policies are equal.",
         )
     return Finding(
         f"{worst} trains on {percent(low['items'])} of the items that users ask for in the test; {best} on "
-        f"{percent(high['items'])}. The rest stands behind {percent(1 - low['requests'])} of the test's requests with "
+        f"{percent(high['items'])}. Requests for other items are {percent(1 - low['requests'])} of the test with "
         f"{worst}, {percent(1 - high['requests'])} with {best}.",
-        "An item that is never a training target is only ever pushed down: requests for it are lost from the start.",
+        "Training only lowers the score of an item that is never a target, so requests for it are lost.",
     )
 
 
@@ -71,17 +68,16 @@ def _choice_by_validation(report: Mapping[str, Any]) -> Finding | None:
     if len(test) == 1 or any(math.isnan(v) for v in validation.values()):
         return None
     if sorted(test, key=test.__getitem__) == sorted(validation, key=validation.__getitem__):
-        what = "KL against the validation targets puts the policies in the same order as KL against the test's."
-        return Finding(what, "So a choice by KL needs no look at the test.")
+        what = "KL to the validation targets orders the policies in the same way as KL to the test targets."
+        return Finding(what, "So a choice by KL does not need the test.")
     chosen, best = extremes(validation)[0], extremes(test)[0]
     if chosen == best:
-        what = f"The validation targets choose {chosen} as well; further down their order differs from the test's."
-        return Finding(what, "A choice by KL needs no look at the test; the places below it are less certain.")
+        what = f"Validation and test both choose {chosen}; their orders of the other policies differ."
+        return Finding(what, "A choice by KL does not need the test. The order below it is less certain.")
     return Finding(
-        f"The validation targets would choose {chosen} (KL {validation[chosen]:.3f}), the test's {best}; against the "
-        "test they "
-        f"lie {abs(test[chosen] - test[best]):.3f} nats apart.",
-        "Choose by validation all the same: a choice by the test would flatter its own result.",
+        f"Validation chooses {chosen} (KL {validation[chosen]:.3f}), the test {best}. Their KL to the test differs by "
+        f"{abs(test[chosen] - test[best]):.3f} nats.",
+        "Choose by validation all the same: a choice by the test makes its result look too good.",
     )
 
 
@@ -92,15 +88,13 @@ def _ranking(report: Mapping[str, Any]) -> Finding | None:
     lowest, highest = extremes(agreement)
     a, b = lowest.split("|")
     what = (
-        f"Of any two items, {a} and {b} agree in {percent(agreement[lowest])} of the cases which is trained on more "
-        "often; "
-        f"on average an item's rank differs by {report['rank_difference'][lowest]:,.1f} places "
-        f"of {report['store']['items']:,}."
+        f"{a} and {b} put {percent(agreement[lowest])} of all item pairs in the same order. An item's rank differs by "
+        f"{report['rank_difference'][lowest]:,.1f} of {report['store']['items']:,} places on average."
     )
     if lowest != highest:
         c, d = highest.split("|")
         what += f" {c} and {d} are the most alike ({percent(agreement[highest])})."
-    return Finding(what, "50 % would be chance: the same interactions give very different ideas of what is popular.")
+    return Finding(what, "Chance is 50 %. From the same data, policies learn different ideas of what is popular.")
 
 
 def _ratio(report: Mapping[str, Any]) -> Finding | None:
@@ -110,12 +104,12 @@ def _ratio(report: Mapping[str, Any]) -> Finding | None:
         return None
     worst, best = extremes(ratios)
     what = (
-        f"With {best}, a test history resembles training histories of its own target {ratios[best]:.1f} times as much "
+        f"With {best}, a test history is {ratios[best]:.1f} times as similar to training histories of its own target "
     )
-    what += "as those of others"
+    what += "as to training histories of other targets"
     what += "." if worst == best else f"; with {worst}, {ratios[worst]:.1f} times."
     return Finding(
-        what, f"The higher, the more the histories give away about the target. Similarity: {report['similarity']}."
+        what, f"A higher value means that histories say more about the target. Similarity: {report['similarity']}."
     )
 
 
@@ -126,8 +120,8 @@ def _histories(report: Mapping[str, Any]) -> Finding:
     low, high = extremes(means)
     span = f"{means[low]:.1f} items ({low}) to {means[high]:.1f} ({high})" if low != high else f"{means[low]:.1f} items"
     return Finding(
-        f"In the test a history has {tested:.1f} items on average; the mean training history has {span}.",
-        f"{nearest} comes closest. A model that never saw histories as long as the test's must extrapolate.",
+        f"A test history has {tested:.1f} items on average, a training history {span}.",
+        f"{nearest} is the closest. A model that never saw histories as long as the test's must extrapolate.",
     )
 
 
@@ -138,7 +132,7 @@ def _positions(report: Mapping[str, Any]) -> Finding | None:
     low, high = extremes(last)
     what = f"{high} takes {percent(last[high])} of its targets from the end of the training sequence"
     what += "." if low == high else f", {low} {percent(last[low])}."
-    return Finding(what, "Late targets follow current taste, as the test does; early ones add variety and more items.")
+    return Finding(what, "Late targets follow current taste, as the test does. Early targets add more items.")
 
 
 def _popularity(report: Mapping[str, Any]) -> Finding | None:
@@ -151,15 +145,14 @@ def _popularity(report: Mapping[str, Any]) -> Finding | None:
     low, high = extremes(rare)
     spread = f"{percent(rare[low])} ({low})" + (f" to {percent(rare[high])} ({high})" if low != high else "")
     return Finding(
-        f"The least popular third of the items draws {percent(groups['test'][tail])} of the test's requests and "
-        f"{spread} of the "
-        f"training; the most popular third {percent(groups['test'][head])} of the requests.",
-        "Rare items get few gradient steps; where training neglects them more than users do, recommendations narrow.",
+        f"The least popular third of the items has {percent(groups['test'][tail])} of the test's requests and "
+        f"{spread} of the training targets. The most popular third has {percent(groups['test'][head])} of requests.",
+        "Rare items get few gradient steps. If training has fewer of them than the test, recommendations narrow.",
     )
 
 
 def listed(names: Sequence[str]) -> str:
-    """Join names as a sentence does: a, b and c."""
+    """Join names for a sentence: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
@@ -167,7 +160,7 @@ def _users(report: Mapping[str, Any]) -> Finding:
     heavy = {name: of["heaviest_10_percent"] for name, of in report["user_mass"].items()}
     low, high = extremes(heavy)
     users = report["user_mass"][high]["effective_users"]
-    what = f"A tenth of the users fills {percent(heavy[high])} of the training pairs of {high}"
-    what += "" if low == high else f", {percent(heavy[low])} of those of {low}"
-    what += f"; {high} is worth {users:,.0f} equally weighted users of {report['store']['training_sequences']:,}."
+    what = f"A tenth of the users has {percent(heavy[high])} of the training pairs with {high}"
+    what += "" if low == high else f", {percent(heavy[low])} with {low}"
+    what += f". {high} is worth {users:,.0f} equally weighted users of {report['store']['training_sequences']:,}."
     return Finding(what, "In the test every user counts once, so weight on few users trains for them first.")

@@ -1,8 +1,4 @@
-"""The report of semantic IDs: figures in one dictionary, and the two files that show it beside the IDs.
-
-What `SemanticIds.report` measures, and what a person wants to see: how evenly codes are used, how fast a prefix narrows
-the catalogue down, which items share their codes, and what stands under one prefix.
-"""
+"""The report about semantic IDs: all figures in one dictionary, and its two files beside the IDs."""
 
 from __future__ import annotations
 
@@ -24,15 +20,25 @@ _TITLE = 120
 
 
 def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name: str = "") -> dict[str, Any]:
-    """Return the figures of `SemanticIds.report` and what the page shows beside them.
+    """Return the figures of `SemanticIds.report`, and more for the page.
 
-    titles : of the items, by item number; without them examples are item ids alone
-    name   : of the data, for the page's title
+    The further keys are `usage` (items of each code, most used first), `tree` (prefixes, children and shared items of
+    every level), `collision_groups` and `prefixes` (the largest, with examples), origin, name and made (date and
+    versions). The code that `SemanticIds.resolve` adds does not count for collisions.
 
-    Further keys: `usage` (items of each code of the compared levels, most used first), `tree` (for every level, its
-    prefixes, their children, and how many items share what is known after it), `collision_groups` and `prefixes`
-    (the largest ones, with examples), origin, name and made (date and versions). Collisions are counted before the
-    code that `SemanticIds.resolve` added, if it did. Raises InputError unless there is one title an item.
+    Parameters
+    ----------
+    ids
+        The semantic IDs.
+    titles
+        Title of every item, by item number. None: examples show item ids alone.
+    name
+        Name of the data, for the title.
+
+    Raises
+    ------
+    InputError
+        If there is not one title an item.
     """
     if titles is not None and len(titles) != ids.n_items:
         raise InputError(f"There are {len(titles):,} titles for {ids.n_items:,} items; give every item one.")
@@ -54,12 +60,12 @@ def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name:
 
 
 def write_report(report: dict[str, Any], directory: Path) -> None:
-    """Write report.json and report.html into `directory`, which exists; both whole, or neither."""
+    """Write report.json and report.html into `directory`: both whole, or neither."""
     write_files(report, render_page(report), directory)
 
 
 def _prefixes(codes: Int32) -> tuple[Int64, list[Int64]]:
-    """Return the items ordered by their codes, and where in that order each prefix of 0, 1, … depth codes begins."""
+    """Return the items in the order of their codes, and the first place of each prefix of 0, 1, … codes."""
     order = np.lexsort(codes.T[::-1])
     ordered = codes[order]
     begins = np.zeros(len(codes), np.bool_)
@@ -88,7 +94,7 @@ def _tree(starts: list[Int64], n_items: int) -> list[dict[str, Any]]:
                 "children_max": int(children.max()),
                 "nodes": len(slots),
                 "shared": float(1 - np.count_nonzero(items == 1) / n_items),
-                # An item's own group, seen from the items: what is left to tell apart after this code.
+                # Mean over items, not over groups: how many items share an item's codes so far.
                 "items_left": float(np.sum(items.astype(np.float64) ** 2) / n_items),
                 "items_left_max": int(items.max()),
             }
@@ -128,7 +134,7 @@ def _collision_groups(
 def _examples(
     ids: SemanticIds, order: Int64, starts: list[Int64], titles: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Return the first codes with the most items, and of each the second codes with the most, with some items."""
+    """Return the first codes with the most items, and under each the second codes with the most items."""
     sizes = _sizes(starts[1], ids.n_items)
     prefixes = []
     for node in _largest(sizes, _PREFIXES):

@@ -1,7 +1,7 @@
-"""The parts that the report's figures are drawn with: scales, axes and elements of inline SVG.
+"""Scales, axes and shapes of the reports' figures, as inline SVG.
 
-A figure is WIDTH units wide, about the width of a phone, and scales with its column. Colours are CSS classes (`s0`,
-`s1`, …: one a policy; `ref`: what users did), so that the page decides on them, in its light and in its dark scheme.
+A figure is WIDTH units wide, about the width of a phone, and scales with its column. Colours are CSS classes: `s0`,
+`s1`, … for policies and `ref` for the users. So style.css decides on them, for light and dark screens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from genpas_plugins.pages.markup import Markup, element, join
 WIDTH = 420
 N_COLOURS = 8
 DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 2", "12 4", "1 2", "6 2 1 2")
-"""Patterns of the policies' lines, so that colour is never the only difference."""
+"""Dash patterns of the policies, so that colour is never the only difference."""
 
 Point = tuple[float, float]
 
@@ -63,7 +63,7 @@ def nice_step(rough: float) -> float:
 
 
 def text_of(value: float) -> str:
-    """Write a tick or a figure in few characters.
+    """Write a number in few characters.
 
     >>> [text_of(v) for v in (0.25, 1200, 15000, 2_500_000, 0.00001)]
     ['0.25', '1,200', '15k', '2.5M', '10⁻⁵']
@@ -85,7 +85,7 @@ def text_of(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in per cent, small ones with a decimal.
+    """Write a share in per cent; a small share gets a decimal.
 
     >>> percent(0.174), percent(0.004), percent(1), percent(0)
     ('17 %', '0.4 %', '100 %', '0 %')
@@ -103,12 +103,12 @@ def label(x: float, y: float, text: str, anchor: str = "start", class_: str = ""
 
 
 def tip(text: str) -> Markup:
-    """Return what shows when the pointer rests on an element."""
+    """Return the text that a browser shows under the pointer."""
     return element("title", text)
 
 
 def drawing(name: str, title: str, description: str, body: Markup, height: float) -> Markup:
-    """Return a whole figure, with a title and a description that a screen reader reads instead of it."""
+    """Return a whole figure, with a title and a description for screen readers."""
     return element(
         "svg",
         element("title", title, id=f"{name}-t"),
@@ -123,7 +123,7 @@ def drawing(name: str, title: str, description: str, body: Markup, height: float
 
 
 def axes(x: Scale, y: Scale, x_name: str, y_name: str, *, shares: tuple[bool, bool] = (False, False)) -> Markup:
-    """Return grid lines, ticks and the axes' names; an axis of shares is written in per cent."""
+    """Return grid lines, ticks and names of both axes; an axis of shares is in per cent."""
     writers = [percent if share else text_of for share in shares]
     parts = []
     for value in x.ticks():
@@ -159,7 +159,7 @@ def bar(top: float, width: float, height: float, text: str, *, hint: str, class_
 
 
 def marker(index: int, x: float, y: float, class_: str, size: float = 6) -> Markup:
-    """Return a policy's mark: circle, square, triangle, diamond and so on."""
+    """Return the mark of a policy: circle, square, triangle or diamond."""
     shapes = (
         None,
         [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],

@@ -1,1 +1,1 @@
-"""What every room uses: errors, atomic writes, folder locks, headers of directories, JSON text, the console, doctor."""
+"""Used by every room: errors, atomic writes, folder locks, directory headers, JSON, the console, the doctor."""

@@ -1,4 +1,4 @@
-"""What a figure was made with, to stand beside it: commit, versions and hardware."""
+"""Commit, versions and hardware, which every result is saved with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DISTRIBUTIONS = ("genpas-plugins", "numpy", "numba", "torch", "recbole")
 
 
 def describe(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, Any]:
-    """Return date, commit, versions and hardware as plain values; neither the machine's name nor any path."""
+    """Return date, commit, versions and hardware as plain values, without the machine's name or any path."""
     return {
         "date": now(),
         "commit": commit(),
@@ -27,9 +27,9 @@ def describe(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, Any]:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, "+" behind it where files differ; None elsewhere.
+    """Return the commit of the checkout that this code runs from; None if it is not in one.
 
-    It is that of the first call: ask before work begins, during which somebody may commit. Results do not count.
+    A "+" follows if files differ, except results. The first call decides, so call this before a long run.
     """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
@@ -64,7 +64,7 @@ def _version(name: str) -> str | None:
 
 
 def cpu_model() -> str:
-    """Return the processor's name as the system gives it."""
+    """Return the processor's name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -72,6 +72,6 @@ def cpu_model() -> str:
 
 
 def cores() -> int | None:
-    """Return how many cores this process may use, None where the system does not say."""
+    """Return how many cores this process may use; None if unknown."""
     allowed = getattr(os, "sched_getaffinity", None)  # Linux alone has it
     return os.cpu_count() if allowed is None else len(allowed(0))

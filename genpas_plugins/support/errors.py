@@ -1,4 +1,4 @@
-"""The one error that bad input raises, and the check that most of it fails."""
+"""The one error that bad input raises, and common checks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Input that cannot be used: the message says what is wrong, where it stands and what to do about it."""
+    """Input that cannot be used. The message names the cause, the place and the fix."""
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:
-    """Return what to add to a message about an unknown word: the nearest of the known ones, and all of them."""
+    """Return the end of a message about an unknown word: the nearest known word, and all known words."""
     names = list(known)
     folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
@@ -35,7 +35,7 @@ def whole_number(name: str, value: Any, lowest: int, highest: int | None = None)
 
 
 def require_recbole() -> None:
-    """Raise InputError where RecBole is not installed."""
+    """Raise InputError if RecBole is not installed."""
     if importlib.util.find_spec("recbole") is None:
         raise InputError(
             "RecBole is not installed: pip install 'genpas-plugins[recbole]', then "

@@ -1,4 +1,4 @@
-"""A folder for one run at a time: a second one is refused instead of mixing its files with those of the first."""
+"""A folder for one run at a time: a second run is refused, so that files never mix."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from pathlib import Path
 from genpas_plugins.support.errors import InputError
 
 LOCK = ".lock"
-"""The empty file that stays behind: its lock, not its presence, says that a run is at work, and ends with the run."""
+"""An empty file that is never deleted. Its lock means that a run is at work, and ends with the run."""
 
 
 @contextmanager
 def sole_use(folder: Path, *, wait: float = 0) -> Iterator[None]:
-    """Hold a folder, made if it is not there, for this process while the block runs.
+    """Hold a folder for this process while the block runs; a missing folder is made.
 
-    wait : seconds that a process which holds it is given to let go
+    Parameters
+    ----------
+    folder
+        The folder to hold.
+    wait
+        Seconds to wait for another process that holds the folder.
 
-    Raises InputError where another process holds it, and where it cannot be made or written to.
+    Raises
+    ------
+    InputError
+        If another process holds the folder, or it cannot be made or written to.
     """
     from filelock import FileLock, Timeout  # of the training extras, which core commands do without
 
