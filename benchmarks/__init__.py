@@ -1,1 +1,1 @@
-"""What is measured against what; `python -m benchmarks.bench_data` runs the data path's measurements."""
+"""Measurements and their goals. `python -m benchmarks.bench_data` measures the data path."""

@@ -1,4 +1,4 @@
-"""What the training-free figures cost: KL, alignment and discrimination, a grid of 1,000 points, and KL at scale."""
+"""Measure the cost of the training-free figures, of a grid of 1,000 points, and of KL at scale."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUICK_SHAPES = (Shape(100, 300, 10_000), Shape(1000, 300, 100_000))
 
 
 def jobs(shapes: Sequence[Shape], repeats: int, folder: Path, data_dir: Path | None) -> Iterator[Job]:
-    """Yield the jobs: figures of the real data sets that are there, then KL on synthetic stores."""
+    """Yield the jobs: figures of the available real data sets, then KL on synthetic stores."""
     names = [name for name in DATA_SETS if data_dir and (data_dir / name / "interactions.parquet").is_file()]
     for name in names:
         arguments: dict[str, Any] = {
@@ -62,7 +62,7 @@ def jobs(shapes: Sequence[Shape], repeats: int, folder: Path, data_dir: Path | N
 
 
 def figures(path: str, backend: str, repeats: int) -> dict[str, Any]:
-    """Return seconds of one KL and of one alignment and discrimination, everything but the store computed anew.
+    """Return seconds of one KL and of one alignment and discrimination. Only the store is reused.
 
     kl, alignment : {policy: spread}; first_kl_s : the first of the process, with imports and compiled code's loading
     """
@@ -90,7 +90,7 @@ def figures(path: str, backend: str, repeats: int) -> dict[str, Any]:
 
 
 def grid(path: str, backend: str) -> dict[str, Any]:
-    """Return seconds for KL and for A/D against validation of every point of the grid; KL once an (α, β)."""
+    """Return seconds for KL and for A/D of all points of the grid. KL is computed once an (α, β)."""
     _choose(backend)
     split = SequenceStore.open(path).leave_last_out()
     points = [SamplingPolicy(*point) for point in itertools.product(ALPHAS, BETAS, GAMMAS)]
@@ -108,7 +108,7 @@ def grid(path: str, backend: str) -> dict[str, Any]:
 
 
 def scale(path: str, backend: str, threads: int, repeats: int) -> dict[str, Any]:
-    """Return seconds of one KL on a large store, and the most memory that it held at a time beside the store."""
+    """Return seconds and peak memory of one KL on a large store, without the store's own memory."""
     _choose(backend)
     folder = Path(path)
     store = SequenceStore.open(folder)
@@ -128,7 +128,7 @@ def scale(path: str, backend: str, threads: int, repeats: int) -> dict[str, Any]
 
 
 def goals(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
-    """Hold the figures against the bounds, the slowest policy of each."""
+    """Compare the slowest policy of each figure with its bound."""
     found = []
     for record in sections.get("figures", []):
         who = f"{record['store']}, {record['backend']}"
@@ -149,7 +149,7 @@ def goals(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
 
 
 def tables(sections: dict[str, list[dict[str, Any]]], goals: Sequence[Goal]) -> list[Grid]:
-    """Return the tables; that of the goals last."""
+    """Return the tables, the goals last."""
     policies = list(POLICIES)
     figures_rows = [
         [

@@ -1,4 +1,4 @@
-"""Measure the training-free figures: KL, alignment and discrimination, a grid of 1,000 points, KL at 100 M.
+"""Measure the training-free figures, a grid of 1,000 points, and KL at 100 M interactions.
 
     python -m benchmarks.bench_analysis                     KL on synthetic stores
     python -m benchmarks.bench_analysis --data-dir DIR      and every figure on DIR/beauty and DIR/ml-1m
@@ -25,7 +25,7 @@ BENCHMARK = Benchmark(
 
 
 def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
-    """Measure what a figure costs on one or two threads, and hold it against its goals."""
+    """Measure the cost of a figure on one or two threads and compare it with its goals."""
     shapes = analysis.QUICK_SHAPES if quick else analysis.SHAPES
     absent = [
         name

@@ -1,4 +1,4 @@
-"""Measure the input operators: pairs drawn, gathered, changed and padded, beside pairs drawn and gathered.
+"""Measure the input operators. The plain stream, without an operator, is the reference.
 
     python -m benchmarks.bench_augment                     on synthetic data of Beauty's size
     python -m benchmarks.bench_augment --data-dir DIR      on DIR/beauty/interactions.parquet
@@ -39,7 +39,7 @@ _LIKE_BEAUTY, _TOY = (22_363, 12_101), (400, 200)
 
 
 def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
-    """Measure every operator with both backends, one thread, and hold it against the plain stream."""
+    """Measure every operator with both backends on one thread and compare it with the plain stream."""
     beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
     skipped = []
     if beauty is None or not beauty.is_file():
@@ -78,7 +78,7 @@ def plan(folder: Path, users: int, items: int, beauty: Path | None, quick: bool)
 
 
 def make_store(path: str, users: int, items: int) -> dict[str, Any]:
-    """Make a store with short histories, as Beauty's are: 5 items and more, 9 on average."""
+    """Make a store with short histories: at least 5 items and 9 on average, as in Beauty."""
     random = np.random.default_rng(7)
     lengths = 4 + random.geometric(0.2, users)
     values = random.integers(1, items, lengths.sum(), endpoint=True)
@@ -87,7 +87,7 @@ def make_store(path: str, users: int, items: int) -> dict[str, Any]:
 
 
 def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, Any]:
-    """Return the processor seconds a batch of the plain stream and of every operator, taking turns.
+    """Return the processor seconds a batch of the plain stream and of every operator, in turns.
 
     loops : [{"operator", "probability", "cpu"}], the plain stream first; "cpu" is a spread
     """
@@ -132,7 +132,7 @@ def _draw_augmented(store: SequenceStore, stream: PairStream, step: int) -> None
 
 
 def goals(sections: Sections) -> list[Goal]:
-    """Hold each operator, at its slower probability, against twice the plain stream's time, fastest repeats both."""
+    """Compare each operator at its slower probability with twice the plain stream. Fastest repeats count."""
     found = []
     for record in sections.get(SECTION, []):
         worst: dict[str, float] = {}
@@ -154,7 +154,7 @@ def goals(sections: Sections) -> list[Goal]:
 
 
 def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
-    """Return the table of all loops, and the one of the goals."""
+    """Return the table of all loops and the table of the goals."""
     rows = [
         [
             record["backend"],

@@ -1,4 +1,4 @@
-"""Measure the data path: RecBole's preparation and iteration, the core sampler, and a store of 100 M interactions.
+"""Measure RecBole's preparation and iteration, the core sampler, and a store of 100 M interactions.
 
     python -m benchmarks.bench_data                     everything on synthetic data
     python -m benchmarks.bench_data --data-dir DIR      and the sampler on DIR/beauty/interactions.parquet
@@ -36,7 +36,7 @@ def main(
     results: Results = None,
     scratch: Scratch = None,
 ) -> None:
-    """Measure the data path side by side, one thread each, and hold it against its goals."""
+    """Measure the data path on one thread and compare it with its goals."""
     sizes = QUICK if quick else FULL
     chosen = [section.value for section in only] if only else list(SECTIONS)
     beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
@@ -62,7 +62,7 @@ def main(
 
 
 def plan(chosen: Sequence[str], sizes: Sizes, folder: Path, beauty: Path | None) -> Iterator[Job]:
-    """Yield the jobs of the chosen sections in order; what two sections need stands in both."""
+    """Yield the jobs of the chosen sections in order. A job that two sections need is in both."""
     planned = {
         preparation.SECTION: preparation.jobs(sizes, folder),
         iteration.SECTION: iteration.jobs(sizes, folder),
@@ -80,7 +80,7 @@ def goals(sections: Sections) -> list[Goal]:
 
 
 def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
-    """Return a table for each section that was measured, and the one of the goals."""
+    """Return a table for each measured section and the table of the goals."""
     found = [Grid(SECTIONS[name].TITLE, *SECTIONS[name].table(records)) for name, records in sections.items()]
     return [*found, goals_grid(goals)]
 

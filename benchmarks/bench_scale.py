@@ -35,7 +35,7 @@ BUILD, USE, KL = "build", "use", "divergence"
 
 
 def main(quick: Quick = False, results: Results = None, scratch: Scratch = None) -> None:
-    """Build the store, open it, draw from it, and compare a policy with the validation targets."""
+    """Build, open and use the store, and compare a policy with the validation targets."""
     shape, halvings = fitting(_TOY if quick else INDUSTRIAL, shutil.disk_usage(scratch or tempfile.gettempdir()).free)
     skipped = [f"The disk has no room for the whole shape: 1/{2**halvings} of its users."] if halvings else []
     BENCHMARK.run(
@@ -50,7 +50,7 @@ def main(quick: Quick = False, results: Results = None, scratch: Scratch = None)
 
 
 def fitting(shape: Shape, free: int) -> tuple[Shape, int]:
-    """Return the shape, its users and interactions halved until the store fits into `free` bytes, and how often."""
+    """Halve users and interactions until the store fits into `free` bytes. Return shape and halvings."""
     halvings = 0
     while (shape.interactions >> halvings) * _DISK > free:
         halvings += 1
@@ -58,7 +58,7 @@ def fitting(shape: Shape, free: int) -> tuple[Shape, int]:
 
 
 def plan(folder: Path, shape: Shape, quick: bool) -> Iterator[Job]:
-    """Yield the jobs: build, use by both backends, and the divergence."""
+    """Yield the jobs: build, use by both backends and divergence."""
     path, toy = folder / "store", folder / "toy"
     yield Job(BUILD, {"store": str(shape)}, "bench_scale", "build", {"path": path, "shape": shape})
     # numba compiles once per machine and source; this run leaves its cache warm for the measured one.
@@ -75,18 +75,18 @@ def plan(folder: Path, shape: Shape, quick: bool) -> Iterator[Job]:
 
 
 def build(path: str, shape: dict[str, int]) -> dict[str, Any]:
-    """Make the store; `large_store.build` and the peak of resident memory."""
+    """Make the store. Return what `large_store.build` does and the peak of resident memory."""
     return {**large_store.build(path, shape), "peak_bytes": memory.peak()}
 
 
 def use(path: str, backend: str, cold: bool, batches: int, repeats: int) -> dict[str, Any]:
-    """Open the store and draw; `large_store.use` and the resident memory, pages of the file included."""
+    """Open the store and draw. Return what `large_store.use` does and the resident memory with the file's pages."""
     seen = large_store.use(path, backend, cold, batches, repeats)
     return {**seen, "resident_bytes": memory.peak()}
 
 
 def divergence(path: str) -> dict[str, Any]:
-    """Compare what the policy trains on with the validation targets: KL in nats, seconds, peak of memory."""
+    """Compare a policy with the validation targets. Return KL in nats, seconds and peak memory."""
     import numpy as np
 
     from genpas_plugins import SamplingPolicy, SequenceStore
@@ -109,7 +109,7 @@ def divergence(path: str) -> dict[str, Any]:
 
 
 def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
-    """Return the tables of what was measured, and the one of the goals."""
+    """Return the tables of the measurements and the table of the goals."""
     built = [
         [
             record["store"],
@@ -155,7 +155,7 @@ def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
 
 
 def goals(sections: Sections) -> list[Goal]:
-    """Hold memory against 2 GB; pages of the file are the system's cache, and it takes them back when it needs them."""
+    """Compare memory with 2 GB. Pages of the file do not count: the system takes them back when it needs memory."""
     found = [
         Goal(USE, f"{record['backend']}, {record['cache']}: memory beyond file pages", size, 2000, False, "MB")
         for record in sections.get(USE, [])

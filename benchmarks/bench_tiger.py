@@ -1,4 +1,4 @@
-"""Measure TIGER's decoding: beam search beside transformers' generate, by size of the catalogue, and all items.
+"""Measure TIGER's decoding beside transformers' generate, by size of the catalogue, and the scoring of all items.
 
     python -m benchmarks.bench_tiger                     on random semantic IDs of Beauty's size
     python -m benchmarks.bench_tiger --data-dir DIR      on DIR/beauty/semantic_ids_letter.json
@@ -26,7 +26,7 @@ BLOCKS = (
 
 
 def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
-    """Measure decoding and hold it against its goals."""
+    """Measure decoding and compare it with its goals."""
     sizes = QUICK if quick else FULL
     index = data_dir / "beauty" / "semantic_ids_letter.json" if data_dir is not None else None
     skipped = ["A CUDA device was not measured."]
@@ -51,7 +51,7 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
 
 
 def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
-    """Return the tables of what was measured, and the one of the goals."""
+    """Return the tables of the measurements and the table of the goals."""
     return [*(grid for grid in tiger_decoding.tables(sections) if grid.rows), goals_grid(goals)]
 
 

@@ -1,4 +1,4 @@
-"""Measure the TorchRec input: waiting for data in a step, pairs/s on a core and on a device; and sharded steps.
+"""Measure the TorchRec input and sharded steps: waiting for data in a step, and pairs/s on a core and on a device.
 
     python -m benchmarks.bench_torchrec                     on synthetic data of Beauty's shape
     python -m benchmarks.bench_torchrec --data-dir DIR      on DIR/beauty/interactions.parquet
@@ -25,7 +25,7 @@ from torchrec_ext.import_guard import require_torchrec
 
 
 def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None, scratch: Scratch = None) -> None:
-    """Measure the TorchRec input beside its peers and beside a copy of its bytes, and hold it against its goals."""
+    """Measure the TorchRec input beside its peers and a copy of its bytes, and compare it with its goals."""
     require_torchrec()
     sizes = QUICK if quick else FULL
     source = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
@@ -52,7 +52,7 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
 
 
 def cuda_device() -> str | None:
-    """Return the name of the first CUDA device for torch; None where there is none."""
+    """Return torch's name of the first CUDA device, or None."""
     import torch
 
     return "cuda:0" if torch.cuda.is_available() else None
@@ -73,7 +73,7 @@ def plan(sizes: TorchRecSizes, folder: Path, source: Path | None, device: str | 
 
 
 def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
-    """Return the tables of what was measured, and the one of the goals."""
+    """Return the tables of the measurements and the table of the goals."""
     found = [*torchrec_input.tables(sections), *torchrec_steps.tables(sections)]
     return [*(grid for grid in found if grid.rows), goals_grid(goals)]
 

@@ -1,4 +1,4 @@
-"""Measure training: stock RecBole, batches trimmed to their histories, and all targets of a window in one pass.
+"""Measure training with stock RecBole, with trimmed batches, and with all targets of a window in one pass.
 
     python -m benchmarks.bench_training                     on synthetic data of Beauty's size
     python -m benchmarks.bench_training --data-dir DIR      on DIR/beauty/interactions.parquet, time to quality too
@@ -38,7 +38,7 @@ def main(
     results: Results = None,
     scratch: Scratch = None,
 ) -> None:
-    """Measure training and hold it against its goals."""
+    """Measure training and compare it with its goals."""
     beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
     skipped = ["A CUDA device was not measured."]
     if beauty is None or not beauty.is_file():
@@ -64,7 +64,7 @@ def main(
 
 
 def plan(folder: Path, beauty: Path | None, quick: bool, steps: bool) -> Iterator[Job]:
-    """Yield the jobs: the data, the steps, and on real data the time to equal quality."""
+    """Yield the jobs: data, steps and, on real data, time to equal quality."""
     store, exported = folder / "store", folder / "recbole"
     if beauty is not None:
         read = {"path": store, "source": beauty}
@@ -88,7 +88,7 @@ def goals(sections: Sections) -> list[Goal]:
 
 
 def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
-    """Return the tables of what was measured, and the one of the goals."""
+    """Return the tables of the measurements and the table of the goals."""
     steps, quality = sections.get(training_speed.SECTION, []), sections.get(training_quality.SECTION, [])
     grids = [*training_speed.tables(steps), *(training_quality.tables(quality) if quality else [])]
     return [*grids, goals_grid(held)]

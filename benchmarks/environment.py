@@ -1,4 +1,4 @@
-"""What a measurement ran on: hardware, versions, commit; and the variables that keep every library to one thread."""
+"""Describe the machine, versions and commit of a measurement, and keep every library to one thread."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DISTRIBUTIONS = (
 
 
 def describe() -> dict[str, Any]:
-    """Return what the library says of itself, and of the machine its memory in GiB and its load of the last minute."""
+    """Return the library's own report, the memory in GiB and the load of the last minute."""
     described = environment.describe(DISTRIBUTIONS)
     described["hardware"] |= {
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -49,7 +49,7 @@ def describe() -> dict[str, Any]:
 
 
 def busy_elsewhere() -> float:
-    """Return the core seconds since the start of the machine that went to others than finished measuring processes."""
+    """Return the core seconds since the machine started that finished measuring processes did not use."""
     user, nice, system, _idle, _wait, irq, soft_irq, *_ = (
         int(word) for word in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
     )

@@ -1,4 +1,4 @@
-"""What a measurement is held against."""
+"""The bounds of measurements."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 class Goal:
     """A number and the bound that it should keep.
 
-    section  : the measurement it comes from
-    what     : in words
+    Parameters
+    ----------
+    section : the measurement that gave the number
+    what : the number in words
     measured : the number
-    bound    : what it should be at least, or at most
-    at_least : which of the two
-    unit     : of both, "×", "s", "MB", "M pairs/s"
+    bound : smallest or largest value that is good
+    at_least : whether `bound` is the smallest
+    unit : of both numbers, such as "×", "s" or "MB"
     """
 
     section: str

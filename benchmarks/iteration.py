@@ -1,4 +1,4 @@
-"""Iterating over RecBole's training loader: samples a second, stock and ours, batches of 2048 padded to 50."""
+"""Measure the samples a second of RecBole's training loader, stock and ours. Batches of 2048 are padded to 50."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BACKENDS = ("numpy", "numba")
 
 
 def jobs(sizes: Sizes, folder: Path) -> Iterator[Job]:
-    """Yield the job: one process in which all loaders take turns, so that whatever disturbs one disturbs all."""
+    """Yield one job, in which all loaders take turns. A disturbance then affects all of them."""
     yield recbole_setup.data_job(sizes, folder)
     arguments = {
         "folder": folder / "recbole",
@@ -71,7 +71,7 @@ def epoch_start(loader: Any, backend: str | None, batches: int) -> Callable[[], 
 
 
 def goals(records: Sequence[dict[str, Any]]) -> list[Goal]:
-    """Hold every loader of ours against stock, by the medians."""
+    """Compare the median of every loader of ours with stock."""
     stock, *ours = records[0]["loaders"]
     return [
         Goal(

@@ -1,4 +1,4 @@
-"""One measurement is one process: fresh memory, one thread, and a result that comes back as JSON.
+"""Run one measurement in one process with fresh memory and one thread. The result is JSON.
 
     python -m benchmarks.jobs MODULE FUNCTION ARGUMENTS RESULT
 
@@ -27,11 +27,13 @@ _SHOWN = 4000
 class Job:
     """A function to call in a process of its own.
 
-    section   : which measurement it belongs to
-    label     : recorded with the result: what sets this job apart, {"loader": "stock", "repeat": 0}
+    Parameters
+    ----------
+    section : the measurement that the job belongs to
+    label : what identifies the job in the results, such as {"loader": "stock", "repeat": 0}
     module, function : benchmarks.<module>.<function>, which returns a dict of plain JSON types
-    arguments : its keyword arguments, plain JSON types or dataclasses of them; not recorded, as they hold paths
-    recorded  : off for a job that only makes data, whose result nobody needs
+    arguments : keyword arguments of the function, plain JSON types or dataclasses of them; not recorded
+    recorded : off for a job that only makes data
     """
 
     section: str
@@ -48,7 +50,7 @@ class Job:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Run a job in a process of its own and return its result. Raises RuntimeError with its last words if it fails."""
+    """Run a job in a process of its own and return its result. Raises RuntimeError with the end of its stderr."""
     with tempfile.TemporaryDirectory(prefix="genpas-bench-") as folder:
         result = Path(folder) / "result.json"
         arguments = json.dumps({name: _as_json(value) for name, value in job.arguments.items()})

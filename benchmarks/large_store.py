@@ -1,7 +1,7 @@
-"""A store of 100 million interactions beside a small one: open, first batch, memory, and pairs a second.
+"""Compare a store of 100 million interactions with a small one: opening, first batch, memory and pairs a second.
 
-Every measurement is a fresh process. "Warm": the file's pages are in the system's cache, as right after building.
-"Cold": they were dropped from it, so the first batch waits for the disk.
+Every measurement is a fresh process. "Warm": the file's pages are in the system's cache.
+"Cold": the pages were dropped from the cache. The first batch then waits for the disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BACKENDS = ("numpy", "numba")
 
 
 def jobs(sizes: Sizes, folder: Path) -> Iterator[Job]:
-    """Yield the jobs: build both stores, then a process for each store, backend and state of the cache."""
+    """Yield the jobs: build both stores, then use each with every backend and state of the cache."""
     stores = {"small": folder / "small", "large": folder / "large"}
     for (name, path), shape in zip(stores.items(), (sizes.small, sizes.large), strict=True):
         arguments: dict[str, Any] = {"path": path, "shape": shape}
@@ -57,7 +57,7 @@ def build(path: str, shape: dict[str, int]) -> dict[str, Any]:
 
 
 def use(path: str, backend: str, cold: bool, batches: int, repeats: int) -> dict[str, Any]:
-    """Open the store, draw and gather one batch, then many.
+    """Open the store and draw and gather one batch. Then repeat it.
 
     open_s        : SequenceStore.open, the package being imported
     first_batch_s : from the open store to its first batch: tables, import of the backend, draw, gather
@@ -111,7 +111,7 @@ def _select_used(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def goals(records: Sequence[dict[str, Any]]) -> list[Goal]:
-    """Hold the large store, cache warm, against the bounds; numpy and numba each."""
+    """Compare the large store with the bounds, for numpy and numba and a warm cache."""
     by_key = {(record["store"], record["backend"], record["cache"]): record for record in _select_used(records)}
     goals = []
     for backend in BACKENDS:

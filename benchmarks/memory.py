@@ -1,7 +1,6 @@
 """Memory of the running process in bytes, as Linux accounts it.
 
-`peak` is VmHWM, which getrusage calls ru_maxrss, except that ru_maxrss of a fresh process starts at the peak of the
-process that started it.
+`peak` is VmHWM. It differs from getrusage's ru_maxrss, which in a fresh process starts at the peak of its parent.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def peak() -> int:
 
 
 def reset_peak() -> None:
-    """Let `peak` start again from the resident memory of now."""
+    """Let `peak` start again from the present resident memory."""
     (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
 
 

@@ -1,7 +1,7 @@
 """RecBole's data preparation, stock and with `genpas: {strategy: multi_target}`: seconds and memory.
 
-`create_dataset` reads the file and numbers the ids, the same code for both; `data_preparation` builds the training
-pairs, splits and makes the loaders, which is what GenPAS replaces.
+`create_dataset` reads the file and numbers the ids with the same code for both. `data_preparation` splits the data,
+builds the training pairs and makes the loaders. GenPAS replaces this step.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _medians(records: Sequence[dict[str, Any]], kind: str) -> dict[str, timing.S
 
 
 def goals(records: Sequence[dict[str, Any]]) -> list[Goal]:
-    """Hold ours against stock, by the medians."""
+    """Compare our medians with the medians of stock."""
     stock, ours = (_medians(records, kind) for kind in KINDS)
 
     def ratio(key: str) -> float:

@@ -1,4 +1,4 @@
-"""Measure the prose of the library: words and commas a docstring sentence, numpydoc sections, comments, lines.
+"""Measure the prose of the library: sentences, numpydoc sections, comments and lines.
 
     python -m benchmarks.prose                     one row a package and room
     python -m benchmarks.prose --worst 20          the modules with the longest sentences too
@@ -32,7 +32,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[)\"']?\s+(?=[^a-z])")
 
 @dataclass
 class Prose:
-    """What one module, or the sum of several, holds."""
+    """The counts of one module or of several modules."""
 
     sentences: list[str] = field(default_factory=list)
     parameters: int = 0  # public functions with parameters

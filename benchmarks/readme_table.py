@@ -38,7 +38,7 @@ def with_table(readme: str, result: Mapping[str, Any]) -> str:
 
 
 def lines(result: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Yield the head, and a line for every row that was run, NDCG@10 / Recall@10 each."""
+    """Yield the head and a line with NDCG@10 / Recall@10 for every row that was run."""
     yield [f"test NDCG@10 / Recall@10, {result['model']}", "seeds", "history masked", "published", "not masked"]
     for dataset, rows in result["datasets"].items():
         for row in rows:

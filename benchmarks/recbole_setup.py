@@ -1,4 +1,4 @@
-"""The RecBole configuration that both RecBole measurements use, stock or with the `genpas` key."""
+"""Make the RecBole configuration of both RecBole measurements, stock or with the `genpas` key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH = 2048
 
 
 def data_job(sizes: Sizes, folder: Path) -> Job:
-    """Return the job that writes the .inter file; both sections name the same one, so that it runs once."""
+    """Return the job that writes the .inter file. Both sections name the same job, which runs once."""
     arguments = {"folder": folder / "recbole", "shape": sizes.recbole}
     return Job("data", {"make": "RecBole .inter file"}, "recbole_setup", "write_data", arguments, recorded=False)
 
@@ -28,7 +28,7 @@ def write_data(folder: str, shape: dict[str, int]) -> dict[str, Any]:
 
 
 def config(folder: str, genpas: dict[str, Any] | None) -> Any:
-    """Return the Config of SASRec with cross-entropy on the synthetic data; `genpas` None: stock."""
+    """Return the Config of SASRec with cross-entropy on the synthetic data. Without `genpas` it is stock."""
     import torch
     from recbole.config import Config
 

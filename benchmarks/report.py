@@ -1,4 +1,4 @@
-"""The results as tables: on the terminal, and as the Markdown file beside the JSON."""
+"""Write results as tables on the terminal and in the Markdown file beside the JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOAL_HEAD = ["measurement", "goal", "bound", "measured", "verdict"]
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: title, head, rows of text."""
+    """A table of text with a title and a head."""
 
     title: str
     head: list[str]
@@ -26,7 +26,7 @@ class Grid:
 
 
 def goals_grid(goals: Sequence[Goal]) -> Grid:
-    """Return the table of the goals, which stands last of a run's tables."""
+    """Return the table of the goals, the last table of a run."""
     rows = [[goal.section, goal.what, goal.bound_text, goal.measured_text, goal.verdict] for goal in goals]
     return Grid("Goals", GOAL_HEAD, rows)
 
@@ -46,7 +46,7 @@ def show(console: Console, results: dict[str, Any], tables: Sequence[Grid]) -> N
 
 
 def markdown(results: dict[str, Any], tables: Sequence[Grid], *, module: str, title: str) -> str:
-    """Return the Markdown file: what it ran on, then goals and tables."""
+    """Return the Markdown file: the environment, then goals and tables."""
     hardware, commit = results["hardware"], results["commit"]
     revision = f"`{commit.rstrip('+')}`" if commit else "unknown"
     facts = [

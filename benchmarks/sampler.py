@@ -1,4 +1,4 @@
-"""The core alone: pairs drawn and gathered a second, beside a memcpy of the bytes that come out."""
+"""Measure the pairs that the core draws and gathers a second, beside a memcpy of the same bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FRESH = 16  # drawn batches that the gather alone goes round: enough to differ,
 
 
 def jobs(sizes: Sizes, folder: Path, beauty: Path | None) -> Iterator[Job]:
-    """Yield the jobs: one process for each store and backend; `beauty` is the interactions file, if there is one."""
+    """Yield one job for each store and backend. `beauty` is the file of interactions or None."""
     stores = {ML_20M: folder / "ml-20m"}
     arguments: dict[str, Any] = {"path": stores[ML_20M], "shape": sizes.ml_20m}
     yield Job("data", {"make": "store of ML-20M's shape"}, "sampler", "make_store", arguments, recorded=False)
@@ -70,7 +70,7 @@ def read_store(path: str, source: str) -> dict[str, Any]:
 
 
 def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, Any]:
-    """Return the rates of every strategy and layout on the training view of a store, in pairs a second.
+    """Return the pairs a second of every strategy and layout on the training view of a store.
 
     rates : [{"strategy", "layout", "draw", "gather", "both", "memcpy"}], spreads; "memcpy" copies the batch's bytes
     """
@@ -86,7 +86,7 @@ def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, An
 
 
 class Stages:
-    """The loops that are timed, over `batches` batches each, for one store, stream and layout."""
+    """The timed loops over `batches` batches for one store, stream and layout."""
 
     def __init__(self, store: SequenceStore, stream: PairStream, layout: str, batches: int) -> None:
         self.store = store
@@ -103,7 +103,7 @@ class Stages:
         return {"draw": self.draw, "gather": self.gather_drawn, "both": self.both, "memcpy": self.memcpy}
 
     def draw_batch(self) -> Pairs:
-        """Draw the next full batch, as training does: one epoch after the other."""
+        """Draw the next full batch, epoch after epoch, as in training."""
         epoch, step = divmod(next(self.steps), self.per_epoch)
         return self.stream.pairs(epoch, np.arange(step * BATCH, (step + 1) * BATCH))
 
@@ -139,7 +139,7 @@ class Stages:
 
 
 def goals(records: Sequence[dict[str, Any]]) -> list[Goal]:
-    """Hold numba, padded, on Beauty against five million pairs a second."""
+    """Compare numba with padded batches on Beauty with five million pairs a second."""
     what = "{}, {}: draw and gather, padded, numba"
     return [
         Goal(SECTION, what.format(BEAUTY, rate["strategy"]), rate["both"]["median"] / 1e6, 5, True, "M pairs/s")

@@ -1,4 +1,4 @@
-"""One run of a benchmark: its jobs one after the other, then tables on the terminal, a JSON and a Markdown file."""
+"""Run the jobs of a benchmark in turn, print tables, and write a JSON and a Markdown file."""
 
 from __future__ import annotations
 
@@ -42,14 +42,16 @@ Scratch = Annotated[
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is common to all runs of a benchmark.
+    """The common part of all runs of a benchmark.
 
-    name    : of the result files, without ending
-    module  : what `python -m` runs
-    title   : of the Markdown file
-    threads : how many a measuring process has, in words
-    goals   : holds the records against their bounds
-    tables  : of records and goals, that of the goals last
+    Parameters
+    ----------
+    name : of the result files, without ending
+    module : for `python -m`
+    title : of the Markdown file
+    threads : number of threads of a measuring process, in words
+    goals : compares the records with their bounds
+    tables : of records and goals; the table of the goals is last
     """
 
     name: str
@@ -60,7 +62,7 @@ class Benchmark:
     tables: Callable[[Sections, Sequence[Goal]], list[report.Grid]]
 
     def command(self, *, quick: bool, data_dir: bool, words: Sequence[str] = ()) -> str:
-        """Return the command that repeats a run; the data folder as a variable: its path is nobody's business."""
+        """Return the command that repeats a run, with a variable in place of the path of the data folder."""
         line = shlex.join(["python", "-m", self.module, *(["--quick"] if quick else []), *words])
         return line + (f" --data-dir ${DATA_DIR}" if data_dir else "")
 
@@ -75,7 +77,7 @@ class Benchmark:
         skipped: Sequence[str],
         scratch: Path | None,
     ) -> None:
-        """Run the jobs that `plan` gives for a scratch folder, show the tables, and write both files to `target`."""
+        """Run the jobs of `plan` in a scratch folder, show the tables and write both files to `target`."""
         content: dict[str, Any] = {
             "format": 1,
             "quick": quick,
@@ -108,7 +110,7 @@ class Benchmark:
 
 
 def run_all(jobs: Sequence[Job]) -> Sections:
-    """Run every job once, one after the other, and return the records of each section."""
+    """Run every job once and in turn, and return the records of each section."""
     sections: Sections = {}
     done: list[Job] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -1,4 +1,4 @@
-"""Data made up for measuring, the same for the same arguments.
+"""Make data for measurements. Equal arguments give equal data.
 
 Lengths   every user has 20 interactions and a log-normal share of the rest (σ = 1.3), as in MovieLens-20M, whose users
           have 20 to 9,254 interactions, 144 in the mean and 68 in the median
@@ -28,7 +28,7 @@ _YEAR_2000 = 946_684_800
 
 
 def sequence_lengths(n_sequences: int, n_interactions: int) -> Int64:
-    """Return log-normal lengths of at least 20 with the exact sum `n_interactions`, int64 [n_sequences]."""
+    """Return log-normal lengths of at least 20 that sum to `n_interactions`, int64 [n_sequences]."""
     weights = np.random.default_rng(SEED).lognormal(sigma=SIGMA, size=n_sequences)
     shares = np.cumsum(weights) / weights.sum() * (n_interactions - MINIMUM * n_sequences)
     # Rounding the running sum, not the shares, keeps the total.
@@ -37,7 +37,7 @@ def sequence_lengths(n_sequences: int, n_interactions: int) -> Int64:
 
 
 def item_numbers(n_items: int, n_interactions: int) -> Iterator[Int32]:
-    """Yield item numbers 1 … n_items in chunks of 4 Mi, int32, `n_interactions` in all."""
+    """Yield `n_interactions` item numbers from 1 to n_items, int32, in chunks of 4 Mi."""
     generator = np.random.default_rng(SEED + 1)
     for first in range(0, n_interactions, _CHUNK):
         u = generator.random(min(_CHUNK, n_interactions - first))
@@ -45,7 +45,7 @@ def item_numbers(n_items: int, n_interactions: int) -> Iterator[Int32]:
 
 
 def write_store(path: Path, shape: Shape) -> SequenceStore:
-    """Make a store of that shape in directory `path`, a chunk at a time through a scratch file beside it."""
+    """Make a store of this shape in `path`, in chunks, through a scratch file beside it."""
     scratch = path.with_name(f"{path.name}.scratch")
     scratch.mkdir(parents=True)
     try:
@@ -65,7 +65,7 @@ def write_store(path: Path, shape: Shape) -> SequenceStore:
 
 
 def write_inter(folder: Path, name: str, shape: Shape) -> None:
-    """Write `folder`/`name`/`name`.inter, RecBole's atomic file: user_id, item_id, timestamp, rows in no order."""
+    """Write RecBole's atomic file `folder`/`name`/`name`.inter, whose rows are in no order."""
     import polars as pl
 
     lengths = sequence_lengths(shape.users, shape.interactions)

@@ -1,4 +1,4 @@
-"""TIGER's decoding: beam search beside transformers' `generate`, against the size of the catalogue, and all items.
+"""Measure TIGER's beam search beside transformers' `generate`, by catalogue size, and the scoring of all items.
 
 The weights are random and the output rows wide enough that the logits, not the number of children, choose the beams.
 """
@@ -49,7 +49,7 @@ QUICK = TigerSizes(
 
 
 def jobs(sizes: TigerSizes, index: Path | None) -> Iterator[Job]:
-    """Yield the jobs; of `index`, a file of semantic IDs as `read_index_json` reads it, three codes are used."""
+    """Yield the jobs. `index` is a file for `read_index_json`, of which three codes are used."""
     arguments = {"sizes": sizes, "index": index}
     yield Job(BEAMS, {"threads": 1}, "tiger_decoding", "beside_generate", arguments)
     yield Job(CATALOGUE, {"threads": 1}, "tiger_decoding", "by_catalogue", {"sizes": sizes})
@@ -110,7 +110,7 @@ def beside_generate(sizes: dict[str, Any], index: str) -> dict[str, Any]:
 
 
 def by_catalogue(sizes: dict[str, Any]) -> dict[str, Any]:
-    """Decode one batch for catalogues of random IDs in turn: the encoder alone, then it and the search.
+    """Decode one batch for catalogues of random IDs in turn, first by the encoder alone.
 
     wall, cpu : {"1000": spread of seconds a batch, …}, and "encoder"
     """
@@ -170,7 +170,7 @@ def all_items(sizes: dict[str, Any], index: str) -> dict[str, Any]:
 
 
 def semantic_ids(n_items: int, index: str | None) -> Any:
-    """Return three codes of 256 and one against collisions: those of an index file, or random ones."""
+    """Return three codes of 256 and one code against collisions, from an index file or at random."""
     import numpy as np
 
     from genpas_plugins.semantic_ids.codebook import SemanticIds
@@ -184,7 +184,7 @@ def semantic_ids(n_items: int, index: str | None) -> Any:
 
 
 def make(ids: Any, sizes: TigerSizes) -> tuple[Any, Any, Any, Any]:
-    """Return a network, its tree, and random histories with their lengths; all the same each time."""
+    """Return a network, its tree and random histories with lengths, the same at each call."""
     import torch
 
     from genpas_plugins.neural.tiger.network import TigerNetwork
@@ -202,7 +202,7 @@ def make(ids: Any, sizes: TigerSizes) -> tuple[Any, Any, Any, Any]:
 
 
 def in_turn(ways: Mapping[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, Spread], dict[str, Spread]]:
-    """Call every way once to warm up, then `repeats` times in turn; return seconds by the clock and of processors."""
+    """Call every way once to warm up and then `repeats` times in turn. Return wall and processor seconds."""
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
@@ -216,7 +216,7 @@ def in_turn(ways: Mapping[str, Callable[[], Any]], repeats: int) -> tuple[dict[s
 
 
 def tables(sections: dict[str, list[dict[str, Any]]]) -> list[Grid]:
-    """Return the tables; users a second are those of the fastest repeat."""
+    """Return the tables. The fastest repeat gives the users a second."""
     beams = [
         [
             way,
@@ -275,7 +275,7 @@ def tables(sections: dict[str, list[dict[str, Any]]]) -> list[Grid]:
 
 
 def goals(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
-    """Hold speed against `generate` and growth with the catalogue against what they should be."""
+    """Compare the speed with `generate`, and the growth with the catalogue, with their bounds."""
     found = []
     for record in sections.get(BEAMS, []):
         seen = record["cpu"]

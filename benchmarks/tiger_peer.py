@@ -1,4 +1,4 @@
-"""The peer of TIGER's decoding: transformers' T5 with the network's weights, and its `generate` kept to the tree."""
+"""The peer of TIGER's decoding: transformers' T5 with the same weights and `generate` on the same tree."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def as_t5(network: TigerNetwork) -> Any:
 
 
 def allowed_tokens(network: TigerNetwork, ids: SemanticIds) -> Callable[[int, Tensor], list[int]]:
-    """Return the callback for `prefix_allowed_tokens_fn`: a dictionary from the tokens so far to what may follow."""
+    """Return the callback for `prefix_allowed_tokens_fn`, a dictionary from tokens to the possible next tokens."""
     end = network.token_embedding.num_embeddings
     tree: dict[tuple[int, ...], set[int]] = {}
     for tokens in network.tokens_of(torch.arange(1, ids.n_items + 1)).tolist():

@@ -1,4 +1,4 @@
-"""Repeats and what is reported of them: the median, and the spread around it."""
+"""Repeat measurements and report their median and spread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def rates(stages: Mapping[Name, Callable[[], int]], repeats: int) -> dict[Name, Spread]:
-    """Call every stage once to warm up and then `repeats` times; a call returns how many things it did.
+    """Call every stage once to warm up and then `repeats` times. A call returns the number of things done.
 
     Stages take turns, so that whatever disturbs the machine disturbs all of them. Returns things per second.
     """
@@ -43,11 +43,11 @@ def rates(stages: Mapping[Name, Callable[[], int]], repeats: int) -> dict[Name, 
 
 
 def inverse(of: Spread) -> Spread:
-    """Turn the spread of things per second into that of seconds a thing."""
+    """Turn a spread of things a second into a spread of seconds a thing."""
     return {"median": 1 / of["median"], "min": 1 / of["max"], "max": 1 / of["min"]}
 
 
 def text(of: Spread, digits: int, unit: float = 1.0) -> str:
-    """Show a spread in units of `unit`: "12.3 (11.9-13.0)"; without the range where there is one value only."""
+    """Show a spread in units of `unit`: "12.3 (11.9-13.0)". One value alone has no range."""
     median, low, high = (f"{of[key] / unit:,.{digits}f}" for key in ("median", "min", "max"))
     return median if of["min"] == of["max"] else f"{median} ({low}–{high})"

@@ -1,4 +1,4 @@
-"""The input of a training step: how long the step waits for it, and how fast it is made on a core and on a device."""
+"""Measure how long a training step waits for its input, and the pairs/s of a core and of a device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COPIED = 1 << 28
 
 
 def jobs(sizes: TorchRecSizes, path: Path, *, device: str | None) -> Iterator[Job]:
-    """Yield the jobs; `device` is the CUDA device, None where there is none."""
+    """Yield the jobs. `device` is the CUDA device or None."""
     for step, policy, steps in (
         (SASREC, "sampled 1,0,0", sizes.waiting_steps),
         *((SHORT, policy, sizes.short_steps) for policy in sizes.policies),
@@ -61,7 +61,7 @@ def jobs(sizes: TorchRecSizes, path: Path, *, device: str | None) -> Iterator[Jo
 
 
 def waiting(*, path: str, step: str, policy: str, batch: int, steps: int, repeats: int) -> dict[str, Any]:
-    """Return what share of a training step goes by until its batch is there.
+    """Return the share of a training step that waits for the batch.
 
     ways : [{"way", "backend", "share": spread, "wait_s": spread, "step_s": spread}]; a share is Σ wait / Σ step of a
            repeat, a step runs from asking for its batch to the next time of asking
@@ -113,7 +113,7 @@ def waiting(*, path: str, step: str, policy: str, batch: int, steps: int, repeat
 
 
 def sasrec_step(n_rows: int) -> Callable[[Any], None]:
-    """Return a function that trains SASRec, sharded on one rank, on a batch."""
+    """Return a function that trains SASRec on a batch, sharded on one rank."""
     import torch
     from torch import distributed
 
@@ -134,7 +134,7 @@ def sasrec_step(n_rows: int) -> Callable[[Any], None]:
 
 
 def stage(path: str, policy: str, batch: int, count: int, repeats: int) -> dict[str, Any]:
-    """Return pairs/s, on one core: of the stage, of the stream with each backend, and of a copy of a batch's bytes.
+    """Return the pairs/s of the stage, the stream and a copy of a batch's bytes on one core.
 
     rates : {"stage", "numpy", "numba", "copy"}, spreads; batch_bytes : of all tensors of a batch
     """
@@ -158,7 +158,7 @@ def stage(path: str, policy: str, batch: int, count: int, repeats: int) -> dict[
 
 
 def on_device(*, path: str, policy: str, batch: int, count: int, repeats: int, device: str) -> dict[str, Any]:
-    """Return pairs/s of the stage on a device, and the share of its memory's bandwidth that its batches' bytes take.
+    """Return pairs/s of the stage on a device and the share of memory bandwidth that it takes.
 
     rates : {"stage": spread}; bytes_per_s : of writing batches; bandwidth : bytes read and written a second by a copy
     """
@@ -185,7 +185,7 @@ def on_device(*, path: str, policy: str, batch: int, count: int, repeats: int, d
 
 
 def make_stage_loop(stream: Any, device: str, count: int) -> Callable[[], int]:
-    """Return a function that takes the first batches of an epoch from the stage."""
+    """Return a function that takes an epoch's first batches from the stage."""
     from torchrec_ext.stage import genpas_stage, staged_batches
 
     made = genpas_stage(stream, device)
@@ -201,7 +201,7 @@ def make_stage_loop(stream: Any, device: str, count: int) -> Callable[[], int]:
 
 
 def make_stream_loop(stream: Any, count: int) -> Callable[[], int]:
-    """Return a function that takes the first batches of an epoch from the stream."""
+    """Return a function that takes an epoch's first batches from the stream."""
     return lambda: sum(len(batch) for batch in itertools.islice(stream, count))
 
 
@@ -211,7 +211,7 @@ def tensors_of(batch: Any) -> list[Any]:
 
 
 def goals(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
-    """Hold the share of a step that one thread leaves to be waited for against two per cent."""
+    """Compare the waiting share of a step with two per cent, for one reading thread."""
     return [
         Goal(
             WAITING,
@@ -291,7 +291,7 @@ def _device_table(sections: dict[str, list[dict[str, Any]]]) -> Grid:
 
 
 def device_share(record: dict[str, Any]) -> float:
-    """Return the share of the memory's bandwidth that writing the batches takes, once each."""
+    """Return the share of memory bandwidth that one write of the batches takes."""
     per_pair = record["batch_bytes"] / record["batch"]
     share: float = record["rates"]["stage"]["median"] * per_pair / record["bandwidth"]["median"]
     return share

@@ -1,4 +1,4 @@
-"""What the TorchRec measurements share: the store's stream, and RecBole's SASRec without RecBole's data."""
+"""Make the store's stream, and RecBole's SASRec without RecBole's data, for the TorchRec measurements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TorchRecSizes:
     """How much is measured."""
 
     shape: Shape
-    """The synthetic store that stands in where Beauty is not given."""
+    """The synthetic store that replaces Beauty if it is not given."""
     policies: tuple[str, ...]
     """Names of `sampler.POLICIES`."""
     batch: int

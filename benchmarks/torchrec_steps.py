@@ -1,4 +1,4 @@
-"""The time of a training step: SASRec with its table sharded, beside RecBole's model as it is."""
+"""Measure the training step of SASRec with a sharded table beside RecBole's unchanged model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def jobs(sizes: TorchRecSizes, path: Path) -> Iterator[Job]:
 
 
 def measure(path: str, world_size: int, batch: int, steps: int, repeats: int) -> dict[str, Any]:
-    """Start the ranks, one thread each, and return what rank 0 saw.
+    """Start the ranks with one thread each and return the times of rank 0.
 
     ways : {way: spread of seconds a step}; "unsharded" is RecBole's model, under DistributedDataParallel where there
            are several ranks. All ways train on the same pairs, `batch` on all ranks together, and take turns.
@@ -101,7 +101,7 @@ def sharded_step(output: str, n_rows: int, drawn: list[Any]) -> Callable[[int], 
 
 
 def unsharded_step(n_rows: int, drawn: list[Any], world_size: int) -> Callable[[int], None]:
-    """Return a function that trains RecBole's model as RecBole does: padded histories, Adam for everything."""
+    """Return a function that trains RecBole's model on padded histories with Adam, as RecBole does."""
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
@@ -133,7 +133,7 @@ def unsharded_step(n_rows: int, drawn: list[Any], world_size: int) -> Callable[[
 
 
 def tables(sections: dict[str, list[dict[str, Any]]]) -> list[Grid]:
-    """Return the table of the steps, each beside the unsharded model on one rank and on as many."""
+    """Return the table of the steps, beside the unsharded model on one rank and on as many ranks."""
     records = sections.get(SECTION, [])
     alone = next((record["ways"]["unsharded"]["min"] for record in records if record["ranks"] == 1), None)
     rows = [

@@ -1,4 +1,4 @@
-"""How long training takes until validation is as good as asked for."""
+"""Measure the time until validation reaches a quality."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def tables(records: list[dict[str, Any]]) -> list[Grid]:
 
 
 def goals(records: list[dict[str, Any]]) -> list[Goal]:
-    """Hold time to equal quality against stock RecBole's."""
+    """Compare the time to equal quality with stock RecBole."""
     spent = {record["way"]: record["curve"][-1][1] for record in records if record["reached"]}
     if STOCK not in spent or WAYS[0] not in spent:
         return []

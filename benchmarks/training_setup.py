@@ -1,4 +1,4 @@
-"""SASRec in RecBole as the training measurements use it: its own loader, trimmed batches, all targets in one pass."""
+"""Make SASRec in RecBole for the training measurements: stock, with trimmed batches, or with parallel targets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def export(store: str, folder: str) -> dict[str, Any]:
 
 
 def make(folder: str, way: str, network: dict[str, int]) -> tuple[Any, Any, Any]:
-    """Return a trainer, the training loader and the validation loader, one thread, the same weights for every way."""
+    """Return a trainer and both loaders, with one thread and the same weights for every way."""
     import torch
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
@@ -64,7 +64,7 @@ def make(folder: str, way: str, network: dict[str, int]) -> tuple[Any, Any, Any]
 
 
 def loss_of(trainer: Any, way: str) -> Any:
-    """Return the function from a batch to its loss that this way trains with."""
+    """Return this way's function from a batch to its loss."""
     from recbole_ext.parallel_targets import WindowLoss
     from recbole_ext.trimming import TrimmedLoss
 

@@ -1,4 +1,4 @@
-"""What a million targets cost, and how much of that the matrix products would take by themselves."""
+"""Measure the cost of a million targets and the share of the matrix products."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _step(trainer: Any, loader: Any, way: str) -> Callable[[], int]:
 
 
 def _flop(step: Callable[[], int]) -> float:
-    """Count a step's floating-point operations in matrix products, a target, forward and backward."""
+    """Count the floating-point operations a target in matrix products, forward and backward."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -99,7 +99,7 @@ def _flop(step: Callable[[], int]) -> float:
 
 
 def _rate(dtype: Any) -> float:
-    """Measure the matrix product that scores 256 vectors of 64 against 12,000 items: the fastest of ten."""
+    """Measure the product of 256 vectors of 64 with 12,000 items. Return the fastest of ten."""
     import torch
 
     states, items = torch.randn(256, 64).to(dtype), torch.randn(12_000, 64).to(dtype)
@@ -131,7 +131,7 @@ def tables(records: list[dict[str, Any]]) -> list[Grid]:
 
 
 def goals(records: list[dict[str, Any]]) -> list[Goal]:
-    """Hold the ways against stock RecBole."""
+    """Compare the ways with stock RecBole."""
     found = []
     for record in records:
         seen = {way: of["cpu"]["median"] for way, of in record["ways"].items()}
