@@ -135,7 +135,7 @@ def alignment_index(
         If the training view has no pair, the similarity is not bilinear, or the stores have different items.
     """
     similarity = recency_containment() if similarity is None else similarity
-    view.require_pairs()
+    view.require_content()
     require_same_items(view, evaluation)
     profiles = EvaluationProfiles.of(evaluation, similarity)
     return AlignmentIndex(view, similarity, profiles, shared_items(view, profiles, backend=backend))

@@ -41,6 +41,7 @@ class EvaluationProfiles:
     def of(cls, evaluation: SequenceView, similarity: Similarity) -> EvaluationProfiles:
         """Sum the last pairs of the sequences of a view. Raises InputError if the similarity is not bilinear."""
         weights, store = similarity.evaluation_table(), evaluation.store
+        store.check_content()
         pairs = evaluation.last_pairs()
         target_place = store.offsets[pairs.sequence] + pairs.target
         target = store.values[target_place].astype(np.int64)

@@ -72,7 +72,7 @@ def analyze(
     tell = progress if progress is not None else lambda what: None
     similarity = recency_containment() if similarity is None else similarity
     named = _by_label(policies)
-    split.train.require_pairs()
+    split.train.require_content()
     tell("target distributions")
     trained = {label: target_distribution(split.train, policy, threads=threads) for label, policy in named.items()}
     evaluations = {"test": split.test, "validation": split.validation}

@@ -42,7 +42,7 @@ class TargetWeights:
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> TargetWeights:
         """Tabulate a policy. Raises InputError if no sequence has two items, or an exponent overflows."""
-        view.require_pairs()
+        view.require_content()
         groups = view.groups
         targets = PowerTable.of(policy.beta, view.max_length - 1)
         scale = np.zeros(view.max_length + 1)
@@ -69,6 +69,7 @@ class Occurrences(NamedTuple):
 
 def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = False) -> Occurrences:
     """Return the possible targets of the given rows in the order of the store; only the last of each if `last`."""
+    view.store.check_content()
     length = view.lengths(rows)
     first = np.asarray(view.store.offsets[:-1][rows])
     kept = length >= PAIR_ITEMS
@@ -82,6 +83,7 @@ def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = F
 
 def row_chunks(view: SequenceView, rows: slice = slice(None), size: int | None = None) -> Iterator[slice]:
     """Cut rows into slices of about `size` interactions (None: CHUNK); a longer sequence stays whole."""
+    view.store.check_content()
     first, stop, _ = rows.indices(view.store.n_sequences)
     if first >= stop:
         return
@@ -100,6 +102,7 @@ def sum_over_rows(
 
     With `threads` None there is one thread a core, and fewer for little data.
     """
+    view.store.check_content()
     first, stop, _ = rows.indices(view.store.n_sequences)
     interactions = int(view.store.offsets[stop] - view.store.offsets[first]) if first < stop else 0
     if threads is None:

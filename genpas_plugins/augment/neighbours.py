@@ -69,6 +69,7 @@ def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, po
 
 def _distinct(view: SequenceView) -> tuple[Int64, Int64]:
     """Return every user with each of their items once, ordered by both, int64 [m] each."""
+    view.store.check_content()
     lengths = view.lengths()
     items = view.store.values[spans(view.store.offsets[:-1], lengths)].astype(np.int64)
     users = np.repeat(np.arange(len(lengths)), lengths)

@@ -78,7 +78,7 @@ def command(
 
     STORE.check_target(out, overwrite=overwrite)
     opened = SequenceStore.open(store)
-    opened.leave_last_out().train.require_pairs()
+    opened.leave_last_out().train.require_content()
     _check_original(opened, store)
     folder = work if work is not None else out.with_name(f"{out.name}.work")
     with progress_bar() as tell:

@@ -95,6 +95,7 @@ def export_recbole(
     file = directory / name / f"{name}.inter"
     if file.exists() and not (overwrite and file.is_file()):
         raise InputError(f"{file} exists already; choose another directory or name, or replace it with --overwrite.")
+    store.check_content()
     whole, store = store, _users_own(store)
     added = file.with_name(f"{name}{ADDED_SUFFIX}") if whole.has_train_only else None
     longest = int(store.lengths().max(initial=0))

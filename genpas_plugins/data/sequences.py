@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from genpas_plugins.data.ids import as_ids, numbers_of
 from genpas_plugins.data.lengths import LengthGroups, LengthIndex, smallest_index_type
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
+
+if TYPE_CHECKING:
+    from genpas_plugins.data.storage import StoredArrays
 
 PAIR_ITEMS = 2
 """Items that a sequence must have for a training pair: a history item and a target."""
@@ -80,6 +83,14 @@ class SequenceView:
         whole: Int64 = offsets[1:][rows] - offsets[:-1][rows]
         return np.maximum(whole - self.held_out, 0)
 
+    def lengths_of(self, rows: Int64, start: Int64) -> Int64:
+        """Return the lengths of drawn sequences, int64 [n]. Raises InputError if one has no pair from `start` on."""
+        known = (rows >= 0) & (rows < self.store.n_sequences)
+        lengths = self.lengths(np.where(known, rows, 0))
+        if not (known & (start + 1 < lengths) & (lengths <= self.max_length)).all():
+            raise _damaged(self.store, "by_length.npy and offsets.npy contradict each other")
+        return lengths
+
     @cached_property
     def groups(self) -> LengthGroups:
         """The sequences of at least two items, grouped by length."""
@@ -113,6 +124,11 @@ class SequenceView:
                 f"{self.store.n_sequences} users has fewer (the longest whole sequence has {longest} items). "
                 "Use data with longer sequences, or hold out fewer items."
             )
+
+    def require_content(self) -> None:
+        """Raise InputError without a training pair, or if the saved store is damaged. Reads the whole store once."""
+        self.require_pairs()
+        self.store.check_content()
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,12 +235,16 @@ class SequenceStore:
 
         Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
         """
-        from genpas_plugins.data.storage import StoredArrays, write_arrays
+        from genpas_plugins.data.storage import write_arrays
+
+        write_arrays(Path(path), self._stored(), overwrite=overwrite)
+
+    def _stored(self) -> StoredArrays:
+        from genpas_plugins.data.storage import StoredArrays
 
         index = self.index()
         own = (self.values, self.offsets, self.n_items, self.user_ids, self.item_ids, self.columns)
-        stored = StoredArrays(*own, index.order, np.stack([index.lengths, index.counts]))
-        write_arrays(Path(path), stored, overwrite=overwrite)
+        return StoredArrays(*own, index.order, np.stack([index.lengths, index.counts]))
 
     def __reduce__(self) -> Any:
         """Pickle a saved store as its path. A worker process maps the same file pages."""
@@ -312,6 +332,24 @@ class SequenceStore:
             default[some] = self.columns[name][self.offsets[some]]
         return default
 
+    def known_items(self, values: Integers) -> Integers:
+        """Return item numbers that were read from the store. Raises InputError if one is beyond 0 … n_items."""
+        # As unsigned numbers, negative values are large: one comparison finds both faults.
+        if values.size and int(values.view(f"u{values.itemsize}").max()) > self.n_items:
+            raise _damaged(self, "values.npy holds numbers of no item")
+        return values
+
+    def check_content(self) -> None:
+        """Read a saved store, before code that reads all of it. Once for each object.
+
+        Raises InputError if a value, an offset or the index of the lengths is damaged.
+        """
+        if self.path is not None and "_content" not in self.__dict__:
+            from genpas_plugins.data.storage import check_content
+
+            check_content(self.path, self._stored())
+            self.__dict__["_content"] = "checked"
+
     def user_rows(self, ids: ArrayLike | pa.Array) -> Int64:
         """Return the rows of the users with these ids, int64. Raises InputError for an unknown id."""
         return numbers_of(ids, self.user_ids, self.n_sequences, first=0, kind="user")
@@ -319,6 +357,12 @@ class SequenceStore:
     def item_numbers(self, ids: ArrayLike | pa.Array) -> Int64:
         """Return the numbers of the items with these ids, int64. Raises InputError for an unknown id."""
         return numbers_of(ids, self.item_ids, self.n_items, first=1, kind="item")
+
+
+def _damaged(store: SequenceStore, why: str) -> InputError:
+    from genpas_plugins.data.storage import STORE
+
+    return STORE.damaged(store.path or "This store", why)
 
 
 def _view(store: SequenceStore, held_out: int, cut_lengths: Int64 | None) -> SequenceView:

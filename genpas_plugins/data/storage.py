@@ -5,9 +5,9 @@ Opening reads the header and maps the files. The cost does not depend on the num
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from genpas_plugins.support.atomic import replaced_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
 
 HEADER = "header.json"
+_PIECE = 1 << 22
 STORE = DirectoryHeader(HEADER, "genpas-sequence-store", 1, "sequence store", "genpas prepare")
 
 
@@ -65,7 +66,17 @@ def read_arrays(path: Path) -> StoredArrays:
     Raises InputError if `path` holds no store, a damaged store, or a store of another version.
     """
     header = STORE.read(path)
+    try:
+        stored = _mapped(path, header)
+        why = next(_disagreement(stored, header), None)
+    except Exception as error:  # numpy and Arrow raise errors of many types for a damaged file
+        raise STORE.damaged(path, error) from error
+    if why is not None:
+        raise STORE.damaged(path, why)
+    return stored
 
+
+def _mapped(path: Path, header: Mapping[str, Any]) -> StoredArrays:
     def mapped(name: str) -> AnyArray:
         # A plain ndarray over the map: indexing np.memmap itself costs a Python-level __array_finalize__ every time.
         return np.asarray(np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
@@ -82,6 +93,53 @@ def read_arrays(path: Path) -> StoredArrays:
     )
 
 
+def _disagreement(stored: StoredArrays, header: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how the files contradict each other, as far as this is seen without reading them."""
+    n, rows = header["n_sequences"], header["n_interactions"]
+    integers = (np.dtype(np.int32), np.dtype(np.int64))
+    shapes = {"values": (rows,), "offsets": (n + 1,), "by_length": (n,), "lengths": (2, stored.lengths.shape[-1])}
+    for name, shape in shapes.items():
+        array = getattr(stored, name)
+        types = integers if name in ("values", "by_length") else integers[1:]
+        if array.shape != shape or array.dtype not in types:
+            yield f"{name}.npy is of {array.dtype} {list(array.shape)}"
+    lengths, counts = stored.lengths
+    if stored.offsets[0] != 0 or stored.offsets[-1] != rows:
+        yield f"offsets.npy does not run from 0 to {rows}"
+    # Python's own integers: damaged numbers can overflow.
+    pairs = list(zip(lengths.tolist(), counts.tolist(), strict=True))
+    if (np.diff(lengths) <= 0).any() or any(length < 0 or count < 1 for length, count in pairs):
+        yield "lengths.npy is not in order"
+    if sum(counts.tolist()) != n or sum(length * count for length, count in pairs) != rows:
+        yield "lengths.npy does not add up"
+    for name, column in stored.columns.items():
+        if column.ndim == 0 or len(column) != rows:
+            yield f"column {name!r} is of shape {list(column.shape)}"
+    for name, ids, count in (("user_ids", stored.user_ids, n), ("item_ids", stored.item_ids, stored.n_items)):
+        if ids is not None and len(ids) != count:
+            yield f"{name}.arrow holds {len(ids)} ids for {count}"
+
+
+def check_content(path: Path, stored: StoredArrays) -> None:
+    """Read the arrays in pieces. Raises InputError if a value, an offset or the index of the lengths is damaged."""
+    values, offsets, by_length = stored.values, stored.offsets, stored.by_length
+    n = len(by_length)
+    for first in range(0, len(values), _PIECE):
+        piece = values[first : first + _PIECE]
+        if piece.min() < 1 or piece.max() > stored.n_items:
+            raise STORE.damaged(path, "values.npy holds numbers of no item")
+    ends = np.cumsum(stored.lengths[1])
+    for first in range(0, n, _PIECE):
+        if np.diff(offsets[first : first + _PIECE + 1]).min() < 0:
+            raise STORE.damaged(path, "offsets.npy does not rise")
+        rows = by_length[first : first + _PIECE]
+        if rows.min() < 0 or rows.max() >= n:
+            raise STORE.damaged(path, "by_length.npy holds numbers of no sequence")
+        lengths = stored.lengths[0][np.searchsorted(ends, np.arange(first, first + len(rows)), side="right")]
+        if not np.array_equal(offsets[rows + 1] - offsets[rows], lengths):
+            raise STORE.damaged(path, "by_length.npy is not in order of length")
+
+
 def write_ids(file: Path, ids: pa.Array) -> None:
     """Write ids of any type as an Arrow file of one column."""
     table = pa.table({"id": ids})
@@ -95,4 +153,5 @@ def read_ids(file: Path) -> pa.Array | None:
     if not file.is_file():
         return None
     column = pa.ipc.open_file(pa.memory_map(str(file))).read_all().column("id")
+    column.validate(full=True)  # Arrow's functions trust offsets, which could lead outside the file
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -95,17 +95,18 @@ class StoreHistories:
     @classmethod
     def of(cls, store: SequenceStore, pairs: Pairs, max_length: int, backend: str) -> StoreHistories:
         """Return the histories of pairs, the last `max_length` items of each."""
-        stop, lengths = slices_of(store.offsets, pairs, max_length)
+        stop, lengths = slices_of(store.offsets, pairs, max_length, store.n_interactions, backend)
         return cls(store, np.asarray(pairs.sequence), stop, lengths, backend)
 
     def jagged(self) -> tuple[AnyArray, Int64]:
         """Return the items and their offsets; see `Histories`."""
         values, offsets = self.store.values, bounds(self.lengths)
-        return implementation(fill_jagged, backend_for(values, self.backend))(values, self.stop, offsets), offsets
+        items = implementation(fill_jagged, backend_for(values, self.backend))(values, self.stop, offsets)
+        return self.store.known_items(items), offsets
 
     def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
         """Return the items; see `Histories`."""
-        items = self.padded_column(self.store.values, width)
+        items = self.store.known_items(self.padded_column(self.store.values, width))
         return items if dtype is None else items.astype(dtype, copy=False)
 
     def padded_column(self, column: AnyArray, width: int) -> AnyArray:

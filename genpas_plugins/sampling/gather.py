@@ -13,7 +13,7 @@ from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int64
-from genpas_plugins.support.errors import whole_number
+from genpas_plugins.support.errors import InputError, whole_number
 
 _ROWS = 256
 
@@ -56,7 +56,7 @@ def gather_padded(
     array([[1, 2, 0],
            [8, 0, 0]])
     """
-    stop, length = slices_of(offsets, pairs, max_length)
+    stop, length = slices_of(offsets, pairs, max_length, len(column), backend)
     width = int(length.max(initial=1)) if trim else max_length
     # Targets first: their cache misses overlap, and histories end beside them.
     target = column[stop]
@@ -73,7 +73,7 @@ def gather_jagged(
     backend: str | None = None,
 ) -> JaggedBatch:
     """Gather histories one after another; arguments as for `gather_padded`."""
-    stop, length = slices_of(offsets, pairs, max_length)
+    stop, length = slices_of(offsets, pairs, max_length, len(column), backend)
     begins = bounds(length)
     target = column[stop]
     fill = implementation(fill_jagged, backend_for(column, backend))
@@ -114,10 +114,53 @@ def fill_jagged(column: AnyArray, stop: Int64, begins: Int64) -> AnyArray:
     return np.asarray(column[np.arange(begins[-1]) + np.repeat(stop - begins[1:], length)])
 
 
-def slices_of(offsets: Int64, pairs: Pairs, max_length: int) -> tuple[Int64, Int64]:
-    """Return the store's row of each target and the length of each history, int64 [n] each."""
+def slices_of(
+    offsets: Int64, pairs: Pairs, max_length: int, size: int, backend: str | None = None
+) -> tuple[Int64, Int64]:
+    """Return the row of each target and the length of each history, int64 [n] each.
+
+    Compiled code reads these rows without a further check. So this function checks every address.
+
+    Parameters
+    ----------
+    offsets, pairs
+        The store's offsets, and addresses in it.
+    max_length
+        Items of a history at most.
+    size
+        Number of interactions.
+    backend
+        See `choose_backend`.
+
+    Raises
+    ------
+    InputError
+        A pair is outside its sequence, or a sequence is outside the store.
+    """
     max_length = whole_number("max_length", max_length, 1)
-    return offsets[pairs.sequence] + pairs.target, np.minimum(pairs.target - pairs.start, max_length)
+    pairs = Pairs(*(np.ascontiguousarray(part, np.int64) for part in pairs))
+    find = implementation(checked_slices, choose_backend(backend))
+    stop, length, bad = find(offsets, pairs, max_length, size)
+    if bad >= 0:
+        sequence, start, target = (int(part[bad]) for part in pairs)
+        raise InputError(
+            f"Pair {bad} (sequence {sequence}, start {start}, target {target}) is not in the store: sequences are "
+            f"0 … {len(offsets) - 2}, and 0 ≤ start ≤ target < length. Check the pairs. Check a saved store with "
+            "`genpas inspect --verify`."
+        )
+    return stop, length
+
+
+def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> tuple[Int64, Int64, int]:
+    """Return row and length of each pair, and the first pair that is not in the store; -1 if all are."""
+    sequence, start, target = pairs
+    known = (sequence >= 0) & (sequence < len(offsets) - 1)
+    row = np.where(known, sequence, 0)
+    first, last = offsets[row], offsets[np.minimum(row + 1, len(offsets) - 1)]
+    good = known & (start >= 0) & (start <= target)
+    good &= (first >= 0) & (last >= 0) & (last <= size) & (target < last - first)
+    bad = -1 if good.all() else int(np.argmin(good))
+    return first + target, np.minimum(target - start, max_length), bad
 
 
 def backend_for(column: AnyArray, backend: str | None) -> str:

@@ -71,6 +71,12 @@ def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> P
     return pairs
 
 
+def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> tuple[Int64, Int64, int]:
+    """Twin of `genpas_plugins.sampling.gather.checked_slices`."""
+    stop, length = np.empty(len(pairs.target), np.int64), np.empty(len(pairs.target), np.int64)
+    return stop, length, _checked_slices(offsets, *pairs, max_length, size, stop, length)
+
+
 def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
     """Twin of `genpas_plugins.sampling.gather.fill_padded` for one-dimensional columns."""
     history = np.empty((len(stop), width), column.dtype)
@@ -223,6 +229,22 @@ def _enumerate(
             if t * (t + 1) // 2 <= place:
                 t += 1
             start[i], target[i] = place - t * (t - 1) // 2, t
+
+
+@_compiled
+def _checked_slices(
+    offsets: Any, sequence: Any, start: Any, target: Any, max_length: Any, size: Any, stop: Any, length: Any
+) -> Any:
+    for i in range(len(sequence)):
+        row = sequence[i]
+        if row < 0 or row >= len(offsets) - 1 or start[i] < 0 or start[i] > target[i]:
+            return i
+        first, last = offsets[row], offsets[row + 1]
+        if first < 0 or last < 0 or last > size or target[i] >= last - first:
+            return i
+        stop[i] = first + target[i]
+        length[i] = min(target[i] - start[i], max_length)
+    return -1
 
 
 @_inlined

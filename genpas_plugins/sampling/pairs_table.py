@@ -40,6 +40,8 @@ def pair_table(stream: PairStream, index: Int64, pairs: Pairs, max_length: int |
     store = stream.view.store
     longest = max(1, stream.view.max_length)
     batch = gather_jagged(store.values, store.offsets, pairs, longest if max_length is None else max_length)
+    store.known_items(batch.values)
+    store.known_items(batch.target)
     history = pa.ListArray.from_arrays(pa.array(batch.offsets, pa.int32()), _ids(store.item_ids, batch.values, 1))
     return pa.table(
         {

@@ -169,7 +169,7 @@ class WindowStream(ABC):
 
     def weighted(self, sequence: Int64, start: Int64) -> TargetWindows:
         """Return the windows from these starts, int64 [n] both, with the weights of their targets."""
-        length = self.view.lengths(sequence)
+        length = self.view.lengths_of(sequence, start)
         windows = Pairs(sequence, start, np.minimum(length - 1, start + self.max_length))
         weight = self._normalised(self.weights.log_weight(windows, length))
         return TargetWindows(windows, weight.astype(np.float32))

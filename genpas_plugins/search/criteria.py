@@ -64,7 +64,7 @@ class Criteria:
 
         Raises InputError if a view has no pair, or the similarity is not bilinear.
         """
-        train.require_pairs()
+        train.require_content()
         targets = last_target_distribution(evaluation)
         return cls(train, targets, alignment_index(train, evaluation, similarity))
 

@@ -45,7 +45,7 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
         raise InputError("Embeddings from co-occurrence need scikit-learn: pip install scikit-learn.") from error
 
     dimensions = whole_number("dimensions", dimensions, 1)
-    view.require_pairs()
+    view.require_content()
     matrix = _positive_information(_cooccurrences(view, whole_number("window", window, 1)))
     n_items = view.store.n_items
     left, strength, _ = randomized_svd(

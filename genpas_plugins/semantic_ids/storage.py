@@ -7,7 +7,6 @@ ids.json          format, number of codes of each level, origin
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,6 @@ from genpas_plugins.data.storage import read_ids, write_ids
 from genpas_plugins.support.array_types import Int32
 from genpas_plugins.support.atomic import replaced_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
-from genpas_plugins.support.errors import InputError
 
 HEADER = "ids.json"
 # The first headers had no checksum of their own.
@@ -62,5 +60,5 @@ def read_codes(folder: Path) -> StoredIds:
         with np.load(folder / _CODES, allow_pickle=False) as archive:
             codes = archive["codes"]
         return StoredIds(codes, tuple(header["sizes"]), read_ids(folder / _ITEM_IDS), dict(header["origin"]))
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, pa.ArrowException) as error:
-        raise InputError(f"{folder} holds damaged semantic IDs ({error}). Make them again.") from error
+    except Exception as error:  # numpy, zip and Arrow raise errors of many types for a damaged file
+        raise IDS.damaged(folder, error) from error

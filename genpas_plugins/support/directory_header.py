@@ -91,6 +91,11 @@ class DirectoryHeader:
                     f"{self._again}"
                 )
 
+    def damaged(self, place: Path | str, why: object) -> InputError:
+        """Return the error for a directory whose files do not agree."""
+        reason = (str(why).strip() or type(why).__name__).splitlines()[0].rstrip(".")
+        return InputError(f"{place} is damaged ({reason}). {self._again}")
+
     @property
     def _again(self) -> str:
         return f"Make the {self.what} again with `{self.command}`."

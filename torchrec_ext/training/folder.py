@@ -135,6 +135,7 @@ def all_settings(config: Mapping[str, Any], section: TorchRecConfig, view: Seque
     config : RecBole's final settings, the `genpas` section among them
     view   : the training sequences
     """
+    view.store.check_content()
     # What the flat keys say is in the sections.
     flat = set(flat_keys())
     settings = {str(key): value for key, value in config.items() if key not in flat}

@@ -143,6 +143,7 @@ def mine_patterns(
 
 def training_items(view: SequenceView) -> tuple[Int64, Int64]:
     """Return the items of a view in one array and the row of each item's sequence, both int64 [n]."""
+    view.store.check_content()
     lengths = view.lengths()
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     return view.store.values[spans(view.store.offsets[:-1], lengths)].astype(np.int64), sequence

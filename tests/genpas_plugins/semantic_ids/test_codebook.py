@@ -202,7 +202,7 @@ def test_damaged_files_are_refused(saved: Path, name: str, damage: str):
         ({"sizes": [4, 1]}, "Item 'a' has code 1 at level 2"),
         ({"sizes": [4]}, "1 sizes for IDs of 2 codes"),
         ({"files": []}, "does not list the files"),
-        ({"origin": None}, "damaged semantic IDs"),
+        ({"origin": None}, "is damaged .*Make the semantic IDs again"),
     ],
 )
 def test_foreign_headers_are_refused(saved: Path, change: dict[str, object], message: str):

@@ -1,0 +1,1 @@
+"""Campaigns of faults. Each prints trials, survived and failed."""
