@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from genpas_plugins.settings.yaml_text import KeyPath, YamlFile, name_places, parse_settings, read_yaml
-from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, progress_bar, stdout_to_stderr
+from genpas_plugins.support.console import (
+    own_arguments_hidden,
+    print_json,
+    print_lines,
+    progress_bar,
+    split_list,
+    stdout_to_stderr,
+)
 from genpas_plugins.support.errors import InputError, require_recbole
 
 if TYPE_CHECKING:
@@ -39,6 +46,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[:1].upper()}{message[1:]}; {PROGRAM} --help lists the options.")
+
+
+class _Once(argparse.Action):
+    """An option with one value, refused a second time."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, name: str | None = None) -> None:
+        """Store the value."""
+        if getattr(namespace, self.dest) is not None:
+            raise InputError(f"{name} is given 2 times. Keep one of them.")
+        setattr(namespace, self.dest, value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,18 +255,23 @@ def _parser() -> _Parser:
     sections = (GenPASConfig(strategy="multi_target"), TorchRecConfig())
     parser = _Parser(
         prog=PROGRAM,
-        usage="%(prog)s --config FILE [--config FILE …] --out RUN [--fresh] [--json] [key=value …]",
+        usage="%(prog)s --config FILE,… --out RUN [--fresh] [--json] [key=value …]",
         description=__doc__,
         epilog="\n".join(commented_yaml(section.SECTION, section) for section in sections),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--config", "-c", type=Path, action="append", default=[], metavar="FILE", help="YAML; repeatable"
+        *("--config", "-c"),
+        type=lambda text: [Path(word) for word in split_list(text, "--config")],
+        action="extend",
+        default=[],
+        metavar="FILE,…",
+        help="YAML; later files win",
     )
-    parser.add_argument("--out", "-o", type=Path, required=True, metavar="RUN", help="the run's folder")
-    parser.add_argument("--model", "-m", help="RecBole's name of the model, if no file has it")
-    parser.add_argument("--dataset", "-d", help="name of the data set, if no file has it")
+    parser.add_argument("--out", "-o", action=_Once, type=Path, required=True, metavar="RUN", help="the run's folder")
+    parser.add_argument("--model", "-m", action=_Once, help="RecBole's name of the model, if no file has it")
+    parser.add_argument("--dataset", "-d", action=_Once, help="name of the data set, if no file has it")
     parser.add_argument("--fresh", action="store_true", help="delete the run found in RUN and begin anew")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object")
     return parser

@@ -7,7 +7,6 @@ Write `\,` for a comma inside a value. `--set` alone is not split, as its value 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from genpas_plugins.support.console import split_list
 from genpas_plugins.support.errors import InputError, nearest
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -48,7 +48,7 @@ class Command(TyperCommand):
                     if given.count(option) > 1:
                         raise InputError(f"{name} is given {given.count(option)} times. Keep one of them.")
                 elif option.name in values and _UNSPLIT not in option.opts:
-                    values[option.name] = [word for text in values[option.name] for word in split(text, name)]
+                    values[option.name] = [word for text in values[option.name] for word in split_list(text, name)]
             return values, rest, given
 
         parser.parse_args = parse_args
@@ -65,22 +65,3 @@ def check_not_the_store(out: Path, store: Path) -> None:
     """Raise InputError if the output of a command would replace the store that it reads."""
     if out.resolve() == store.resolve():
         raise InputError(f"--out {out} is the store itself; choose another directory.")
-
-
-def split(text: str, option: str = "The list") -> list[str]:
-    r"""Return the values of a list.
-
-    Raises
-    ------
-    InputError
-        If a value is empty; `option` is named.
-
-    Examples
-    --------
-    >>> split(r"beauty, toys,a\,b")
-    ['beauty', 'toys', 'a,b']
-    """
-    words = [word.strip().replace("\\,", ",") for word in re.split(r"(?<!\\),", text)]
-    if not all(words):
-        raise InputError(f"{option} {text!r} has an empty value. Write values with one comma between them, as a,b.")
-    return words

@@ -1,8 +1,9 @@
-"""What all commands print with: one JSON object, aligned lines, a table, or a progress bar on stderr."""
+"""The command line: lists in; one JSON object, aligned lines, a table, or a progress bar on stderr out."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -10,10 +11,30 @@ from typing import Any
 
 import typer
 
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
 Tell = Callable[[str, int, int | None], None]
 """Reports progress: the name of a step, how much of it is done, and its total; None if the total is unknown."""
+
+
+def split_list(text: str, option: str = "The list") -> list[str]:
+    r"""Return the values of a list on the command line: commas separate them, `\,` is a comma.
+
+    Raises
+    ------
+    InputError
+        If a value is empty; `option` is named.
+
+    Examples
+    --------
+    >>> split_list(r"beauty, toys,a\,b")
+    ['beauty', 'toys', 'a,b']
+    """
+    words = [word.strip().replace("\\,", ",") for word in re.split(r"(?<!\\),", text)]
+    if not all(words):
+        raise InputError(f"{option} {text!r} has an empty value. Write values with one comma between them, as a,b.")
+    return words
 
 
 def print_json(value: Any) -> None:

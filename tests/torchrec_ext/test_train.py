@@ -402,3 +402,12 @@ def test_negatives_are_drawn_from_the_proposal():
     assert float(((counts - expected) ** 2 / expected).sum()) < 21.1  # χ² with 3 degrees of freedom, p = 1e-4
     assert torch.equal(proposal.draw(500, seed=7, epoch=1, step=3), drawn[1500:2000])
     assert not torch.equal(proposal.draw(500, seed=7, epoch=2, step=3), drawn[1500:2000])
+
+
+def test_files_are_a_list_and_an_option_with_one_value_is_refused_twice():
+    parse = train._parser().parse_args
+    given = parse(["--config", "a.yaml,b.yaml", "-c", r"c\,d.yaml", "--out", "run"])
+    assert given.config == [Path("a.yaml"), Path("b.yaml"), Path("c,d.yaml")]
+    for words in (["-o", "a", "--out", "b"], ["--model", "A", "-m", "B"], ["-d", "a", "-d", "a"]):
+        with pytest.raises(InputError, match=f"{words[2]} is given 2 times"):
+            parse(words)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError
 from genpas_plugins.cli import app
-from genpas_plugins.cli.options import split
+from genpas_plugins.support.console import split_list
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OPTIONS = [
@@ -58,7 +58,7 @@ def test_an_option_with_one_value_is_refused_twice(command: str, option: Any):
 @pytest.mark.parametrize("text", ["", ",", "a,", "a,,b", " "])
 def test_an_empty_value_is_refused(text: str):
     with pytest.raises(InputError, match="--seeds"):
-        split(text, "--seeds")
+        split_list(text, "--seeds")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
