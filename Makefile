@@ -1,4 +1,4 @@
-# make venv | test | lint | demo | demo-torchrec | reproduce | clean
+# make venv | test | lint | demo | demo-torchrec | experiment | clean
 # make bench-data | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
@@ -26,7 +26,7 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test lint demo demo-torchrec reproduce clean
+.PHONY: venv test lint demo demo-torchrec experiment clean
 .PHONY: bench-data bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale
 .DELETE_ON_ERROR:
 
@@ -63,10 +63,10 @@ demo-torchrec: $(READY)
 	$(PY) -m torchrec_ext.demo
 
 # GENPAS_DATA_DIR names the folder with beauty/, toys/ and sports/; MINUTES=60 stops after that time, and it goes on later.
-# TABLE=operators, or another one of configs/reproduce/, goes to a folder of that name; DATASETS=ml-1m instead of its own.
+# TABLE=operators, or another one of configs/experiment/, goes to a folder of that name; DATASETS=ml-1m instead of its own.
 TABLE ?= sasrec
-reproduce: $(READY)
-	$(VENV)/bin/genpas reproduce configs/reproduce/$(TABLE).yaml $(if $(DATASETS),--datasets $(DATASETS)) --seeds 1,2,3 --out benchmarks/results/$(if $(filter sasrec,$(TABLE)),reproduce,$(TABLE)) $(if $(MINUTES),--minutes $(MINUTES))
+experiment: $(READY)
+	$(VENV)/bin/genpas experiment configs/experiment/$(TABLE).yaml $(if $(DATASETS),--datasets $(DATASETS)) --seeds 1,2,3 --out benchmarks/results/$(TABLE) $(if $(MINUTES),--minutes $(MINUTES))
 	$(PY) -m benchmarks.readme_table
 
 bench-data: $(READY)

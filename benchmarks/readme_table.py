@@ -1,6 +1,6 @@
-"""Write the table of `make reproduce` into the README: python -m benchmarks.readme_table.
+"""Write the table of `make experiment` into the README: python -m benchmarks.readme_table.
 
-The figures are those of benchmarks/results/reproduce/reproduction.json; a test holds that the README has them.
+The figures come from benchmarks/results/sasrec/table.json; a test holds that the README has them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.experiments.text_table import table_lines
+from genpas_plugins.experiments.report import table_lines
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
-README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "reproduce" / "reproduction.json"
+README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "sasrec" / "table.json"
 BEGIN, END = "<!-- Written by `python -m benchmarks.readme_table`; do not edit. -->\n", "<!-- end -->"
-METRICS = ("ndcg@10", "recall@10")
+METRICS = ("NDCG@10", "Recall@10")
 
 
 def with_table(readme: str, result: Mapping[str, Any]) -> str:
@@ -42,15 +42,16 @@ def lines(result: Mapping[str, Any]) -> Iterator[list[str]]:
     yield [f"test NDCG@10 / Recall@10, {result['model']}", "seeds", "history masked", "published", "not masked"]
     for dataset, rows in result["datasets"].items():
         for row in rows:
-            if row["test"] is None:
+            figures = row["figures"]
+            if figures[f"masked {METRICS[0]}"] is None:
                 continue
-            published = [row["published"].get(metric) for metric in METRICS]
+            published = [figures.get(f"published {metric}") for metric in METRICS]
             yield [
                 f"{dataset}, {row['method']}",
                 str(len(row["seeds"])),
-                _pair([row["test"]["masked"][metric]["mean"] for metric in METRICS]),
+                _pair([figures[f"masked {metric}"]["mean"] for metric in METRICS]),
                 "–" if None in published else _pair(published),
-                _pair([row["test"]["unmasked"][metric]["mean"] for metric in METRICS]),
+                _pair([figures[f"unmasked {metric}"]["mean"] for metric in METRICS]),
             ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rich.table import Table
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.console import print_json, progress_bar
-from recbole_ext.run_one import train
+from recbole_ext.run_one import evaluate_checkpoint, train
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "last_target": {"strategy": "last_target"},
@@ -67,13 +68,13 @@ def main(arguments: list[str] | None = None) -> None:
         for name, section in STRATEGIES.items():
             genpas = {**section, "pairs_per_epoch": options.pairs_per_epoch}
             settings = {"genpas": genpas, "epochs": options.epochs, "checkpoint_dir": str(options.out / "checkpoints")}
-            result = train(
+            run = train(
                 {**SETTINGS, **settings},
                 model="SASRec",
                 dataset="ml-100k",
                 on_epoch=partial(lambda name, epoch, _: tell(name, epoch + 1, options.epochs), name),
-                test=True,
             )
+            result = {**asdict(run), "test": evaluate_checkpoint(run.checkpoint)}
             results.append({"name": name, **{part: result[part] for part in SAVED}})
     with replaced_file(options.out / "results.json") as file:
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -113,7 +114,7 @@ def plot(results: list[dict[str, Any]], file: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for result in results:
         pairs = [point["pairs"] / 1e3 for point in result["curve"]]
-        axes.plot(pairs, [point["validation_ndcg@10"] for point in result["curve"]], marker="o", label=result["name"])
+        axes.plot(pairs, [point["validation"] for point in result["curve"]], marker="o", label=result["name"])
     axes.set(xlabel="training pairs seen (thousands)", ylabel="validation NDCG@10", ylim=(0, None))
     axes.set_title("Same model, same budget, different training pairs", loc="left")
     axes.grid(alpha=0.3)

@@ -93,7 +93,7 @@ def test_commands_run_in_order(folder: Path) -> None:
             arguments = [a for a in arguments if not a.startswith(("--epochs", "--genpas_pairs"))] + SHORT
             if "TIGER" in arguments:  # its width has another name, and `genpas train` refuses what nothing reads
                 arguments.remove("--hidden_size=16")
-        if arguments[0] == "compare":
+        if arguments[0] == "experiment":
             arguments += ["--set", "MAX_ITEM_LIST_LENGTH=5", "--set", "hidden_size=16"]
             arguments = [{"4000": "256", "2000": "128"}.get(a, a) for a in arguments]
         # The files that the README names are here or in the checkout.

@@ -15,7 +15,7 @@ from genpas_plugins.support.json_text import to_json
 
 if TYPE_CHECKING:
     from genpas_plugins.analysis.similarity import Similarity
-    from genpas_plugins.experiments.search_training import RecBoleTrials
+    from genpas_plugins.experiments.search_training import SearchTraining
     from genpas_plugins.search.grid import Grid
 
 _VALUES = "inf and -inf are allowed"
@@ -79,14 +79,14 @@ def command(
         _check_untrained(out, [model, config, settings, epochs, seed, pruner])
     model, pruner, seed = model or "SASRec", pruner or "median", 2020 if seed is None else seed
     if train:
-        from genpas_plugins.experiments.search_training import RecBoleTrials
+        from genpas_plugins.experiments.search_training import SearchTraining
         from genpas_plugins.search.study import check_pruner
 
         if out is None:
             raise InputError("--train needs --out DIR, where the study, the checkpoints and RecBole's files go.")
         check_pruner(pruner)
         more = {"seed": seed, "epochs": epochs, "pairs_per_epoch": pairs_per_epoch}
-        trials = RecBoleTrials.checked(store, out, model, config or (), settings or (), **more)
+        trials = SearchTraining.checked(store, out, model, config or (), settings or (), **more)
     typer.echo(f"{len(grid.points):,} points: " + _axes(grid), err=True)
 
     started = time.perf_counter()
@@ -133,7 +133,7 @@ def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
         raise InputError(f"{out} holds a trained study, whose choice this would replace; add --train or another --out.")
 
 
-def _trained(trials: RecBoleTrials, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
+def _trained(trials: SearchTraining, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
     """Train the points; return the chosen point and the study as plain values."""
     from genpas_plugins.search.study import open_study, run_study
     from genpas_plugins.support.folder_lock import sole_use

@@ -1,40 +1,40 @@
-"""The figures of `genpas reproduce`, drawn by Matplotlib from a report's rows: pure functions of plain values."""
+"""The plots of a table, drawn by Matplotlib: pure functions of its rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from genpas_plugins.experiments.markdown import place_text
-from genpas_plugins.experiments.rows import PROTOCOLS
+from genpas_plugins.experiments.columns import place_text
+from genpas_plugins.experiments.rows import PROTOCOLS, RowResult, Spread, of_test
 from genpas_plugins.experiments.table import Table
 from genpas_plugins.support.atomic import replaced_file
 
 COLOURS = ("#0072b2", "#c44e00", "#00845f", "#a8538a", "#8a6a00", "#3d7fb5", "#7a4fc0", "#4d5766")
-"""As in the pages of `genpas analyze`, so that they differ in print and for colour-blind eyes."""
+"""The colours of `genpas analyze`, which differ in print and for colour-blind eyes."""
 
 MARKERS, DASHES = "osD^vPX*", ("-", "--", ":", "-.")
 COLUMNS, PANEL, ENTRY = 3, (3.6, 3.0), 0.19
 """Panels beside each other at most, the inches of one, and those of a line of the legend."""
 
 LOGARITHMIC_FROM = 10
-"""Values on an axis that differ by more than this factor stand on a logarithmic one."""
+"""An axis is logarithmic if its values differ by more than this factor."""
 
 WIDE = 18
-"""More letters than this below a panel whose axis has words are written slanting."""
+"""Words below a panel slant if they have more letters than this."""
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[RowResult]
 
 
 class Line(NamedTuple):
-    """Where a row is drawn and how: its panel, by title, its label in the legend, and the number of its look."""
+    """How a row is drawn: the title of its panel, its label in the legend, and the number of its look."""
 
     panel: str
     label: str
@@ -42,20 +42,19 @@ class Line(NamedTuple):
 
 
 def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
-    """Draw the validation figure of each row's chosen setting against pairs seen.
+    """Draw the validation figure of each row against pairs seen; at least one row has a curve.
 
-    A panel is a point of what is varied or, where nothing is and rows are strategies with operators, a strategy; then a
-    colour is an operator. Lines are means over the seeds, bands one standard deviation. Panels in which nothing has
-    been run are left out; at least one row has a curve.
+    A panel is a point of what is varied. If nothing is varied and rows have operators, a panel is a strategy and a
+    colour an operator. Lines are means over the seeds, bands one standard deviation. A panel without a run is left out.
     """
     lines = _lines(rows, table)
-    panels = list(dict.fromkeys(line.panel for line, row in zip(lines, rows, strict=True) if row["curve"]))
+    panels = list(dict.fromkeys(line.panel for line, row in zip(lines, rows, strict=True) if row.curve))
     entries = len({line.label for line in lines})
     figure, axes = _panels(len(panels), entries, f"{name}: validation against pairs seen")
     for line, row in zip(lines, rows, strict=True):
-        if row["curve"]:
-            axis, curve = axes[panels.index(line.panel)], row["curve"]
-            _line(axis, line.look, line.label, [at["pairs"] for at in curve], [at["validation"] for at in curve])
+        if row.curve:
+            pairs, spreads = zip(*row.curve, strict=True)
+            _line(axes[panels.index(line.panel)], line.look, line.label, pairs, spreads)
     for axis, panel in zip(axes, panels, strict=True):
         if panel:
             axis.set_title(panel, loc="left", fontsize="medium")
@@ -67,8 +66,8 @@ def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
 def along_curves(name: str, rows: Rows, table: Table) -> Figure:
     """Draw the test figure of every method against what is varied, masked beside unmasked.
 
-    The axis is that of the points' first setting: logarithmic from a factor LOGARITHMIC_FROM on. Where it has words
-    instead of numbers, points stand in their order, methods beside each other, and nothing joins them.
+    The axis has the first setting of the points. Words instead of numbers keep their order; then methods are beside
+    each other, and no line joins them.
     """
     assert table.along is not None
     values = [point[0][1] for point in table.points]
@@ -80,15 +79,14 @@ def along_curves(name: str, rows: Rows, table: Table) -> Figure:
     slanting = not numbers and len("".join(map(str, values))) > WIDE
     figure, axes = _panels(len(PROTOCOLS), len(table.rows), f"{name}: test by {table.along.name}")
     for axis, protocol in zip(axes, PROTOCOLS, strict=True):
-        for index, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
-            tested = {
-                tuple(row["point"].items()): row["test"][protocol][table.metric.lower()]
-                for row in rows
-                if row["method"] == method and row["test"] is not None
-            }
-            known = sorted((place, point) for place, point in zip(places, table.points, strict=True) if point in tested)
+        for index, method in enumerate(dict.fromkeys(row.method for row in rows)):
+            place_of = dict(zip(table.points, places, strict=True))
+            figures = [
+                (place_of[row.at], row.spread(of_test(protocol, table.metric))) for row in rows if row.method == method
+            ]
+            known = sorted((place, spread) for place, spread in figures if spread is not None)
             x = [place + aside * (index - (len(table.rows) - 1) / 2) for place, _ in known]
-            _line(axis, index, method, x, [tested[point] for _, point in known], joined=numbers)
+            _line(axis, index, method, x, [spread for _, spread in known], joined=numbers)
         if logarithmic:
             axis.set_xscale("log")
         if not numbers:
@@ -115,7 +113,7 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def _panels(count: int, entries: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels on one pair of scales, as large as they and the legend beside them need."""
+    """Return a figure with so many panels on one pair of scales, with room for the legend."""
     lines = math.ceil(count / COLUMNS)
     columns = math.ceil(count / lines)
     height = max(PANEL[1] * lines + 0.4, ENTRY * entries + 0.5)
@@ -123,7 +121,7 @@ def _panels(count: int, entries: int, title: str) -> tuple[Figure, list[Axes]]:
     figure.suptitle(title, x=0.01, ha="left")
     axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
     for number, axis in enumerate(axes):
-        axis.tick_params(labelbottom=number + columns >= count)  # also above a place that stays empty
+        axis.tick_params(labelbottom=number + columns >= count)  # also above an empty place
     for empty in axes[count:]:
         empty.remove()
     return figure, axes[:count]
@@ -131,14 +129,14 @@ def _panels(count: int, entries: int, title: str) -> tuple[Figure, list[Axes]]:
 
 def _lines(rows: Rows, table: Table) -> list[Line]:
     """Return how each row is drawn against pairs seen."""
-    if table.along is None and any("+" in row["method"] for row in rows):
-        parts = [row["method"].partition("+") for row in rows]
+    if table.along is None and any("+" in row.method for row in rows):
+        parts = [row.method.partition("+") for row in rows]
         additions = list(dict.fromkeys(addition for _, _, addition in parts))
         labels = [f"+{addition}" if addition else "nothing added" for addition in additions]
         return [Line(strategy, labels[k], k) for strategy, _, more in parts for k in [additions.index(more)]]
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    panels = [place_text(row["point"], table) if row["point"] else "" for row in rows]
-    return [Line(panel, row["method"], methods.index(row["method"])) for panel, row in zip(panels, rows, strict=True)]
+    methods = list(dict.fromkeys(row.method for row in rows))
+    panels = [place_text(row.at, table) if row.at else "" for row in rows]
+    return [Line(panel, row.method, methods.index(row.method)) for panel, row in zip(panels, rows, strict=True)]
 
 
 def _line(
@@ -146,18 +144,19 @@ def _line(
     index: int,
     label: str,
     x: Sequence[float],
-    spreads: Sequence[Mapping[str, Any]],
+    spreads: Sequence[Spread],
     *,
     joined: bool = True,
 ) -> None:
     if not spreads:
         return
     colour = COLOURS[index % len(COLOURS)]
-    means = [spread["mean"] for spread in spreads]
+    means = [spread.mean for spread in spreads]
     dashes = DASHES[index // len(COLOURS) % len(DASHES)] if joined else "none"
     axis.plot(x, means, linestyle=dashes, color=colour, marker=MARKERS[index % len(MARKERS)], markersize=5, label=label)
-    if all(spread["sd"] is not None for spread in spreads):
-        low, high = ([spread["mean"] + sign * spread["sd"] for spread in spreads] for sign in (-1, 1))
+    deviations = [spread.sd for spread in spreads if spread.sd is not None]
+    if len(deviations) == len(spreads):
+        low, high = ([m + sign * sd for m, sd in zip(means, deviations, strict=True)] for sign in (-1, 1))
         if joined:
             axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
         else:
@@ -165,7 +164,7 @@ def _line(
 
 
 def _finished(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> Figure:
-    """Name the outer axes, which start at nought, and put one legend beside the panels."""
+    """Name the outer axes, which start at zero, and put one legend beside the panels."""
     highest = max(axis.dataLim.y1 for axis in axes)  # the panels share the scale
     axes[0].set_ylim(0, 1.05 * highest if highest > 0 else 1)
     for axis in axes:

@@ -1,93 +1,219 @@
-"""What `genpas reproduce` leaves beside the cells: reproduction.json, reproduction.md, and the plots it links to."""
+"""What a table leaves beside its cells: table.json, table.md, and the plots that the page links to."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import typer
+from rich.console import Console
+from rich.table import Table as Drawn
 
-from genpas_plugins.experiments.earlier_report import fits, head, read_report
-from genpas_plugins.experiments.markdown import note, section
-from genpas_plugins.experiments.rows import row_values
-from genpas_plugins.experiments.table import Table
-from genpas_plugins.experiments.table_training import Part
-from genpas_plugins.search.search_output import write
+from genpas_plugins.experiments.columns import Column, columns, place_columns, place_text, point_text, spread
+from genpas_plugins.experiments.results import Cells
+from genpas_plugins.experiments.rows import PROTOCOLS, RowResult, Spread, of_group, of_test, row_results
+from genpas_plugins.experiments.table import Point, Table
+from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
-REPORT = "reproduction.json"
+Rows = Sequence[RowResult]
 
-VALIDATION, ALONG = "validation", "along"
-"""Ends of the names of a data set's plots."""
+GROUPS = {
+    "popularity": "By popularity of the target, G1 the most popular items and G3 the long tail",
+    "users": "Users seen and not seen in training",
+}
+"""Titles of the kinds of groups."""
 
 
-def write_report(parts: Sequence[Part], out: Path) -> dict[str, Any]:
-    """Write reproduction.json and reproduction.md from the cells' files, one section a part; return the former.
+Report = tuple[dict[str, Any], dict[str, Rows]]
+"""The content of table.json, and the rows of every data set."""
 
-    Data sets that only an earlier call wrote about keep their place if their rows are still the table's; else they are
-    left out, which is said. Raises InputError if reproduction.json is no report.
+
+def write_report(
+    table: Table, parts: Sequence[Cells], seeds: tuple[int, ...], out: Path, *, plots: bool = False
+) -> Report:
+    """Write table.json and table.md from the files of all cells below `out`.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    parts : sequence of Cells
+        The cells of this call's data sets. Further data sets are found by their folders.
+    seeds : tuple of int
+        Seeds of this call; the first one tunes.
+    out : Path
+        Directory of the report.
+    plots : bool
+        Whether to draw the plots as well.
+
+    Raises
+    ------
+    InputError
+        If a cell of `parts` was trained otherwise. A further data set is left out instead, with a message.
     """
-    table, seeds, measured = parts[0].table, parts[0].seeds, parts[0].runs.measured
-    before = read_report(out / REPORT)
-    own = {part.name: _values(part) for part in parts}
-    kept = {}
-    for name, rows in before["datasets"].items():
-        if name in own or fits(before, name, table, measured):
-            kept[name] = rows
-        else:
-            typer.echo(
-                f"{out / REPORT} loses {name}, of which it had other rows or figures than {table.file.name} has now; "
-                f"--datasets {name} writes them anew.",
-                err=True,
-            )
-    sections = {**kept, **own}
-    pairs = {**before["pairs"], **{part.name: part.runs.epochs * part.runs.pairs_per_epoch for part in parts}}
-    text = f"# {table.file.stem}: {table.model}, seeds {', '.join(map(str, seeds))}\n"
-    for name, rows in sections.items():
-        text += section(name, rows, table, measured) + _links(name, table, out)
-    result = {
-        **head(table),
-        "seeds": list(seeds),
-        "pairs": {name: pairs[name] for name in sections},
-        "datasets": sections,
-    }
-    write(out / REPORT, to_json(result))
-    write(out / "reproduction.md", f"{text}\n{note(table)}\n")
-    return result
+    sections: dict[str, Rows] = {part.plan.name: row_results(part) for part in parts}
+    for folder in sorted(path for path in (out / "cells").glob("*") if path.is_dir() and path.name not in sections):
+        try:
+            sections[folder.name] = row_results(Cells.in_folder(table, folder, seeds))
+        except InputError as error:
+            typer.echo(f"The report leaves out {folder.name}. {error}", err=True)
+    names = [*(name for name in table.names if name in sections), *sections]
+    sections = {name: sections[name] for name in dict.fromkeys(names)}
+    if plots:
+        _draw(sections, table, out)
+    head = {"table": table.title, "model": table.model, "metric": table.metric}
+    along = None if table.along is None else table.along.name
+    result = {**head, "along": along, "datasets": {name: _values(rows, table) for name, rows in sections.items()}}
+    text = "".join(section(name, rows, table) + _links(name, table, out) for name, rows in sections.items())
+    _write(out / "table.json", to_json(result))
+    _write(out / "table.md", f"# {table.title}: {table.model}\n{text}\n{note(table)}\n")
+    return result, sections
+
+
+def _values(rows: Rows, table: Table) -> list[dict[str, Any]]:
+    """Return rows as plain values for table.json."""
+    shown = columns(table, rows)
+
+    def plain(value: Any) -> Any:
+        return value._asdict() if isinstance(value, Spread) else value
+
+    def groups(row: RowResult, kind: str, name: str) -> dict[str, Any]:
+        names = ("n", *(metric.lower() for metric in table.measured))
+        return {p: {m: plain(row.spread(of_group(kind, name, p, m))) for m in names} for p in PROTOCOLS}
+
+    return [
+        {
+            "method": row.method,
+            "point": dict(row.at),
+            "chosen": None if row.chosen is None else dict(row.chosen),
+            "seeds": list(row.tested),
+            "figures": {column.name: plain(column.value(row)) for column in shown},
+            "curve": [{"pairs": pairs, "validation": plain(spread)} for pairs, spread in row.curve],
+            "groups": {kind: {name: groups(row, kind, name) for name in of} for kind, of in row.groups.items()},
+            "tuning": [
+                {"settings": dict(at), "validation": cell and cell.run.validation} for at, cell in row.tuning.items()
+            ],
+        }
+        for row in rows
+    ]
+
+
+def note(table: Table) -> str:
+    """Return the text below the tables: how the figures came about."""
+    tuned = " and the same grid; validation chooses its point with the first seed" if table.tuned else ""
+    tested = ", and only the chosen point is tested" if table.tuned else ""
+    return (
+        "Full ranking of all items, leave-last-out. Masked: without the items of the user's history; unmasked: with "
+        f"them. Figures are mean ± standard deviation over the seeds. Each row has the same pairs{tuned}. The epoch "
+        f"is the best on validation{tested}. Pairs are drawn pairs: operators and mixing add computation, which the "
+        "seconds of training and validation show. KL: from the validation targets to the training targets."
+    )
+
+
+def section(name: str, rows: Rows, table: Table) -> str:
+    """Return the section of a data set: what is varied, the table, groups, and the tuning if there was a choice."""
+    place, metric = place_columns(table), table.metric
+    lines = ["", f"## {name}"]
+
+    def add(title: str, shown: list[list[str]]) -> None:
+        lines.extend(["", *([f"{title}:", ""] if title else []), *table_lines(shown)])
+
+    if table.along is not None and len(table.points) > 1:
+        for protocol in PROTOCOLS:
+            add(f"Test {metric}, {protocol}, by {table.along.name}", _along(rows, table, protocol))
+    add("", grid(rows, columns(table, rows)))
+    for kind in dict.fromkeys(kind for row in rows for kind in row.groups):
+        having = [row for row in rows if kind in row.groups]
+        names = dict.fromkeys(name for row in having for name in row.groups[kind])
+        shown = [column for name in names for column in _group_columns(kind, name, metric)]
+        add(f"{GROUPS.get(kind, f'By {kind}')} (test {metric})", grid(having, [*place, *shown]))
+    if table.tuned:
+        add(f"Validation {metric} of the grid", grid(rows, [*place, *map(_tuning_column, table.grid)]))
+    return "\n".join(lines) + "\n"
+
+
+def _group_columns(kind: str, name: str, metric: str) -> list[Column]:
+    users = Column(f"{name} users", lambda row: (n := row.spread(of_group(kind, name))) and f"{n.mean:,.0f}")
+    return [users, *(Column(f"{name} {p}", spread(of_group(kind, name, p, metric))) for p in PROTOCOLS)]
+
+
+def _tuning_column(point: Point) -> Column:
+    return Column(point_text(point), lambda row: (cell := row.tuning[point]) and cell.run.validation)
+
+
+def _along(rows: Rows, table: Table, protocol: str) -> list[list[str]]:
+    """Return the test figure of every method (down) at every point (across)."""
+    figure = Column("", spread(of_test(protocol, table.metric)))
+    figures = {(row.method, row.at): figure.text(row) for row in rows}
+    head = ["method", *(place_text(point, table) for point in table.points)]
+    methods = dict.fromkeys(row.method for row in rows)
+    return [head, *([method, *(figures[method, point] for point in table.points)] for method in methods)]
+
+
+def summary(rows: Rows, table: Table) -> list[list[str]]:
+    """Return head and rows of the small table on the terminal."""
+    return grid(rows, [column for column in columns(table, rows) if column.brief])
+
+
+def grid(rows: Rows, shown: Sequence[Column]) -> list[list[str]]:
+    """Return head and rows of columns as text."""
+    head = ["method", *(column.name for column in shown)]
+    return [head, *([row.method, *(column.text(row) for column in shown)] for row in rows)]
+
+
+def table_lines(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return head and rows as the lines of a Markdown table."""
+    head, *rows = (f"| {' | '.join(line)} |" for line in lines)
+    return [head, f"| {' | '.join(['---', *['--:'] * (len(lines[0]) - 1)])} |", *rows]
+
+
+def print_table(lines: Sequence[Sequence[str]], title: str) -> None:
+    """Print head and rows on stdout, as wide as the terminal."""
+    drawn = Drawn(title=title, title_justify="left")
+    for number, name in enumerate(lines[0]):
+        drawn.add_column(name, justify="right" if number else "left")
+    for line in lines[1:]:
+        drawn.add_row(*line)
+    # A pipe has no width: then wide enough for a table.
+    Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(drawn)
+
+
+def _plot_titles(table: Table) -> dict[str, str]:
+    """Return the plots of a data set by the end of their file's name."""
+    along = {} if table.along is None else {"along": f"test {table.metric} by {table.along.name}"}
+    return {"validation": f"validation {table.metric} against pairs seen", **along}
 
 
 def _links(name: str, table: Table, out: Path) -> str:
     """Return Markdown that shows the plots of a data set that are there."""
-    shows = {VALIDATION: f"validation {table.metric} against pairs seen"}
-    if table.along is not None:
-        shows[ALONG] = f"test {table.metric} by {table.along.name}"
     text = ""
-    for kind, shown in shows.items():
-        file = out / f"{name}-{kind}.svg"
-        if file.is_file():
-            png = quote(file.with_suffix(".png").name)
-            text += f"\n[![{name}: {shown}]({quote(file.name)})]({png})\n"
+    for kind, shown in _plot_titles(table).items():
+        if (out / f"{name}-{kind}.svg").is_file():
+            stem = quote(f"{name}-{kind}")
+            text += f"\n[![{name}: {shown}]({stem}.svg)]({stem}.png)\n"
     return text
 
 
-def draw_plots(parts: Sequence[Part], out: Path) -> None:
-    """Draw the plots of what has been run as .svg and .png; without Matplotlib, say so."""
+def _draw(sections: Mapping[str, Rows], table: Table, out: Path) -> None:
+    """Draw the plots of what was run as .svg and .png; without Matplotlib, say so."""
     if importlib.util.find_spec("matplotlib") is None:
         typer.echo("No plots: they need Matplotlib, pip install 'genpas-plugins[plot]'.", err=True)
         return
     from genpas_plugins.experiments import plots
 
-    for part in parts:
-        rows = _values(part)
-        if any(row["curve"] for row in rows):
-            plots.save(plots.validation_curves(part.name, rows, part.table), out / f"{part.name}-{VALIDATION}")
-        if len(part.table.points) > 1 and any(row["test"] is not None for row in rows):
-            plots.save(plots.along_curves(part.name, rows, part.table), out / f"{part.name}-{ALONG}")
+    for name, rows in sections.items():
+        if any(row.curve for row in rows):
+            plots.save(plots.validation_curves(name, rows, table), out / f"{name}-validation")
+        if len(table.points) > 1 and any(row.tested for row in rows):
+            plots.save(plots.along_curves(name, rows, table), out / f"{name}-along")
 
 
-def _values(part: Part) -> list[dict[str, Any]]:
-    published = part.table.published.get(part.name, {})
-    return [row_values(row, part.seeds, published.get(row.method.label, {})) for row in part.rows]
+def _write(file: Path, text: str) -> None:
+    with replaced_file(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,107 +1,120 @@
-"""The rows of a table of `genpas reproduce`, as plain values made from the cells' files."""
+"""The rows of a table with their results: means and spreads over the seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from genpas_plugins.experiments.cell import Cell
-from genpas_plugins.experiments.cell_training import Comparison
-from genpas_plugins.experiments.grid_points import Point
-from genpas_plugins.experiments.methods import Method
-from genpas_plugins.experiments.table import Table
-from genpas_plugins.experiments.text_table import spread
+from genpas_plugins.experiments.plan import Row
+from genpas_plugins.experiments.results import CellResult, Cells
+from genpas_plugins.experiments.table import Point
 
 PROTOCOLS = ("masked", "unmasked")
 
+Figure = Callable[[CellResult], float | None]
+"""Reads a figure from a cell's result, None if it has none."""
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation over the seeds: of a sample (n - 1), None for one value."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of values.
+
+        >>> Spread.of([1.0, 3.0])
+        Spread(mean=2.0, sd=1.4142135623730951)
+        """
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
 
 @dataclass(frozen=True)
-class Row:
-    """A method at one point of what the table varies; `at` is empty where nothing is varied."""
+class RowResult:
+    """A row of a table with the results of its cells.
 
-    runs: Comparison
-    table: Table
-    method: Method
-    at: Point = ()
-
-    def cell(self, seed: int, point: Point) -> Cell:
-        """Return the cell of a seed at a point of the grid."""
-        return Cell(self.method, seed, (*self.at, *point))
-
-    def chosen(self, seed: int) -> Point | None:
-        """Return the grid's point with the best validation, None while one is not trained; the first of equal ones."""
-        scores: dict[Point, float] = {}
-        for point in self.table.grid:
-            result = self.runs.trained(self.cell(seed, point))
-            if result is None:
-                return None
-            scores[point] = result["validation"]
-        return max(scores, key=scores.__getitem__)
-
-
-def row_values(row: Row, seeds: Sequence[int], published: Mapping[str, float]) -> dict[str, Any]:
-    """Return a row as plain values: None for what was not run, a spread over the seeds is {"mean", "sd"}.
-
-    seeds : the first one tuned
+    Attributes
+    ----------
+    method : str
+        Label of the method.
+    at : Point
+        The row's point of what the table varies.
+    tuning : mapping
+        Result of every point of the grid with the first seed, None for a point that is not trained.
+    chosen : Point or None
+        The grid's point with the best validation, the first of equal ones. None before all are trained.
+    trained : mapping
+        Results of the chosen point by seed.
+    published : mapping
+        Published figures by metric, as ndcg@10.
     """
-    runs, grid = row.runs, row.table.grid
-    point = row.chosen(seeds[0])
-    tuned = [(point, runs.trained(row.cell(seeds[0], point))) for point in grid]
-    done = {} if point is None else {seed: runs.finished(row.cell(seed, point)) for seed in seeds}
-    results = [result for result in done.values() if result is not None]
-    trained = [] if point is None else [runs.trained(row.cell(seed, point)) for seed in seeds]
-    return {
-        "method": row.method.label,
-        "point": dict(row.at),
-        "chosen": None if point is None else dict(point),
-        "seeds": [seed for seed, result in done.items() if result is not None],
-        "validation": spread([result["validation"] for result in results]) if results else None,
-        "test": {protocol: _test(results, protocol, runs.measured) for protocol in PROTOCOLS} if results else None,
-        "published": dict(published),
-        "pairs_seen": results[0]["pairs_seen"] if results else None,
-        "seconds": spread([result["seconds"] for result in results]) if results else None,
-        "kl_validation": results[0]["trained_on"]["kl_validation"] if results else None,
-        "curve": curve([result["curve"] for result in trained if result is not None], row.table.metric),
-        "groups": groups([result.get("groups", {}) for result in results]),
-        "tuning": [
-            {
-                "settings": dict(point),
-                "validation": None if result is None else result["validation"],
-                "seconds": None if result is None else result["seconds"],
-            }
-            for point, result in tuned
-        ],
-    }
+
+    method: str
+    at: Point
+    tuning: Mapping[Point, CellResult | None]
+    chosen: Point | None
+    trained: Mapping[int, CellResult]
+    published: Mapping[str, float]
+
+    @property
+    def tested(self) -> dict[int, CellResult]:
+        """The results with test figures, by seed: the row's figures are theirs."""
+        return {seed: result for seed, result in self.trained.items() if result.tested is not None}
+
+    def spread(self, figure: Figure) -> Spread | None:
+        """Return the spread of a figure, None if a tested seed lacks it or none is tested."""
+        values = [figure(result) for result in self.tested.values()]
+        known = [value for value in values if value is not None]
+        return Spread.of(known) if known and len(known) == len(values) else None
+
+    @property
+    def curve(self) -> list[tuple[int, Spread]]:
+        """The spread of the validation figure by pairs seen, wherever all seeds have one."""
+        by_pairs = [{at.pairs: at.validation for at in result.run.curve} for result in self.trained.values()]
+        shared = sorted(set.intersection(*map(set, by_pairs))) if by_pairs else []
+        return [(pairs, Spread.of([curve[pairs] for curve in by_pairs])) for pairs in shared]
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the groups that all tested seeds have, by kind."""
+        first = next((result.tested for result in self.tested.values() if result.tested is not None), None)
+        kinds = {} if first is None else first.groups.get(PROTOCOLS[0], {})
+        known = {kind: [name for name in names if self.spread(of_group(kind, name))] for kind, names in kinds.items()}
+        return {kind: names for kind, names in known.items() if names}
 
 
-def curve(curves: Sequence[Sequence[Mapping[str, float]]], metric: str) -> list[dict[str, Any]]:
-    """Return the spread of the validation figure wherever all curves have one, by pairs seen."""
-    name = f"validation_{metric.lower()}"
-    by_pairs = [{point["pairs"]: point[name] for point in one} for one in curves]
-    shared = sorted(set.intersection(*map(set, by_pairs))) if by_pairs else []
-    return [{"pairs": pairs, "validation": spread([one[pairs] for one in by_pairs])} for pairs in shared]
+def of_test(protocol: str, metric: str) -> Figure:
+    """Return what reads a test figure of all users."""
+    return lambda cell: None if cell.tested is None else cell.tested.test.get(protocol, {}).get(metric.lower())
 
 
-def groups(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the spreads of test figures by groups: {kind: {group: {protocol: {"n" or a metric: spread}}}}.
+def of_group(kind: str, name: str, protocol: str = PROTOCOLS[0], metric: str = "n") -> Figure:
+    """Return what reads a test figure of a group, or its number of users, "n"."""
 
-    results : of each seed {protocol: {kind: {group: {"n" or a metric: number}}}}; what some seed lacks is left out, so
-        that all of a row's figures are of the same seeds
-    """
-    values: dict[tuple[str, str, str, str], list[float]] = {}
-    for result in results:
-        for protocol, kinds in result.items():
-            for kind, by_group in kinds.items():
-                for group, figures in by_group.items():
-                    for name, value in figures.items():
-                        values.setdefault((kind, group, protocol, name), []).append(value)
-    spreads: dict[str, Any] = {}
-    for (kind, group, protocol, name), given in values.items():
-        if len(given) == len(results):
-            spreads.setdefault(kind, {}).setdefault(group, {}).setdefault(protocol, {})[name] = spread(given)
-    return spreads
+    def read(cell: CellResult) -> float | None:
+        groups = {} if cell.tested is None else cell.tested.groups
+        return groups.get(protocol, {}).get(kind, {}).get(name, {}).get(metric.lower())
+
+    return read
 
 
-def _test(results: Sequence[Mapping[str, Any]], protocol: str, measured: Sequence[str]) -> dict[str, Any]:
-    return {name: spread([result["test"][protocol][name] for result in results]) for name in measured}
+def row_result(cells: Cells, row: Row) -> RowResult:
+    """Read the results of a row. Raises InputError as `Cells.get` does."""
+    plan = cells.plan
+    tuning = {point: cells.get(row.cell(plan.seeds[0], point)) for point in plan.table.grid}
+    scores = {point: result.run.validation for point, result in tuning.items() if result is not None}
+    chosen = max(scores, key=scores.__getitem__) if len(scores) == len(tuning) else None
+    trained = {} if chosen is None else {seed: cells.get(row.cell(seed, chosen)) for seed in cells.seeds}
+    done = {seed: result for seed, result in trained.items() if result is not None}
+    published = plan.table.published.get(plan.name, {}).get(row.method.label, {})
+    of_metric = {metric.lower(): figure for metric, figure in published.items()}
+    return RowResult(row.method.label, row.at, tuning, chosen, done, of_metric)
+
+
+def row_results(cells: Cells) -> list[RowResult]:
+    """Read the results of all rows."""
+    return [row_result(cells, row) for row in cells.plan.rows]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from genpas_plugins.experiments.prepared_source import check_note, write_note
+from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
+from genpas_plugins.support.json_text import to_json
 
-STORES, SOURCE = "--stores", "interactions.parquet"
+SOURCE = "interactions.parquet"
 
 ORDER = ("position", "timestamp")
-"""Columns to order a user's interactions by; the first that is there counts."""
+"""Columns to order a user's interactions by; the first that exists counts."""
 
 
 def find_stores(
@@ -20,22 +23,24 @@ def find_stores(
 ) -> dict[str, Path]:
     """Return the store of every data set; those of `data_dir` are prepared in `work` once.
 
-    Raises InputError for a data set that is not there, one that is asked for twice, one whose file says no order, and a
-    prepared one whose file has changed since.
+    Raises
+    ------
+    InputError
+        For a data set that is missing or named twice, and for data without an order or changed since their store.
     """
     if not names or not all(names) or len(set(names)) < len(names):
-        raise InputError(f"--datasets {','.join(names)!r}: write names that differ, comma-separated, as beauty,toys.")
+        raise InputError(f"--datasets {','.join(names)!r}: write different names, as beauty,toys.")
     given = {store.resolve().name: store for store in stores}
     if len(given) < len(stores):
-        raise InputError(f"{STORES}: two stores have one name; a data set is named as its directory is.")
+        raise InputError("--stores: two stores have one name. A data set is named as its directory.")
     found = {}
     for name in names:
         if name in given:
             found[name] = given[name]
         elif data_dir is None:
             raise InputError(
-                f"There is no store {name!r}.{nearest(name, given) if given else ''} Name it behind {STORES}, or a "
-                f"directory with {name}/{SOURCE} behind --data-dir."
+                f"There is no store {name!r}.{nearest(name, given) if given else ''} Write it after --stores, or a "
+                f"directory with {name}/{SOURCE} after --data-dir."
             )
         elif not (data_dir / name / SOURCE).is_file():
             raise InputError(_missing(name, data_dir))
@@ -44,28 +49,27 @@ def find_stores(
     work.mkdir(parents=True, exist_ok=True)
     (work / ".gitignore").write_text("*\n", encoding="utf-8")  # data and checkpoints are no results
     for name, store in found.items():
-        if name in given:
-            continue
-        assert data_dir is not None
-        source = data_dir / name / SOURCE
-        if store.exists():
-            check_note(source, store)
-        else:
-            _prepare(source, store, tell)
+        if name not in given and data_dir is not None:
+            _prepare(data_dir / name / SOURCE, store, tell)
     return found
 
 
 def _missing(name: str, data_dir: Path) -> str:
-    """Return what to say of a data set that `data_dir` has not."""
+    """Return the message about a data set that `data_dir` lacks."""
     if not data_dir.is_dir():
-        return f"--data-dir {data_dir}: there is no such directory; check the path."
+        return f"--data-dir {data_dir} does not exist; check the path."
     known = sorted(file.parent.name for file in data_dir.glob(f"*/{SOURCE}"))
     if not known:
-        return f"--data-dir {data_dir} has no data set; a data set is a file NAME/{SOURCE} in it, here {name}/{SOURCE}."
+        return f"--data-dir {data_dir} has no data set. A data set is a file NAME/{SOURCE}, here {name}/{SOURCE}."
     return f"{data_dir / name / SOURCE} does not exist.{nearest(name, known)}"
 
 
 def _prepare(source: Path, store: Path, tell: Tell) -> None:
+    """Make a store, if it is not there, with a note of its source beside it."""
+    if store.exists():
+        _check_note(source, store)
+        return
+    from genpas_plugins.data.prepare.build import build_store
     from genpas_plugins.data.readers import read
 
     columns = read(source).columns
@@ -73,10 +77,34 @@ def _prepare(source: Path, store: Path, tell: Tell) -> None:
     if order is None:
         raise InputError(
             f"{source} has neither {' nor '.join(ORDER)} to order a user's interactions by; its columns are "
-            f"{', '.join(columns)}. Name one of them so, or run `genpas prepare --order COLUMN` and give its store "
-            f"behind {STORES}."
+            f"{', '.join(columns)}. Rename one of them, or run `genpas prepare --order COLUMN` and write its store "
+            "after --stores."
         )
-    from genpas_plugins.data.prepare.build import build_store
-
-    write_note(source, store)  # before the store: a store without a note is one of an older version
+    with replaced_file(_note(store)) as temporary:  # before the store: one without a note is of an older version
+        temporary.write_text(to_json({"sha256": _checksum(source)}), encoding="utf-8")
     build_store(str(source), store, user="user_id", item="item_id", order=order, progress=tell)
+
+
+def _check_note(source: Path, store: Path) -> None:
+    """Raise InputError if a store was prepared from a file of other content."""
+    note = _note(store)
+    if not note.exists():
+        return
+    try:
+        checksum = json.loads(note.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{note} does not name the source of {store}. Remove {store} to prepare it again.") from error
+    if _checksum(source) != checksum:
+        raise InputError(
+            f"{source} has other content than when {store} was prepared from it. Choose another --out, or remove "
+            f"{store} to prepare it again, and the cells that the old one trained."
+        )
+
+
+def _note(store: Path) -> Path:
+    return store.with_name(f"{store.name}.source.json")
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

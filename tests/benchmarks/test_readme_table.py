@@ -9,9 +9,9 @@ import pytest
 from benchmarks.readme_table import BEGIN, END, README, RESULT, lines, with_table
 from genpas_plugins import InputError
 
-SPREAD = {"ndcg@10": {"mean": 0.05432, "sd": None}, "recall@10": {"mean": 0.08791, "sd": None}}
-ROW = {"method": "1,0,0", "seeds": [1], "test": {"masked": SPREAD, "unmasked": SPREAD}}
-PUBLISHED = {"ndcg@10": 0.0426, "recall@10": 0.0689}
+SPREADS = {"NDCG@10": {"mean": 0.05432, "sd": None}, "Recall@10": {"mean": 0.08791, "sd": None}}
+FIGURES = {f"{protocol} {name}": spread for protocol in ("masked", "unmasked") for name, spread in SPREADS.items()}
+PUBLISHED = {"published NDCG@10": 0.0426, "published Recall@10": 0.0689}
 
 
 def test_the_readme_has_the_last_result():
@@ -36,7 +36,8 @@ def test_a_readme_without_its_marks_is_refused():
 
 
 def test_what_was_not_run_and_what_was_not_published():
-    rows = [{**ROW, "published": PUBLISHED}, {**ROW, "published": {}}, {**ROW, "published": PUBLISHED, "test": None}]
+    figures = [{**FIGURES, **PUBLISHED}, FIGURES, {**dict.fromkeys(FIGURES), **PUBLISHED}]
+    rows = [{"method": "1,0,0", "seeds": [1], "figures": of_row} for of_row in figures]
     _, first, second = lines({"model": "SASRec", "datasets": {"toys": rows}})
     assert first == ["toys, 1,0,0", "1", ".0543 / .0879", ".0426 / .0689", ".0543 / .0879"]
     assert second[3] == "–"

@@ -20,6 +20,7 @@ from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from recbole_ext import run_cell
+from recbole_ext.run_one import train
 from recbole_ext.user_groups import POPULARITY, evaluated, groups_of, interactions, popularity_groups
 
 METRICS = ["Recall", "NDCG", "MRR", "Hit", "Precision", "MAP"]
@@ -204,25 +205,19 @@ def test_metrics_without_an_entry_a_row_have_no_groups(
 
 def test_a_tested_cell_has_them_in_both_protocols(settings: dict[str, Any]):
     given = {**settings, **MEASURED, "valid_metric": "NDCG@5", "genpas": PART}
-    run = run_cell.run(
-        given,
-        **{"model": "SASRec", "dataset": "tiny", "config_files": [], "criterion": "NDCG@5"},
-        on_epoch=lambda epoch, score: None,
-        test=False,
-    )
-    result = run_cell.test(Path(run["checkpoint"]), Path(settings["data_path"]) / "tiny")
-    assert result.keys() == {"test", "groups"}
-    assert result["test"].keys() == result["groups"].keys() == {"masked", "unmasked"}
-    assert result["test"]["masked"] != result["test"]["unmasked"]
-    for protocol, figures in result["test"].items():
+    run = train(given, model="SASRec", dataset="tiny")
+    result = run_cell.test(Path(run.checkpoint), Path(settings["data_path"]) / "tiny")
+    assert result.test.keys() == result.groups.keys() == {"masked", "unmasked"}
+    assert result.test["masked"] != result.test["unmasked"]
+    for protocol, figures in result.test.items():
         for kind, names in {"popularity": {"G1", "G2", "G3"}, "users": {"seen", "unseen"}}.items():
-            named = result["groups"][protocol][kind]
+            named = result.groups[protocol][kind]
             assert named.keys() == names
             for metric, figure in figures.items():
                 n = [group["n"] for group in named.values()]
                 mean = np.average([group[metric] for group in named.values()], weights=n)
                 assert mean == pytest.approx(figure, abs=1e-11)
-    users = result["groups"]["masked"]["users"]
-    trained = run["trained_on"]
+    users = result.groups["masked"]["users"]
+    trained = run.trained_on
     assert users["seen"]["n"] <= trained["users"] and users["unseen"]["n"] <= trained["users_left_out"]
     assert users["seen"]["n"] + users["unseen"]["n"] == sum(1 + user % 13 > 2 for user in range(40))

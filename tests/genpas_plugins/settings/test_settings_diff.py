@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genpas_plugins import GenPASConfig
-from genpas_plugins.experiments.cell import Cell
-from genpas_plugins.experiments.methods import read_method, with_epochs
-from genpas_plugins.experiments.table import read_table
+from genpas_plugins.experiments.methods import read_method
+from genpas_plugins.experiments.plan import Cell
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.json_text import as_json_value
 
-ROOT = Path(__file__).parents[3]
-FINISHED = sorted((ROOT / "benchmarks" / "results").glob("*/cells/*/*.json"))
 WORDS = ("multi_target", "1,0,-inf", "-inf,2,inf+insert+reorder", "last_target+basrec", "2,1,0+crop+basrec")
 
 
@@ -75,22 +71,3 @@ def test_every_difference_is_named_with_its_keys():
         "e was not set and is 0 now",
     ]
     assert list(differences(before, copy.deepcopy(before))) == []
-
-
-@pytest.mark.parametrize("file", FINISHED, ids=lambda file: f"{file.parts[-4]}-{file.stem}")
-def test_the_committed_cells_are_still_those_of_the_shipped_tables(file: Path):
-    folder = file.parts[-4]
-    table = read_table(ROOT / "configs" / "reproduce" / f"{'sasrec' if folder == 'reproduce' else folder}.yaml")
-    content = json.loads(file.read_text(encoding="utf-8"))
-    before = content["configuration"]
-    rows = {row.label: with_epochs(row, before["pairs_per_epoch"]) for row in table.rows}
-    points = [(*at, *point) for at in table.points for point in table.grid]
-    cells = [Cell(rows[content["method"]], before["seed"], point) for point in points]
-    cell = next(cell for cell in cells if cell.name == file.stem)
-    settings = {key: str(value) for key, value in {**table.settings, **cell.recbole}.items()}
-    now = {**before, "settings": settings, "epochs": table.epochs, "method": as_json_value(cell.sections)}
-    assert changes(before, now) == []
-
-
-def test_there_are_committed_cells():
-    assert {file.parts[-4] for file in FINISHED} >= {"reproduce", "budget", "inductive", "targets"}

@@ -1,0 +1,111 @@
+"""The columns of a table: a new column is one line in `columns`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from genpas_plugins.experiments.rows import PROTOCOLS, Figure, RowResult, Spread, of_test
+from genpas_plugins.experiments.table import Point, Table
+from genpas_plugins.settings.genpas import PREFIX
+
+NOT_RUN, NONE = "not run", "–"
+
+
+class Column(NamedTuple):
+    """A column.
+
+    Attributes
+    ----------
+    name : str
+        Its head, and its key in table.json.
+    value : callable
+        Reads text, a number or a spread from a row; None for nothing.
+    digits : int
+        Decimal places of a number or a spread.
+    brief : bool
+        Whether the table on the terminal has it.
+    missing : str
+        Text without a value; by default, whether the row was run.
+    """
+
+    name: str
+    value: Callable[[RowResult], Any]
+    digits: int = 4
+    brief: bool = False
+    missing: str = ""
+
+    def text(self, row: RowResult) -> str:
+        """Return a row's entry as text."""
+        value = self.value(row)
+        if value is None:
+            return self.missing or (NONE if row.tested else NOT_RUN)
+        if isinstance(value, Spread):
+            return f"{value.mean:.{self.digits}f} ± {NONE if value.sd is None else f'{value.sd:.{self.digits}f}'}"
+        return (
+            f"{value:,}"
+            if isinstance(value, int)
+            else f"{value:.{self.digits}f}"
+            if isinstance(value, float)
+            else value
+        )
+
+
+def columns(table: Table, rows: Sequence[RowResult]) -> list[Column]:
+    """Return the columns to the right of the method's name; published figures only if a row has one."""
+    chosen = f"validation {table.metric}"
+    published = [name for name in table.measured if any(name.lower() in row.published for row in rows)]
+    masked, unmasked = (
+        [Column(f"{p} {name}", spread(of_test(p, name)), brief=name == table.metric) for name in table.measured]
+        for p in PROTOCOLS
+    )
+    return [
+        *place_columns(table),
+        *([Column("setting", lambda row: row.chosen and point_text(row.chosen))] if table.tuned else []),
+        Column("seeds", lambda row: ", ".join(map(str, row.tested)) or None, brief=True, missing=NONE),
+        Column(chosen, spread(lambda cell: cell.run.validation), brief=True),
+        *masked,
+        *(Column(f"published {n}", _published(n), brief=n == table.metric, missing=NONE) for n in published),
+        *unmasked,
+        Column("pairs", of_first_seed(lambda cell: cell.run.pairs_seen)),
+        Column("seconds", spread(lambda cell: cell.run.seconds), digits=0, brief=True),
+        Column("KL", of_first_seed(lambda cell: cell.run.trained_on.get("kl_validation"))),
+    ]
+
+
+def place_columns(table: Table) -> list[Column]:
+    """Return the column with the point of what the table varies, if it varies anything."""
+    along = [] if table.along is None else [table.along.name]
+    return [Column(name, lambda row: place_text(row.at, table, named=False), brief=True) for name in along]
+
+
+def spread(figure: Figure) -> Callable[[RowResult], Spread | None]:
+    """Return a column's value: the spread of a figure over the seeds."""
+    return lambda row: row.spread(figure)
+
+
+def of_first_seed(figure: Figure) -> Callable[[RowResult], float | None]:
+    """Return a column's value: a figure that does not depend on the seed."""
+    return lambda row: next(map(figure, row.tested.values()), None)
+
+
+def _published(name: str) -> Callable[[RowResult], float | None]:
+    return lambda row: row.published.get(name.lower())
+
+
+def point_text(point: Point) -> str:
+    """Return the settings of a point in one line.
+
+    >>> point_text((("genpas_train_users", 0.1), ("hidden_size", 64)))
+    'train_users 0.1, hidden_size 64'
+    """
+    return ", ".join(f"{key.removeprefix(PREFIX)} {value}" for key, value in point) or NONE
+
+
+def place_text(point: Point, table: Table, *, named: bool = True) -> str:
+    """Return a point of what is varied: its first value by the axis' name, which `named` False leaves out."""
+    if table.along is None or not point:
+        return point_text(point)
+    (_, value), *others = point
+    first = f"{table.along.name} {value}" if named else str(value)
+    return ", ".join([first, *([point_text(tuple(others))] if others else [])])

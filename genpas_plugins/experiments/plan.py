@@ -1,0 +1,153 @@
+"""A table on one data set as cells: what each is trained with, and what its figures depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.data.storage import HEADER
+from genpas_plugins.experiments.methods import Method, check_mixing, with_epochs
+from genpas_plugins.experiments.table import Point, Table
+from genpas_plugins.search.shortlist import require_validation
+from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
+from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.json_text import as_json_value
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method with one seed and settings of its own: RecBole's, and flat keys genpas_… for the method's section."""
+
+    method: Method
+    seed: int
+    settings: Point = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the cell's file: label, settings, seed."""
+        settings = [re.sub(r"[^\w.=-]+", "_", f"{key}={value}") for key, value in self.settings]
+        return ".".join([self.method.label, *([",".join(settings)] if settings else []), f"seed{self.seed}"])
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """RecBole's settings that switch the method on."""
+        own = {key: value for key, value in self.settings if key.startswith(PREFIX)}
+        genpas = GenPASConfig.from_config({**self.method.settings, **own}, self.method.label)
+        assert genpas is not None
+        return replace(self.method, genpas=genpas).settings
+
+    @property
+    def recbole(self) -> dict[str, Any]:
+        """RecBole's settings of this cell alone."""
+        return {key: value for key, value in self.settings if not key.startswith(PREFIX)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at one point of what the table varies; `at` is empty if it varies nothing."""
+
+    method: Method
+    at: Point
+
+    def cell(self, seed: int, point: Point) -> Cell:
+        """Return the cell of a seed at a point of the grid."""
+        return Cell(self.method, seed, (*self.at, *point))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table on one data set.
+
+    Attributes
+    ----------
+    table : Table
+        The table.
+    name : str
+        Name of the data set.
+    seeds : tuple of int
+        Seeds to train; the first one tunes.
+    store : str
+        Digest of the store.
+    epochs, pairs_per_epoch : int
+        The budget of every run.
+    """
+
+    table: Table
+    name: str
+    seeds: tuple[int, ...]
+    store: str
+    epochs: int
+    pairs_per_epoch: int
+
+    @classmethod
+    def on_store(cls, table: Table, name: str, seeds: tuple[int, ...], store: Path) -> Plan:
+        """Plan a table on a store.
+
+        Raises
+        ------
+        InputError
+            If the store has nothing to train or to validate on, or the budget is not whole epochs.
+        """
+        split = SequenceStore.open(store).leave_last_out()
+        require_validation(split.validation)
+        split.train.require_pairs()
+        per_epoch = table.pairs_per_epoch or split.train.n_pairs
+        epochs = table.epochs or whole_epochs(table.pairs or 0, per_epoch)
+        return cls(table, name, seeds, digest(store), epochs, per_epoch)
+
+    def __post_init__(self) -> None:
+        """Check that every method mixes within the budget."""
+        for method in self.table.methods:
+            check_mixing(method, self.epochs)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows, all of one point before the next."""
+        methods = [with_epochs(method, self.pairs_per_epoch) for method in self.table.methods]
+        return [Row(method, at) for at in self.table.points for method in methods]
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Return RecBole's settings of a cell."""
+        budget = {"epochs": self.epochs, "stopping_step": self.epochs}  # an equal budget: no run stops early
+        return {**self.table.settings, **cell.sections, **cell.recbole, "seed": cell.seed, **budget}
+
+    def configuration(self, cell: Cell) -> dict[str, Any]:
+        """Return what the figures of a cell depend on, as its file keeps it."""
+        settings = {**self.table.settings, **cell.recbole}
+        content = {
+            "store": self.store,
+            "model": self.table.model,
+            "settings": {key: str(value) for key, value in settings.items()},
+            "seed": cell.seed,
+            "epochs": self.epochs,
+            "pairs_per_epoch": self.pairs_per_epoch,
+            "metric": self.table.metric,
+            "method": cell.sections,
+            **({} if cell.method.store is None else {"regenerated store": digest(cell.method.store)}),
+        }
+        return {key: as_json_value(value) for key, value in content.items()}
+
+
+def digest(store: Path) -> str:
+    """Return what identifies a store's content."""
+    return hashlib.sha256((store / HEADER).read_bytes()).hexdigest()[:16]
+
+
+def whole_epochs(pairs: int, pairs_per_epoch: int) -> int:
+    """Return how many epochs `pairs` are. Raises InputError if they are not whole epochs, with the nearest numbers.
+
+    >>> whole_epochs(300, 100)
+    3
+    """
+    epochs, rest = divmod(pairs, pairs_per_epoch)
+    if rest:
+        near = " or ".join(str(n * pairs_per_epoch) for n in (epochs, epochs + 1) if n)
+        raise InputError(
+            f"{pairs} pairs are not a multiple of the {pairs_per_epoch} pairs of an epoch. Write {near}, or set the "
+            "pairs per epoch to a divisor."
+        )
+    return epochs

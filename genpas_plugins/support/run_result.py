@@ -1,0 +1,68 @@
+"""What a trained and a tested model give, whichever framework trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Figures = Mapping[str, float]
+"""Test figures by metric, as ndcg@10."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validation: training pairs and seconds so far, and the figure of the metric that chooses the checkpoint."""
+
+    pairs: int
+    seconds: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One trained model.
+
+    Attributes
+    ----------
+    validation : float
+        Best figure of all validations.
+    pairs_seen : int
+        Training pairs up to the last validation.
+    seconds : float
+        Seconds of training and validation.
+    curve : tuple of Validation
+        Every validation, in order.
+    trained_on : mapping
+        Policy, seed, KL to the validation targets and more, as plain values.
+    checkpoint : str
+        File with the weights of the best validation.
+    device : str
+        Hardware that trained the model.
+    """
+
+    validation: float
+    pairs_seen: int
+    seconds: float
+    curve: tuple[Validation, ...]
+    trained_on: Mapping[str, Any]
+    checkpoint: str
+    device: str
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Test figures of one checkpoint.
+
+    Attributes
+    ----------
+    test : mapping
+        Figures by protocol: masked or unmasked.
+    groups : mapping
+        Figures by protocol, kind of group and group. A group has `n`, its number of users.
+    """
+
+    test: Mapping[str, Figures]
+    groups: Mapping[str, Mapping[str, Mapping[str, Figures]]]
+
+    __test__ = False  # pytest collects classes of this name
