@@ -65,11 +65,11 @@ def read_stage(file: Path, kind: type[StageT], made_from: MadeFrom) -> StageT | 
         return None
     try:
         with np.load(file, allow_pickle=False) as archive:
-            origin = json.loads(archive[_MADE_FROM].tobytes())
+            origin: dict[str, Any] = json.loads(archive[_MADE_FROM].tobytes())
             made = kind(**{field.name: archive[field.name] for field in fields(kind)})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} is damaged ({error}); remove it to make it again.") from error
-    wanted = json.loads(json.dumps(made_from))
+    wanted: dict[str, Any] = json.loads(json.dumps(made_from))
     if origin != wanted:
         changed = sorted(name for name in {*wanted, *origin} if origin.get(name) != wanted.get(name))
         raise InputError(

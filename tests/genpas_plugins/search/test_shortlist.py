@@ -58,7 +58,7 @@ def brute_force(store: SequenceStore, table: dict[Any, float]) -> tuple[float, f
 def brute(medium: SequenceStore, probabilities_of: Callable[..., Any]) -> dict[SamplingPolicy, Candidate]:
     lengths = medium.leave_last_out().train.lengths().tolist()
     found = {}
-    for policy in GRID:
+    for policy in GRID.points:
         kl, alignment, discrimination = brute_force(medium, probabilities_of(policy, lengths))
         found[policy] = Candidate(policy, kl, alignment, discrimination, alignment / discrimination)
     return found
@@ -75,10 +75,10 @@ def test_the_shortlist_is_the_published_procedure(
     keep: float, best: int, criteria: Criteria, brute: dict[SamplingPolicy, Candidate]
 ):
     found = shortlist(criteria, GRID, keep=keep, best=best)
-    cut = sorted(row.kl for row in brute.values())[max(1, math.ceil(keep * len(GRID))) - 1]
+    cut = sorted(row.kl for row in brute.values())[max(1, math.ceil(keep * len(GRID.points))) - 1]
     kept = [row for row in brute.values() if row.kl <= cut + 1e-12]
     expected = sorted(kept, key=lambda row: -row.ratio)[:best]
-    assert found.n_points == len(GRID) and found.n_kept == len(kept)
+    assert found.n_points == len(GRID.points) and found.n_kept == len(kept)
     assert found.kl_cut == pytest.approx(cut, rel=1e-9)
     assert len(found.ranked) == len(expected)
     for row, wanted in zip(found.ranked, expected, strict=True):
