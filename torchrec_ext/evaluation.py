@@ -1,13 +1,13 @@
-"""Evaluate a sharded model by full ranking: every rank scores its own block of the item table, and the best are merged.
+"""Evaluate a sharded model by full ranking: every rank scores its block of the item table, and the best are merged.
 
     users of a batch, shared ──> hidden [B, D] ──all-gather──> hidden [G, D] @ own block [M, D] ──> best k of the block
     metrics by RecBole's Evaluator <── items [G, k] <── best k of W × k candidates <──all-gather── keys [G, k]
 
-A model with `best_items` searches instead: each rank gathers the tables and searches for its own users. With
-`mask_history: true` every rank knows the items that each user's history takes out of its block: nothing is sent.
+For a model with `best_items`, each rank gathers the tables and searches for its own users. With `mask_history: true`
+every rank reads the histories itself, so that no masks are sent.
 
-Candidates travel as the keys of `ranking_keys`, no two of which are equal, so the ranking is a function of the scores
-alone. Scores themselves may differ in their last bits between numbers of ranks.
+Candidates are sent as the distinct keys of `ranking_keys`, so the ranking is a function of the scores alone. Scores may
+differ in their last bits between numbers of ranks.
 
 Shapes: B histories of this rank, G of all ranks, D dimensions, M rows of this rank's block, W ranks.
 """
@@ -36,7 +36,7 @@ from torch.nn import functional
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-import recbole_ext  # noqa: F401 – mends RecBole for current numpy
+import recbole_ext  # noqa: F401 – makes RecBole importable with current numpy
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.mask_history import history_index, masks_history
 from torchrec_ext.batch import HISTORY, PairBatch
@@ -47,10 +47,10 @@ from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_tabl
 
 SCORES_AT_ONCE = 2**25  # 128 MiB of float32
 Ranking = Callable[[range, list[int]], Tensor]
-"""Of the users at these places, all ranks', and how many each rank takes, in order: the best items [G, k] of all."""
+"""Called as ranking(places of all ranks' users, number of users of each rank); returns the best items, [G, k]."""
 
 Masked = tuple[Tensor, Tensor]
-"""Places among some histories, ascending, and the items that must not be ranked for them; int64 [m] each."""
+"""Places among some histories, ascending, and items to leave out there; both int64 [m]."""
 
 
 def evaluate(
@@ -63,20 +63,17 @@ def evaluate(
 ) -> dict[str, float]:
     """Return RecBole's metrics of a full ranking, the same on every rank: a collective call.
 
-    The figures are those of RecBole's `trainer.evaluate` with the same weights, up to scores that tie: RecBole leaves
-    their order to the sort, here the lower item number comes first. (Where fewer than topk items are not masked, the
-    rest of the ranking of a search are misses here, and arbitrary items in RecBole.)
-    Dropout is off, nothing is learnt, and training goes on as if there had been no evaluation.
+    RecBole's `trainer.evaluate` returns the same figures for the same weights, except for ties: here the lower item
+    number comes first. If a search leaves fewer than topk items unmasked, the rest are misses here and arbitrary items
+    in RecBole. Training goes on as without the evaluation.
 
     Parameters
     ----------
-    sharded : what `shard` returned, detached from any training pipeline
-    loader : RecBole's loader of a validation or test set, on every rank the whole one; a step's users are shared by
-        the ranks
-    config : RecBole's configuration; metrics, topk and metric_decimal_place count. What is masked is the loader's
-        configuration's to say
-    item_counts : how often each item is in the training data (`train_data.dataset.item_counter`); AveragePopularity
-        and TailPercentage need it
+    sharded : from `shard`, detached from any training pipeline
+    loader : RecBole's whole loader of a validation or test set, on every rank; the ranks share the users of a step
+    config : RecBole's; metrics, topk and metric_decimal_place count
+    item_counts : how often each item is in the training data (`train_data.dataset.item_counter`), for
+        AveragePopularity and TailPercentage
     progress : called after each batch with the number of users done, on every rank
 
     Raises
@@ -146,13 +143,13 @@ def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader
 
 
 def _share(users: range, sizes: list[int], group: dist.ProcessGroup) -> range:
-    """Return this rank's users, of all ranks' and how many each takes."""
+    """Return this rank's users."""
     rank = dist.get_rank(group)
     return users[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
 
 
 def _masked(loader: FullSortEvalDataLoader, users: range, device: torch.device) -> Masked:
-    """Return the items that are not ranked for the users at these places of the loader's data set."""
+    """Return the items to leave out for the users at these places of the loader's data set."""
     place, items = history_index(loader._dataset, users)
     return place.to(device), items.to(device)
 
@@ -160,15 +157,15 @@ def _masked(loader: FullSortEvalDataLoader, users: range, device: torch.device) 
 def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, own: Tensor) -> TopItems:
     """Return the k best items of this rank's histories, never row 0: a collective call.
 
-    Ranks may have different numbers of histories, or none. Equal scores rank by item number, lower first; NaN ranks
-    above all, as in torch.topk. Dropout is off and nothing is learnt, as in `evaluate`.
+    Ranks may have different numbers of histories, or none. Of equal scores the lower item number comes first. NaN ranks
+    above all scores, as in torch.topk.
 
     Parameters
     ----------
-    sharded : what `shard` returned, detached from any training pipeline
-    history : jagged item numbers, int64, of 1 to MAX_ITEM_LIST_LENGTH items each, oldest first
-    k : how many; the same on every rank, 1 to the number of items
-    own : float tensor [M, D], this rank's `output_rows`
+    sharded : from `shard`, detached from any training pipeline
+    history : int64, jagged item numbers, 1 to MAX_ITEM_LIST_LENGTH items each, oldest first
+    k : number of items, the same on every rank
+    own : float [M, D], this rank's `output_rows`
     """
     layer = output_layer(sharded)
     _check_k(k, layer.n_rows)
@@ -185,10 +182,7 @@ def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, 
 
 
 def output_rows(sharded: DistributedModelParallel) -> Tensor:
-    """Return the rows of the table that this rank scores, float [M, D], as they are now: a collective call.
-
-    They are those of `losses.row_block`; under row-wise sharding they are on the rank already.
-    """
+    """Return the rows of `losses.row_block` for this rank, float [M, D], as they are now: a collective call."""
     ids = own_rows(sharded)
     with _evaluating(sharded):
         rows = _looked_up(sharded, JaggedTensor(values=ids[:0], lengths=ids.new_zeros(1)), ids)
@@ -219,9 +213,9 @@ def recbole_state(sharded: DistributedModelParallel) -> dict[str, Tensor]:
 
 @contextmanager
 def _evaluating(sharded: DistributedModelParallel) -> Iterator[None]:
-    """Turn off gradients, dropout and fbgemm's count of steps, and put all back as it was."""
+    """Turn off gradients, dropout and fbgemm's count of steps inside the block."""
     modes = [(module, module.training) for module in sharded.modules()]
-    # fbgemm counts a lookup as a step of Adam whether or not it is in training.
+    # fbgemm counts a lookup as a step of Adam in evaluation too.
     counts = [(count, count.clone()) for count in _step_counts(sharded)]
     sharded.eval()
     try:
@@ -254,9 +248,9 @@ def _output_key(sharded: DistributedModelParallel) -> str:
 
 
 def _looked_up(sharded: DistributedModelParallel, history: JaggedTensor, output: Tensor) -> Mapping[str, JaggedTensor]:
-    """Return the rows of jagged histories, at least one, and of the ids `output`."""
+    """Return the rows of at least one jagged history, and of the ids `output`."""
     ids = history.values()
-    # The keys come in the order of a training batch: TorchRec takes them by position after the first one.
+    # The keys are in the order of a training batch: TorchRec reads them by position after the first batch.
     offsets = functional.pad(history.lengths().cumsum(0), (1, 0))
     pairs = PairBatch.of(ids, offsets, ids.new_zeros(len(offsets) - 1), offsets[:-1], 0)
     features = with_output_rows(pairs, _output_key(sharded), output).features
@@ -273,7 +267,7 @@ def _check_looked_up(rows: Tensor, ids: Tensor) -> None:
 
 
 def _encoded(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor:
-    """Return the hidden states [B, D]; B may be 0, the lookup needs a history all the same."""
+    """Return the hidden states [B, D]; for B = 0 a made-up history is looked up, as the lookup needs one."""
     n_histories = len(history.lengths())
     if n_histories == 0:
         one = torch.ones(1, dtype=torch.int64, device=sharded.device)
@@ -286,11 +280,11 @@ def _encoded(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor
 
 
 def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -> JaggedTensor:
-    """Return the histories of the users at these places of the loader's data set."""
+    """Return the jagged histories of the users at these places of the loader's data set."""
     if not users:
         none = torch.empty(0, dtype=torch.int64)
         return JaggedTensor(values=none, lengths=none)
-    # By place, not through the loader's iterator: each rank prepares its own share only.
+    # By place, not through the loader's iterator, so that each rank prepares its own share alone.
     interaction = loader.collate_fn(list(users))[0]
     padded, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
     present = torch.arange(padded.shape[1]) < lengths[:, None]
@@ -300,7 +294,7 @@ def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -
 def _merged(
     hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup, *, masked: Masked | None = None
 ) -> TopItems:
-    """Return the best k of all ranks' blocks for hidden states [G, D], the same on every rank; masked items last."""
+    """Return the best k items of all ranks' blocks for hidden states [G, D], on every rank; masked items last."""
     world_size = dist.get_world_size(group)
     first = row_block(n_rows, dist.get_rank(group), world_size).start
     if first == 0:
@@ -317,7 +311,7 @@ def _merged(
 
 
 def _scores(hidden: Tensor, own: Tensor, first: int, begin: int, masked: Masked | None) -> Tensor:
-    """Return scores [G, M] of the items from `first` on for the histories from `begin` on, -inf where masked."""
+    """Return scores [G, M] of items from `first` on for histories from `begin` on, -inf where masked."""
     scores = (hidden @ own.T).float()
     if masked is not None:
         row, column = masked[0] - begin, masked[1] - first
@@ -343,7 +337,7 @@ def _check_fit(model: nn.Module, dataset: Any, n_users: int) -> None:
 
 
 def check_metrics(metrics: Sequence[str], item_counts: Mapping[int, int] | None) -> None:
-    """Raise InputError for a metric that is unknown, needs every item's score, or counts that are not given."""
+    """Raise InputError for a metric that is unknown, or needs every item's score or missing counts."""
     for metric in metrics:
         if metric.lower() not in metric_information:
             raise InputError(f"metrics: {metric!r} is unknown.{nearest(metric.lower(), metric_information)}")

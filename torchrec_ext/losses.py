@@ -1,8 +1,8 @@
-"""The output layer over a sharded item table: full softmax, exact, in two ways, and sampled softmax.
+"""The output layer over a sharded item table: exact full softmax in two ways, and sampled softmax.
 
-Every function returns one loss a local sample. `global_mean` turns them into the number to call `backward` on: its mean
-over the ranks is the mean over the global batch, so that gradients averaged over the ranks – as DistributedDataParallel
-does for dense parameters and TorchRec for embeddings – are those of one process with the whole batch.
+Every function returns one loss for each local sample. `global_mean` turns the losses into the number for `backward`:
+its mean over the ranks is the mean over the global batch. DistributedDataParallel and TorchRec average gradients
+over the ranks, so the gradients are equal to the gradients of one process with the whole batch.
 
 Shapes: B local samples, G global samples, D dimensions, N rows of the table (row 0 is padding), M rows of this rank's
 block, K negatives, W ranks.
@@ -27,17 +27,17 @@ _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_sc
 
 
 def row_block(n_rows: int, rank: int, world_size: int) -> range:
-    """Return the rows of the table that this rank scores: ceil(N / W) in a block, as TorchRec's row-wise sharding cuts.
+    """Return the rows of the table that a rank scores: blocks of ceil(N / W), as in TorchRec's row-wise sharding.
 
-    Under row-wise sharding they are the rows that lie on the rank, so looking them up moves nothing. Under any other
-    sharding they are still each row once, and the ranks share the work of scoring. A late rank's block may be empty.
+    Row-wise sharding keeps them on the rank, so their lookup moves nothing. Under any sharding the blocks hold each row
+    once. The block of a late rank may be empty.
     """
     block = -(-n_rows // world_size)
     return range(min(rank * block, n_rows), min((rank + 1) * block, n_rows))
 
 
 def gather_rows(rows: Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> Tensor:
-    """Concatenate the rows [size of this rank, D] of all ranks to [sum of sizes, D]; gradients are summed."""
+    """Return the rows [sizes[rank], D] of all ranks as one tensor [sum of sizes, D]; gradients are summed."""
     gathered: Tensor = cast(Any, _GatherRows).apply(rows, tuple(sizes), group)
     return gathered
 
@@ -45,22 +45,22 @@ def gather_rows(rows: Tensor, sizes: Sequence[int], group: dist.ProcessGroup) ->
 def gathered_softmax_loss(
     hidden: Tensor, own_rows: Tensor, targets: Tensor, *, n_rows: int, group: dist.ProcessGroup
 ) -> Tensor:
-    """Return the cross-entropy [B] over all rows, by gathering the table on every rank.
+    """Return the cross-entropy [B] over all rows, with the whole table on every rank.
 
-    Moves N × D numbers a step in each direction and holds logits [B, N]: the mode for small tables.
+    A step moves N × D numbers in each direction and holds logits [B, N], so this mode is for small tables.
 
     Parameters
     ----------
-    hidden : float tensor [B, D]
-    own_rows : float tensor [M, D], the rows of `row_block` for this rank
-    targets : int64 tensor [B], from 0 to N - 1
+    hidden : float [B, D]
+    own_rows : float [M, D], the rows of `row_block` for this rank
+    targets : int64 [B], from 0 to N - 1
     n_rows : N
-    group : the process group over whose ranks the table is cut
+    group : process group over which the table is cut
 
     Raises
     ------
     InputError
-        On every rank, where a target of any rank is out of range.
+        On every rank, if a target of any rank is out of range.
     """
     _sizes_of_ranks(targets, n_rows, group)
     table = gather_rows(own_rows, _block_sizes(n_rows, group), group)
@@ -70,10 +70,10 @@ def gathered_softmax_loss(
 def vocab_parallel_loss(
     hidden: Tensor, own_rows: Tensor, targets: Tensor, *, n_rows: int, group: dist.ProcessGroup
 ) -> Tensor:
-    """Return the cross-entropy [B] over all rows, each rank scoring the global batch against its own rows.
+    """Return the cross-entropy [B] over all rows; each rank scores the global batch against its own rows.
 
-    Moves G × D numbers a step in each direction and holds logits [G, M]; the table stays where it is. Parameters and
-    errors are those of `gathered_softmax_loss`. Losses and gradients are the same up to rounding.
+    A step moves G × D numbers in each direction and holds logits [G, M]. Parameters, errors, losses and gradients are
+    the same as in `gathered_softmax_loss`, up to rounding.
     """
     sizes = _sizes_of_ranks(targets, n_rows, group)
     rank = dist.get_rank(group)
@@ -89,18 +89,18 @@ def vocab_parallel_loss(
 def sampled_softmax_loss(
     hidden: Tensor, target_rows: Tensor, negative_rows: Tensor, *, targets: Tensor, negatives: Tensor, log_q: Tensor
 ) -> Tensor:
-    """Return the sampled softmax loss [B] with negatives shared by all samples of the batch.
+    """Return the sampled softmax loss [B] with negatives that all samples of the batch share.
 
-    The normaliser is estimated by exp(s_target) + Σ_k exp(s_k) / (K q_k) over the negatives that are not the target
-    (collision mask). Its expectation is the full one, Σ_j exp(s_j) over all j with q_j > 0, for any proposal q. The
-    target is in the sum with certainty, so its score takes no correction.
+    The normaliser's estimate is exp(s_target) + Σ_k exp(s_k) / (K q_k) over the negatives other than the target. Its
+    expectation is the full normaliser, Σ_j exp(s_j) over all j with q_j > 0, for any proposal q. The target is always
+    in the sum, so its score has no correction.
 
     Parameters
     ----------
-    hidden : float tensor [B, D]
-    target_rows, negative_rows : float tensors [B, D] and [K, D], the rows of the table
-    targets, negatives : int64 tensors [B] and [K], the item numbers; negatives are drawn with replacement from q
-    log_q : float tensor [K], the natural logarithm of each negative's probability under q
+    hidden : float [B, D]
+    target_rows, negative_rows : float [B, D] and [K, D], rows of the table
+    targets, negatives : int64 [B] and [K], item numbers; negatives are drawn with replacement from q
+    log_q : float [K], natural logarithm of each negative's probability under q
     """
     target_scores = (hidden * target_rows).sum(-1, keepdim=True)
     scores = hidden @ negative_rows.T - (log_q + math.log(max(len(negatives), 1)))
@@ -109,10 +109,16 @@ def sampled_softmax_loss(
 
 
 def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup, count: int | None = None) -> Tensor:
-    """Return W × Σ w·loss over this rank / Σ w over all ranks: its mean over the ranks is the global (weighted) mean.
+    """Return W × Σ w·loss over this rank / Σ w over all ranks, whose mean over the ranks is the global mean.
 
-    Exact for ranks with different numbers of samples too. `weights` [B]; None counts every sample once. With `count`,
-    the mean is over so many on this rank instead of Σ w: windows, whose targets are weighted.
+    It is exact for ranks with different numbers of samples.
+
+    Parameters
+    ----------
+    losses : float [B]
+    weights : float [B]; None: every sample counts once
+    group : process group of the ranks
+    count : this rank's part of the divisor instead of Σ w: the number of windows, whose targets are weighted
     """
     weights = torch.ones_like(losses) if weights is None else weights.to(losses)
     total = weights.sum().detach() if count is None else weights.new_full((), count)
@@ -126,7 +132,7 @@ def _block_sizes(n_rows: int, group: dist.ProcessGroup) -> list[int]:
 
 
 def _sizes_of_ranks(targets: Tensor, n_rows: int, group: dist.ProcessGroup) -> list[int]:
-    """Return every rank's number of samples; raise on every rank alike where one has a target out of range."""
+    """Return every rank's number of samples. Raises InputError on every rank for a target out of range."""
     low, high = (targets.min(), targets.max()) if len(targets) else (targets.new_zeros(()),) * 2
     mine = torch.stack([torch.full_like(low, len(targets)), low, high]).long()
     of_all = mine.new_empty(dist.get_world_size(group) * 3)
@@ -136,14 +142,14 @@ def _sizes_of_ranks(targets: Tensor, n_rows: int, group: dist.ProcessGroup) -> l
         if lowest < 0 or highest >= n_rows:
             wrong = lowest if lowest < 0 else highest
             raise InputError(
-                f"Target {wrong} in the batch of rank {rank} is no row of the item table, which has rows 0 to "
+                f"Target {wrong} in the batch of rank {rank} is outside the item table, which has rows 0 to "
                 f"{n_rows - 1}. Build the model for the catalogue of the store that the batches come from."
             )
     return [size for size, _, _ in ranks]
 
 
 class _GatherRows(torch.autograd.Function):
-    """All-gather of blocks of different heights; backward sums every rank's gradient into the owner's block."""
+    """All-gather of blocks of different heights; backward adds every rank's gradient to the owner's block."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, sizes: tuple[int, ...], group: dist.ProcessGroup) -> Tensor:
@@ -168,11 +174,11 @@ class _GatherRows(torch.autograd.Function):
 
 
 class _ShardedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy [G] of logits whose columns lie on several ranks; equal on every rank, exact for empty blocks."""
+    """Cross-entropy [G] of logits with columns on several ranks; equal on every rank, and exact for empty blocks."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, columns: Tensor, group: dist.ProcessGroup) -> Tensor:
-        """`columns` [G]: the target's column on this rank, outside 0 to M - 1 where another rank has it."""
+        """Return the losses; `columns` [G] are the targets' columns, outside 0 to M - 1 on other ranks."""
         samples, n_columns = logits.shape
         own = (columns >= 0) & (columns < n_columns)
         highest = logits.amax(1) if n_columns else logits.new_full((samples,), -math.inf)
@@ -190,7 +196,7 @@ class _ShardedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         probabilities, columns, own = ctx.saved_tensors
-        # Each rank uses the losses of its own samples only: the others' part of the gradient comes from the others.
+        # Each rank uses the losses of its own samples alone, so the ranks' gradients are added up.
         gradient = gradients[0].clone()
         dist.all_reduce(gradient, group=ctx.group)
         of_logits = probabilities * gradient[:, None]

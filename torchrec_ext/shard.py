@@ -4,11 +4,11 @@
       history, target,   one lookup a batch, where pipelines see it        history rows padded; own rows   losses.py
       all | negatives                                                      or negatives for the output
 
-With targets "parallel" the batch holds windows (`batch.WindowBatch`) and the model, which must be causal, is asked for
-its hidden states at all positions: every item of a window is a target of one forward pass.
+With targets "parallel" the batch holds windows (`batch.WindowBatch`), and a causal model returns its hidden states at
+all positions. So every item of a window is a target of one forward pass.
 
-`shard` replaces the model's `item_embedding` by a stand-in that hands the model the rows already looked up. A model
-with other tables names its layer in `sharded_as` (`recbole_ext.models.contract`).
+`shard` replaces the model's `item_embedding` by a module that returns the rows already looked up. A model with other
+tables names its layer in `sharded_as` (`recbole_ext.models.contract`).
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -58,7 +58,7 @@ from torchrec_ext.tiger import check_output, tiger_layer
 
 BatchT = TypeVar("BatchT", bound=Any)
 TARGETS = ("single", "parallel")
-# Features that are looked up, for each way of computing the output layer; `target` is read from the batch in any case.
+# Features that are looked up, by output layer; `target` is always read from the batch.
 FEATURES = {
     "vocab_parallel": ("history", "all"),
     "gather": ("history", "all"),
@@ -74,9 +74,9 @@ class OutputLayer(Layer):
     model : the RecBole model; its `item_embedding` is the table
     n_rows : rows of the item table, padding included
     output : "vocab_parallel", "gather" or "sampled"
-    log_q : float tensor [n_rows], the negatives' log-probabilities, for "sampled"
-    group : the process group over which the table is sharded
-    targets : "single", or "parallel" for a model that has been found to be causal: it takes windows too
+    log_q : float [n_rows], log-probabilities of negatives, for "sampled"
+    group : process group over which the table is sharded
+    targets : "single", or "parallel" for a causal model, which then takes windows too
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class OutputLayer(Layer):
         if windows and self.targets != "parallel":
             raise InputError(
                 "The batch holds windows, and whether the model is causal was not checked. Call shard() with "
-                'targets="parallel", or give it batches of pairs.'
+                'targets="parallel", or use batches of pairs.'
             )
         hidden = self.hidden(rows["history"], batch.features["history"], everywhere=windows)
         if windows:
@@ -112,9 +112,13 @@ class OutputLayer(Layer):
         return Step(global_mean(losses, weights, self.group, count), hidden.detach())
 
     def hidden(self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False) -> Tensor:
-        """Return the model's hidden states [B, D] for jagged histories (int64) and their rows (float [sum, D]).
+        """Return the model's hidden states, float [B, D], or at all positions, [B, longest history, D].
 
-        With `everywhere` they are those at all positions, [B, longest history, D].
+        Parameters
+        ----------
+        rows : float [sum, D], looked up for the histories
+        history : int64, jagged histories
+        everywhere : whether all positions are asked for
         """
         lengths = history.lengths().long()
         longest = padded_length(lengths, int(self.model.max_seq_length))  # type: ignore[arg-type]  # nn.Module hides it
@@ -165,33 +169,32 @@ def shard(
 ) -> DistributedModelParallel:
     """Move a RecBole model's tables into a sharded `EmbeddingCollection` and wrap all for distributed training.
 
-    Every rank calls it with a model of the same weights (same seed); the tables' rows are taken from `model`, whole,
-    and cut. The model object is changed: stand-ins take the tables' places. Dense parameters go into
-    DistributedDataParallel and take an ordinary optimizer (`dense_parameters`); tables are updated during `backward`.
-    Padding behaves as with `padding_idx=0`: row 0 learns nothing from histories. As in the unsharded model, row 0 of an
-    item table takes part in the full softmax. Padded positions read zeros, not row 0, so a model whose output depends
-    on what is at padded positions would differ (SASRec, GRU4Rec and TIGER do not).
+    Every rank calls it with a model of the same weights (same seed) and keeps its part of the tables. The model object
+    changes: other modules take the tables' places. DistributedDataParallel holds the dense parameters, which need an
+    ordinary optimizer (`dense_parameters`). The tables are updated during `backward`.
+
+    Padding behaves as with `padding_idx=0`, so row 0 learns nothing from histories. As in the unsharded model, row 0 of
+    an item table takes part in the full softmax.
 
     Parameters
     ----------
-    model : SASRec, GRU4Rec, or a RecBole model built like them: `item_embedding`, `forward(item_seq, item_seq_len)`,
-        CE; its batches go through `with_output_rows`. Or TIGER, whose batches go through `tiger.with_tokens`
+    model : with what `contract.SHARDING` requires; its batches go through `with_output_rows`, or, for a model with
+        `sharded_as`, through `Layer.with_features`
     sharding : "row_wise", "table_wise", "column_wise", or "planner" (TorchRec's planner chooses among the three)
-    output : "vocab_parallel", "gather" (both exact), or "sampled"; TIGER has an output layer of its own, and no choice
-    targets : "single"; or "parallel" to train on windows (`batch.WindowBatch`) a model whose output at a position is
-        that of the history that ends there, which is checked here: SASRec, GRU4Rec
+    output : "vocab_parallel", "gather" (both exact), or "sampled"; without effect for a model with `sharded_as`
+    targets : "single", or "parallel" to train on windows (`batch.WindowBatch`)
     optimizer : "row_wise_adagrad", "adagrad", "sgd"; "adam" on CUDA only
-    learning_rate, eps : the fused optimizer's
-    log_q : float tensor [n_items], log-probabilities from which negatives are drawn; None: uniform over items from 1 on
+    learning_rate, eps : of the fused optimizer
+    log_q : float [n_items], log-probabilities of negatives; None: uniform over the items from 1 on
     device : where this rank computes
     process_group : default: all ranks
-    memory_per_rank : bytes that the tables may take on a rank; the planner's limit, and a check for the others
+    memory_per_rank : bytes that the tables may take on a rank
 
     Raises
     ------
     InputError
-        For unknown names, a model that cannot be sharded or trained on windows, Adam on CPU, a table too large, no
-        process group.
+        For unknown names, a model that cannot be sharded or trained on windows, Adam on a CPU, a table that is too
+        large, and without a process group.
     """
     device = torch.device(device)
     check_names(sharding, output, optimizer)
@@ -220,16 +223,16 @@ def shard(
 
 
 def with_output_rows(batch: BatchT, key: str, ids: Tensor) -> BatchT:
-    """Return the batch (a dataclass with `features`) with one more feature: the rows that the output layer needs.
+    """Return a batch with one more feature: the rows that the output layer needs.
 
     Parameters
     ----------
-    batch : a batch of at least one pair, for example a PairBatch
+    batch : a dataclass with `features` of at least one pair, for example a PairBatch
     key : "all", or "negatives" for sampled
-    ids : int64 tensor; for "all" the rows of `losses.row_block`, for "negatives" the items drawn
+    ids : int64, the rows of `losses.row_block` for "all", the drawn items for "negatives"
     """
     features: KeyedJaggedTensor = batch.features
-    # The first pair lists them all; in front, because the batch finds its targets at the end.
+    # The first pair lists them all. They come first, because a batch finds its targets at the end.
     of_first = features.lengths().new_zeros(features.stride())
     of_first[0] = len(ids)
     more = KeyedJaggedTensor(
@@ -241,7 +244,7 @@ def with_output_rows(batch: BatchT, key: str, ids: Tensor) -> BatchT:
 
 
 def own_rows(sharded: DistributedModelParallel) -> Tensor:
-    """Return the rows, int64, that this rank's batches list under "all" – the same for every batch."""
+    """Return the rows, int64, that all batches of this rank list under "all"."""
     layer = output_layer(sharded)
     rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
     block = row_block(layer.n_rows, rank, world_size)
@@ -249,7 +252,7 @@ def own_rows(sharded: DistributedModelParallel) -> Tensor:
 
 
 def output_layer(sharded: DistributedModelParallel) -> OutputLayer:
-    """Return the layer of a model with an item table. Raises InputError for TIGER, which has none."""
+    """Return the layer of a model with an item table. Raises InputError for a model with another layer."""
     layer = layer_of(sharded)
     if not isinstance(layer, OutputLayer):
         raise InputError(f"{type(layer.model).__name__} has no output layer over items; make its batches otherwise.")

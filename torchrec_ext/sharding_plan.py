@@ -1,4 +1,4 @@
-"""Where the tables lie: a TorchRec sharding plan by rows, whole, by columns, or as TorchRec's planner decides."""
+"""A TorchRec sharding plan for the tables: by rows, whole, by columns, or as TorchRec's planner decides."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -29,8 +29,8 @@ from genpas_plugins.support.errors import InputError
 from torchrec_ext.losses import row_block
 
 SHARDINGS = ("row_wise", "table_wise", "column_wise", "planner")
-FBGEMM_ALIGNMENT = 4  # fbgemm reads rows in vectors of four floats
-_KERNEL = "fused"  # named, as TorchRec falls back to the dense kernel for a table without an optimizer class
+FBGEMM_ALIGNMENT = 4  # fbgemm reads rows as vectors of four floats
+_KERNEL = "fused"  # for a table without an optimizer class TorchRec chooses the dense kernel otherwise
 
 
 def plan_for(
@@ -42,7 +42,22 @@ def plan_for(
     group: dist.ProcessGroup,
     memory_per_rank: int | None,
 ) -> ShardingPlan:
-    """Return the plan for a model whose attribute `items` is `collection`. Raises InputError where there is none."""
+    """Return the plan for a model whose attribute `items` is `collection`.
+
+    Parameters
+    ----------
+    collection : the tables
+    sharder : of the collection
+    sharding : one of SHARDINGS
+    device : where this rank computes
+    group : process group over which the tables are sharded
+    memory_per_rank : bytes that the tables may take on a rank
+
+    Raises
+    ------
+    InputError
+        If there is no such plan, or it needs more memory.
+    """
     world_size = dist.get_world_size(group)
     local_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), world_size)
     tables = collection.embedding_configs()
@@ -96,7 +111,7 @@ def _every_rank_has_rows(table: EmbeddingConfig, world_size: int) -> bool:
 
 
 def _numbers_on_ranks(table: EmbeddingConfig, sharding: str, place: int, world_size: int) -> dict[int, int]:
-    """Return how many numbers of a table each rank holds; `place` counts the tables, which go whole to rank by rank."""
+    """Return how many numbers of a table each rank holds; whole tables go to the rank of their `place`."""
     rows, columns = table.num_embeddings, table.embedding_dim
     if sharding == "row_wise":
         return {rank: len(row_block(rows, rank, world_size)) * columns for rank in range(world_size)}
@@ -110,9 +125,9 @@ def _described(tables: Sequence[EmbeddingConfig]) -> str:
 
 
 def _column_shards(dimension: int, world_size: int) -> list[int]:
-    """Return how many columns each rank takes: equal multiples of four, and none on the last ranks of a narrow table.
+    """Return each rank's columns: equal multiples of four, none on the last ranks of a narrow table.
 
-    TorchRec needs the shards of a table to be of one width.
+    TorchRec needs shards of one width.
     """
     shards = max(n for n in range(1, world_size + 1) if dimension % (n * FBGEMM_ALIGNMENT) == 0)
     return [dimension // shards] * shards

@@ -1,10 +1,10 @@
-"""A model's embedding tables in a sharded `EmbeddingCollection`, the rest of it beside them, its code unchanged.
+"""A model's embedding tables in a sharded `EmbeddingCollection`, and the rest of the model with its code unchanged.
 
     batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> Layer (DDP): the model, the loss
                          one lookup a batch, where pipelines see it
 
-Where a table stood in the model, a `LookedUpRows` hands out the rows that were looked up. A `Layer` says what is
-looked up, and computes the loss from it; `shard.LAYERS` lists the kinds of layers.
+A `LookedUpRows` takes the place of a table in the model and returns the rows that were looked up. A `Layer` names what
+is looked up and computes the loss; `shard.LAYERS` lists the kinds of layers.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -42,14 +42,14 @@ OPTIMIZERS = {
     "sgd": EmbOptimType.EXACT_SGD,
     "adam": EmbOptimType.ADAM,
 }
-"""The tables' fused optimizers, by the names that `shard` takes."""
+"""The tables' fused optimizers, by their names in `shard`."""
 
 
 class Step(NamedTuple):
-    """What a forward pass gives: `loss` (scalar; see `losses.global_mean`) and `output`, detached.
+    """What a forward pass returns: `loss`, a scalar from `losses.global_mean`, and `output`, detached.
 
-    `output` is the hidden states [B, D], or each pair's loss [B]. TorchRec's pipelines read such a pair as (loss,
-    output): they train on the first and return the second.
+    `output` is the hidden states [B, D], or each pair's loss [B]. TorchRec's pipelines train on the first entry of such
+    a tuple and return the second.
     """
 
     loss: Tensor
@@ -59,9 +59,11 @@ class Step(NamedTuple):
 class Table(NamedTuple):
     """An embedding table of a model.
 
+    Attributes
+    ----------
     name : in plans, checkpoints and messages
-    path : where its nn.Embedding stands in the model, as in "network.token_embedding"
-    features : the keys of a batch's features that are looked up in it
+    path : of its nn.Embedding in the model, as in "network.token_embedding"
+    features : keys of the batch's features that are looked up in it
     """
 
     name: str
@@ -70,7 +72,7 @@ class Table(NamedTuple):
 
 
 class LookedUpRows(nn.Module):
-    """Stands where a table stood: answers with the rows looked up for the batch in hand, or out of a whole table."""
+    """Takes the place of a table: returns the rows looked up for the present batch, or rows of a whole table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class LookedUpRows(nn.Module):
 
     @contextmanager
     def holding(self, *pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
-        """Inside the block, answer the ids (that very tensor) of each pair (ids, rows [..., D]) with its rows."""
+        """Inside the block, return the rows of a pair (ids, rows [..., D]) for this very tensor of ids."""
         self._held = pairs
         try:
             yield
@@ -88,7 +90,7 @@ class LookedUpRows(nn.Module):
 
     @contextmanager
     def reading(self, table: Tensor) -> Iterator[None]:
-        """Inside the block, answer any ids out of a whole table [N, D], as nn.Embedding does."""
+        """Inside the block, look up any ids in a whole table [N, D], as nn.Embedding does."""
         self._whole = table
         try:
             yield
@@ -96,7 +98,7 @@ class LookedUpRows(nn.Module):
             self._whole = None
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return the rows of `ids`. Raises RuntimeError for a tensor whose rows are not at hand."""
+        """Return the rows of `ids`. Raises RuntimeError for a tensor that was not looked up."""
         if self._whole is not None:
             return functional.embedding(ids, self._whole)
         for held, rows in self._held:
@@ -109,14 +111,16 @@ class LookedUpRows(nn.Module):
 
 
 class Layer(nn.Module):
-    """What is beside the tables: runs the model on looked-up rows; pipelines skip it, as nothing in it is sharded.
+    """Runs the model on looked-up rows; pipelines skip it, as nothing in it is sharded.
 
-    A subclass has `forward(rows, batch) -> Step`; `rows` are those of the batch's features, by key.
+    A subclass has `forward(rows, batch) -> Step`; `rows` are the rows of the batch's features, by key.
 
-    model : the RecBole model, with `LookedUpRows` where its tables were
-    tables : those tables
-    n_rows : items of the catalogue that the model knows, padding included
-    group : the process group over which the tables are sharded
+    Parameters
+    ----------
+    model : the RecBole model, whose tables `LookedUpRows` will replace
+    tables : its tables
+    n_rows : items that the model knows, padding included
+    group : process group over which the tables are sharded
     """
 
     def __init__(self, model: nn.Module, tables: Sequence[Table], n_rows: int, group: dist.ProcessGroup) -> None:
@@ -127,7 +131,7 @@ class Layer(nn.Module):
         self.group = group
 
     def stand_in(self, table: Table) -> LookedUpRows:
-        """Return what stands where a table stood."""
+        """Return the module in a table's place."""
         found = self.model.get_submodule(table.path)
         if not isinstance(found, LookedUpRows):
             raise RuntimeError(f"{table.path} was replaced after sharding; call shard() last.")
@@ -135,19 +139,19 @@ class Layer(nn.Module):
 
     @contextmanager
     def reading(self, tables: Mapping[Table, Tensor]) -> Iterator[None]:
-        """Let the model look up any ids inside the block, out of the `whole_tables`."""
+        """Let the model look up any ids in the `whole_tables` inside the block."""
         with ExitStack() as stack:
             for table, weights in tables.items():
                 stack.enter_context(self.stand_in(table).reading(weights))
             yield
 
     def with_features(self, batch: Any) -> Any:
-        """Return a batch with the features that are looked up, as far as they follow from the batch alone."""
+        """Return a batch with the features to look up that follow from the batch alone."""
         return batch
 
 
 class ShardableRecommender(nn.Module):
-    """The tables and the rest of the model, side by side, as pipelines want them: `forward(batch) -> Step`."""
+    """The tables and the rest of the model, as pipelines need them: `forward(batch) -> Step`."""
 
     def __init__(self, items: EmbeddingCollection, layer: Layer) -> None:
         super().__init__()
@@ -155,7 +159,7 @@ class ShardableRecommender(nn.Module):
         self.layer = layer
 
     def forward(self, batch: Any) -> Step:
-        """`batch.features` has the keys `history`, `target`, and those of the layer's tables."""
+        """Return the step of a batch whose `features` have `history`, `target` and the keys of the layer's tables."""
         return self.layer(self.items(batch.features), batch)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
 
 
@@ -171,7 +175,7 @@ def shard_tables(
 ) -> DistributedModelParallel:
     """Move the layer's tables out of its model into a sharded collection, and wrap both for distributed training.
 
-    Parameters are `shard`'s. Raises InputError where there is no plan; the model is as it was then.
+    Parameters are those of `shard`. Raises InputError, with the model unchanged, if there is no plan.
     """
     group = layer.group
     weights = {table.name: _weights(layer.model, table) for table in layer.tables}
@@ -204,7 +208,7 @@ def shard_tables(
         device=device,
         plan=plan,
         sharders=[sharder],
-        # Else DDP orders its buckets anew after its first step, and a resumed run adds up gradients in another order.
+        # By default DDP reorders its buckets after its first step, and a resumed run sums gradients in another order.
         data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
     )
     for table in layer.tables:
@@ -215,10 +219,19 @@ def shard_tables(
 
 
 def padded_length(lengths: Tensor, longest: int) -> int:
-    """Return to how many items histories of these lengths, int [B], are padded: at most `longest`, what a model takes.
+    """Return the length to which the histories of a batch are padded.
 
-    Padding to the batch's longest history is free speed; on a GPU knowing it would cost waiting for the device. Raises
-    InputError, on the CPU, for a history that is empty or too long.
+    On a CPU it is the longest history's. On a GPU it is `longest`, because to know lengths means waiting.
+
+    Parameters
+    ----------
+    lengths : int [B]
+    longest : what the model takes
+
+    Raises
+    ------
+    InputError
+        On a CPU, for a history that is empty or too long.
     """
     if lengths.device.type != "cpu" or not len(lengths):
         return longest
@@ -232,15 +245,15 @@ def padded_length(lengths: Tensor, longest: int) -> int:
 
 
 def padded(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return jagged ids and their rows as int64 [B, length] and float [B, length, D], zeros behind their ends."""
+    """Return jagged ids and their rows as int64 [B, length] and float [B, length, D], padded with zeros."""
     dense_ids = ids.to_padded_dense(length).long()
     dense = rows.to_padded_dense(length)
-    # What padding_idx=0 means: row 0 may be read in a history, and learns nothing from it.
+    # As with padding_idx=0: a history may read row 0, which learns nothing from it.
     return dense_ids, torch.where((dense_ids == 0)[..., None], dense.detach(), dense)
 
 
 def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Parameter]:
-    """Return the parameters, by name, that need an ordinary optimizer: all but the tables."""
+    """Return the parameters that need an ordinary optimizer, all but the tables, by name."""
     return dict(in_backward_optimizer_filter(sharded.named_parameters()))
 
 
@@ -251,13 +264,13 @@ def table_kernels(sharded: DistributedModelParallel) -> list[Any]:
 
 
 def set_table_steps(sharded: DistributedModelParallel, steps: int) -> None:
-    """Tell the tables' optimizer how many steps it has done: fused Adam needs it, and no state_dict has it."""
+    """Set the tables' optimizer's number of steps, which fused Adam needs and no state_dict holds."""
     for kernel in table_kernels(sharded):
         kernel.set_optimizer_step(steps)
 
 
 def set_table_rate(sharded: DistributedModelParallel, learning_rate: float) -> None:
-    """Set the learning rate of the tables' optimizer, for the steps from now on."""
+    """Set the learning rate of the tables' optimizer for further steps."""
     for kernel in table_kernels(sharded):
         kernel.set_learning_rate(learning_rate)
 
@@ -265,14 +278,14 @@ def set_table_rate(sharded: DistributedModelParallel, learning_rate: float) -> N
 def local_shards(sharded: DistributedModelParallel, table: str | None = None) -> list[tuple[tuple[int, int], Tensor]]:
     """Return this rank's pieces of a table: ((first row, first column), weights [rows, columns], not a copy).
 
-    `table` is its name; None: the first.
+    `table` is its name; None is the first table.
     """
     parameter = _sharded_tensor(sharded, table)
     return [((*piece.metadata.shard_offsets,), piece.tensor.detach()) for piece in parameter.local_shards()]
 
 
 def whole_table(sharded: DistributedModelParallel, table: str | None = None) -> Tensor:
-    """Return a table [N, D], whole, on every rank: a collective call, for evaluation and export."""
+    """Return a whole table [N, D] on every rank, for evaluation and export: a collective call."""
     size = _sharded_tensor(sharded, table).metadata().size
     whole = torch.zeros(*size, device=sharded.device)
     for (row, column), piece in local_shards(sharded, table):
@@ -282,7 +295,7 @@ def whole_table(sharded: DistributedModelParallel, table: str | None = None) -> 
 
 
 def whole_tables(sharded: DistributedModelParallel) -> dict[Table, Tensor]:
-    """Return all tables, whole, as they are now, on every rank: a collective call."""
+    """Return all tables, whole, on every rank: a collective call."""
     return {table: whole_table(sharded, table.name) for table in layer_of(sharded).tables}
 
 
@@ -302,7 +315,7 @@ def recommender(sharded: DistributedModelParallel) -> Any:
 def embedding_at(model: nn.Module, path: str) -> nn.Embedding | None:
     """Return the nn.Embedding at a path of a model, None if there is none.
 
-    Raises InputError where a stand-in is: the model is sharded already.
+    Raises InputError for a model that is sharded already.
     """
     try:
         found = model.get_submodule(path)
@@ -314,7 +327,7 @@ def embedding_at(model: nn.Module, path: str) -> nn.Embedding | None:
 
 
 def check_columns(model: nn.Module, table: str, columns: int, setting: str) -> None:
-    """Raise InputError for a table of so many columns that fbgemm cannot look it up; `setting` says what to change."""
+    """Raise InputError for a number of columns that fbgemm cannot look up; `setting` is what to change."""
     if columns % FBGEMM_ALIGNMENT:
         raise InputError(
             f"The {table} table of {type(model).__name__} has {columns} columns; a sharded one needs a multiple of "

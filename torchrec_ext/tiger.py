@@ -2,8 +2,8 @@
 
     items ──with_tokens──> tokens, users' buckets ──> EmbeddingCollection ──> rows ──> TigerNetwork (DDP) ──> loss
 
-The network's code is as it is: `encode` and `loss` get the tensors of tokens whose rows the stand-ins hold. To rank,
-every rank gathers the tables, which are small whatever the catalogue, and searches for its own users.
+The network's code is unchanged: `encode` and `loss` get the tensors of tokens whose rows were looked up. To rank, every
+rank gathers the tables, which are small for any catalogue, and searches for its own users.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -37,7 +37,7 @@ USERS = Table("user", "network.user_embedding", (BUCKET,))
 
 
 def check_output(output: str) -> None:
-    """Raise InputError for an output layer that TIGER could not have."""
+    """Raise InputError for an output layer that TIGER cannot have."""
     if output != "vocab_parallel":
         raise InputError(
             f"output is {output!r}, but TIGER's output layer is over the codes of a level, whole on every rank. Remove "
@@ -46,7 +46,7 @@ def check_output(output: str) -> None:
 
 
 class TigerLayer(Layer):
-    """Runs TIGER's network on the looked-up rows of tokens and computes its loss; `n_rows` is that of its codes."""
+    """Runs TIGER's network on the looked-up rows of tokens and computes its loss; `n_rows` is of its codes."""
 
     @property
     def network(self) -> TigerNetwork:
@@ -55,16 +55,16 @@ class TigerLayer(Layer):
         return network
 
     def with_features(self, batch: BatchT) -> BatchT:
-        """Return the batch with the tokens that are looked up."""
+        """Return the batch with its tokens as features."""
         return with_tokens(batch, self.network)
 
     def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
-        """Return the loss of one batch, and as output each pair's loss [B]."""
+        """Return the loss of one batch, and each pair's loss, [B], as output."""
         network, features = self.network, batch.features
         history = features[HISTORY_TOKENS]
         longest = padded_length(history.lengths().long() // network.depth, network.max_history)
         read = padded(history, rows[HISTORY_TOKENS], longest * network.depth)
-        # Every target has `depth` tokens, so there is nothing to pad.
+        # Every target has `depth` tokens and needs no padding.
         written = features[TARGET_TOKENS].values().long().view(-1, network.depth)
         of_written = rows[TARGET_TOKENS].values().view(*written.shape, -1)
         buckets = features[BUCKET].values().long() if network.n_users else None
@@ -77,7 +77,7 @@ class TigerLayer(Layer):
 
 
 def tiger_layer(model: nn.Module, group: dist.ProcessGroup) -> TigerLayer:
-    """Return the layer of a TIGER that is to be sharded. Raises InputError where that cannot be."""
+    """Return the layer of a TIGER to shard. Raises InputError for a number of columns that cannot be sharded."""
     network: Any = model.network
     tables = [TOKENS, *([USERS] if network.n_users else [])]
     for table in tables:
@@ -88,18 +88,21 @@ def tiger_layer(model: nn.Module, group: dist.ProcessGroup) -> TigerLayer:
 
 
 def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
-    """Return the batch with what TIGER looks up as more features, made on the network's device.
+    """Return a batch with what TIGER looks up as more features, on the network's device.
+
+    The new features come first: `history_tokens` (depth for each item of a history), `target_tokens` (depth for each
+    pair) and, with a user table, `user_bucket` (one for each pair).
 
     Parameters
     ----------
-    batch : a dataclass of at least one pair with `to` and `features`, for example a PairBatch; of a network with a user
-        table also with `sequence`, int64 [n], the pairs' users
-    network : the model's, sharded or not; its semantic IDs count, its weights do not
+    batch : a dataclass of at least one pair with `to` and `features`, for example a PairBatch; for a user table also
+        with `sequence`, int64 [n], the pairs' users
+    network : the model's, sharded or not; only its semantic IDs count
 
-    Returns
-    -------
-    A batch whose features begin with `history_tokens` (depth a history's item), `target_tokens` (depth a pair) and, for
-    a network with a user table, `user_bucket` (one a pair). Raises InputError for items without semantic IDs.
+    Raises
+    ------
+    InputError
+        For items without semantic IDs, and a batch without the users that a user table needs.
     """
     batch = batch.to(network.codes.device)
     features: KeyedJaggedTensor = batch.features

@@ -54,7 +54,7 @@ def test_bad_ids_raise_on_every_rank(trained: tuple[int, Path]):
     world_size, directory = trained
     for rank in range(world_size):
         errors = json.loads((directory / f"errors{rank}.json").read_text())
-        assert errors["target on rank 0"].startswith("InputError: Target 11 in the batch of rank 0 is no row")
+        assert errors["target on rank 0"].startswith("InputError: Target 11 in the batch of rank 0 is outside the item table")
         assert "RuntimeError" in errors["history"]
 
 
@@ -149,7 +149,7 @@ def test_ids_out_of_range_raise():
         sharded(with_output_rows(training.batch_of(padded), "all", own_rows(sharded)))
     padded = training.draw(0, 0)
     padded.target[0] = training.N_ROWS
-    with pytest.raises(InputError, match="Target 11 in the batch of rank 0 is no row of the item table"):
+    with pytest.raises(InputError, match="Target 11 in the batch of rank 0 is outside the item table"):
         sharded(with_output_rows(training.batch_of(padded), "all", own_rows(sharded)))
 
 
