@@ -1,1 +1,1 @@
-"""Search (α, β, γ): a grid, the published shortlist, a continuous optimum, and training of the shortlist alone."""
+"""Search (α, β, γ) on a grid and between its points, without training or by training a shortlist."""

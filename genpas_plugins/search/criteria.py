@@ -1,13 +1,13 @@
 """The training-free criteria of a point, with their exact derivatives in α, β and γ.
 
-All three are sums of normalised powers, so their derivatives are closed forms too. With c = p_α(s) p_β(k | s):
+All three are sums of normalised powers, so their derivatives are closed forms. With c = p_α(s) p_β(k | s):
 
     ∂c/∂α = c (ln(|s| - 1) - E ln(|s| - 1))         the mean over p_α(s)
     ∂c/∂β = c (ln(k - 1) - E_s ln(k - 1))           the mean over p_β(k | s)
     ∂p(j | k)/∂γ = p(j | k) (ln j - E_k ln j)       the mean over p_γ(j | k)
 
-c is a product of a table by length and one by position; ∂c is a sum of such products, so a derivative of a figure is
-the same pass over the interactions with other tables. An infinite exponent is a limit: its derivatives are 0.
+c is a product of a table by length and a table by position, and ∂c is a sum of such products. So a derivative is the
+same pass over the interactions with other tables. An infinite exponent is a limit, and its derivatives are 0.
 """
 
 from __future__ import annotations
@@ -46,11 +46,18 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Criteria:
-    """The criteria of a training view against an evaluation view; make one with `Criteria.of`.
+    """The criteria of a training view against an evaluation view. `Criteria.of` makes them.
 
-    evaluation_targets : float64 [n_items + 1], how often each item is an evaluation target
-    index     : what alignment needs of both views, whatever the point
-    smoothing : added to every probability in a KL divergence
+    Parameters
+    ----------
+    train : SequenceView
+        The training sequences.
+    evaluation_targets : float64 [n_items + 1]
+        The share of each item in the evaluation targets.
+    index : AlignmentIndex
+        What alignment reads of both views at any point.
+    smoothing : float
+        Added to every probability in a KL divergence.
     """
 
     train: SequenceView
@@ -60,9 +67,9 @@ class Criteria:
 
     @classmethod
     def of(cls, train: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None) -> Criteria:
-        """Prepare the criteria; similarity None is `recency_containment()`.
+        """Prepare the criteria. Without a similarity it is `recency_containment()`.
 
-        Raises InputError if a view has no pair, or the similarity is not bilinear.
+        Raises InputError if a view has no pair or the similarity is not bilinear.
         """
         train.require_content()
         targets = last_target_distribution(evaluation)
@@ -73,24 +80,24 @@ class Criteria:
         return kl_divergence(self.evaluation_targets, target_distribution(self.train, policy), self.smoothing)
 
     def tables(self, policy: SamplingPolicy) -> AlignmentTables:
-        """Return what answers for alignment and discrimination at these α and β and any γ."""
+        """Return the tables of alignment and discrimination at these α and β, for any γ."""
         return self.index.tables(policy)
 
     def divergence_gradient(self, policy: SamplingPolicy) -> tuple[float, Float64]:
-        """Return the KL divergence and its gradient, float64 [3] by α, β, γ (it does not depend on γ)."""
+        """Return the KL divergence and its gradient by (α, β, γ), float64 [3]. KL does not depend on γ."""
         mass = target_distribution(self.train, policy)
         pull = (self.evaluation_targets + self.smoothing) / (mass + self.smoothing)
         slopes = [-float(pull @ self._mass_slope(parts)) for parts in weight_slopes(self.train, policy)]
         return kl_divergence(self.evaluation_targets, mass, self.smoothing), np.array([*slopes, 0.0])
 
     def gamma_slope(self, tables: AlignmentTables, gamma: float) -> Gradient:
-        """Return what `gradient` does with the derivatives in γ alone, from the tables of its α and β."""
+        """Return `gradient` with the derivative in γ alone, from the tables of α and β."""
         starts = length_slopes(self.train.max_length - 1, gamma, len(tables.training) - 1) @ tables.training
         slope = _dot(starts, np.stack([tables.alignment, tables.own, tables.total]))
         return _scaled(tables, gamma, np.stack([np.zeros(3), np.zeros(3), slope]))
 
     def gradient(self, policy: SamplingPolicy) -> Gradient:
-        """Return alignment and discrimination and their gradients; NaN or 0 where there is nothing to compare."""
+        """Return alignment and discrimination with their gradients, NaN or 0 without anything to compare."""
         index, weights = self.index, TargetWeights.of(self.train, policy)
         mass = sum_by_target(self.train, weights)
         inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
@@ -116,7 +123,7 @@ class Criteria:
 
 
 def weight_slopes(view: SequenceView, policy: SamplingPolicy) -> tuple[list[TargetWeights], list[TargetWeights]]:
-    """Return ∂c/∂α and ∂c/∂β, each as tables whose products add up to it: none for an infinite exponent."""
+    """Return ∂c/∂α and ∂c/∂β as tables whose products add up to them. An infinite exponent has no table."""
     weights, groups = TargetWeights.of(view, policy), view.groups
     log = np.log(np.maximum(np.arange(view.max_length), 1))  # ln t by position; position 0 is no target
     by_alpha, by_beta = [], []

@@ -1,14 +1,12 @@
 """Beyond the grid: the best (α, β, γ) between its values, by exact derivatives.
 
-Two answers, both against validation and within the grid's finite values:
+Both answers are against validation and stay within the grid's finite values:
 
     nearest     the lowest KL over α and β, then the best alignment / discrimination over γ at that point
-    best_ratio  the best alignment / discrimination over all three where KL is at most the shortlist's cut: what the
-                published procedure looks for, without a grid
+    best_ratio  the best alignment / discrimination over all three with KL at most the shortlist's cut
 
-The first is L-BFGS-B twice, the second SLSQP, each from several points of the grid. Neither problem is convex, so an
-optimum is a local one, but never worse than the points it started from. An exponent that is infinite in a starting
-point stays so: the limit is a point of its own.
+The first runs L-BFGS-B twice and the second SLSQP, from several points of the grid. The problems are not convex. So an
+optimum is local, but never worse than its starting points. An infinite exponent of a starting point stays infinite.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ _ALPHA_BETA, _GAMMA, _ALL = (0, 1), (2,), (0, 1, 2)
 
 
 class Optimum(NamedTuple):
-    """The two continuous choices; None where no ratio is defined at any starting point."""
+    """The two continuous choices. A choice is None if no starting point has a ratio."""
 
     nearest: Candidate | None
     best_ratio: Candidate | None
@@ -43,11 +41,16 @@ class Optimum(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """The free exponents of a point: those asked for that are finite and may move.
+    """A point and its free exponents, which are finite and may move.
 
-    point : the point that the others are taken from
-    free  : which of α, β, γ move
-    bounds : lowest and highest value of each that moves
+    Parameters
+    ----------
+    point : tuple of float
+        All three exponents.
+    free : tuple of int
+        Which of α, β, γ (0, 1, 2) move.
+    bounds : tuple of (float, float)
+        Lowest and highest value of each free exponent.
     """
 
     point: Point
@@ -77,10 +80,16 @@ class Line:
 def optimum(
     criteria: Criteria, grid: Grid, found: Shortlist, *, starts: int = STARTS, progress: Tell | None = None
 ) -> Optimum:
-    """Return both continuous choices; `found` is the shortlist of the same grid and criteria.
+    """Return both continuous choices.
 
-    starts   : points of the grid that each search starts from, the best by its own objective
-    progress : as in `shortlist`
+    Parameters
+    ----------
+    criteria, grid, progress
+        As in `shortlist`.
+    found : Shortlist
+        The shortlist of this grid.
+    starts : int
+        How many of the best grid points each search starts from.
     """
     tell = progress or (lambda step, done, total: None)
     tell("continuous optimum", 0, 2)
@@ -92,9 +101,9 @@ def optimum(
 
 
 def nearest(criteria: Criteria, grid: Grid, starts: int = STARTS) -> Candidate:
-    """Return the point of the lowest KL over α and β, its γ the one of the best ratio there.
+    """Return the point with the lowest KL over α and β, and with the best ratio over γ there.
 
-    At least as near as every (α, β) of the grid, and of a ratio at least that of every γ of the grid at that (α, β).
+    No (α, β) of the grid has a lower KL. No γ of the grid has a better ratio at this (α, β).
     """
     pairs = {(policy.alpha, policy.beta): policy for policy in grid.points}
     by_kl = sorted(pairs.values(), key=criteria.divergence)
@@ -109,7 +118,7 @@ def nearest(criteria: Criteria, grid: Grid, starts: int = STARTS) -> Candidate:
 
 
 def best_ratio(criteria: Criteria, grid: Grid, kl_cut: float, starts: Sequence[SamplingPolicy]) -> Candidate | None:
-    """Return the point of the best ratio whose KL is at most `kl_cut`, at least as good as every start that is."""
+    """Return the point with the best ratio and a KL of at most `kl_cut`. No such start has a better ratio."""
     reached = []
     for policy in starts:
         reached += [policy, highest_ratio(criteria, policy, grid, _ALL, kl_cut)]
@@ -119,7 +128,7 @@ def best_ratio(criteria: Criteria, grid: Grid, kl_cut: float, starts: Sequence[S
 
 
 def lowest_kl(criteria: Criteria, start: SamplingPolicy, grid: Grid) -> SamplingPolicy:
-    """Return the point of the lowest KL that L-BFGS-B finds from `start` over its finite α and β."""
+    """Return the point with the lowest KL that L-BFGS-B finds from `start` over its finite α and β."""
     line = Line.through(_point(start), _ALPHA_BETA, grid)
     if not line.free:
         return start
@@ -135,9 +144,9 @@ def lowest_kl(criteria: Criteria, start: SamplingPolicy, grid: Grid) -> Sampling
 def highest_ratio(
     criteria: Criteria, start: SamplingPolicy, grid: Grid, axes: Iterable[int], kl_cut: float | None = None
 ) -> SamplingPolicy:
-    """Return the point of the best ratio found from `start` over its finite exponents among `axes`.
+    """Return the point with the best ratio from `start` over its finite exponents among `axes`.
 
-    With `kl_cut` only where KL is at most that; `start` itself where nothing better is found or its ratio is no number.
+    KL is at most `kl_cut` if it is given. Without a better point or a ratio at `start` the result is `start`.
     """
     line = Line.through(_point(start), axes, grid)
     first = Candidate.of(criteria, start)

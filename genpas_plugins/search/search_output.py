@@ -1,4 +1,4 @@
-"""What a search leaves: rows for a table, and YAML that RecBole takes as it stands."""
+"""What a search writes: rows for a table, and YAML for RecBole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIGURES = ("kl", "alignment", "discrimination", "ratio")
 
 
 def row(candidate: Candidate | None) -> dict[str, Any] | None:
-    """Return a candidate as plain values: label, name, exponents and criteria."""
+    """Return label, name, exponents and criteria of a candidate as plain values."""
     if candidate is None:
         return None
     policy = candidate.policy
@@ -30,8 +30,10 @@ def row(candidate: Candidate | None) -> dict[str, Any] | None:
 
 
 def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = None) -> str:
-    """Return the `genpas:` section of a point, its first line saying where it comes from.
+    """Return the `genpas:` section of a point. The first line names where it comes from.
 
+    Examples
+    --------
     >>> print(genpas_yaml(SamplingPolicy(0, 2, float("-inf")), "lowest KL"), end="")
     # Written by `genpas search`: lowest KL
     genpas:
@@ -48,7 +50,7 @@ def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = 
 
 
 def check_replaceable(file: Path) -> None:
-    """Raise InputError if `file` exists and was not written by a search: it may be somebody's configuration."""
+    """Raise InputError if `file` exists and was not written by a search."""
     if file.is_dir():
         raise InputError(f"{file} is a directory; choose another --out.")
     if file.is_file():

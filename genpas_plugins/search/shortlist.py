@@ -1,7 +1,7 @@
 """The published search without training: lowest KL first, then the best alignment / discrimination.
 
-GenPAS (arXiv 2509.13648), both against validation: keep the 20 % of the grid whose target distribution is nearest, rank
-those by alignment / discrimination of their inputs, and keep the best ten.
+GenPAS (arXiv 2509.13648) compares points with validation. It keeps the 20 % of the grid with the nearest target
+distribution. It ranks them by alignment / discrimination of their inputs and keeps the best ten.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ BEST = 10
 class Candidate:
     """A point and its criteria against validation.
 
-    kl    : KL(validation targets ‖ training targets), lower is nearer
-    alignment, discrimination, ratio : of the inputs; the ratio is better the higher
+    Parameters
+    ----------
+    policy : SamplingPolicy
+        The point.
+    kl : float
+        KL(validation targets ‖ training targets). Lower is nearer.
+    alignment, discrimination, ratio : float
+        Of the inputs. A higher ratio is better.
     """
 
     policy: SamplingPolicy
@@ -53,10 +59,14 @@ class Candidate:
 class Shortlist(NamedTuple):
     """The outcome of the search without training.
 
-    ranked   : the best points, best first
-    n_points : points of the grid
-    n_kept   : points that were ranked by their ratio
-    kl_cut   : the largest KL among those
+    Parameters
+    ----------
+    ranked : list of Candidate
+        The best points, best first.
+    n_points, n_kept : int
+        Points of the grid, and points that were ranked by their ratio.
+    kl_cut : float
+        The largest KL of a ranked point.
     """
 
     ranked: list[Candidate]
@@ -93,11 +103,24 @@ def shortlist(
 ) -> Shortlist:
     """Return the `best` points of the grid by ratio, of the share `keep` with the lowest KL.
 
-    Points that share α and β share their KL; those equal to the last one kept are kept too, so no γ is dropped for its
-    place in the grid. Ties in the ratio go to the lower KL, then to the place in the grid; a ratio that is undefined
-    comes last. `progress` is called with a step's name, how much of it is done and its total.
+    Points with the same α and β have the same KL. A point with the KL of the last kept one is kept too, so no γ is lost
+    by its place in the grid. Of equal ratios the lower KL comes first. A point without a ratio comes last.
 
-    Raises InputError as `check_amounts` does.
+    Parameters
+    ----------
+    criteria : Criteria
+        What a point is compared by.
+    grid : Grid
+        The points.
+    keep, best : float, int
+        The share to keep by KL, and the length of the shortlist.
+    progress : callable, optional
+        Called with a step's name, how much of it is done and its total.
+
+    Raises
+    ------
+    InputError
+        As `check_amounts` does.
     """
     check_amounts(keep, best)
     tell = progress or (lambda step, done, total: None)
@@ -122,7 +145,7 @@ def shortlist(
 def divergence_of_each(
     criteria: Criteria, points: Iterable[SamplingPolicy], tell: Tell
 ) -> dict[tuple[float, float], float]:
-    """Return the KL of every (α, β) that occurs, each computed once."""
+    """Return the KL of every (α, β) of the points, each computed once."""
     firsts = {(policy.alpha, policy.beta): policy for policy in reversed(list(points))}
     found = {}
     for done, (pair, policy) in enumerate(reversed(firsts.items())):
@@ -135,7 +158,7 @@ def divergence_of_each(
 def lowest(
     points: Sequence[SamplingPolicy], divergences: dict[tuple[float, float], float], keep: float
 ) -> tuple[list[SamplingPolicy], float]:
-    """Return the share `keep` of the points with the lowest KL, at least one, and the largest KL among them."""
+    """Return the share `keep` of the points with the lowest KL and their largest KL. One point is always kept."""
     each = [divergences[policy.alpha, policy.beta] for policy in points]
     # Rounded: 0.07 of 100 points is 7.000000000000001 in floating point.
     n_kept = max(1, math.ceil(round(keep * len(points), 9)))
@@ -144,7 +167,7 @@ def lowest(
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Sort by falling ratio, then rising KL, then the order given; undefined ratios last."""
+    """Sort by falling ratio, then by rising KL. Undefined ratios come last."""
     return sorted(
         candidates,
         key=lambda row: (math.isnan(row.ratio), 0.0 if math.isnan(row.ratio) else -row.ratio, row.kl),

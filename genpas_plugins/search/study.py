@@ -1,7 +1,7 @@
-"""Training the shortlist: one Optuna trial a point, poor ones pruned, every finished one kept in an SQLite file.
+"""Train the shortlist: one Optuna trial a point. Poor trials are pruned and finished ones kept in an SQLite file.
 
-Chosen by validation NDCG@10. The test set is looked at once, at the end, for the chosen point; what it said is kept in
-the study too, so that a rerun reads it instead of looking again.
+Validation NDCG@10 chooses the point. Only the chosen point is tested, once at the end. The study keeps the test
+figures, so a rerun does not test again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[int, float], None]
 Train = Callable[[SamplingPolicy, OnEpoch], Mapping[str, Any]]
-"""Train at a point and return plain values, "score" among them: the best validation NDCG@10.
+"""Train at a point and return plain values. "score" is the best validation NDCG@10.
 
-Calls on_epoch(epoch, score) after every validation, and lets through what that raises.
+Calls on_epoch(epoch, score) after every validation and does not catch its exceptions.
 """
 Test = Callable[[Mapping[str, Any]], Mapping[str, float]]
 """Return the test figures of what a `Train` returned."""
@@ -39,11 +39,20 @@ _SQLITE = b"SQLite format 3\x00"
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial of the point `label`.
+    """A finished trial.
 
-    score  : best validation NDCG@10
-    epochs : how many validations it had
-    result : what training returned; empty if pruned
+    Parameters
+    ----------
+    label : str
+        The point.
+    pruned : bool
+        Whether training was stopped early.
+    score : float
+        The best validation NDCG@10.
+    epochs : int
+        How many validations it had.
+    result : dict
+        What training returned. Empty if pruned.
     """
 
     label: str
@@ -55,7 +64,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All finished trials of the points asked for, best first and pruned ones last; the chosen one and its test."""
+    """The finished trials, best first and pruned ones last, and the chosen trial with its test figures."""
 
     trials: list[Trial]
     chosen: Trial
@@ -63,7 +72,7 @@ class Outcome:
 
 
 def check_pruner(name: str) -> None:
-    """Raise InputError for a pruner that there is not."""
+    """Raise InputError for an unknown pruner."""
     if name not in PRUNERS:
         raise InputError(f"No pruner is called {name!r}; there are {', '.join(PRUNERS)}.")
 
@@ -79,17 +88,32 @@ def run_study(
     discard: Discard | None = None,
     progress: Tell | None = None,
 ) -> Outcome:
-    """Train every point that the study in `file` has not finished, choose the best, and test that one.
+    """Train every point that the study has not finished, choose the best point and test it.
 
-    settings : plain values that a result depends on (data, model, epochs, seed …); a study made with others is refused
-    pruner   : "median", "successive_halving" or "none"; stops a trial whose validation falls behind the others'
-    discard  : called with a point that was pruned: what its training left may go
-    progress : called with a step's name, how much of it is done and its total
+    A killed run leaves the finished trials. The next run trains the interrupted point again from its start. Two runs
+    must not share a file at a time: each would take the other's trial for an interrupted one.
 
-    A run that is killed leaves the finished trials; the next one goes on from there and trains the interrupted point
-    again from its start. Two runs on one file at a time are not meant: each takes the other's trial for interrupted.
+    Parameters
+    ----------
+    points : sequence of SamplingPolicy
+        The shortlist.
+    train, test : callable
+        Train at a point, and return the test figures of a result.
+    file : Path
+        The SQLite file of the study.
+    settings : dict
+        Plain values that a result depends on, as data, model, epochs and seed.
+    pruner : str
+        "median", "successive_halving" or "none". Stops a trial with a worse validation than the others.
+    discard : callable, optional
+        Called with a pruned point, whose files may be removed.
+    progress : callable, optional
+        Called with a step's name, how much of it is done and its total.
 
-    Raises InputError for a file that is no study, or one of other settings.
+    Raises
+    ------
+    InputError
+        For a file that is not a study, and for a study with other settings.
     """
     check_pruner(pruner)
     with _quiet():
@@ -114,14 +138,14 @@ def run_study(
 
 
 def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Study:
-    """Open or make the study in an SQLite file. Raises InputError for another kind of file and for other settings."""
+    """Open or make the study of a file. Raises InputError for another kind of file and for other settings."""
     import optuna
     import sqlalchemy.exc
 
     if file.exists():
         with file.open("rb") as stream:
             if stream.read(len(_SQLITE)) not in (_SQLITE, b""):
-                raise InputError(f"{file} is no study: it is not an SQLite file. Remove it or choose another --out.")
+                raise InputError(f"{file} is not a study: it is not an SQLite file. Remove it or choose another --out.")
     if "?" in str(file.resolve()):
         raise InputError(f"{file}: SQLAlchemy takes what follows a '?' for options; choose a path without one.")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +166,7 @@ def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Stud
                 load_if_exists=True,
             )
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        raise InputError(f"{file} is no study that can be read: {error}. Remove it or choose another --out.") from error
+        raise InputError(f"{file} cannot be read as a study: {error}. Remove it or choose another --out.") from error
     text = json.dumps(settings, sort_keys=True)
     made_with = json.loads(study.user_attrs.get(_SETTINGS, text))
     changed = "; ".join(differences(made_with, json.loads(text)))
@@ -156,7 +180,7 @@ def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Stud
 
 
 def finished(study: optuna.Study) -> dict[str, Trial]:
-    """Return the trials that need no training any more, by the label of their point."""
+    """Return the trials that are complete or pruned, by the label of their point."""
     from optuna.trial import TrialState
 
     trials = {}
@@ -197,7 +221,7 @@ def _train_one(study: optuna.Study, policy: SamplingPolicy, train: Train, discar
 
 
 def _forget_interrupted(study: optuna.Study) -> None:
-    """Mark what a killed run left in training as failed, so that it neither counts nor prunes."""
+    """Mark the trial that a killed run left as failed, so that it neither counts nor prunes."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -205,7 +229,7 @@ def _forget_interrupted(study: optuna.Study) -> None:
 
 
 def _tested(study: optuna.Study, chosen: Trial, test: Test) -> dict[str, float]:
-    """Return the test figures of the chosen point: from the study if it was tested before."""
+    """Return the test figures of the chosen point, from the study if it was tested before."""
     saved = study.user_attrs.get(_TEST, {})
     if chosen.label not in saved:
         saved = {**saved, chosen.label: {key: float(value) for key, value in test(chosen.result).items()}}
@@ -215,7 +239,7 @@ def _tested(study: optuna.Study, chosen: Trial, test: Test) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Optuna's log meanwhile: it announces every trial, across the progress bar."""
+    """Silence Optuna's log, which would write across the progress bar."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -1,1 +1,1 @@
-"""One checked, frozen object for each section of a configuration."""
+"""One checked and frozen model for each section of a configuration."""

@@ -6,51 +6,13 @@ import json
 import textwrap
 from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _COMMENT = 34  # the column of a comment's text
 _BOUNDS = (("gt", "above"), ("ge", "from"), ("lt", "below"), ("le", "at most"))
-
-
-class Key(NamedTuple):
-    """A key of settings, for help texts and comments.
-
-    Parameters
-    ----------
-    name : str
-        The key.
-    default : object
-        The value without the key; `PydanticUndefined` if the key must be there.
-    valid : str
-        What the key takes, as "a whole number from 1 on, or null".
-    choices : tuple
-        The values it takes, if they are few words.
-    description : str
-        What it means.
-    """
-
-    name: str
-    default: Any
-    valid: str
-    choices: tuple[Any, ...]
-    description: str
-
-
-def keys_of(model: type[BaseModel]) -> list[Key]:
-    """Return the keys of settings in the order of their fields."""
-    return [
-        Key(
-            name,
-            field.default,
-            valid_values(field.annotation, field.metadata),
-            choices_of(field.annotation),
-            field.description or "",
-        )
-        for name, field in model.model_fields.items()
-    ]
 
 
 def commented_yaml(section: str, settings: BaseModel) -> str:
@@ -63,11 +25,13 @@ def commented_yaml(section: str, settings: BaseModel) -> str:
       beta: 0.4                     # λ ~ Beta(beta, beta)
     """
     lines = [f"{section}:"]
-    for key in keys_of(type(settings)):
-        comment = "; ".join(part for part in (" | ".join(map(str, key.choices)), key.description) if part)
-        value = json.dumps(getattr(settings, key.name)).strip('"')
+    for name, field in type(settings).model_fields.items():
+        kind = type_parts(field.annotation)[0]
+        choices = get_args(kind) if get_origin(kind) is Literal and len(get_args(kind)) > 1 else ()
+        comment = "; ".join(part for part in (" | ".join(choices), field.description) if part)
+        value = json.dumps(getattr(settings, name)).strip('"')
         first, *others = textwrap.wrap(comment, 120 - _COMMENT)
-        lines.append(f"  {f'{key.name}: {value}':<{_COMMENT - 4}}# {first}")
+        lines.append(f"  {f'{name}: {value}':<{_COMMENT - 4}}# {first}")
         lines += [f"{'':<{_COMMENT - 2}}# {other}" for other in others]
     return "\n".join(lines) + "\n"
 
@@ -94,13 +58,6 @@ def valid_values(annotation: Any, metadata: Collection[Any] = ()) -> str:
     else:
         text = _KINDS.get(kind, "a value") + _bounds([*metadata, *own], kind)
     return f"{text}, or null" if optional else text
-
-
-def choices_of(annotation: Any) -> tuple[Any, ...]:
-    """Return the words that a field takes, more than one and few, or nothing."""
-    kind = type_parts(annotation)[0]
-    words = get_args(kind) if get_origin(kind) is Literal else ()
-    return words if len(words) > 1 else ()
 
 
 def type_parts(annotation: Any) -> tuple[Any, list[Any], bool]:

@@ -1,6 +1,6 @@
 """The `genpas:` section, with the same words in RecBole's YAML, TorchRec's, the command line and Python.
 
-RecBole's command line and tuner know flat keys only: `genpas_strategy`, `genpas_alpha`, … mean the same, and win.
+RecBole's command line and tuner know only flat keys. `genpas_alpha` means `alpha` of the section and wins over it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class GenPASConfig(Section):
 
     @classmethod
     def merged(cls, section: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys of a section after the flat ones; with another flat strategy its exponents fall away."""
+        """Return the keys of a section and the flat keys. Another flat strategy removes the section's exponents."""
         if flat.get("strategy", SAMPLED) != SAMPLED:
             section = {name: value for name, value in section.items() if name not in EXPONENT_NAMES}
         return {**section, **flat}

@@ -1,4 +1,4 @@
-"""The `mixing:` section; flat keys `mixing_method`, `mixing_beta`, … mean the same, and win."""
+"""The `mixing:` section. Flat keys such as `mixing_beta` win over it."""
 
 from __future__ import annotations
 

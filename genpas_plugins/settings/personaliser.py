@@ -1,7 +1,7 @@
-"""The `personaliser:` section; flat keys `personaliser_method`, `personaliser_step`, … mean the same, and win.
+"""The `personaliser:` section. Flat keys such as `personaliser_step` win over it.
 
-Warm-up, interval, terms and width are the authors' released ones. Their personaliser moves by SGD along gradients of
-sums over batches. Here losses are means, so Adam is used: it does not depend on the scale.
+Its defaults are from the authors' released code, but for Adam. Their personaliser moves by SGD along gradients of sums
+over batches. Here losses are means, and Adam does not depend on the scale.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sections of a configuration file, by name: files, flat keys, saved settings and help all go by this table."""
+"""The table of sections. Files, flat keys, saved settings and help read it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def flat_keys(*names: str) -> list[str]:
-    """Return the flat keys of these sections, of all without a name.
+    """Return the flat keys of these sections. Without names all sections count.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def flat_keys(*names: str) -> list[str]:
 
 
 def misspelt_section(key: str) -> str:
-    """Return the section or flat key that a key was meant for; "" if the key is fine.
+    """Return the section or flat key that a misspelt key was meant for, or "" for any other key.
 
     Examples
     --------

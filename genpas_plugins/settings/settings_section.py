@@ -141,7 +141,7 @@ class Section(Settings):
 
     @classmethod
     def merged(cls, section: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys of a section after the flat ones."""
+        """Return the keys of a section and the flat keys, which win."""
         return {**section, **flat}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The `torchrec:` section beside RecBole's settings; flat keys `torchrec_output`, … mean the same, and win."""
+"""The `torchrec:` section beside RecBole's settings. Flat keys such as `torchrec_output` win over it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training run: its configuration, its ranks, its folder, what is alive in it, the loop, the results.
+"""One training run from its configuration to its results.
 
     configuration → ranks → folder → run (model, optimizers, batches) → loop → results
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Board:
-    """TensorBoard on rank 0, nothing on the others; what a killed run logged after its last checkpoint is hidden."""
+    """TensorBoard on rank 0, nothing on other ranks. Points after the last checkpoint of a killed run are hidden."""
 
     def __init__(self, directory: Path, *, rank: int, steps_done: int) -> None:
         self._writer: Any = None

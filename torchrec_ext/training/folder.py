@@ -1,10 +1,10 @@
-"""What a run leaves in its folder, and whether a new start may go on from it.
+"""The folder of a run, and whether a new start may go on from it.
 
-config.json     every setting: a resume with other ones is refused
+config.json     every setting; a resume with others is refused
 checkpoints/    step-000001200/, the last few and the best
 tensorboard/    loss, validation, pairs a second
-results.json    written once, at the end
-.lock           empty; held while a run is at work
+results.json    written once at the end
+.lock           empty, held while a run is at work
 model.pth       the best model, for recbole_ext.checkpoints.load_data_and_model
 """
 
@@ -31,20 +31,18 @@ MAY_DIFFER = frozenset(
     {
         *("epochs", "torchrec.checkpoint_every", "torchrec.keep_last", "torchrec.memory_per_rank"),
         *("gpu_id", "use_gpu", "device", "local_rank", "single_spec", "nproc", "world_size", "offset", "ip", "port"),
+        *("data_path", "checkpoint_dir", "worker", "eval_batch_size", "state", "show_progress", "verbose"),
         *(
-            "data_path",
-            "checkpoint_dir",
-            "worker",
-            "eval_batch_size",
-            "state",
-            "show_progress",
-            "verbose",
             "wandb_project",
+            "save_dataset",
+            "dataset_save_path",
+            "save_dataloaders",
+            "dataloaders_save_path",
+            "loss_decimal_place",
         ),
-        *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path", "loss_decimal_place"),
     }
 )
-"""Settings that a resumed run may change, by their dotted names: they say how a run runs, not what it learns."""
+"""Dotted names of the settings that a resumed run may change. They do not change what a run learns."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class RunFolder:
         return self.path / "model.pth"
 
     def check(self, settings: Mapping[str, Any], *, fresh: bool) -> None:
-        """Raise InputError if a run with these settings cannot go on, or begin, here."""
+        """Raise InputError if a run with these settings cannot begin or go on here."""
         for directory in (self.path, self.checkpoints, self.tensorboard):
             if directory.exists() and not directory.is_dir():
                 raise InputError(f"{directory} is a file, where a run keeps a directory. Choose another --out.")
@@ -100,7 +98,7 @@ class RunFolder:
             )
 
     def finished(self, epochs: int) -> dict[str, Any] | None:
-        """Return the results if the run here has trained `epochs` epochs, or stopped for good; None if it goes on."""
+        """Return the results if the run has trained `epochs` epochs or stopped early, None if it goes on."""
         if not self.results.exists():
             return None
         results = _read(self.results)
@@ -111,7 +109,7 @@ class RunFolder:
         return results if results.get("stopped_early") or results.get("epochs") == epochs else None
 
     def clear(self) -> list[str]:
-        """Delete what a run left here, nothing else; return the names."""
+        """Delete the files of a run, nothing else, and return their names."""
         removed = []
         for entry in (self.results, self.model, self.tensorboard, self.checkpoints, self.config):
             if entry.is_dir():
@@ -124,7 +122,7 @@ class RunFolder:
         return removed
 
     def write(self, file: Path, content: Mapping[str, Any]) -> None:
-        """Write one of the JSON files, complete or not at all."""
+        """Write a JSON file, complete or not at all."""
         with replaced_file(file) as temporary:
             temporary.write_text(to_json(content), encoding="utf-8")
 
@@ -132,11 +130,17 @@ class RunFolder:
 def all_settings(config: Mapping[str, Any], section: TorchRecConfig, view: SequenceView) -> dict[str, Any]:
     """Return every setting of a run as plain values, with a fingerprint of the training data.
 
-    config : RecBole's final settings, the `genpas` section among them
-    view   : the training sequences
+    Parameters
+    ----------
+    config : mapping
+        RecBole's final settings with the checked sections.
+    section : TorchRecConfig
+        The `torchrec` section.
+    view : SequenceView
+        The training sequences.
     """
     view.store.check_content()
-    # What the flat keys say is in the sections.
+    # The sections hold the values of the flat keys.
     flat = set(flat_keys())
     settings = {str(key): value for key, value in config.items() if key not in flat}
     settings[SECTION] = section

@@ -1,13 +1,13 @@
-"""The training loop: drawn pairs, a sharded model, validation, checkpoints, results.
+"""The training loop, from drawn pairs to results.
 
     GenPASStream ──> genpas_stage (GPU) or a thread that reads ahead (CPU) ──> rows of the output layer ──┐
                                                                                                           ▼
     results.json, model.pth <── test, once <── validation, checkpoint, each epoch <── TorchRec's pipeline
 
-A run is a pure function of its settings and the number of ranks. The pairs of a step follow from (seed, epoch, step),
-its negatives too, and dropout is seeded before each step from (seed, epoch, step, rank). So no state of a random
-generator is saved, and a resumed run at the same world size has the same losses, bit for bit, as one without a break.
-At another world size the pairs are the same, and the losses to rounding and dropout.
+A run is a pure function of its settings and the number of ranks. Pairs and negatives of a step follow from (seed,
+epoch, step). Dropout is seeded before each step from (seed, epoch, step, rank). So no state of a random generator is
+saved. A resumed run on as many ranks has the same losses as an unbroken one, bit for bit. On another number of ranks
+the pairs are the same, and the losses differ by rounding and dropout.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -49,7 +49,7 @@ LOG_EVERY = 20
 """Optimizer steps between two points of the loss curve."""
 
 LETTING_GO = 60.0
-"""Seconds that a run of torchrun's waits for the folder."""
+"""Seconds that a run under torchrun waits for the folder."""
 
 
 def train(
@@ -66,17 +66,23 @@ def train(
 
     Parameters
     ----------
-    config : RecBole's Config with a `genpas` section, the same on every rank
-    section : the checked `torchrec` section
-    loaders : RecBole's, on every rank the whole ones
-    folder : where the run is kept, on a disk that all ranks see; a run found there goes on
-    fresh : delete the run found there and begin anew
-    tell : called as tell(what, done, total) as work goes on, on rank 0
+    config : Config
+        RecBole's with a `genpas` section, the same on every rank.
+    section : TorchRecConfig
+        The `torchrec` section.
+    loaders : Loaders
+        RecBole's whole loaders, on every rank.
+    folder : RunFolder
+        On a disk that all ranks see. A run that is there goes on.
+    fresh : bool
+        Delete the run that is there and begin anew.
+    tell : callable
+        Called on rank 0 as tell(what, done, total) as work goes on.
 
     Raises
     ------
     InputError
-        On every rank: for settings that cannot be used, a folder with another run, a loss that is not finite.
+        On every rank, for unusable settings, a folder with another run and a loss that is not finite.
     """
     view = loaders.train.stream.view
     settings = all_settings(config.final_config_dict, section, view)
@@ -89,7 +95,7 @@ def train(
         ranks.say(f"{folder.path} holds this run, finished; these are its results. --fresh would train it again.")
         return done
     with _held(folder, ranks):
-        ranks.together(lambda: folder.check(settings, fresh=fresh))  # nobody can change it from here on
+        ranks.together(lambda: folder.check(settings, fresh=fresh))  # no other run can change it from here on
         run = prepared(config, section, loaders, ranks)
         if ranks.rank == 0:
             if fresh and (removed := folder.clear()):
@@ -112,7 +118,7 @@ def train(
 
 
 def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
-    """Train what is left of the stream's epoch; save every `checkpoint_every` steps, but not at the epoch's end."""
+    """Train the rest of the stream's epoch and save every `checkpoint_every` steps, but not at the epoch's end."""
     stream, record = run.stream, run.record
     epoch, total = stream.epoch, stream.steps_per_epoch
     run.sharded.train()
@@ -129,7 +135,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
     started, logged_pairs = since, run.pairs_seen
 
     def count() -> None:
-        """Bring the record up to date: between two calls losses and time are kept outside it."""
+        """Bring the record up to date. Between two calls losses and time are outside the record."""
         nonlocal since, counted
         loss = _sum_over_ranks(losses, run) / run.ranks.world_size
         record.loss, record.recent_loss = record.loss + loss, record.recent_loss + loss
@@ -167,7 +173,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
 
 
 def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
-    """Validate if it is time to, add the epoch to the curve, and tell whether it is the best so far."""
+    """Validate if it is time, add the epoch to the curve and return whether it is the best so far."""
     record, config, epoch = run.record, run.config, run.stream.epoch
     point: dict[str, Any] = {
         "epoch": epoch,
@@ -223,7 +229,7 @@ def _line(point: dict[str, Any], metric: str, better: bool) -> str:
 
 @contextmanager
 def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
-    """Hold the folder for this run, by rank 0. Raises InputError, on every rank, where another run holds it."""
+    """Hold the folder for this run, by rank 0. Raises InputError on every rank if another run holds it."""
     # torchrun may start a rank 0 anew, on another machine, before the last one has quite gone.
     wait = LETTING_GO if "TORCHELASTIC_RUN_ID" in os.environ else 0
     with ExitStack() as stack:
@@ -233,7 +239,7 @@ def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
 
 @contextmanager
 def _written_alone(saved: Checkpoints, ranks: Ranks) -> Iterator[None]:
-    """Let the checkpoint under way be finished, whatever ends the block; of several ranks, others may be gone."""
+    """Finish the checkpoint under way, whatever ends the block. With several ranks the others may be gone."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""Negatives shared by all pairs of a step, a pure function of (seed, epoch, step), drawn like the targets."""
+"""Negatives that all pairs of a step share: a pure function of (seed, epoch, step)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from genpas_plugins.support.array_types import Float64
 from torchrec_ext.torch_sampling import philox, uniform
 
 UNIFORM = 0.1
-"""Part of the proposal that is uniform over all items, so that every item is drawn sometimes."""
+"""Share of the uniform distribution in the proposal, so that every item is drawn sometimes."""
 
 BLOCK = 0xFFFFFFFE
-"""The block of the random stream that negatives are drawn from; pairs use 0 and 1."""
+"""The block of the random stream for negatives. Pairs use 0 and 1."""
 
 
 class Proposal(NamedTuple):
-    """What negatives are drawn from.
+    """The distribution that negatives are drawn from.
 
-    log_q      : float32 [n_items + 1], log-probabilities by item number; -inf for padding
-    cumulative : float64 [n_items + 1], what `draw` searches
+    Parameters
+    ----------
+    log_q : float32 [n_items + 1]
+        Log-probabilities by item number, -inf for padding.
+    cumulative : float64 [n_items + 1]
+        Cumulative probabilities, which `draw` searches.
     """
 
     log_q: Tensor
@@ -29,7 +33,7 @@ class Proposal(NamedTuple):
 
     @classmethod
     def of(cls, targets: Float64) -> Proposal:
-        """Mix a target distribution, float64 [n_items + 1] by item number, with a uniform one over items from 1 on."""
+        """Mix the target distribution by item number, float64 [n_items + 1], with the uniform one over items."""
         q = torch.from_numpy(targets) * (1 - UNIFORM)
         q[1:] += UNIFORM / max(len(q) - 1, 1)
         q[0] = 0
@@ -41,7 +45,7 @@ class Proposal(NamedTuple):
         return Proposal(self.log_q.to(device), self.cumulative.to(device))
 
     def draw(self, count: int, *, seed: int, epoch: int, step: int) -> Tensor:
-        """Return the negatives of a step, int64 [count], with replacement; the same on every rank and device."""
+        """Return the negatives of a step, int64 [count], with replacement. All ranks and devices draw the same."""
         index = torch.arange(step * count, (step + 1) * count, device=self.cumulative.device)
         high, low, _, _ = philox(seed, epoch, BLOCK, index)
         return torch.searchsorted(self.cumulative, uniform(high, low), right=True)

@@ -1,4 +1,4 @@
-"""The processes of one run: how they find each other, agree on bad input, and say it once."""
+"""The processes of one run: they find each other, agree on bad input and report it once."""
 
 from __future__ import annotations
 
@@ -39,10 +39,14 @@ _LOST = (
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among those of the run.
+    """The place of this process in the run.
 
-    rank, world_size, local_rank : as torchrun gives them; 0 of 1 without it
-    control : a process group on CPU for messages and checkpoints, apart from the one that trains
+    Parameters
+    ----------
+    rank, world_size, local_rank : int
+        From torchrun, or (0, 1, 0) without it.
+    control : ProcessGroup
+        On CPU, for messages and checkpoints. Training uses another group.
     """
 
     rank: int
@@ -78,9 +82,9 @@ class Ranks:
         return torch.device("cuda", self.local_rank)
 
     def together(self, make: Callable[[], T]) -> T:
-        """Return what `make` makes on this rank; where it raises InputError on any rank, raise it on all: collective.
+        """Return the result of `make` on this rank: a collective call.
 
-        `make` must not communicate.
+        If `make` raises InputError on any rank, all ranks raise it. `make` must not communicate.
         """
         made: list[T] = []
         message = None
@@ -97,15 +101,15 @@ class Ranks:
         return made[0]
 
     def say(self, message: str) -> None:
-        """Print a line on stderr, on rank 0 alone."""
+        """Print a line on stderr, on rank 0 only."""
         if self.rank == 0:
             typer.echo(message, err=True)
 
     def has_said(self, message: str) -> None:
-        """Print a message that every rank has, once: by rank 0, or by this rank if the others do not have it."""
+        """Print once a message that every rank has. A message of this rank alone is printed here."""
         self.say(message)
         try:
-            # Nobody leaves before rank 0 has spoken: torchrun ends the others when the first one leaves.
+            # All ranks wait until rank 0 has printed: torchrun ends the others when the first one leaves.
             dist.monitored_barrier(self.control, timeout=timedelta(seconds=10))
         except RuntimeError:
             if self.rank:
@@ -113,9 +117,9 @@ class Ranks:
 
 
 def place(environment: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return (rank, world size, local rank) that torchrun's variables give, (0, 1, 0) where there are none.
+    """Return (rank, world size, local rank) from torchrun's variables, (0, 1, 0) without them.
 
-    Raises InputError where some of them are missing, are no numbers, or contradict each other.
+    Raises InputError if some variables are missing, are not numbers or contradict each other.
     """
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
         return 0, 1, 0
@@ -140,11 +144,11 @@ def place(environment: Mapping[str, str]) -> tuple[int, int, int]:
 
 
 def of_this_life(store: Any, rank: int, world_size: int) -> Any:
-    """Return a part of torchrun's store that no process of an earlier life has written to: collective.
+    """Return a part of torchrun's store that no process before a restart has written to: a collective call.
 
-    When torchrun restarts the ranks it keeps the store (PyTorch #135712), where they would read the addresses of dead
-    ones; and its count of restarts differs between machines. So rank 0 makes a new name, and hands it to each rank that
-    asks with a token of its own, until all have it.
+    torchrun keeps the store when it restarts the ranks (PyTorch #135712). New ranks would read addresses of dead ones,
+    and the count of restarts differs between machines. So rank 0 makes a new name. It hands the name to each rank that
+    asks with its own token, until all ranks have it.
     """
     if rank > 0:
         token = uuid4().hex
@@ -167,7 +171,7 @@ def of_this_life(store: Any, rank: int, world_size: int) -> Any:
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:
-    """Tell whether communication failed because another process is gone."""
+    """Return whether communication failed because another process is gone."""
     return isinstance(error, RuntimeError) and (
         isinstance(error, dist.DistError) or any(text in str(error).lower() for text in _LOST)
     )

@@ -1,4 +1,4 @@
-"""The end of a run: the best weights tested once and exported, and everything about it in one file."""
+"""The end of a run: test the best weights once, export them and write the results."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -28,7 +28,7 @@ DISTRIBUTIONS = ("genpas-plugins", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gp
 
 
 def evaluated(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, float]:
-    """Return the figures of a validation or test set with the weights as they are: a collective call."""
+    """Return the figures of a validation or test set with the present weights: a collective call."""
     total = len(loader._dataset)
     return evaluate(
         run.sharded,

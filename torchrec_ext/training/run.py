@@ -1,8 +1,4 @@
-"""What is alive during a run: the sharded model, its optimizers, the stream of batches, and the record of how it goes.
-
-A run is a pure function of its settings and the number of ranks: the pairs of a step follow from (seed, epoch, step),
-its negatives too, and dropout is seeded before each step from (seed, epoch, step, rank).
-"""
+"""What a run keeps in memory: the sharded model, its optimizers, the stream of batches and the record."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -48,7 +44,7 @@ READ_AHEAD = 4
 """Batches that the reading thread is ahead on CPU."""
 
 DROPOUT = 0xFFFFFFFD
-"""The block of the random stream that seeds dropout; pairs use 0 and 1."""
+"""The block of the random stream that seeds dropout. Pairs use 0 and 1."""
 
 _MAX_RANKS = 2**20
 
@@ -56,7 +52,7 @@ Tell = Callable[[str, int, int | None], None]
 
 
 class Loaders(NamedTuple):
-    """What RecBole's `data_preparation` returns; `train.stream` is the stream of pairs."""
+    """The result of RecBole's `data_preparation`. `train.stream` is the stream of pairs."""
 
     train: Any
     valid: Any
@@ -65,15 +61,24 @@ class Loaders(NamedTuple):
 
 @dataclass
 class Record:
-    """What a run remembers beside weights and position: plain values, saved with every checkpoint.
+    """What a run remembers beside weights and position: plain values in every checkpoint.
 
-    loss, steps             : sum of the global mean losses of this epoch, and how many
-    recent_loss, recent_steps : the same since the loss was logged last
-    best_score, best_epoch  : of validation, epochs counted from 1; None before the first
-    not_better              : validations since the best, as RecBole counts them
-    stopped                 : whether RecBole's early stopping has ended the run
-    seconds, training_seconds : since the run began, restarts left out; and the part of it spent on training steps
-    curve                   : one entry an epoch
+    Parameters
+    ----------
+    loss, steps : float, int
+        Sum of the global mean losses of this epoch, and how many.
+    recent_loss, recent_steps : float, int
+        The same since the loss was logged last.
+    best_score, best_epoch : float, int
+        Of validation, epochs counted from 1. None before the first.
+    not_better : int
+        Validations since the best, as RecBole counts them.
+    stopped : bool
+        Whether RecBole's early stopping has ended the run.
+    seconds, training_seconds : float
+        Of the whole run without restarts, and of its training steps.
+    curve : list of dict
+        One entry an epoch.
     """
 
     loss: float = 0.0
@@ -91,7 +96,7 @@ class Record:
 
 @dataclass
 class Run:
-    """Everything that is alive during a run."""
+    """The objects of a run."""
 
     config: Any
     section: TorchRecConfig
@@ -105,7 +110,7 @@ class Run:
     stage: PipelineStage | None
     record: Record
     validation: Any
-    """The loader that validation looks at: `loaders.valid`, or that of `validation_users`."""
+    """The loader of validation: `loaders.valid`, or a part of it by `validation_users`."""
 
     @property
     def steps_done(self) -> int:
@@ -114,14 +119,14 @@ class Run:
 
     @property
     def pairs_seen(self) -> int:
-        """Pairs trained on since the beginning, on all ranks together; of windows the expected number of targets."""
+        """Pairs trained on since the beginning on all ranks. Of windows it is the expected number of targets."""
         stream = self.stream
         per_epoch = stream.stream.pairs_per_epoch
         done = min(stream.step * stream.batch_size, stream.size)
         return stream.epoch * per_epoch + round(done * (per_epoch / stream.size))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds: live tensors, and the position as plain values."""
+        """Return the content of a checkpoint: live tensors, and the position as plain values."""
         names = {id(value): name for name, value in dense_parameters(self.sharded).items()}
         return {
             "model": self.sharded.state_dict(),
@@ -145,7 +150,7 @@ class Run:
 
 
 def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks) -> Run:
-    """Build the model, shard it, and make its optimizers and the stream of batches: a collective call."""
+    """Build and shard the model, and make its optimizers and the stream of batches: a collective call."""
     device = config["device"]
     pairs = loaders.train.stream
     stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
@@ -173,7 +178,7 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
         sharded=sharded,
         optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
         proposal=proposal,
-        # Augmented histories and windows are made on the CPU, by the reading thread; the pipeline copies them.
+        # Augmented histories and windows are made on the CPU by the reading thread. The pipeline copies them.
         stage=genpas_stage(stream, device) if device.type == "cuda" and has_twin(pairs) else None,
         record=Record(),
         validation=validation_loader(config, loaders.valid, ranks.say),
@@ -181,7 +186,7 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
 
 
 def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Return RecBole's optimizer of that name, with its state made already, for a checkpoint to be loaded into."""
+    """Return RecBole's optimizer with its state made, so that a checkpoint can be loaded into it."""
     optimizer = OPTIMIZERS[config["learner"].lower()](
         parameters,
         lr=config["learning_rate"],
@@ -189,7 +194,7 @@ def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.
     )
     (group,) = optimizer.param_groups
     chosen = {name: group[name] for name in ("lr", "weight_decay")}
-    # A step of nothing: torch makes an optimizer's state in its first step.
+    # torch makes an optimizer's state in its first step, so take one that changes nothing.
     group.update(lr=0.0, weight_decay=0.0)
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
@@ -204,16 +209,16 @@ def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.
 
 
 def batches(run: Run) -> Generator[PairBatch, None, None]:
-    """Begin an epoch and yield what is left of its batches, drawn ahead of training, with the output layer's rows."""
+    """Yield the remaining batches of an epoch, drawn ahead of training, with the output layer's rows."""
     first = run.stream.step
     if run.stage is not None:
-        # Runs where the pipeline asks for a batch, so all of it is on the stream that copies batches.
+        # The pipeline asks for a batch on the stream that copies batches, so all of this runs there.
         return _with_rows(run, staged_batches(run.stream.addresses(), [run.stage]), first)
     return prefetched(_with_rows(run, iter(run.stream), first), depth=READ_AHEAD)
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
-    """Return what seeds dropout in a step on a rank: 64 bits of the random stream."""
+    """Return the seed of dropout in a step on a rank: 64 bits of the random stream."""
     high, low = philox(seed, epoch, DROPOUT, [step * _MAX_RANKS + rank])[:2, 0].tolist()
     return int(high) << 32 | int(low)
 
@@ -237,7 +242,7 @@ def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[P
 
 
 def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
-    """Return RecBole's model, of the same weights on every rank: a collective call."""
+    """Return RecBole's model with the same weights on every rank: a collective call."""
 
     def make(**more: Any) -> torch.nn.Module:
         init_seed(config["seed"], config["reproducibility"])
@@ -249,7 +254,7 @@ def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
 
     if not hasattr(get_model(config["model"]), "shared_arguments"):
         return ranks.together(make)
-    # Computed on several ranks they could differ: sums of many threads differ in their last bits.
+    # Ranks could compute different values: sums of many threads differ in their last bits.
     made: Any = ranks.together(lambda: make() if ranks.rank == 0 else None)
     shared: list[dict[str, Any]] = [made.shared_arguments() if ranks.rank == 0 else {}]
     dist.broadcast_object_list(shared, 0, group=ranks.control)
@@ -283,7 +288,7 @@ def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:
 
 
 def _proposal(config: Any, view: Any, ranks: Ranks) -> Proposal:
-    """Return the proposal that rank 0 computes, on every rank: sums of many threads differ in their last bits."""
+    """Return rank 0's proposal on every rank: sums of many threads differ in their last bits."""
     section = genpas_config(config)
     assert section is not None, "checked before training"
     proposal = Proposal.of(target_distribution(view, section.policy))

@@ -123,7 +123,7 @@ def test_a_study_of_other_settings_is_refused(tmp_path: Path):
 def test_a_file_that_is_no_study_is_refused_and_left_alone(content: bytes, tmp_path: Path):
     file = tmp_path / "study.db"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"study\.db is no study"):
+    with pytest.raises(InputError, match=r"study\.db (is not|cannot be read as) a study"):
         Stub().run(file)
     assert file.read_bytes() == content
 
