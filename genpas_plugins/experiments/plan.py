@@ -60,14 +60,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """A table on one data set.
+    """A table on the data set `name`.
 
     Attributes
     ----------
-    table : Table
-        The table.
-    name : str
-        Name of the data set.
     seeds : tuple of int
         Seeds to train; the first one tunes.
     store : str

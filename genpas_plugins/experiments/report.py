@@ -17,7 +17,7 @@ from genpas_plugins.experiments.columns import Column, columns, place_columns, p
 from genpas_plugins.experiments.results import Cells
 from genpas_plugins.experiments.rows import PROTOCOLS, RowResult, Spread, of_group, of_test, row_results
 from genpas_plugins.experiments.table import Point, Table
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.search.search_output import write
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
@@ -71,8 +71,8 @@ def write_report(
     along = None if table.along is None else table.along.name
     result = {**head, "along": along, "datasets": {name: _values(rows, table) for name, rows in sections.items()}}
     text = "".join(section(name, rows, table) + _links(name, table, out) for name, rows in sections.items())
-    _write(out / "table.json", to_json(result))
-    _write(out / "table.md", f"# {table.title}: {table.model}\n{text}\n{note(table)}\n")
+    write(out / "table.json", to_json(result))
+    write(out / "table.md", f"# {table.title}: {table.model}\n{text}\n{note(table)}\n")
     return result, sections
 
 
@@ -184,20 +184,13 @@ def print_table(lines: Sequence[Sequence[str]], title: str) -> None:
     Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(drawn)
 
 
-def _plot_titles(table: Table) -> dict[str, str]:
-    """Return the plots of a data set by the end of their file's name."""
-    along = {} if table.along is None else {"along": f"test {table.metric} by {table.along.name}"}
-    return {"validation": f"validation {table.metric} against pairs seen", **along}
-
-
 def _links(name: str, table: Table, out: Path) -> str:
     """Return Markdown that shows the plots of a data set that are there."""
-    text = ""
-    for kind, shown in _plot_titles(table).items():
-        if (out / f"{name}-{kind}.svg").is_file():
-            stem = quote(f"{name}-{kind}")
-            text += f"\n[![{name}: {shown}]({stem}.svg)]({stem}.png)\n"
-    return text
+    titles = {f"{name}-validation": f"validation {table.metric} against pairs seen"}
+    if table.along is not None:
+        titles[f"{name}-along"] = f"test {table.metric} by {table.along.name}"
+    shown = {quote(stem): title for stem, title in titles.items() if (out / f"{stem}.svg").is_file()}
+    return "".join(f"\n[![{name}: {title}]({stem}.svg)]({stem}.png)\n" for stem, title in shown.items())
 
 
 def _draw(sections: Mapping[str, Rows], table: Table, out: Path) -> None:
@@ -212,8 +205,3 @@ def _draw(sections: Mapping[str, Rows], table: Table, out: Path) -> None:
             plots.save(plots.validation_curves(name, rows, table), out / f"{name}-validation")
         if len(table.points) > 1 and any(row.tested for row in rows):
             plots.save(plots.along_curves(name, rows, table), out / f"{name}-along")
-
-
-def _write(file: Path, text: str) -> None:
-    with replaced_file(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")

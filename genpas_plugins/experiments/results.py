@@ -11,8 +11,8 @@ from typing import Any
 
 from genpas_plugins.experiments.plan import Cell, Plan
 from genpas_plugins.experiments.table import Table
+from genpas_plugins.search.search_output import write
 from genpas_plugins.settings.settings_diff import differences, with_defaults
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 from genpas_plugins.support.run_result import RunResult, TestResult, Validation
@@ -23,16 +23,9 @@ _SEED = re.compile(r"\.seed(\d+)\.json$")
 
 @dataclass(frozen=True)
 class CellResult:
-    """A trained cell.
+    """A trained cell: its run, and its test figures once it is tested.
 
-    Attributes
-    ----------
-    run : RunResult
-        What training gave.
-    environment : mapping
-        Date, commit, versions and hardware; empty in files of older versions.
-    tested : TestResult or None
-        Test figures, None before the test.
+    `environment` has date, commit, versions and hardware; it is empty in files of older versions.
     """
 
     run: RunResult
@@ -113,8 +106,7 @@ class Cells:
         tested = {} if result.tested is None else asdict(result.tested)
         values = {**asdict(result.run), "environment": result.environment, **tested}
         content = {"method": cell.method.label, "configuration": self.plan.configuration(cell), "result": values}
-        with replaced_file(self._file(cell)) as temporary:
-            temporary.write_text(to_json(content), encoding="utf-8")
+        write(self._file(cell), to_json(content))
 
     def _file(self, cell: Cell) -> Path:
         return self.folder / f"{cell.name}.json"

@@ -50,11 +50,9 @@ class RecBoleRun:
     data : Path
         The folder of an `export`.
     folder : Path
-        RecBole's working directory, with its logs. A result's checkpoint is relative to it, so the folder may be moved.
+        RecBole's working directory. A result's checkpoint is relative to it, so the folder may be moved.
     name : str
         Name of the directory with the checkpoints.
-    model : str
-        RecBole's name of the model.
     metric : str
         Validation metric that chooses the checkpoint, as NDCG@10.
     settings : mapping

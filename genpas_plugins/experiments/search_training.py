@@ -24,10 +24,9 @@ from genpas_plugins.experiments.run import (
     settings_of,
 )
 from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.search.search_output import MARK, check_replaceable
+from genpas_plugins.search.search_output import MARK, check_replaceable, write
 from genpas_plugins.search.study import OnEpoch, Tell
 from genpas_plugins.settings.yaml_text import parse_settings
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
 METRIC = "NDCG@10"
@@ -38,18 +37,12 @@ OURS = ("genpas", "seed", "checkpoint_dir", "data_path", "valid_metric", "epochs
 
 @dataclass(frozen=True)
 class SearchTraining:
-    """Train and test points of a store through RecBole.
+    """Train and test points of a store through RecBole, in the search's folder.
 
     Attributes
     ----------
-    store, folder : Path
-        The store, and the search's directory.
-    model : str
-        RecBole's name of the model.
-    files : tuple of Path
-        RecBole's configuration; later files win.
-    overrides : mapping
-        Settings that win over the files.
+    files, overrides : tuple of Path, mapping
+        RecBole's configuration: later files win over earlier ones, and `overrides` over all.
     seed, epochs, pairs_per_epoch : int or None
         Of every run; None for the defaults.
     """
@@ -106,9 +99,8 @@ class SearchTraining:
         export(self.store, self.folder, tell)
         paths = {"data_path": str(self.folder / DATA), "dataset": DATASET}
         settings = {**BASE, **paths, **measures({}, METRIC), "valid_metric": METRIC}
-        with replaced_file(self.folder / "recbole.yaml") as file:
-            head = f"{MARK}: the store as a RecBole data set, full ranking, cross-entropy over all items.\n"
-            file.write_text(head + yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+        head = f"{MARK}: the store as a RecBole data set, full ranking, cross-entropy over all items.\n"
+        write(self.folder / "recbole.yaml", head + yaml.safe_dump(settings, allow_unicode=True))
 
     def train(self, policy: SamplingPolicy, on_epoch: OnEpoch) -> Mapping[str, Any]:
         """Train at a point and return the run as plain values, with its best validation as "score"."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.search.search_output import write
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import to_json
@@ -80,8 +80,8 @@ def _prepare(source: Path, store: Path, tell: Tell) -> None:
             f"{', '.join(columns)}. Rename one of them, or run `genpas prepare --order COLUMN` and write its store "
             "after --stores."
         )
-    with replaced_file(_note(store)) as temporary:  # before the store: one without a note is of an older version
-        temporary.write_text(to_json({"sha256": _checksum(source)}), encoding="utf-8")
+    # Before the store: a store without a note is of an older version.
+    write(_note(store), to_json({"sha256": _checksum(source)}))
     build_store(str(source), store, user="user_id", item="item_id", order=order, progress=tell)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,16 +57,13 @@ def _setting(key: str) -> str:
     return key
 
 
-def _grid(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    for key in _keys(points):
-        check_setting(key)
-    return points
+def _keys_pass(check: Callable[[str], None]) -> AfterValidator:
+    def checked(points: tuple[Point, ...]) -> tuple[Point, ...]:
+        for key in _keys(points):
+            check(key)
+        return points
 
-
-def _varied(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    for key in _keys(points):
-        check_varied(key)
-    return points
+    return AfterValidator(checked)
 
 
 def _measured(settings: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +83,7 @@ class Along(Settings):
     """What a table varies."""
 
     name: str = Field(min_length=1, description="what the axis of a plot is called")
-    points: Annotated[Points, AfterValidator(_varied)] = Field(
+    points: Annotated[Points, _keys_pass(check_varied)] = Field(
         description="settings of RecBole, or flat keys genpas_… for all rows; one point is enough"
     )
 
@@ -111,7 +108,7 @@ class Table(Settings):
     settings: Annotated[dict[Annotated[str, AfterValidator(_setting)], Any], AfterValidator(_measured)] = Field(
         {}, description="RecBole's, for all runs"
     )
-    grid: Annotated[Points, AfterValidator(_grid)] = Field(
+    grid: Annotated[Points, _keys_pass(check_setting)] = Field(
         ((),), description="points to choose from on validation, row by row"
     )
     along: Along | None = Field(None, description="varies one thing: all rows are trained and tuned at every point")

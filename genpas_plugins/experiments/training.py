@@ -38,22 +38,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Training:
-    """What trains the cells of a plan.
+    """What trains the cells of a plan on a store.
 
     Attributes
     ----------
-    cells : Cells
-        The plan and the files of its cells.
-    store : Path
-        The store.
     work : Path
         Directory of exported data, checkpoints and RecBole's logs.
-    clock : Clock
-        The budget of time.
-    tell : callable
-        Moves the progress bar.
-    kept : callable
-        Called after every file of a cell.
+    tell, kept : callable
+        Move the progress bar, and take note of a cell's file.
     """
 
     cells: Cells

@@ -26,19 +26,13 @@ class RunResult:
     Attributes
     ----------
     validation : float
-        Best figure of all validations.
-    pairs_seen : int
-        Training pairs up to the last validation.
-    seconds : float
-        Seconds of training and validation.
-    curve : tuple of Validation
-        Every validation, in order.
+        Best figure of `curve`, which has every validation.
+    pairs_seen, seconds : int, float
+        Training pairs up to the last validation, and seconds of training and validation.
     trained_on : mapping
         Policy, seed, KL to the validation targets and more, as plain values.
-    checkpoint : str
-        File with the weights of the best validation.
-    device : str
-        Hardware that trained the model.
+    checkpoint, device : str
+        File with the weights of the best validation, and what trained them.
     """
 
     validation: float
