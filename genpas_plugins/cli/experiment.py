@@ -22,9 +22,9 @@ _MAKES = "Without TABLE:"
 def _print_keys(asked: bool) -> None:
     if asked:
         from genpas_plugins.experiments.table import Table
-        from genpas_plugins.settings.field_words import keys_of
+        from genpas_plugins.settings.field_words import key_help
 
-        print_lines((key.name, f"{key.description} ({key.valid})") for key in keys_of(Table))
+        print_lines(key_help(Table))
         raise typer.Exit
 
 

@@ -15,6 +15,14 @@ _COMMENT = 34  # the column of a comment's text
 _BOUNDS = (("gt", "above"), ("ge", "from"), ("lt", "below"), ("le", "at most"))
 
 
+def key_help(model: type[BaseModel]) -> list[tuple[str, str]]:
+    """Return each key of settings with its meaning and what it takes."""
+    return [
+        (name, f"{field.description} ({valid_values(field.annotation, field.metadata)})")
+        for name, field in model.model_fields.items()
+    ]
+
+
 def commented_yaml(section: str, settings: BaseModel) -> str:
     """Return a section as YAML, with what each key means beside it.
 
