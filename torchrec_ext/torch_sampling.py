@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from genpas_plugins.sampling import permutation
-from genpas_plugins.sampling.enumeration import PairEnumeration, PairNumbering
-from genpas_plugins.sampling.policy import PowerTable
+from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
-from genpas_plugins.sampling.sampler import DrawTables, PairSampler
+from genpas_plugins.sampling.sampler import PairSampler
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -52,7 +51,7 @@ class DeviceStream:
     stream  : the stream this one equals
     device  : where everything lies and is computed
     values, offsets : the store's
-    tables  : what the draw reads, by name: float64 or int tensors
+    tables  : those of `stream`, with tensors in place of arrays
 
     >>> from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
     >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5], [0, 5])
@@ -65,17 +64,15 @@ class DeviceStream:
     device: torch.device
     values: Tensor
     offsets: Tensor
-    tables: dict[str, Tensor]
+    tables: Any
 
     @classmethod
     def of(cls, stream: Stream, device: torch.device | str = "cpu") -> DeviceStream:
         """Copy what `stream` reads to `device`; on CPU the arrays are shared. Raises InputError for other streams."""
         if not has_twin(stream):
             raise InputError(f"A {type(stream).__name__} cannot be drawn on a device; give what pair_stream returns.")
-        arrays = TWINS[type(stream)].arrays(stream)
-        place, store = torch.device(device), stream.view.store
-        tables = {name: _tensor(array, place) for name, array in arrays.items()}
-        return cls(stream, place, _tensor(store.values, place), _tensor(store.offsets, place), tables)
+        place, store, tables = torch.device(device), stream.view.store, cast("Any", stream).tables
+        return cls(stream, place, _tensor(store.values, place), _tensor(store.offsets, place), moved(tables, place))
 
     def pairs(self, epoch: int, indices: Tensor | ArrayLike) -> TensorPairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
@@ -111,7 +108,7 @@ class DeviceStream:
         )
 
     def _draw(self, epoch: int, index: Tensor) -> TensorPairs:
-        return TWINS[type(self.stream)].draw(self.stream, self.tables, epoch, index)
+        return TWINS[type(self.stream)](self.stream, self.tables, epoch, index)
 
 
 def philox(seed: int, epoch: int, block: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -132,25 +129,25 @@ def uniform(high: Tensor, low: Tensor) -> Tensor:
     return ((high << 21) | (low >> 11)).to(torch.float64) * 2.0**-53
 
 
-def draw_pairs(tables: dict[str, Tensor], constants: DrawTables, seed: int, epoch: int, index: Tensor) -> TensorPairs:
-    """Twin of `genpas_plugins.sampling.sampler.draw_pairs`; `constants` says which exponents are infinite or 0."""
+def draw_pairs(tables: Any, seed: int, epoch: int, index: Tensor) -> TensorPairs:
+    """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
     a0, a1, a2, a3 = philox(seed, epoch, 0, index)
     b0, b1, b2, b3 = philox(seed, epoch, 1, index)
-    group = torch.searchsorted(tables["group_cumulative"], uniform(a0, a1), right=True)
-    rank = (uniform(a2, a3) * tables["group_count"][group]).to(torch.int64)
-    sequence = tables["order"][tables["group_first"][group] + rank].to(torch.int64)
-    size = tables["group_length"][group] - 1
-    target = _choose(constants.target, tables["target"], size, uniform(b0, b1))
-    start = _choose(constants.start, tables["start"], target, uniform(b2, b3)) - 1
+    group = torch.searchsorted(tables.group_cumulative, uniform(a0, a1), right=True)
+    rank = (uniform(a2, a3) * tables.group_count[group]).to(torch.int64)
+    sequence = tables.order[tables.group_first[group] + rank].to(torch.int64)
+    size = tables.group_length[group] - 1
+    target = _choose(tables.target, size, uniform(b0, b1))
+    start = _choose(tables.start, target, uniform(b2, b3)) - 1
     return TensorPairs(sequence, start, target)
 
 
-def _choose(table: PowerTable, cumulative: Tensor, size: Tensor, u: Tensor) -> Tensor:
+def _choose(table: Any, size: Tensor, u: Tensor) -> Tensor:
     if table.last:
         return size
     if table.even:
         return (u * size).to(torch.int64) + 1
-    return torch.searchsorted(cumulative, u * cumulative[size], right=True)
+    return torch.searchsorted(table.cumulative, u * table.cumulative[size], right=True)
 
 
 def round_keys(seed: int, number: Tensor) -> list[Tensor]:
@@ -192,19 +189,17 @@ def _scaled_hash(x: Tensor, key: int | Tensor, size: int) -> Tensor:
     return ((h ^ (h >> 16)) * size) >> 32
 
 
-def enumerate_pairs(
-    tables: dict[str, Tensor], numbering: PairNumbering, keys: Sequence[int | Tensor], index: Tensor
-) -> TensorPairs:
+def enumerate_pairs(numbering: Any, total: int, keys: Sequence[int | Tensor], index: Tensor) -> TensorPairs:
     """Twin of `genpas_plugins.sampling.enumeration.enumerate_pairs`."""
-    number = permute(index, numbering.total, keys)
-    group = torch.searchsorted(tables["ends"], number, right=True)
-    size = tables["per_sequence"][group]
-    inside = number - tables["begins"][group]
+    number = permute(index, total, keys)
+    group = torch.searchsorted(numbering.ends, number, right=True)
+    size = numbering.per_sequence[group]
+    inside = number - torch.where(group > 0, numbering.ends[group - 1], 0)
     rank = inside // size
     place = inside - rank * size
-    sequence = tables["order"][tables["group_first"][group] + rank].to(torch.int64)
+    sequence = numbering.order[numbering.group_first[group] + rank].to(torch.int64)
     if numbering.strategy == "last_target":
-        return TensorPairs(sequence, torch.zeros_like(place), tables["group_length"][group] - 1)
+        return TensorPairs(sequence, torch.zeros_like(place), numbering.group_length[group] - 1)
     if numbering.strategy == "multi_target":
         return TensorPairs(sequence, torch.zeros_like(place), place + 1)
     target = ((1 + torch.sqrt(1 + 8 * place.to(torch.float64))) / 2).to(torch.int64)
@@ -213,37 +208,12 @@ def enumerate_pairs(
     return TensorPairs(sequence, place - target * (target - 1) // 2, target)
 
 
-def _sampler_arrays(stream: PairSampler) -> dict[str, AnyArray]:
-    tables = stream.tables
-    return {
-        "group_cumulative": tables.group_cumulative,
-        "group_length": tables.group_length,
-        "group_first": tables.group_first,
-        "group_count": tables.group_count,
-        "order": tables.order,
-        "target": tables.target.cumulative,
-        "start": tables.start.cumulative,
-    }
+def _draw_samples(stream: PairSampler, tables: Any, epoch: int, index: Tensor) -> TensorPairs:
+    return draw_pairs(tables, stream.seed, epoch, index)
 
 
-def _draw_samples(stream: PairSampler, tables: dict[str, Tensor], epoch: int, index: Tensor) -> TensorPairs:
-    return draw_pairs(tables, stream.tables, stream.seed, epoch, index)
-
-
-def _enumeration_arrays(stream: PairEnumeration) -> dict[str, AnyArray]:
-    numbering = stream.numbering
-    return {
-        "ends": numbering.ends,
-        "begins": np.concatenate([[0], numbering.ends[:-1]]),
-        "per_sequence": numbering.per_sequence,
-        "group_length": numbering.group_length,
-        "group_first": numbering.group_first,
-        "order": numbering.order,
-    }
-
-
-def _draw_passes(stream: PairEnumeration, tables: dict[str, Tensor], epoch: int, index: Tensor) -> TensorPairs:
-    # As in PairEnumeration.pairs: the epochs cut the endless row of passes into pieces.
+def _draw_passes(stream: PairEnumeration, tables: Any, epoch: int, index: Tensor) -> TensorPairs:
+    # As in `pairs_in_passes`: the epochs cut the endless row of passes into pieces.
     passes_before, skipped = divmod(epoch * stream.pairs_per_epoch, stream.n_pairs)
     place = index + skipped
     if skipped + stream.pairs_per_epoch <= stream.n_pairs:
@@ -252,26 +222,30 @@ def _draw_passes(stream: PairEnumeration, tables: dict[str, Tensor], epoch: int,
         passes = place // stream.n_pairs
         place = place - passes * stream.n_pairs
         keys = round_keys(stream.seed, passes + passes_before)
-    return enumerate_pairs(tables, stream.numbering, keys, place)
+    return enumerate_pairs(tables, stream.n_pairs, keys, place)
 
 
-class Twin(NamedTuple):
-    """How a kind of stream is drawn in torch: the arrays that it reads, by name, and the pairs at some indices."""
-
-    arrays: Callable[[Any], dict[str, AnyArray]]
-    draw: Callable[[Any, dict[str, Tensor], int, Tensor], TensorPairs]
-
-
-TWINS: dict[type, Twin] = {
-    PairSampler: Twin(_sampler_arrays, _draw_samples),
-    PairEnumeration: Twin(_enumeration_arrays, _draw_passes),
+TWINS: dict[type, Callable[[Any, Any, int, Tensor], TensorPairs]] = {
+    PairSampler: _draw_samples,
+    PairEnumeration: _draw_passes,
 }
-"""The kinds of streams that can be drawn in torch."""
+"""The kinds of streams that can be drawn in torch, each with `twin(stream, its tables, epoch, index)`."""
 
 
 def has_twin(stream: Stream) -> bool:
     """Return whether a stream can be drawn in torch, and so on a device."""
     return type(stream) in TWINS
+
+
+def moved(tables: Any, device: torch.device) -> Any:
+    """Return a dataclass of arrays with tensors on `device` in their place; on CPU they share the memory."""
+    changes = {}
+    for name, value in ((part.name, getattr(tables, part.name)) for part in fields(tables)):
+        if is_dataclass(value):
+            changes[name] = moved(value, device)
+        elif isinstance(value, np.ndarray):
+            changes[name] = _tensor(value, device)
+    return replace(tables, **changes)
 
 
 def _tensor(array: AnyArray, device: torch.device) -> Tensor:

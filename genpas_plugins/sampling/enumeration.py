@@ -97,7 +97,7 @@ class PairEnumeration(PairStream):
         self.view = view
         self.strategy = strategy
         self.seed = check_seed(seed)
-        self.numbering = PairNumbering.of(view, strategy)
+        self.tables = PairNumbering.of(view, strategy)
         self.pairs_per_epoch = self.n_pairs if pairs_per_epoch is None else check_pairs_per_epoch(pairs_per_epoch)
         self.backend = choose_backend(backend)
 
@@ -108,14 +108,12 @@ class PairEnumeration(PairStream):
     @property
     def n_pairs(self) -> int:
         """Number of pairs of the strategy: the length of a pass."""
-        return self.numbering.total
+        return self.tables.total
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
         index = check_indices(indices, self.pairs_per_epoch)
-        return pairs_in_passes(
-            self.numbering, self.seed, check_epoch(epoch) * self.pairs_per_epoch, index, self.backend
-        )
+        return pairs_in_passes(self.tables, self.seed, check_epoch(epoch) * self.pairs_per_epoch, index, self.backend)
 
 
 def pairs_in_passes(numbering: PairNumbering, seed: int, first: int, indices: Int64, backend: str) -> Pairs:
