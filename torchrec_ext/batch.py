@@ -1,4 +1,4 @@
-"""What travels through a TorchRec pipeline: batches of pairs or windows, and the addresses of steps they come from."""
+"""The inputs of a TorchRec pipeline: batches of pairs or windows, and the addresses of steps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ HISTORY, TARGET = "history", "target"
 class PairBatch(Pipelineable):
     """A batch of n training pairs.
 
+    Attributes
+    ----------
     features : keys `history` (the items before the target, oldest first) and `target` (one item a pair), int64 item
-               numbers from 1; both keys look up one table of n_items + 1 rows, row 0 of which is padding
-    weights  : float32 [n], each pair's weight in the loss; ones
-    address  : int64 [n], each pair's index in its epoch: (seed, epoch, address) is the pair
-    epoch    : the epoch of all pairs
-    sequence : int64 [n], the store's sequence that each pair is from, its user; None where nobody said
+        numbers from 1. Both keys look up one table of n_items + 1 rows; row 0 is padding.
+    weights : float32 [n], the weight of each pair in the loss; ones
+    address : int64 [n], the index of each pair in its epoch: (seed, epoch, address) is the pair
+    epoch : the epoch of all pairs
+    sequence : int64 [n], the store's sequence of each pair, its user; None if unknown
     """
 
     features: KeyedJaggedTensor
@@ -71,7 +73,7 @@ class PairBatch(Pipelineable):
     @property
     def target(self) -> torch.Tensor:
         """The targets, int64 [n]."""
-        # One value a pair, behind all histories: found without asking the device where the histories end.
+        # One value a pair, after all histories: the place is known without a wait for the device.
         values: torch.Tensor = self.features.values()
         return values[len(values) - len(self.address) :]
 
@@ -87,13 +89,13 @@ class PairBatch(Pipelineable):
             part.record_stream(stream)
 
     def pin_memory(self) -> Self:
-        """Return the batch in page-locked memory; where there is no CUDA device, the batch itself."""
+        """Return the batch in page-locked memory; the batch itself without a CUDA device."""
         if not torch.cuda.is_available() or self.address.device.type != "cpu":
             return self
         return self._each(lambda part: part.pin_memory())
 
     def _parts(self) -> dict[str, Any]:
-        """Return what lies on a device, by field."""
+        """Return the tensors, by field."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, torch.Tensor | KeyedJaggedTensor)}
 
@@ -103,12 +105,14 @@ class PairBatch(Pipelineable):
 
 @dataclass
 class WindowBatch(PairBatch):
-    """A batch of n windows, in each of which several items are targets, of the items of the window before them.
+    """A batch of n windows; in each of them several items are targets of the items before them.
 
-    features : as in a PairBatch, but `target` has T values, those of each window together
-    weights  : float32 [T], each target's weight: the loss is Σ weight · loss / n, n that of all ranks
+    Attributes
+    ----------
+    features : as in a PairBatch, but `target` has T values, the targets of one window after those of another
+    weights : float32 [T], the weight of each target: the loss is Σ weight · loss / n, n of all ranks together
     address, epoch, sequence : of the windows; address and sequence int64 [n]
-    place    : int64 [T], where in its window's history the item before each target stands, from 0
+    place : int64 [T], the place in its history of the item before each target, from 0
     """
 
     place: torch.Tensor = field(kw_only=True)
@@ -125,7 +129,7 @@ class WindowBatch(PairBatch):
         epoch: int,
         sequence: torch.Tensor | None = None,
     ) -> WindowBatch:
-        """Make a batch of jagged histories and targets, each (values, offsets [n + 1]), and what is said of them."""
+        """Make a batch of jagged histories and targets, each (values, offsets [n + 1])."""
         features = KeyedJaggedTensor(
             keys=[HISTORY, TARGET],
             values=torch.cat([histories[0], targets[0]]).to(torch.int64),
@@ -148,13 +152,13 @@ class WindowBatch(PairBatch):
 
 @dataclass(frozen=True)
 class StepAddress(Pipelineable):
-    """The address of one optimizer step: all that a sampling stage needs to make the rank's batch."""
+    """The address of one optimizer step, from which a sampling stage makes the rank's batch."""
 
     epoch: int
     step: int
 
     def to(self, device: torch.device, non_blocking: bool = False) -> StepAddress:
-        """Return the address: it lives nowhere."""
+        """Return the address: it is on no device."""
         return self
 
     def record_stream(self, stream: torch.Stream) -> None:

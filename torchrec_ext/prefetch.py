@@ -1,4 +1,4 @@
-"""Reading ahead: the next items are made on a thread of their own while this one is in use."""
+"""Reading ahead: a thread makes the next items while this item is in use."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ _END = object()
 def prefetched(source: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Return the items of `source`, in its order, read ahead by one daemon thread.
 
-    Nothing happens before the first `next`, which calls `iter(source)` in the calling thread and starts the reader.
-    From then on the reader alone calls the source, until it ends or raises, and is at most `depth` items ahead of what
-    was handed out. Whatever the source raises is raised here, after the items before it, with its own traceback.
+    The first `next` calls `iter(source)` in the calling thread and starts the reader. The reader alone calls the source
+    from then on, and is at most `depth` items ahead. An error of the source is raised here with its own traceback,
+    after the items before it.
 
-    `close()` – also by leaving the generator to the garbage collector – waits for the item being read and ends the
-    thread; items read ahead are dropped. A loop left early should close it, as `contextlib.closing` does.
+    `close()`, or the garbage collector, waits for the item being read, drops items read ahead and ends the thread. A
+    loop that is left early should close the generator, as `contextlib.closing` does. The thread starts with torch's
+    defaults (gradients on, CUDA device 0), so a source that makes tensors on a device must give its index.
 
-    The thread starts with torch's defaults (gradients on, CUDA device 0): a source that makes tensors on a device names
-    it with its index.
+    Parameters
+    ----------
+    source : must not be read elsewhere after the first `next`
+    depth : items held ready at most, at least 1
 
-    source : what to read; from the first `next` on nobody else may read it
-    depth  : items held ready at most, at least 1
+    Raises
+    ------
+    InputError
+        If depth is not a whole number from 1 on.
 
-    Raises InputError if depth is not a whole number from 1 on.
-
+    Examples
+    --------
     >>> list(prefetched("abc"))
     ['a', 'b', 'c']
     """
@@ -40,7 +45,7 @@ def prefetched(source: Iterable[Item], depth: int = 2) -> Generator[Item, None, 
 
 def _read_ahead(source: Iterable[Item], depth: int) -> Generator[Item, None, None]:
     items = iter(source)
-    # A bounded queue would let the reader hold one item more, in its hand; so it asks for room before it reads.
+    # With a bounded queue the reader would hold one item more. So it asks for room before it reads.
     room = threading.Semaphore(depth)
     closed = threading.Event()
     ready: SimpleQueue[tuple[Item | object, BaseException | None]] = SimpleQueue()

@@ -1,4 +1,4 @@
-"""GenPAS as a stage of a StagedTrainPipeline: step addresses in, batches drawn and gathered on the device out."""
+"""GenPAS as a stage of a StagedTrainPipeline: it turns step addresses into batches on the device."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ def genpas_stage(
     stream: torch.Stream | None = None,
     name: str = "genpas",
 ) -> PipelineStage:
-    """Return the stage that turns a `StepAddress` into this rank's `PairBatch` on `device`.
+    """Return the stage that turns a `StepAddress` into this rank's `PairBatch` on `device`, with the bits of `batches`.
 
-    batches : says which pairs make a step; the store's values and offsets are copied to the device once
-    stream  : the device's stream to work on; None: a new one, so that drawing overlaps with training
-    name    : the stage's name in profiles
+    Parameters
+    ----------
+    batches : the pairs of a step; the store's values and offsets are copied to the device once
+    device : where batches are made
+    stream : the device's stream to work on; None: a new one, so that drawing overlaps with training
+    name : the stage's name in profiles
 
-    Its batches are those of `batches`, bit for bit. Raises InputError for an augmented stream, and one of windows.
+    Raises
+    ------
+    InputError
+        For an augmented stream and a stream of windows.
     """
     if not has_twin(batches.stream):
         raise InputError(
@@ -53,14 +59,16 @@ def staged_batches(
     stages: Sequence[PipelineStage],
     compute_stream: torch.Stream | None = None,
 ) -> Iterator[Any]:
-    """Run the stages ahead of training and yield what the last one makes: an epoch's input for any train pipeline.
+    """Run the stages ahead of training and yield the batches of the last one: an epoch's input for a train pipeline.
 
-    addresses      : `GenPASStream.addresses()`
-    stages         : `genpas_stage` first
+    An empty StagedTrainPipeline answers the first call of the next epoch with None, which means "no data". So each
+    epoch has a pipeline of its own.
+
+    Parameters
+    ----------
+    addresses : `GenPASStream.addresses()`
+    stages : `genpas_stage` first
     compute_stream : the stream that trains; None: the device's current one
-
-    A StagedTrainPipeline that ran dry answers the next epoch's first call with None, which reads as "no data"; here
-    each epoch has a pipeline of its own.
     """
     device = stages[0].stream.device
     if compute_stream is None and device.type == "cpu":

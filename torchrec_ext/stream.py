@@ -1,10 +1,10 @@
-"""Batches for one rank: each a pure function of (seed, epoch, step, rank), with a position that counts training steps.
+"""Batches for one rank, each a pure function of (seed, epoch, step, rank), and a position that counts training steps.
 
-    step      the pairs [step * batch_size, (step + 1) * batch_size) of the epoch, on all ranks together
-    rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n pairs
+    step      the examples [step * batch_size, (step + 1) * batch_size) of the epoch, on all ranks together
+    rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n examples
 
-so the row of pairs that all ranks train on together is the epoch itself, whatever the number of ranks, of workers, of
-batches read ahead, and of restarts. All of it holds for windows, of which every item is a target, in place of pairs.
+So all ranks together train on the epoch itself, for any number of ranks, workers, batches read ahead and restarts. An
+example is a pair or a window: the stream's `unit`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,29 @@ from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 class GenPASStream(IterableDataset[PairBatch]):
     """The batches of one rank, one epoch an iterator.
 
-    stream      : any `genpas_plugins.sampling.protocol.Stream`; where it is one of windows, batches are WindowBatches
-                  and windows take the place of pairs in all that follows
-    batch_size  : pairs of one step on all ranks together; every rank has at least one and shares differ by one at most.
-                  Where they differ, a trainer that averages over ranks divides each rank's summed loss by
-                  batch_size / world_size, not by its own share.
-    max_length  : histories keep their last `max_length` items; a stream of windows is made for one length
-    rank, world_size : this rank among how many; None: those of torch.distributed where it is initialised, else 0 of 1
-    drop_last   : what becomes of the pairs that do not fill the epoch's last step. False: they make a shorter step, so
-                  that nothing is left out; InputError if there are fewer of them than ranks. True: they are left out.
-                  The number of steps is the same on every rank and for every number of ranks.
+    Each `iter` begins an epoch: the first at the position, each later one at the start of the next epoch. (Call
+    `reset()` of TrainPipelineBase between epochs too; it takes the new iterator for an empty one.) The position is the
+    number of optimizer steps done. Training calls `step_done` after each step, because pipelines and loaders read ahead
+    of it.
 
-    Each `iter` begins an epoch: the first where the position stands, each later one at the start of the next epoch.
-    (TrainPipelineBase wants its own `reset()` between epochs too, or it says that the new iterator is empty.)
-    The position is the number of optimizer steps done. Whoever trains calls `step_done` after each step, because
-    pipelines and loaders read ahead and what was read is not what was trained.
+    In a DataLoader use `batch_size=None`, or take `loader`. Worker w of W makes the steps w, w + W, …, and the loader
+    takes turns, so the order is the same without workers. Worker processes hold copies, so a plain DataLoader with
+    workers sees an epoch begin only through `step_done` or the next `iter` of the dataset.
 
-    In a DataLoader use `batch_size=None`, or take `loader`: worker w of W makes the steps w, w + W, …, and the loader
-    takes turns, so the order is that of no workers. Worker processes hold copies. A plain DataLoader with workers
-    therefore sees an epoch begin only through `step_done` or through the next `iter` of the dataset itself.
+    Parameters
+    ----------
+    stream : any `genpas_plugins.sampling.protocol.Stream`; batches of windows are WindowBatches
+    batch_size : examples of one step on all ranks together. Shares of ranks are at least 1 and differ by at most 1. A
+        trainer that averages over ranks divides each rank's summed loss by batch_size / world_size.
+    max_length : histories keep their last `max_length` items; a stream of windows is made for one length
+    rank, world_size : None: those of torch.distributed where it is initialised, else 0 of 1
+    drop_last : whether the examples that do not fill the last step are left out. If not, they make a shorter step; it
+        must have an example for each rank. The number of steps is the same for every number of ranks.
+
+    Raises
+    ------
+    InputError
+        For an argument out of range, also together with the size of an epoch.
     """
 
     def __init__(
@@ -117,18 +121,18 @@ class GenPASStream(IterableDataset[PairBatch]):
         return WindowBatch.of_targets((values, offsets), (target, ends), epoch=epoch, **parts)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        """Begin an epoch and return the batches that are left of it; in a worker, those of the worker's turns."""
+        """Begin an epoch and return its remaining batches; in a worker, the batches of the worker's turns."""
         worker = get_worker_info()
         if worker is None:
             return map(self._batch_at, self.addresses())
         if self._in_worker:
             self._begin()
-        # A fresh worker holds a copy of a stream whose epoch has begun, or begins here where the position stands.
+        # A fresh worker holds a copy of a stream whose epoch has begun, or begins one here at the position.
         self._in_worker, self._begun = True, self.epoch
         return map(self._batch_at, self._addresses(self.epoch, self.step + worker.id, worker.num_workers))
 
     def addresses(self) -> Iterator[StepAddress]:
-        """Begin an epoch and return the addresses of the steps that are left of it: the input of `genpas_stage`."""
+        """Begin an epoch and return the addresses of its remaining steps: the input of `genpas_stage`."""
         self._begin()
         return self._addresses(self.epoch, self.step, 1)
 
@@ -145,11 +149,11 @@ class GenPASStream(IterableDataset[PairBatch]):
             self.epoch, self.step = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position, and what must be the same for it to mean the same pairs; no rank, no world size."""
+        """Return the position and the settings that it depends on; rank and world size are not among them."""
         return {**self._identity(), "epoch": self.epoch, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state` was taken, on any number of ranks. Raises InputError if it is of another stream."""
+        """Continue at the position `state`, on any number of ranks. Raises InputError for another stream's state."""
         wanted = self._identity()
         missing = [name for name in (*wanted, "epoch", "step") if name not in state]
         if missing:
@@ -169,7 +173,7 @@ class GenPASStream(IterableDataset[PairBatch]):
         }
 
     def _begin(self) -> None:
-        # If training moved the position into a new epoch, that one begins; else the epoch begun last is given up.
+        # If training moved the position into a new epoch, this epoch begins; else the last begun epoch is given up.
         if self._begun == self.epoch:
             self.epoch, self.step = self.epoch + 1, 0
         self._begun = self.epoch
@@ -182,7 +186,7 @@ class GenPASStream(IterableDataset[PairBatch]):
 
 
 class _Loader(DataLoader[PairBatch]):
-    """A DataLoader that begins the epoch in this process, of which its workers are copied."""
+    """A DataLoader that begins the epoch in this process before its workers copy the stream."""
 
     def __iter__(self) -> Any:
         if self.num_workers:

@@ -1,8 +1,8 @@
-"""The stream of pairs in torch: drawn, enumerated and gathered where the tensors are, bit for bit as numpy does.
+"""The stream of pairs in torch: drawn and gathered where the tensors are, with the same bits as in numpy.
 
-Random words are 32 bits in int64 tensors. A product of two of them wraps around in two's complement, which leaves its
-64 bits right; a shift to the right is masked because int64 shifts the sign in. Floating point is float64, and every
-operation is one correctly rounded kernel: nothing here may be compiled into fused multiply-adds.
+Random words are 32 bits in int64 tensors. A product of two words wraps around in two's complement, which keeps its 64
+bits. A shift to the right is masked because int64 shifts the sign in. Floating point is float64, one correctly rounded
+kernel an operation: nothing here may be compiled into fused multiply-adds.
 """
 
 from __future__ import annotations
@@ -46,13 +46,17 @@ class TensorJagged(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DeviceStream:
-    """A stream of pairs and the store behind it, on one device.
+    """A stream of pairs and its store, on one device.
 
-    stream  : the stream this one equals
-    device  : where everything lies and is computed
+    Attributes
+    ----------
+    stream : the stream with the same pairs
+    device : where all tensors are
     values, offsets : the store's
-    tables  : those of `stream`, with tensors in place of arrays
+    tables : the tables of `stream`, with tensors in place of arrays
 
+    Examples
+    --------
     >>> from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
     >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5], [0, 5])
     >>> stream = pair_stream(store.leave_last_out().train, SamplingPolicy.named("multi_target"), seed=7)
@@ -68,7 +72,7 @@ class DeviceStream:
 
     @classmethod
     def of(cls, stream: Stream, device: torch.device | str = "cpu") -> DeviceStream:
-        """Copy what `stream` reads to `device`; on CPU the arrays are shared. Raises InputError for other streams."""
+        """Copy the arrays of `stream` to `device`; on CPU they are shared. Raises InputError without a twin."""
         if not has_twin(stream):
             raise InputError(f"A {type(stream).__name__} cannot be drawn on a device; give what pair_stream returns.")
         place, store, tables = torch.device(device), stream.view.store, cast("Any", stream).tables
@@ -99,7 +103,7 @@ class DeviceStream:
         length = torch.clamp(pairs.target - pairs.start, max=max_length)
         bounds = torch.zeros(len(length) + 1, dtype=torch.int64, device=self.device)
         torch.cumsum(length, 0, out=bounds[1:])
-        total = int(bounds[-1])  # the one wait for the device: the size of the result
+        total = int(bounds[-1])  # the one wait for the device
         shift = torch.repeat_interleave(stop - bounds[1:], length, output_size=total)
         return TensorJagged(
             self.values.index_select(0, shift.add_(torch.arange(total, device=self.device))),

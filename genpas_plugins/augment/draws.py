@@ -1,10 +1,10 @@
-"""The random numbers of one operator: a range of blocks of its own for every pair, so nothing depends on the batch.
+"""The random numbers of one operator: every pair has blocks of its own, so nothing depends on the batch.
 
-Blocks of the random stream (see `genpas_plugins.sampling.random_stream`) from `first` on, BLOCKS of them an operator:
+An operator has BLOCKS blocks of the random stream (`genpas_plugins.sampling.random_stream`), from `first` on:
 
-    0               two numbers of the pair: whether the operator is applied, and where
-    1 …             one word for each item of the history, or for each that is chosen; or two for each that is chosen,
-                    the second for the new item that comes there
+    0      two numbers of the pair: whether the operator is applied, and where
+    1 …    one word for each item of the history, or for each chosen item; or two words for each chosen item, the
+           second for its new item
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRST = 2
 BLOCKS = 1 << 24
 OPERATORS_AT_MOST = 64
 MAX_LENGTH = 1 << 24
-"""An operator's blocks have room for two words an item of so many."""
+"""An operator's blocks have room for two words for each of so many items."""
 
 _WORDS = 4  # in a block
 _MODULE = "genpas_plugins.augment.operator_kernels"
@@ -57,15 +57,15 @@ class Draws:
         return words(self.seed, self.epoch, self.first + 1, self.indices, counts)
 
     def choose(self, first: Int64, lengths: Int64, counts: Int64) -> Int64:
-        """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1: uniformly, each at most once.
+        """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1 uniformly, each at most once.
 
-        They come in random order; with counts = lengths they are a shuffle. int64 [Σ counts]. A choice among l takes
+        The result, int64 [Σ counts], is in random order: with counts = lengths it is a shuffle. A choice among l takes
         one word, so chances differ from 1 / l by less than 2⁻³².
         """
         return self._choose(first, lengths, counts, 1)[0]
 
     def choose_with_words(self, first: Int64, lengths: Int64, counts: Int64) -> tuple[Int64, UInt32]:
-        """Choose as `choose` does, by other words, and return a further word for each number chosen."""
+        """Choose as `choose` does, by other words, and return a further word for each chosen number."""
         # From the same blocks: with blocks of their own, most histories would need twice as many.
         return self._choose(first, lengths, counts, 2)
 
@@ -92,9 +92,9 @@ def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int6
 def drawn_numbers(  # noqa: PLR0917 – as its twin
     seed: int, epoch: int, block: int, indices: Int64, first: Int64, lengths: Int64, counts: Int64, each: int
 ) -> tuple[Int64, UInt32]:
-    """Return what `Draws.choose` does, and the second of each number's words if it has two; int64, uint32 [Σ counts].
+    """Return the result of `Draws.choose`, and the second word of each number if it has two; [Σ counts] both.
 
-    each : how many words a number has, 1 or 2, one number after another from `block` on
+    `each` is the number of words of a number, 1 or 2; they begin at `block`.
     """
     rows = np.flatnonzero(counts)
     counts = counts[rows]

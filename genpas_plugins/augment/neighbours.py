@@ -1,4 +1,4 @@
-"""Each item's nearest one by ItemCF-IUF: bought by the same users, active users counting less (BASRec).
+"""The nearest item of each item by ItemCF-IUF: users in common, active users with less weight (BASRec).
 
     w(i, j) = Σ over users u of both  1 / ln(1 + |I_u|)  /  √(N_i N_j)
 
@@ -20,10 +20,12 @@ _PAIRS = 1 << 22  # (user's item, user's item) pairs that are counted at a time
 
 
 def nearest_items(view: SequenceView) -> Integers:
-    """Return the other item with the largest w(i, ·) for every item of the view, [n_items + 1] with 0 for none.
+    """Return the other item with the largest w(i, ·) for every item of the view, [n_items + 1]; 0 for none.
 
-    Of equal ones the lowest number counts. Only what the view shows is read. Time grows with Σ |I_u|².
+    Of equal items the lowest number is taken. Time grows with Σ |I_u|².
 
+    Examples
+    --------
     >>> from genpas_plugins import SequenceStore
     >>> nearest_items(SequenceStore.from_arrays([1, 2, 1, 2, 3, 4], [0, 2, 5, 6]).view())
     array([0, 2, 1, 1, 0], dtype=int32)
@@ -54,7 +56,7 @@ def nearest_items(view: SequenceView) -> Integers:
 
 
 def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, popularity: Int64) -> None:
-    """Write the nearest of each item that is in `item`; all its meetings with others are there."""
+    """Write the nearest item of each entry of `item`, which must come with all its other items."""
     if not len(item):
         return
     width = len(nearest)
@@ -64,7 +66,7 @@ def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, po
     starts = np.flatnonzero(np.diff(item, prepend=-1))
     best = np.repeat(np.maximum.reduceat(w, starts), np.diff(starts, append=len(item)))
     found = np.flatnonzero(w == best)[::-1]
-    nearest[item[found]] = other[found]  # of equal ones the lowest is written last
+    nearest[item[found]] = other[found]  # of equal items the lowest is written last
 
 
 def _distinct(view: SequenceView) -> tuple[Int64, Int64]:

@@ -1,7 +1,7 @@
-"""The numba twins of the augmentations' draws: same names, same arguments, same results bit for bit.
+"""The numba twins of the operators' functions: same names, same arguments, same bits.
 
-Where a place in an array is counted up, it is unsigned, or starts a slice: a signed one is asked each time whether it
-counts from the end, and the compiler can neither vectorise the loop nor keep it short.
+A place in an array that counts up is unsigned, or begins a slice. A signed place is checked each time for counting from
+the end, and the compiler cannot vectorise the loop.
 """
 
 # ruff: noqa: PLR0917 – kernels take plain arrays, positionally
@@ -40,7 +40,7 @@ def drawn_numbers(
     """Twin of `genpas_plugins.augment.draws.drawn_numbers`."""
     total, longest = int(counts.sum()), int(lengths.max(initial=0))
     chosen, further = np.empty(total, np.int64), np.empty(total if each > 1 else 0, np.uint32)
-    # What one pair needs: its words and its numbers.
+    # Room for the words and the numbers of one pair.
     words, numbers = np.empty(each * longest, np.uint32), np.empty(longest, np.int64)
     _drawn_numbers(
         np.uint64(seed), np.uint32(epoch), np.int64(block), indices, first, lengths, counts, words, numbers,
@@ -149,7 +149,7 @@ def _repeated(column: Any, copies: Any, offsets: Any, moved: Any, result: Any) -
     out = uint64(0)
     for i in range(len(offsets) - 1):
         for j in range(uint64(offsets[i]), uint64(offsets[i + 1])):
-            # Both places are written without asking which of them will count: no branch to guess wrong.
+            # Both places are written, and `out` decides which of them count: no branch to mispredict.
             result[out] = result[out + uint64(1)] = column[j]
             out += uint64(copies[j])
         moved[i + 1] = out
@@ -160,7 +160,7 @@ def _interleaved(column: Any, new: Any, offsets: Any, moved: Any, result: Any) -
     out = uint64(0)
     for i in range(len(offsets) - 1):
         for j in range(uint64(offsets[i]), uint64(offsets[i + 1])):
-            # As above: the new item is written anyway, and written over where there is none.
+            # As above: 0, no new item, is written too, and overwritten by the next line.
             result[out] = new[j]
             out += uint64(new[j] != 0)
             result[out] = column[j]
@@ -181,7 +181,7 @@ def _ends(column: Any, offsets: Any, shorter: Any, result: Any) -> None:
     for i in range(len(offsets) - 1):
         surplus = offsets[i + 1] - offsets[i] - (shorter[i + 1] - shorter[i])
         if surplus:
-            # What stands between two cuts is copied in one go.
+            # The entries between two cuts are copied in one go.
             _copy(column, begin, result, done, shorter[i] - done)
             done, begin = shorter[i], offsets[i] + surplus
     _copy(column, begin, result, done, len(result) - done)

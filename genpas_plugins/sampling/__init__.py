@@ -1,1 +1,1 @@
-"""From a policy to batches of training pairs: the distribution, addressable streams, windows and gather."""
+"""From a policy to batches: the distribution, addressable streams of pairs or windows, and gather."""

@@ -1,4 +1,4 @@
-"""Which implementation computes: plain numpy, or its twin compiled by numba with the same results bit for bit."""
+"""The choice of implementation: plain numpy, or its twin compiled by numba with the same bits."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ VARIABLE = "GENPAS_BACKEND"
 
 
 def choose_backend(backend: str | None = None) -> str:
-    """Return the backend to use: the one asked for, else that of $GENPAS_BACKEND, else numba where it is installed.
+    """Return `backend`, else the value of $GENPAS_BACKEND, else "numba" where it is installed, else "numpy".
 
-    Raises InputError for an unknown name, and for numba where it is not installed.
+    Raises
+    ------
+    InputError
+        For an unknown name, and for "numba" where it is not installed.
     """
     chosen = backend or os.environ.get(VARIABLE) or ("numba" if _numba_installed() else "numpy")
     if chosen not in BACKENDS:
-        raise InputError(f"No backend is called {chosen!r} (argument or ${VARIABLE}); there are {', '.join(BACKENDS)}.")
+        raise InputError(f"Unknown backend {chosen!r} (argument or ${VARIABLE}). Use {' or '.join(BACKENDS)}.")
     if chosen == "numba" and not _numba_installed():
-        raise InputError("The numba backend was asked for but numba is not installed: pip install numba.")
+        raise InputError("The numba backend needs numba, which is not installed: pip install numba.")
     return chosen
 
 

@@ -1,8 +1,7 @@
-"""The exact strategies: every last, multi-target or window pair once an epoch, in an order computed per index.
+"""The enumerated strategies: each of their pairs once a pass, in an order computed per index.
 
-The n pairs are numbered by length group, sequence and place inside the sequence, so a number is turned into an address
-by a search in a table as long as the number of distinct lengths. A keyed permutation of the numbers shuffles the
-epoch; neither pairs nor order are ever stored.
+Pairs are numbered by length group, then sequence, then place in the sequence. So a search in a table of the distinct
+lengths turns a number into an address. A keyed permutation of the numbers shuffles the pass; nothing is stored.
 """
 
 from __future__ import annotations
@@ -27,13 +26,15 @@ from genpas_plugins.support.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class PairNumbering:
-    """What turns a pair number into an address, for a view of d distinct lengths.
+    """Tables that turn a pair number into an address, for a view of d distinct lengths.
 
+    Attributes
+    ----------
     strategy : "last_target", "multi_target" or "slide_window"
-    ends     : int64 [d], how many pairs stand in the length groups up to and including each
+    ends : int64 [d], pairs of the length groups up to and including each
     per_sequence : int64 [d], pairs of one sequence of the group
     group_length, group_first : int64 [d], see `LengthGroups`
-    order    : int [n_sequences], rows of the sequences by length
+    order : int [n_sequences], rows of the sequences by length
     """
 
     strategy: str
@@ -55,7 +56,7 @@ class PairNumbering:
 
     @classmethod
     def with_counts(cls, view: SequenceView, strategy: str, per_sequence: Sequence[int]) -> PairNumbering:
-        """Return a numbering of so many pairs in a sequence of each length group, otherwise as `of`."""
+        """Return a numbering with `per_sequence` pairs in a sequence of each length group; otherwise as `of`."""
         groups = view.groups
         total = sum(m * count for m, count in zip(per_sequence, groups.size.tolist(), strict=True))
         if total > permutation.LARGEST:
@@ -71,16 +72,21 @@ class PairNumbering:
 
 
 class PairEnumeration(PairStream):
-    """An addressable stream in which every pair of a named strategy comes exactly once a pass.
+    """An addressable stream of each pair of an enumerated strategy exactly once a pass.
 
-    view            : the sequences
-    strategy        : "last_target", "multi_target" or "slide_window"
-    seed            : int in [0, 2⁶⁴), keys the order
-    pairs_per_epoch : length of an epoch; None: one pass, `n_pairs`. Otherwise the epochs cut the endless row of passes
-                      into pieces of that many pairs, so that each pass is still complete.
-    backend         : "numpy" or "numba"; None: see `choose_backend`
+    Parameters
+    ----------
+    view : the sequences
+    strategy : "last_target", "multi_target" or "slide_window"
+    seed : int in [0, 2⁶⁴), keys the order
+    pairs_per_epoch : length of an epoch; None: one pass, `n_pairs`. Epochs cut the endless row of passes into pieces of
+        this length, so each pass stays complete.
+    backend : "numpy" or "numba"; None: see `choose_backend`
 
-    Raises InputError if no sequence has two items, or an argument is out of range.
+    Raises
+    ------
+    InputError
+        If no sequence has two items, or an argument is out of range.
     """
 
     def __init__(
@@ -92,7 +98,7 @@ class PairEnumeration(PairStream):
         backend: str | None = None,
     ) -> None:
         if strategy not in EXPONENTS:
-            raise InputError(f"No enumerated strategy is called {strategy!r}; there are {', '.join(EXPONENTS)}.")
+            raise InputError(f"Unknown enumerated strategy {strategy!r}. Use one of {', '.join(EXPONENTS)}.")
         view.require_pairs()
         self.view = view
         self.strategy = strategy
@@ -102,7 +108,7 @@ class PairEnumeration(PairStream):
         self.backend = choose_backend(backend)
 
     def __reduce__(self) -> Any:
-        """Pickle the arguments: the numbering is made again where the stream is opened."""
+        """Pickle the arguments: the tables are made again where the stream is opened."""
         return PairEnumeration, (self.view, self.strategy, self.seed, self.pairs_per_epoch, self.backend)
 
     @property
@@ -117,7 +123,7 @@ class PairEnumeration(PairStream):
 
 
 def pairs_in_passes(numbering: PairNumbering, seed: int, first: int, indices: Int64, backend: str) -> Pairs:
-    """Return pairs `first` + indices of the endless row of passes; `first` may be beyond 64 bits."""
+    """Return pairs `first` + indices of the endless row of passes; `first` may exceed 64 bits."""
     enumerate_ = implementation(enumerate_pairs, backend)
     total = numbering.total
     passes_before, skipped = divmod(first, total)

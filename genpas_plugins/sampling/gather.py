@@ -1,4 +1,4 @@
-"""From addresses to arrays: the items (or any other column) of each history, padded or jagged.
+"""From addresses to arrays: the items of each history, or another column, padded or jagged.
 
 Shapes: n pairs, L the padded length, N interactions in the store.
 """
@@ -45,10 +45,17 @@ def gather_padded(
 ) -> PaddedBatch:
     """Gather histories, padded on the right with 0; a longer history keeps its last `max_length` items.
 
-    column     : [N, …], `store.values` or one of `store.columns`
-    offsets    : `store.offsets`
-    max_length : L, the padded length; with `trim`, L is the longest history of the batch instead
+    Parameters
+    ----------
+    column : [N, …], `store.values` or one of `store.columns`
+    offsets : `store.offsets`
+    pairs : n pairs
+    max_length : L, the padded length
+    trim : whether L is the longest history of the batch instead
+    backend : "numpy" or "numba"; None: see `choose_backend`
 
+    Examples
+    --------
     >>> import numpy as np
     >>> from genpas_plugins import Pairs
     >>> pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([2, 1]))
@@ -81,11 +88,11 @@ def gather_jagged(
 
 
 def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
-    """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], 0 behind them."""
+    """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], with 0 after them."""
     if column.ndim > 1 or column.itemsize not in (1, 2, 4, 8) or len(column) < width:
         return _fill_by_element(column, stop, length, width)
-    # Whole rows of `width` items are copied, then what lies behind a history is cleared by its bits. In blocks, whose
-    # temporary arrays stay in the cache and in the heap.
+    # Whole rows of `width` items are copied, then the bits after each history are cleared. The temporary arrays of a
+    # block stay in the cache and in the heap.
     windows = np.lib.stride_tricks.sliding_window_view(column, width)
     keep = -np.tri(width + 1, width, -1, dtype=f"i{column.itemsize}")
     first, last = stop - length, len(column) - width
@@ -165,6 +172,6 @@ def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> 
 
 def backend_for(column: AnyArray, backend: str | None) -> str:
     """Return the backend that copies a column: numba for plain numbers where it is asked for, else numpy."""
-    # Columns of vectors copy whole rows, which numpy does as fast as compiled code; numba knows plain numbers only.
+    # numpy copies rows of vectors as fast as compiled code does, and numba takes plain numbers only.
     plain = column.ndim == 1 and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
     return choose_backend(backend) if plain else "numpy"

@@ -1,7 +1,7 @@
-"""The numba twins of the numpy functions: same names, same arguments, same results bit for bit.
+"""The numba twins of the numpy functions: same names, same arguments, same bits.
 
-Each twin is one loop over pairs; see the numpy function for what is computed and why. `nogil` lets a prefetching
-thread draw while the model computes.
+Each twin is one loop over pairs; the numpy function says what it computes. `nogil` lets a prefetching thread draw while
+the model computes.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _uniform(high: Any, low: Any) -> Any:
 
 @_inlined
 def _above(table: Any, value: Any, low: Any, high: Any) -> Any:
-    """First place in table[low:high] with an entry above `value`; `high` if there is none."""
+    """Return the first place in table[low:high] with an entry above `value`, else `high`."""
     while low < high:
         middle = (low + high) >> 1
         if table[middle] > value:
@@ -249,7 +249,7 @@ def _checked_slices(
 
 @_inlined
 def _touch(column: Any, stop: Any, length: Any) -> Any:
-    """Load each cache line of [stop - length, stop) once; the result only keeps the loads from being optimised away."""
+    """Load each cache line of [stop - length, stop) once; the result keeps the compiler from removing the loads."""
     touched = 0
     for place in range(stop - length, stop, _LINE):
         touched += column[place] != 0

@@ -17,7 +17,7 @@ from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
 SUFFIXES = (".parquet", ".jsonl")
-# What stands in memory at a time: this many addresses, and the histories of as many of them as have this many items.
+# In memory at a time: this many addresses, and histories of this many items together.
 _ADDRESSES = 1 << 16
 _ITEMS = 1 << 20
 
@@ -30,12 +30,12 @@ def pair_table(stream: PairStream, index: Int64, pairs: Pairs, max_length: int |
     stream : where the pairs come from
     index : int64 [n], the pairs' places in the epoch
     pairs : the addresses that `stream.pairs` gives for `index`
-    max_length : keep the last items of longer histories only; None keeps all. `start` stays what was drawn.
+    max_length : keep the last items of longer histories; None keeps all. `start` is the drawn one in either case.
 
     Returns
     -------
-    Columns pair, start, target_position: int64; user and target: ids as the source has them; history: list of item ids.
-    Where the store has no ids, a user is its row from 0 and an item its number from 1.
+    Columns pair, start and target_position are int64, user and target ids of the source, history a list of item ids.
+    In a store without ids a user is its row from 0, an item its number from 1.
     """
     store = stream.view.store
     longest = max(1, stream.view.max_length)
@@ -84,10 +84,20 @@ def write_pairs(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the pairs `first` … `first + count - 1` of an epoch to a `.parquet` or `.jsonl` file, whole or not at all.
+    """Write the pairs `first` … `first + count - 1` of an epoch to a file, whole or not at all.
 
-    `progress` is called with the number of pairs written so far. Raises InputError for another suffix, for a file that
-    exists while `overwrite` is off, and as `pair_tables` does.
+    Parameters
+    ----------
+    stream : where the pairs come from
+    path : a `.parquet` or `.jsonl` file
+    epoch, first, count, max_length : as for `pair_tables`
+    overwrite : whether an existing file is replaced
+    progress : called with the number of pairs written so far
+
+    Raises
+    ------
+    InputError
+        For another suffix, an existing file without `overwrite`, and as `pair_tables` does.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} must end with {' or '.join(SUFFIXES)}: the suffix says which format to write.")

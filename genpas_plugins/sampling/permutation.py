@@ -1,8 +1,8 @@
-"""A keyed pseudo-random order of n things, computed per index and never stored.
+"""A keyed pseudo-random order of n numbers, computed per index and never stored.
 
 A Feistel network over Z_a x Z_b with a * b just above n (Black & Rogaway, "Ciphers with arbitrary finite domains",
-CT-RSA 2002): each round adds a keyed function of one half to the other half, which is a bijection whatever the
-function is; the few results that fall on n or beyond are sent through again until they fall below it.
+CT-RSA 2002). Each round adds a keyed function of one half to the other half, which is a bijection for any function. The
+few results from n on go through again until they are below n.
 """
 
 from __future__ import annotations

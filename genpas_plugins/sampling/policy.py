@@ -1,4 +1,4 @@
-"""The distribution a training pair comes from: three exponents, or one of the three strategies everybody uses.
+"""The distribution of training pairs: three exponents, or one of the three enumerated strategies.
 
 GenPAS (arXiv 2509.13648, section 4) draws a pair in three steps. With |s| the length of the training sequence,
 
@@ -28,8 +28,8 @@ EXPONENTS: dict[str, tuple[float, float, float]] = {
 }
 """The enumerated strategies and the exponents nearest to them.
 
-`last_target` and `multi_target` are their exponents exactly. The windows that `slide_window` enumerates give a sequence
-the mass |s| (|s| - 1) / 2, not (|s| - 1)²; target and start are those of its exponents.
+`last_target` and `multi_target` have exactly the distribution of their exponents. `slide_window` gives a sequence the
+mass |s| (|s| - 1) / 2 of its windows, not (|s| - 1)²; target and start follow its exponents.
 """
 SAMPLED = "sampled"
 STRATEGIES = (*EXPONENTS, SAMPLED)
@@ -39,9 +39,13 @@ STRATEGIES = (*EXPONENTS, SAMPLED)
 class SamplingPolicy:
     """A probability distribution over (sequence, target, start).
 
+    Parameters
+    ----------
     alpha, beta, gamma : the exponents, any numbers including ±inf; NaN raises InputError
-    strategy           : "sampled", or the enumerated strategy that `SamplingPolicy.named` stands for
+    strategy : "sampled", or the enumerated strategy that `SamplingPolicy.named` was given
 
+    Examples
+    --------
     >>> SamplingPolicy(alpha=1, beta=0, gamma=-math.inf)
     SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target
     """
@@ -62,15 +66,17 @@ class SamplingPolicy:
     def named(cls, strategy: str) -> SamplingPolicy:
         """Return the enumerated strategy of that name: each of its pairs exactly once an epoch.
 
+        Examples
+        --------
         >>> SamplingPolicy.named("slide_window")
         SamplingPolicy.named('slide_window')
         """
         if strategy not in EXPONENTS:
-            raise InputError(f"No enumerated strategy is called {strategy!r}.{nearest(strategy, EXPONENTS)}")
+            raise InputError(f"Unknown enumerated strategy {strategy!r}.{nearest(strategy, EXPONENTS)}")
         return cls(*EXPONENTS[strategy], strategy=strategy)
 
     def __repr__(self) -> str:
-        """Show the call that makes the policy, and the named strategy that it equals."""
+        """Show the call that makes the policy, and the named strategy with the same distribution."""
         if self.strategy != SAMPLED:
             return f"SamplingPolicy.named({self.strategy!r})"
         exponents = (self.alpha, self.beta, self.gamma)
@@ -80,26 +86,26 @@ class SamplingPolicy:
 
     @property
     def label(self) -> str:
-        """The strategy's name, or the exponents as "1,0,0": how tables and reports call the policy."""
+        """The strategy's name, or the exponents as "1,0,0": the name of the policy in tables and reports."""
         if self.strategy != SAMPLED:
             return self.strategy
         return ",".join(map(shortest, (self.alpha, self.beta, self.gamma)))
 
     def log_sequence_weight(self, length: Int64) -> Float64:
-        """Unnormalised ln p(s) of sequences of these lengths ≥ 2 (step 1); finite exponents only give finite values."""
+        """Return the unnormalised ln p(s) of sequences of these lengths ≥ 2 (step 1); finite for finite exponents."""
         if self.strategy == "slide_window":
             return np.log(length) + np.log(length - 1) - math.log(2)
         return log_power(length - 1, self.alpha)
 
     def sequence_mass(self, view: SequenceView) -> Float64:
-        """Probability that the draw falls on the sequences of each length group, float64 [len(view.groups.length)]."""
+        """Return the probability of the sequences of each length group, float64 [len(view.groups.length)]."""
         groups = view.groups
         log_mass = self.log_sequence_weight(groups.length) + np.log(groups.size)
         mass: Float64 = np.exp(log_mass - log_mass.max())
         return np.asarray(mass / mass.sum())
 
     def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
-        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that the policy never draws.
+        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that is never drawn.
 
         Raises InputError for an address outside the view.
         """
@@ -135,8 +141,10 @@ class SamplingPolicy:
 class PowerTable:
     """Powers of 1 … n and their cumulative sums, one table for choices of every size m ≤ n.
 
-    exponent   : the exponent e; for +inf, which no table can hold, every power is 1 and the callers look at `last`
-    powers     : float64 [n], i^e
+    Attributes
+    ----------
+    exponent : the exponent e; for +inf every power is 1 and callers look at `last`
+    powers : float64 [n], i^e
     cumulative : float64 [n + 1], Σ_{i ≤ m} i^e at index m
     """
 
@@ -180,7 +188,7 @@ def shortest(number: float) -> str:
 
 
 def check_exponent(name: str, value: object) -> float:
-    """Return the exponent as a float. Raises InputError for NaN and for anything that is no number."""
+    """Return the exponent as a float. Raises InputError for NaN and for a value that is not a number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(f"{name} must be a number, .inf or -.inf, not {value!r}.")
     try:
@@ -213,14 +221,14 @@ def log_choice(number: Int64, size: Int64, exponent: float) -> Float64:
 
 
 def mean_history_length(n_targets: int, gamma: float, max_length: int | None = None) -> Float64:
-    """Mean history length of every target position 1 … n (that many items stand before it), float64 [n]."""
+    """Return the mean history length of every target position 1 … n, float64 [n]; position k has k items before it."""
     before = np.arange(1, n_targets + 1)
     limit = n_targets if max_length is None else max_length
     if gamma == math.inf:
         return np.ones(n_targets)
     if gamma == -math.inf:
         return np.minimum(before, limit).astype(np.float64)
-    # A history from start j = 1 … m has m + 1 - j items, the first m - limit starts are cut to `limit`.
+    # A history from start j = 1 … m has m + 1 - j items; the first m - limit starts give `limit` items.
     table = PowerTable.of(gamma, n_targets)
     weighted = np.concatenate([[0.0], np.cumsum(table.powers * before)])
     cut = np.maximum(before - limit, 0)

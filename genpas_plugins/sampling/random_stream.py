@@ -1,14 +1,14 @@
-"""Counter-based random numbers: any word of the stream is reached in O(1), by any process, in any order.
+"""Counter-based random numbers: any process reaches any word of the stream in O(1), in any order.
 
 Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11). The key is the seed; the counter is
 
     word 0, 1   index of the pair in its epoch (low, high)
     word 2      epoch
-    word 3      block: 0 and 1 are the pair's own eight words, later ones are free for augmentations, and PERMUTATION
-                keys the order of an enumerated epoch
+    word 3      block: 0 and 1 are the pair's own eight words, operators use later blocks, and PERMUTATION keys the
+                order of an enumerated epoch
 
-so a pair's words depend on (seed, epoch, index) alone. Only integer operations and single correctly rounded
-floating-point ones are used: every backend gives the same bits.
+So a pair's words depend on (seed, epoch, index) alone. All operations are on integers, or correctly rounded ones on
+floating-point numbers, so every backend gives the same bits.
 """
 
 from __future__ import annotations

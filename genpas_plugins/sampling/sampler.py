@@ -1,8 +1,7 @@
-"""The stochastic stream: pair i of epoch e is one draw from the policy, made from the pair's own random words.
+"""The sampled stream: pair i of epoch e is one draw from the policy, made from the pair's own random words.
 
-Sequences of one length are equally likely, so step 1 draws a length and then a sequence of that length; steps 2 and 3
-search one cumulative table each, shared by all sequences. Tables are as long as the longest sequence, whatever the
-number of sequences.
+Sequences of one length are equally likely, so step 1 draws a length, then a sequence of this length. Steps 2 and 3
+search one cumulative table each, shared by all sequences and as long as the longest sequence.
 """
 
 from __future__ import annotations
@@ -26,14 +25,16 @@ GUIDE = 1024
 
 @dataclass(frozen=True, eq=False)
 class DrawTables:
-    """What a draw reads, for a view of d distinct lengths up to n + 1.
+    """Tables that a draw reads, for a view of d distinct lengths up to n + 1.
 
+    Attributes
+    ----------
     group_cumulative : float64 [d], cumulative probability of the length groups
     group_length, group_first, group_count : int64 [d], see `LengthGroups`
-    order            : int [n_sequences], rows of the sequences by length
-    group_guide      : int64 [GUIDE], the first group whose cumulative probability is above i / GUIDE: where a search
-        for u in [i, i + 1) / GUIDE begins (Chen & Asau 1974); the compiled twin uses it
-    target, start    : powers i^β and i^γ of 1 … n
+    order : int [n_sequences], rows of the sequences by length
+    group_guide : int64 [GUIDE], the first group whose cumulative probability is above i / GUIDE. The compiled twin
+        begins the search for u in [i, i + 1) / GUIDE there (Chen & Asau 1974).
+    target, start : powers i^β and i^γ of 1 … n
     """
 
     group_cumulative: Float64
@@ -50,7 +51,7 @@ class DrawTables:
         """Tabulate `policy` for `view`."""
         groups = view.groups
         cumulative = np.cumsum(policy.sequence_mass(view))
-        # Rounding may leave the sum a bit off 1: the last group that has mass must catch every number below 1.
+        # Rounding may leave the sum a bit below 1; the last group with mass must catch every number below 1.
         cumulative[cumulative == cumulative[-1]] = 1.0
         return cls(
             cumulative,
@@ -67,13 +68,18 @@ class DrawTables:
 class PairSampler(PairStream):
     """An endless, addressable stream of pairs drawn from a policy.
 
-    view            : the sequences to draw from
-    policy          : the distribution
-    seed            : int in [0, 2⁶⁴)
+    Parameters
+    ----------
+    view : the sequences
+    policy : the distribution
+    seed : int in [0, 2⁶⁴)
     pairs_per_epoch : length of an epoch; None: as many as multi-target has, `view.n_pairs`
-    backend         : "numpy" or "numba"; None: see `choose_backend`
+    backend : "numpy" or "numba"; None: see `choose_backend`
 
-    Raises InputError if no sequence has two items, or an argument is out of range.
+    Raises
+    ------
+    InputError
+        If no sequence has two items, or an argument is out of range.
     """
 
     def __init__(

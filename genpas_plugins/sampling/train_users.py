@@ -1,7 +1,7 @@
-"""Training on a share of the users: data efficiency, and users whom a model meets only when it is tested.
+"""Training on a share of the users, for data efficiency and for users whom a model sees only in the test.
 
-The users who have a training pair stand in a pseudo-random order keyed by the seed, and a share of them is its
-beginning. So it depends on no strategy and no process, and a smaller share is part of a larger one.
+The users with a training pair are in a pseudo-random order keyed by the seed, and a share is the beginning of it. So
+the share does not depend on strategy or process, and a smaller share is part of a larger one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import InputError
 
 ORDER = (1 << 62) - 1
-"""The number of the users' order; those of enumerated epochs count from 0."""
+"""The number of the users' order; the orders of enumerated epochs count from 0."""
 
 
 def check_share(share: Any) -> None:
@@ -32,16 +32,23 @@ def check_share(share: Any) -> None:
 
 
 def keep_users(view: SequenceView, share: float, seed: int, owner: Int64 | None = None) -> SequenceView:
-    """Return the view of the sequences of a share of its users; all other sequences have length 0 in it.
+    """Return the view with the sequences of a share of its users; all other sequences have length 0.
 
-    share : ⌈share · n⌉ of the n users who have a training pair are kept; where these are all, it is `view` itself
-    seed  : the run's
-    owner : int64 [n_sequences], the row of the user whom each sequence belongs to, which for the user's own sequence is
-            its own row; None: what a regenerated store says, in any other store every sequence is a user's own
+    Parameters
+    ----------
+    view : the sequences; `view` itself is returned if all users are kept
+    share : ⌈share · n⌉ of the n users with a training pair are kept
+    seed : the run's
+    owner : int64 [n_sequences], the row of each sequence's user; -1 for a sequence of several users, which goes. None:
+        as a regenerated store has it; in any other store every sequence is its own user's.
 
-    A sequence that was added stays or goes with its user; one that is of several users, as patterns are, goes. Raises
-    InputError for a share or a seed that is none.
+    Raises
+    ------
+    InputError
+        For a share or a seed out of range.
 
+    Examples
+    --------
     >>> from genpas_plugins import SequenceStore
     >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5, 6], [0, 2, 4, 6])
     >>> keep_users(store.view(), 0.5, seed=1).lengths()
@@ -59,7 +66,7 @@ def keep_users(view: SequenceView, share: float, seed: int, owner: Int64 | None 
     if count == len(users):
         return view
     chosen = users[permute(np.arange(count), len(users), round_keys(seed, ORDER))]
-    # Nobody's sequences have the owner -1, which finds the entry behind the last row.
+    # Owner -1 (no single user) indexes the extra last element of `kept`, which stays False.
     kept = np.zeros(len(rows) + 1, np.bool_)
     kept[chosen] = True
     return view.store.view(lengths=np.where(kept[owner], lengths, 0))

@@ -26,7 +26,7 @@ def test_the_argument_goes_before_the_variable_and_the_variable_before_the_defau
 
 @pytest.mark.parametrize("name", ["torch", "Numba", "cuda"])
 def test_an_unknown_backend_is_refused(monkeypatch, name):
-    message = rf"No backend is called '{name}' \(argument or \$GENPAS_BACKEND\); there are numpy, numba"
+    message = rf"Unknown backend '{name}' \(argument or \$GENPAS_BACKEND\)\. Use numpy or numba"
     with pytest.raises(InputError, match=message):
         choose_backend(name)
     monkeypatch.setenv("GENPAS_BACKEND", name)

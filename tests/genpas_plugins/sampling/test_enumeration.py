@@ -167,7 +167,7 @@ def test_more_pairs_than_can_be_numbered_are_refused():
 
 
 def test_an_unknown_strategy_is_refused(medium):
-    with pytest.raises(InputError, match="No enumerated strategy is called 'sampled'; there are last_target"):
+    with pytest.raises(InputError, match=r"Unknown enumerated strategy 'sampled'\. Use one of last_target"):
         PairEnumeration(medium.view(), "sampled", 1)
 
 
