@@ -13,7 +13,7 @@ import pytest
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.augment import AugmentedStream, Operator
 from genpas_plugins.augment.augmented_stream import augmented
-from genpas_plugins.sampling.gather import slices_of
+from genpas_plugins.sampling.batch import StoreHistories
 
 DRAWS = 8_000
 
@@ -36,14 +36,12 @@ def changes_of(stream: AugmentedStream, max_length: int, epoch: int = 0) -> list
     pairs, (after, _, _) = stream.pairs(epoch, index), stream.batch(epoch, index, max_length)
     assert after.items.dtype == store.values.dtype
     assert after.offsets[0] == 0 and after.offsets[-1] == len(after.items) == len(after.rows)
-    stop, lengths = slices_of(store.offsets, pairs, max_length)
-    begin, values, items, rows = (
-        (stop - lengths).tolist(),
-        *(a.tolist() for a in (store.values, after.items, after.rows)),
-    )
+    before = StoreHistories.of(store, pairs, max_length, "numpy")
+    begin = (before.stop - before.lengths).tolist()
+    values, items, rows = (array.tolist() for array in (store.values, after.items, after.rows))
     return [
         Change(values[a:b], items[c:d], list(range(a, b)), rows[c:d])
-        for a, b, (c, d) in zip(begin, stop.tolist(), pairwise(after.offsets.tolist()), strict=True)
+        for a, b, (c, d) in zip(begin, before.stop.tolist(), pairwise(after.offsets.tolist()), strict=True)
     ]
 
 
