@@ -50,7 +50,7 @@ def check_known(model: str, keys: Sequence[str]) -> None:
 def test(checkpoint: Path, data_path: Path) -> TestResult:
     """Test a checkpoint of `recbole_ext.run_one.train` in both protocols, for all users and for groups of them.
 
-    Each protocol ranks once. The groups are those of `recbole_ext.user_groups`.
+    Each protocol ranks once. `recbole_ext.user_groups` describes the groups.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def check_metric(text: str) -> str:
 
 
 def measures(settings: Mapping[str, Any], metric: str) -> dict[str, list[Any]]:
-    """Return RecBole's settings metrics and topk, with those of `metric` among them."""
+    """Return RecBole's settings metrics and topk, with the name and the length of `metric` among them."""
     name, _, k = metric.partition("@")
     given = {"metrics": ["NDCG", "Recall"], "topk": [], **settings}
     metrics, topk = (list(v) if isinstance(v, list) else [v] for v in (given["metrics"], given["topk"]))

@@ -22,7 +22,7 @@ COLOURS = ("#0072b2", "#c44e00", "#00845f", "#a8538a", "#8a6a00", "#3d7fb5", "#7
 
 MARKERS, DASHES = "osD^vPX*", ("-", "--", ":", "-.")
 COLUMNS, PANEL, ENTRY = 3, (3.6, 3.0), 0.19
-"""Panels beside each other at most, the inches of one, and those of a line of the legend."""
+"""Panels side by side at most, inches of a panel, and inches of a line of the legend."""
 
 LOGARITHMIC_FROM = 10
 """An axis is logarithmic if its values differ by more than this factor."""

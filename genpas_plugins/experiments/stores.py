@@ -21,7 +21,7 @@ ORDER = ("position", "timestamp")
 def find_stores(
     names: Sequence[str], stores: Sequence[Path], data_dir: Path | None, work: Path, tell: Tell
 ) -> dict[str, Path]:
-    """Return the store of every data set; those of `data_dir` are prepared in `work` once.
+    """Return the store of every data set; a store from `data_dir` is prepared in `work` once.
 
     Raises
     ------

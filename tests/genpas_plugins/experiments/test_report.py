@@ -269,7 +269,7 @@ def test_the_terminal_shows_both_protocols(make: Make):
 
 
 def test_many_rows_do_not_look_alike(make: Make):
-    rows = ", ".join(f"'{k},0,0'" for k in range(18))  # as many as configs/reproduce/operators.yaml has
+    rows = ", ".join(f"'{k},0,0'" for k in range(18))  # as many as configs/experiment/operators.yaml has
     table = make(f"model: SASRec\nrows: [{rows}]\nepochs: 2\n")
     drawn = validation_curves("beauty", [values(row.label, (), 0.1) for row in table.rows], table)
     looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn.axes[0].get_lines()]
