@@ -24,6 +24,7 @@ from recbole_ext import (
     dataloader,
     dataset,
     genpas_key,
+    half_precision,
     mask_history,
     mixing,
     models,
@@ -34,7 +35,7 @@ from recbole_ext import (
 )
 from recbole_ext.compatibility import ModuleView, RayTune
 
-CHECKS = (genpas_key.check, mask_history.check, mixing.check, personaliser.check, models.check)
+CHECKS = (genpas_key.check, mask_history.check, mixing.check, personaliser.check, models.check, half_precision.check)
 """Called with every new Config and its files, in this order: the later ones read the checked `genpas` section."""
 
 LOSSES = (personaliser.loss_of_epoch, mixing.loss_of_epoch, parallel_targets.loss_of_epoch)
@@ -168,7 +169,8 @@ def _with_our_loss(
     dataloader.start_epoch(train_data, epoch_idx)
     for loss_of_epoch in LOSSES:
         loss_func = loss_func or loss_of_epoch(trainer, train_data, epoch_idx)
-    return train_epoch(trainer, train_data, epoch_idx, loss_func, *args, **kwargs)
+    with half_precision.autocast_type(trainer.config):
+        return train_epoch(trainer, train_data, epoch_idx, loss_func, *args, **kwargs)
 
 
 @_around
