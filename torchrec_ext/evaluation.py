@@ -46,6 +46,8 @@ from torchrec_ext.shard import output_layer, own_rows, with_output_rows
 from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table, whole_tables
 
 SCORES_AT_ONCE = 2**25  # 128 MiB of float32
+_LISTS = 1024
+"""Lists that the ids of the output rows are cut into: fbgemm looks lists up in parallel."""
 Ranking = Callable[[range, list[int]], Tensor]
 """Called as ranking(places of all ranks' users, number of users of each rank); returns the best items, [G, k]."""
 
@@ -185,7 +187,8 @@ def output_rows(sharded: DistributedModelParallel) -> Tensor:
     """Return the rows of `losses.row_block` for this rank, float [M, D], as they are now: a collective call."""
     ids = own_rows(sharded)
     with _evaluating(sharded):
-        rows = _looked_up(sharded, JaggedTensor(values=ids[:0], lengths=ids.new_zeros(1)), ids)
+        # Empty histories, over which the look-up of the rows is spread.
+        rows = _looked_up(sharded, JaggedTensor(values=ids[:0], lengths=ids.new_zeros(_LISTS)), ids)
         own: Tensor = rows[_output_key(sharded)].values()
     _check_looked_up(own, ids)
     return own

@@ -232,13 +232,14 @@ def with_output_rows(batch: BatchT, key: str, ids: Tensor) -> BatchT:
     ids : int64, the rows of `losses.row_block` for "all", the drawn items for "negatives"
     """
     features: KeyedJaggedTensor = batch.features
-    # The first pair lists them all. They come first, because a batch finds its targets at the end.
-    of_first = features.lengths().new_zeros(features.stride())
-    of_first[0] = len(ids)
+    # Each pair lists a part of them: on a GPU fbgemm gives a pair's list one warp, however long it is.
+    share, rest = divmod(len(ids), features.stride())
+    shares = features.lengths().new_full((features.stride(),), share)
+    shares[:rest] += 1
     more = KeyedJaggedTensor(
         keys=[key, *features.keys()],
-        values=torch.cat([ids.to(features.values()), features.values()]),
-        lengths=torch.cat([of_first, features.lengths()]),
+        values=torch.cat([ids.to(features.values()), features.values()]),  # a batch finds its targets at the end
+        lengths=torch.cat([shares, features.lengths()]),
     )
     return dataclasses.replace(batch, features=more)
 

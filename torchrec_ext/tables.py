@@ -267,6 +267,7 @@ def set_table_steps(sharded: DistributedModelParallel, steps: int) -> None:
     """Set the tables' optimizer's number of steps, which fused Adam needs and no state_dict holds."""
     for kernel in table_kernels(sharded):
         kernel.set_optimizer_step(steps)
+        kernel.iter_cpu.fill_(steps)  # what the kernel counts with once it has looked rows up
 
 
 def set_table_rate(sharded: DistributedModelParallel, learning_rate: float) -> None:

@@ -105,10 +105,34 @@ def test_a_pipeline_trains_as_the_plain_loop():
 
 def test_the_tables_optimizer_counts_on_from_where_a_run_stopped():
     sharded = shard(training.build())
+    sharded(batches(sharded)[0]).loss.backward()  # kernels that have looked rows up count for themselves
     set_table_steps(sharded, 7)
     for batch in batches(sharded):
         sharded(batch).loss.backward()
-    assert [int(kernel.iter) for kernel in table_kernels(sharded)] == [7 + len(list(batches(sharded)))]
+    for kernel in table_kernels(sharded):
+        assert int(kernel.iter) == int(kernel.iter_cpu) == 7 + len(batches(sharded))
+
+
+@pytest.mark.parametrize("output", ["vocab_parallel", "gather"])
+def test_the_output_rows_are_spread_over_the_pairs_and_train_bit_for_bit_as_one_list(output: str):
+    def one_list(batch: Any, key: str, ids: torch.Tensor) -> Any:
+        more = with_output_rows(batch, key, ids)
+        lengths = more.features.lengths().clone()
+        lengths[: more.features.stride()] = torch.tensor([len(ids)] + [0] * (more.features.stride() - 1))
+        features = training.KeyedJaggedTensor(more.features.keys(), more.features.values(), lengths=lengths)
+        return training.Batch(features, batch.weights)
+
+    def trained(how: Any) -> tuple[torch.Tensor, int]:
+        sharded, longest = shard(training.build(), output=output), 0
+        for step in range(3):
+            batch = how(training.batch_of(training.draw(step, 0)), "all", own_rows(sharded))
+            longest = max(longest, int(batch.features["all"].lengths().max()))
+            sharded(batch).loss.backward()
+        return whole_table(sharded), longest
+
+    spread, listed = trained(with_output_rows), trained(one_list)
+    assert torch.equal(spread[0], listed[0])
+    assert (spread[1], listed[1]) == (-(-training.N_ROWS // 4), training.N_ROWS)
 
 
 def test_padding_learns_nothing_from_histories():

@@ -212,9 +212,10 @@ def batches(run: Run) -> Generator[PairBatch, None, None]:
     """Yield the remaining batches of an epoch, drawn ahead of training, with the output layer's rows."""
     first = run.stream.step
     if run.stage is not None:
-        # The pipeline asks for a batch on the stream that copies batches, so all of this runs there.
-        return _with_rows(run, staged_batches(run.stream.addresses(), [run.stage]), first)
-    return prefetched(_with_rows(run, iter(run.stream), first), depth=READ_AHEAD)
+        source = staged_batches(run.stream.addresses(), [run.stage])
+    else:
+        source = prefetched(iter(run.stream), depth=READ_AHEAD)
+    return _with_rows(run, source, first)
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
@@ -224,13 +225,13 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 
 
 def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[PairBatch, None, None]:
+    # The pipeline asks for a batch on the stream that copies batches, so all of this runs there.
     layer = layer_of(run.sharded)
+    source = (batch.to(run.device, non_blocking=True) for batch in source)
     if not isinstance(layer, OutputLayer):
         yield from map(layer.with_features, source)
         return
     rows = own_rows(run.sharded)
-    if run.stage is None:
-        rows = rows.cpu()  # where the batches are
     seed, epoch = run.stream.stream.seed, run.stream.epoch
     for step, batch in zip(itertools.count(first), source, strict=False):
         if run.proposal is None:
