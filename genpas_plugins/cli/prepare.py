@@ -9,6 +9,7 @@ import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite
 from genpas_plugins.data.readers import READERS, reader_of
+from genpas_plugins.data.source import ReadOptions
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
@@ -26,10 +27,11 @@ def command(
         str | None, typer.Option(help="Column with item ids. Default: as the format has it, or item_id.")
     ] = None,
     order: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Column to sort a user's interactions by; ties keep the order of the file. "
-            "Default: the format's own time column; parquet and CSV files have none and keep the order of the file."
+            help="Column to sort a user's interactions by; repeatable, the most important first. Ties keep the order "
+            "of the file. Default: the format's own time column; parquet and CSV files have none and keep the order "
+            "of the file."
         ),
     ] = None,
     file_order: Annotated[
@@ -44,31 +46,54 @@ def command(
     format: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"{_FORMATS}. Default: by the file's name and content.")
     ] = None,
+    columns: Annotated[
+        str, typer.Option(metavar="NAMES", help="Columns of a file without a header line: user_id,item_id,timestamp")
+    ] = "",
+    time_format: Annotated[
+        str | None, typer.Option(metavar="FORM", help="How times are written: %d/%m/%Y. Default: ISO 8601.")
+    ] = None,
+    null_values: Annotated[
+        str, typer.Option(metavar="WORDS", help="Ids that mean a missing value: NA,null. Their rows are dropped.")
+    ] = "",
+    strip: Annotated[bool, typer.Option("--strip", help="Remove blanks around ids.")] = False,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Keep one of the interactions with equal user, item and order.")
+    ] = False,
+    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
+    max_line: Annotated[int, typer.Option(min=1, help="Bytes that a line of text may have.")] = 1 << 24,
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
     """Read interactions and save each user's sequence."""
-    if order is not None and file_order:
-        raise InputError(f"--order {order} and --file-order contradict each other; keep one of the two.")
-    if None in (user, item, order):
-        reader = reader_of(source, format)
-        usual_user, usual_item, usual_order = reader.usual_columns(reader.scan(source).columns)
-        user, item, order = user or usual_user, item or usual_item, order or usual_order
-    order = None if file_order else order
+    if order and file_order:
+        raise InputError(f"--order {order[0]} and --file-order contradict each other; keep one of the two.")
+    options = ReadOptions(_listed(columns), encoding, max_line)
+    reader = reader_of(source, format, options)
+    if not (user and item and order):
+        usual_user, usual_item, usual_order = reader.usual_columns(reader.scan(source, options).columns)
+        user, item, order = user or usual_user, item or usual_item, order or ([usual_order] if usual_order else [])
+    order = [] if file_order else order
     from genpas_plugins.data.prepare.build import build_store
 
+    notes: list[str] = []
     with progress_bar() as tell:
         store = build_store(
             source,
             out,
-            user=user or "user_id",
-            item=item or "item_id",
+            user=user,
+            item=item,
             order=order,
             columns=tuple(column or ()),
             k_core=k_core,
-            format=format,
+            format=reader.name,
+            options=options,
+            time_format=time_format,
+            null_values=_listed(null_values),
+            strip=strip,
+            drop_duplicates=drop_duplicates,
             overwrite=overwrite,
             progress=tell,
+            note=notes.append,
         )
     built = {
         "store": str(out),
@@ -76,7 +101,8 @@ def command(
         "items": store.n_items,
         "interactions": store.n_interactions,
         "columns": list(store.columns),
-        "read": {"user": user, "item": item, "order": order},
+        "read": {"format": reader.name, "user": user, "item": item, "order": order},
+        "notes": notes,
     }
     if as_json:
         print_json(built)
@@ -88,9 +114,17 @@ def command(
             ("items", store.n_items),
             ("interactions", store.n_interactions),
             ("columns", ", ".join(store.columns) or "-"),
+            ("format", reader.name),
             (
                 "order",
-                "of the file (--order NAME sorts by a column)" if order is None else f"by {order}, ties as in the file",
+                f"by {', then '.join(order)}, ties as in the file"
+                if order
+                else "of the file (--order NAME sorts by a column)",
             ),
+            *(("note", note) for note in notes),
         ]
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",")) if text else ()

@@ -9,6 +9,11 @@ from numpy.typing import ArrayLike
 from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import InputError
 
+NULL_WORDS = (
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null", r"\N",
+)  # fmt: skip
+"""Texts that other tools read as a missing value."""
 CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genpas_plugins.data.ids import NULL_WORDS
 from genpas_plugins.data.sequences import KIND, OWNER, SequenceStore
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_file
@@ -39,10 +40,7 @@ _RENAMED = {TIME: "time"}
 _EXACT_IN_FLOAT32 = 1 << 24
 _ROWS = 1 << 20
 # Missing values of pandas, which RecBole reads with, and RecBole's own padding token.
-_RESERVED = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "None", "n/a", "nan", "null", "[PAD]",
-)  # fmt: skip
+_RESERVED = ("", *NULL_WORDS, "[PAD]")
 
 
 class RecBoleFile(NamedTuple):

@@ -22,6 +22,22 @@ UsualColumns = tuple[str, str, str | None]
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """What a file does not say about itself."""
+
+    columns: tuple[str, ...] = ()
+    """Names of the columns of text files without a header line."""
+    encoding: str = "utf-8"
+    """Encoding of text files. UTF-16 with a byte-order mark is recognised."""
+    max_line: int = 1 << 24
+    """Bytes that a line of text may have."""
+
+
+AS_FOUND = ReadOptions()
+"""UTF-8 with a header line."""
+
+
+@dataclass(frozen=True)
 class Reader:
     """A file format. Every module of `genpas_plugins.data.readers` has one as READER."""
 
@@ -31,23 +47,32 @@ class Reader:
     """The format in a few words, for help texts."""
     suffixes: tuple[str, ...]
     """How names of such files end."""
-    scan: Callable[[str | Path], Source]
+    scan: Callable[[str | Path, ReadOptions], Source]
     """Look at a file, a directory or a glob pattern, and return its interactions."""
     columns: tuple[UsualColumns, ...] = (("user_id", "item_id", None),)
     """The columns that such files usually have, the most usual first."""
-    looks_like: Callable[[Path], bool] | None = None
-    """Whether a file has this format, where other formats have the same suffix. None: any file may."""
+    looks_like: Callable[[bytes], bool] | None = None
+    """Whether a file that begins with these bytes has this format. None: the suffix decides."""
     names: tuple[str, ...] = ()
     """File names that decide for this format in a directory."""
 
     def usual_columns(self, present: Collection[str]) -> UsualColumns:
         """Return the usual columns of a file that has the columns `present`. The time is None where it is absent."""
-        user, item, time = next((c for c in self.columns if {c[0], c[1]} <= set(present)), self.columns[0])
+        user, item, time = max(self.columns, key=lambda usual: len({usual[0], usual[1]} & set(present)))
         return user, item, time if time in present else None
 
 
 def _nothing_to_check() -> None:
     return None
+
+
+def check_address(source: str | Path) -> None:
+    """Raise InputError if the source is a remote address or a pipe, which cannot be read several times."""
+    scheme, found, _ = str(source).partition("://")
+    if found:
+        raise InputError(f"{source} is a remote address ({scheme}); copy the files to a local folder and name it.")
+    if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
+        raise InputError(f"{source} is a pipe or device, but a source is read several times; save it as a file.")
 
 
 @dataclass(frozen=True)
@@ -64,10 +89,16 @@ class Source:
     """Whether every column is text as written in the file, and its type is still to be found."""
     place: Callable[[int], str]
     """Return the place of a row: "ratings.csv, line 7"."""
-    check: Callable[[], None] = _nothing_to_check
-    """Find faults that polars passes over. Raises InputError that names file and line."""
+    check: Callable[[], int | None] = _nothing_to_check
+    """Find faults that polars passes over, and count the rows without it. Raises InputError that names the line."""
     diagnose: Callable[[], None] = _nothing_to_check
     """Find the fault after polars failed. Raises InputError that names file and line."""
+    has_text_ids: bool = False
+    """Whether ids stay text even if all are written as integers."""
+    notes: tuple[str, ...] = ()
+    """What the user must know about how the files are read."""
+    held: object = None
+    """Temporary files that live as long as the source."""
 
     def require_columns(self, names: Collection[str]) -> None:
         """Raise InputError for the first of `names` that the source does not have."""
@@ -78,11 +109,11 @@ class Source:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Turn an error of polars inside the block into an InputError that names file and line."""
-        from polars.exceptions import PolarsError
+        from polars.exceptions import PanicException, PolarsError
 
         try:
             yield
-        except (PolarsError, OSError) as error:
+        except (PolarsError, PanicException, OSError) as error:
             self.diagnose()
             raise InputError(
                 f"{self.name} could not be read ({first_line(error)}); "
@@ -105,9 +136,10 @@ def files_of(source: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
 
     Raises InputError if there is none, or if one is empty.
     """
+    check_address(source)
     path = Path(source)
     if path.is_dir():
-        files = [file for file in files_in(path) if file.name.endswith(suffixes)]
+        files = [file for file in files_in(path) if has_suffix(file, suffixes)]
         if not files:
             raise InputError(f"Directory {source} holds no file that ends with {' or '.join(suffixes)}; name the file.")
     elif path.exists() or not glob.has_magic(str(source)):
@@ -123,6 +155,15 @@ def files_of(source: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
         if file.stat().st_size == 0:
             raise InputError(f"{file} is empty; name a file with interactions or delete it.")
     return files
+
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+
+def has_suffix(file: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a name ends with one of the suffixes, in small or capital letters, before that of a compression."""
+    name = file.name.lower()
+    return name.removesuffix(next((s for s in COMPRESSIONS if name.endswith(s)), "")).endswith(suffixes)
 
 
 def place_of(

@@ -7,10 +7,14 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import itertools
+import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +24,10 @@ import pyarrow as pa
 
 from genpas_plugins.data.prepare.k_core import Core, find_core
 from genpas_plugins.data.prepare.scratch import ScratchColumn
-from genpas_plugins.data.prepare.survey import Survey, survey
+from genpas_plugins.data.prepare.survey import Survey, Wanted, survey
 from genpas_plugins.data.readers import read
 from genpas_plugins.data.sequences import SequenceStore
-from genpas_plugins.data.source import BATCH_ROWS, ROW, Source
+from genpas_plugins.data.source import AS_FOUND, BATCH_ROWS, ROW, ReadOptions, Source
 from genpas_plugins.data.storage import STORE
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError
@@ -31,7 +35,8 @@ from genpas_plugins.support.errors import InputError
 Progress = Callable[[str, int, int | None], None]
 
 BUCKET_ROWS = 4_000_000
-_USER, _ITEM = "__user__", "__item__"
+_LOG = logging.getLogger(__name__)
+_USER, _ITEM, _TWICE = "__user__", "__item__", "__twice__"
 
 
 class Buckets(NamedTuple):
@@ -52,6 +57,10 @@ class Buckets(NamedTuple):
         edges = np.unique(np.append(cuts, len(user_starts) - 1))
         return cls(edges, user_starts[edges])
 
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last interaction of each bucket, the last one excluded."""
+        return itertools.pairwise(self.starts.tolist())
+
 
 def build_store(
     source: str | Path,
@@ -59,19 +68,25 @@ def build_store(
     *,
     user: str,
     item: str,
-    order: str | None = None,
+    order: str | Sequence[str] | None = None,
     columns: Sequence[str] = (),
     k_core: int = 0,
     user_core: int | None = None,
     item_core: int | None = None,
     format: str | None = None,
+    options: ReadOptions = AS_FOUND,
+    time_format: str | None = None,
+    null_values: Sequence[str] = (),
+    strip: bool = False,
+    drop_duplicates: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    note: Callable[[str], None] = _LOG.warning,
     bucket_rows: int = BUCKET_ROWS,
 ) -> SequenceStore:
     """Read interactions, group them by user, sort them by `order`, and save them as the store `out`.
 
-    Users and items are numbered in the order of their ids, whatever the order of the files. Ids in text files are
+    Users and items are numbered in the order of their ids, whatever the order of the files. Ids in delimited text are
     integers if every id is written as an integer is ("7", not "07"), else text.
 
     Parameters
@@ -81,24 +96,36 @@ def build_store(
     out
         Directory to make. It appears whole or not at all.
     user, item
-        Columns with the ids, integers or text.
+        Columns with the ids, integers or text. A column of lists of items has one sequence a row.
     order
-        Column with the time or position of an interaction, kept as a column of the store. Ties keep the order of the
-        file. None: the file is in order.
+        Columns with the time or position of an interaction, the most important first. They are columns of the store.
+        The order is exact for every type. Ties keep the order of the file. None: the file is in order.
     columns
-        Further numeric, boolean or date columns to keep. Dates and times become int64 microseconds since 1970,
-        without a time zone as written.
+        Further numeric, boolean or date columns to keep. Dates and times become int64 microseconds since 1970, in UTC
+        where the source names a zone.
     k_core
         Fewest interactions of a user and of an item. Others are dropped until all have enough. A repeated interaction
         counts each time.
     user_core, item_core
         Override `k_core` for one side.
     format
-        A key of `READERS`. None: the names and the content of the files decide.
+        A key of `READERS`. None: the content of the files decides, then their names.
+    options
+        What text files do not say about themselves.
+    time_format
+        How the columns of `order` are written, for `strptime`. None: as numbers, or as ISO 8601.
+    null_values
+        Ids that mean a missing value. Their interactions are dropped.
+    strip
+        Remove blanks around ids.
+    drop_duplicates
+        Keep the first of the interactions with the same user, item and order.
     overwrite
         Replace a store that is at `out`.
     progress
         Called as progress(step, done, total) with rows. The total is None where it is unknown.
+    note
+        Called with what the user must know, such as duplicates and null words.
     bucket_rows
         Rows to sort in memory at a time. The longest sequence always fits.
 
@@ -107,77 +134,31 @@ def build_store(
     InputError
         The input is unusable. The message names file, row or line, and what to do.
     """
-    return _build(
-        read(source, format),
-        Path(out),
-        user=user,
-        item=item,
-        order=order,
-        columns=columns,
-        user_core=k_core if user_core is None else user_core,
-        item_core=k_core if item_core is None else item_core,
-        overwrite=overwrite,
-        tell=progress if progress is not None else lambda step, done, total: None,
-        bucket_rows=bucket_rows,
-    )
-
-
-def _build(
-    source: Source,
-    out: Path,
-    *,
-    user: str,
-    item: str,
-    order: str | None,
-    columns: Sequence[str],
-    user_core: int,
-    item_core: int,
-    overwrite: bool,
-    tell: Progress,
-    bucket_rows: int,
-) -> SequenceStore:
+    given, out = read(source, format, options), Path(out)
+    tell = progress if progress is not None else lambda step, done, total: None
     STORE.check_target(out, overwrite=overwrite)  # before hours of sorting; saving checks again
     if bucket_rows < 1:
         raise InputError(f"bucket_rows is {bucket_rows}; it must be 1 or more.")
     tell("counting", 0, None)
-    found = survey(
-        source,
-        user=user,
-        item=item,
-        order=order,
-        columns=columns,
-        progress=lambda rows: tell("counting", rows, None),
-    )
+    orders = (order,) if isinstance(order, str) else tuple(order or ())
+    wanted = Wanted(user, item, orders, tuple(columns), time_format, tuple(null_values), strip)
+    found = survey(given, wanted, lambda rows: tell("counting", rows, None))
     tell("counting", found.n_rows, found.n_rows)
-
-    user_counts, item_counts = (side["count"].to_numpy().astype(np.int64) for side in (found.users, found.items))
-    starts = np.concatenate([[0], np.cumsum(user_counts)])
-    buckets = Buckets.cut(starts, bucket_rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.build.", dir=out.parent) as directory, ExitStack() as stack:
-        rows = _numbered_rows(source, found)
+    for text in found.notes:
+        note(text)
+    cores = (k_core if user_core is None else user_core, k_core if item_core is None else item_core)
+    with _scratch_folder(out) as folder, ExitStack() as stack:
+        rows = _numbered_rows(found)
         scratch = {
-            name: stack.enter_context(closing(ScratchColumn(Path(directory) / str(index), dtype)))
-            for index, (name, dtype) in enumerate(_types(source, rows).items())
+            name: stack.enter_context(closing(ScratchColumn(folder / str(index), dtype)))
+            for index, (name, dtype) in enumerate(_types(given, rows).items())
         }
-        _scatter(source, rows, scratch, buckets, tell)
-        core = Core(user_counts > 0, item_counts > 0, user_counts, item_counts)
-        if user_core > 1 or item_core > 1:
-            core = find_core(
-                lambda: _pieces(scratch, found.n_rows),
-                user_counts,
-                item_counts,
-                user_core=user_core,
-                item_core=item_core,
-                progress=lambda rounds, left: tell(f"k-core round {rounds}", left, found.n_rows),
-            )
-            if not core.users.any():
-                raise InputError(
-                    f"{source.name}: no interaction is left when every user must have {user_core} and every item "
-                    f"{item_core}; lower the k-core."
-                )
-        n_kept = _sort(scratch, core, buckets, order, tell)
-        tell("saving", 0, n_kept)
+        user_counts = found.users["count"].to_numpy().astype(np.int64)
+        buckets = Buckets.cut(np.concatenate([[0], np.cumsum(user_counts)]), bucket_rows)
+        _scatter(given, rows, scratch, buckets, tell)
+        once = _repeats(found, scratch, buckets, note, drop=drop_duplicates)
+        core = _core(given, found, scratch, once, cores, tell)
+        n_kept = _sort(scratch, core, buckets, found, tell)
         store = SequenceStore.from_arrays(
             scratch[_ITEM].mapped(n_kept),
             np.concatenate([[0], np.cumsum(core.user_counts[core.users])]),
@@ -186,16 +167,98 @@ def _build(
             item_ids=_ids(found.items, core.items),
             columns={name: scratch[name].mapped(n_kept) for name in found.kept},
         )
+        tell("saving", 0, store.n_interactions)
         store.save(out, overwrite=overwrite)
-        tell("saving", n_kept, n_kept)
+        tell("saving", store.n_interactions, store.n_interactions)
     return SequenceStore.open(out)
+
+
+@contextmanager
+def _scratch_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` for this run alone. Folders of runs that were killed are removed."""
+    from filelock import FileLock, Timeout
+
+    prefix = f".{out.name}.build."
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.parent / f"{prefix}lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"Another run prepares {out}. Wait until it has ended, or choose another --out.") from None
+    try:
+        for old in out.parent.glob(f"{glob.escape(prefix)}*/"):
+            shutil.rmtree(old, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(
+            f"{out.parent} has no space left for {out.name}; free some or choose another --out."
+        ) from error
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _repeats(
+    found: Survey, scratch: dict[str, ScratchColumn], buckets: Buckets, note: Callable[[str], None], *, drop: bool
+) -> tuple[Int64, Int64]:
+    """Count and mark repeated interactions; return how many of each user and item are left."""
+    of_user, of_item = (side["count"].to_numpy().astype(np.int64) for side in (found.users, found.items))
+    n_twice = 0
+    for first, stop in buckets.pieces() if found.keys else ():
+        twice = _duplicates(scratch, list(found.keys), first, stop)
+        n_twice += int(twice.sum())
+        if drop:
+            scratch[_TWICE].write(first, twice)
+            of_user -= np.bincount(scratch[_USER].read(first, stop)[twice], minlength=len(of_user))
+            of_item -= np.bincount(scratch[_ITEM].read(first, stop)[twice], minlength=len(of_item))
+    if n_twice:
+        what = "are dropped" if drop else "are kept; --drop-duplicates keeps one of each"
+        note(f"{n_twice:,} of {found.n_rows:,} interactions have user, item and order of an earlier one and {what}.")
+    return of_user, of_item
+
+
+def _core(  # noqa: PLR0917 – what the stages share
+    source: Source,
+    found: Survey,
+    scratch: dict[str, ScratchColumn],
+    counts: tuple[Int64, Int64],
+    cores: tuple[int, int],
+    tell: Progress,
+) -> Core:
+    if max(cores) <= 1:
+        return Core(counts[0] > 0, counts[1] > 0, *counts)
+    core = find_core(
+        lambda: _pieces(scratch, found.n_rows),
+        *counts,
+        user_core=cores[0],
+        item_core=cores[1],
+        progress=lambda rounds, left: tell(f"k-core round {rounds}", left, found.n_rows),
+    )
+    if not core.users.any():
+        raise InputError(
+            f"{source.name}: no interaction is left when every user must have {cores[0]} and every item {cores[1]}; "
+            "lower the k-core."
+        )
+    return core
+
+
+def _duplicates(scratch: dict[str, ScratchColumn], keys: list[str], first: int, stop: int) -> Bools:
+    """Return which rows of a bucket have user, item and order of an earlier row."""
+    named = {name: scratch[name].read(first, stop) for name in (_USER, _ITEM, *keys)}
+    table = pl.DataFrame(named | {ROW: scratch[ROW].read(first, stop)})
+    if not table.select(pl.struct(_USER, *keys).is_duplicated().any()).item():
+        return np.zeros(len(table), np.bool_)
+    return table.select(pl.col(ROW) != pl.col(ROW).min().over(_USER, _ITEM, *keys)).to_series().to_numpy()
 
 
 def _types(source: Source, rows: pl.LazyFrame) -> dict[str, np.dtype[Any]]:
     with source.reading():
         schema = rows.collect_schema()
     types = {name: pl.Series([], dtype=dtype).to_numpy().dtype for name, dtype in schema.items()}
-    return types | {_ITEM: np.dtype(np.int32)}
+    return types | {_ITEM: np.dtype(np.int32), _TWICE: np.dtype(np.bool_)}
 
 
 def _scatter(
@@ -222,43 +285,48 @@ def _scatter(
         raise InputError(f"{source.name} changed while it was read; let nothing write to it and start again.")
 
 
-def _numbered_rows(source: Source, found: Survey) -> pl.LazyFrame:
-    """Return the source with user and item rows (from 0) in place of their ids, and the kept columns as numbers."""
-    sides = ((_USER, found.user, found.users), (_ITEM, found.item, found.items))
-    frame = source.frame.select(
+def _numbered_rows(found: Survey) -> pl.LazyFrame:
+    """Return the rows with user and item rows (from 0) in place of their ids, and the other columns as numbers."""
+    sides = ((_USER, found.wanted.user, found.users), (_ITEM, found.wanted.item, found.items))
+    columns = found.kept | found.keys
+    frame = found.frame.select(
         ROW,
         *(pl.col(name).cast(side.schema["key"]).alias(f"{number}key") for number, name, side in sides),
-        *(expression.alias(name) for name, expression in found.kept.items()),
+        *(expression.alias(name) for name, expression in columns.items()),
     )
     for number, _, side in sides:
         numbers = side.select(
             pl.col("key").alias(f"{number}key"), pl.int_range(pl.len(), dtype=pl.UInt32).alias(number)
         )
         frame = frame.join(numbers.lazy(), on=f"{number}key", how="inner")
-    return frame.select(_USER, _ITEM, ROW, *found.kept)
+    return frame.select(_USER, _ITEM, ROW, *columns)
 
 
 def _pieces(scratch: dict[str, ScratchColumn], n_rows: int) -> Iterator[tuple[AnyArray, AnyArray]]:
     for first in range(0, n_rows, BATCH_ROWS):
         stop = min(first + BATCH_ROWS, n_rows)
-        yield scratch[_USER].read(first, stop), scratch[_ITEM].read(first, stop)
+        once = ~_twice(scratch, first, stop)
+        yield scratch[_USER].read(first, stop)[once], scratch[_ITEM].read(first, stop)[once]
 
 
-def _sort(scratch: dict[str, ScratchColumn], core: Core, buckets: Buckets, order: str | None, tell: Progress) -> int:
-    """Sort each bucket and write it back, closed up where the k-core dropped rows; return how many rows are left."""
+def _twice(scratch: dict[str, ScratchColumn], first: int, stop: int) -> Bools:
+    """Return which rows are dropped as duplicates. The column is empty if all are kept."""
+    twice = scratch[_TWICE].read(first, stop)
+    return twice if len(twice) else np.zeros(stop - first, np.bool_)
+
+
+def _sort(scratch: dict[str, ScratchColumn], core: Core, buckets: Buckets, found: Survey, tell: Progress) -> int:
+    """Sort each bucket and write it back, closed up where rows are dropped; return how many rows are left."""
     item_numbers = np.cumsum(core.items).astype(np.int32)
-    kept_columns = [name for name in scratch if name not in (_USER, _ITEM, ROW)]
     n_kept = 0
-    for first, stop in itertools.pairwise(buckets.starts.tolist()):
+    for first, stop in buckets.pieces():
         users, items = scratch[_USER].read(first, stop), scratch[_ITEM].read(first, stop)
-        kept = core.users[users] & core.items[items]
-        keys = {_USER: users, ROW: scratch[ROW].read(first, stop)}
-        if order is not None:
-            keys = {_USER: users, order: scratch[order].read(first, stop), ROW: keys[ROW]}
+        kept = core.users[users] & core.items[items] & ~_twice(scratch, first, stop)
+        keys = {_USER: users} | {name: scratch[name].read(first, stop) for name in (*found.keys, ROW)}
         table = pl.DataFrame(keys).with_row_index("__place__").filter(pl.Series(kept))
         places = table.select(pl.col("__place__").sort_by(list(keys))).to_series().to_numpy()
         # What is written never reaches rows not read yet: it is at most as much, and columns are read before.
-        for name in kept_columns:
+        for name in found.kept:
             scratch[name].write(n_kept, scratch[name].read(first, stop)[places])
         scratch[_ITEM].write(n_kept, item_numbers[items[places]])
         n_kept += len(places)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 
-from genpas_plugins.data.source import Reader, Source, files_in
+from genpas_plugins.data.raw_text import head_of
+from genpas_plugins.data.source import AS_FOUND, Reader, ReadOptions, Source, check_address, files_in, has_suffix
 from genpas_plugins.support.errors import InputError, nearest
 
 READERS: dict[str, Reader] = {
@@ -16,7 +18,7 @@ READERS: dict[str, Reader] = {
 }
 
 
-def read(source: str | Path, format: str | None = None) -> Source:
+def read(source: str | Path, format: str | None = None, options: ReadOptions = AS_FOUND) -> Source:
     """Look at interactions without reading them.
 
     Parameters
@@ -24,18 +26,21 @@ def read(source: str | Path, format: str | None = None) -> Source:
     source
         A file, a directory of part files, or a glob pattern.
     format
-        A key of `READERS`. None: the names and the content of the files decide.
+        A key of `READERS`. None: the content of the files decides, then their names.
+    options
+        What text files do not say about themselves.
 
     Raises
     ------
     InputError
         The format is unknown, or the files are missing, empty or not what they seem.
     """
-    return reader_of(source, format).scan(source)
+    return reader_of(source, format, options).scan(source, options)
 
 
-def reader_of(source: str | Path, format: str | None = None) -> Reader:
+def reader_of(source: str | Path, format: str | None = None, options: ReadOptions = AS_FOUND) -> Reader:
     """Return the reader of a source; see `read`."""
+    check_address(source)
     if find_spec("polars") is None:
         raise InputError("Reading a source needs polars: pip install 'genpas-plugins[readers]'.")
     if format is not None and format not in READERS:
@@ -44,28 +49,36 @@ def reader_of(source: str | Path, format: str | None = None) -> Reader:
         return READERS[format]
     path, valid = Path(source), ", ".join(READERS)
     if not path.is_dir():
-        reader = _reader_of_file(path)
+        found = sorted(Path(file) for file in glob.glob(str(source), recursive=True))  # noqa: PTH207 – absolute patterns
+        reader = _reader_of_file(path if path.exists() or not found else found[0], options)
         if reader is not None:
             return reader
         if not path.exists():
             raise InputError(f"{source} does not exist; check the path.")
         raise InputError(f"The name of {source} does not tell its format; name one with --format: {valid}.")
     files = files_in(path)
-    found = [reader for reader in READERS.values() if {file.name for file in files} & set(reader.names)]
-    found = found or sorted(
-        {reader for file in files if (reader := _reader_of_file(file)) is not None}, key=lambda reader: reader.name
-    )
-    if len(found) != 1:
-        held = f"files of several formats ({', '.join(reader.name for reader in found)})"
-        held = held if found else "no file of a known format"
+    named = [reader for reader in READERS.values() if {file.name for file in files} & set(reader.names)]
+    if named:
+        return named[0]
+    of_files = (reader for file in files if (reader := _reader_of_file(file, options)) is not None)
+    known = sorted(set(of_files), key=lambda reader: reader.name)
+    if len(known) != 1:
+        held = f"files of several formats ({', '.join(reader.name for reader in known)})"
+        held = held if known else "no file of a known format"
         raise InputError(f"Directory {source} holds {held}; name the file, or one of the formats {valid}.")
-    return found[0]
+    return known[0]
 
 
-def _reader_of_file(file: Path) -> Reader | None:
-    """Return the reader by the suffix. Where several have the suffix, one that knows the content goes first."""
-    named = [reader for reader in READERS.values() if file.name.endswith(reader.suffixes)]
-    if len(named) > 1:
-        knowing = [reader for reader in named if reader.looks_like and file.is_file() and reader.looks_like(file)]
-        named = knowing or [reader for reader in named if reader.looks_like is None]
-    return named[0] if named else None
+def _reader_of_file(file: Path, options: ReadOptions) -> Reader | None:
+    """Return the reader that knows the content, else the reader of the suffix."""
+    named = [reader for reader in READERS.values() if has_suffix(file, reader.suffixes)]
+    general = [reader for reader in named if reader.looks_like is None]
+    knowing: list[Reader] = []
+    if file.is_file() and file.stat().st_size:
+        head = head_of(file)
+        knowing = [reader for reader in READERS.values() if reader.looks_like and reader.looks_like(head)]
+    if options.columns:  # only text without a header line has none of its own
+        knowing = [reader for reader in knowing if reader.name in ("parquet", "json")]
+        return (knowing or [READERS["csv"]])[0]
+    both = [reader for reader in named if reader in knowing]
+    return next(iter(both or knowing or general or named), None)

@@ -1,30 +1,28 @@
-"""CSV and TSV with a header line, plain or gzipped."""
+"""CSV, TSV and other delimited text with a header line, or with the columns that `ReadOptions` names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from genpas_plugins.data.source import Reader, Source, files_of
-from genpas_plugins.data.text_files import header_of, scan_delimited
+from genpas_plugins.data.raw_text import head_of
+from genpas_plugins.data.source import Reader, ReadOptions, Source, files_of
+from genpas_plugins.data.text_files import scan_delimited
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
+_SEPARATORS = ("\t", "::", ",", ";", "|", " ")
 
 
-def scan(source: str | Path) -> Source:
-    """Scan CSV or TSV files with equal header lines.
+def scan(source: str | Path, options: ReadOptions) -> Source:
+    """Scan delimited files with equal header lines.
 
-    The separator is the tab for .tsv. Otherwise it is the comma, semicolon or tab, whichever the header has first in
-    this order. Raises InputError that names file and line where the header is unusable.
+    The separator is the first of tab, `::`, comma, semicolon, bar and space that is in the first line. Fields between
+    commas, semicolons or bars may be in double quotes. Raises InputError where the header is unusable.
     """
     files = files_of(source, SUFFIXES)
-    return scan_delimited(str(source), files, _separator(files[0]))
+    first = head_of(files[0]).lstrip(b"\xef\xbb\xbf\xff\xfe").replace(b"\0", b"").splitlines()[:1] or [b""]
+    separator = next((separator for separator in _SEPARATORS if separator.encode() in first[0]), ",")
+    quoted = separator in (",", ";", "|")
+    return scan_delimited(str(source), files, separator, options, names=options.columns or None, quoted=quoted)
 
 
-def _separator(file: Path) -> str:
-    if file.name.endswith((".tsv", ".tsv.gz")):
-        return "\t"
-    header = header_of(file, "\x01")[0]
-    return next((separator for separator in ",;\t" if separator in header), ",")
-
-
-READER = Reader("csv", "CSV or TSV with a header line", SUFFIXES, scan)
+READER = Reader("csv", "CSV, TSV or text with a header line", SUFFIXES, scan)

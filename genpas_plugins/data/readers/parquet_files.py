@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from genpas_plugins.data.source import ROW, Reader, Source, files_of, first_line, place_of
+from genpas_plugins.data.source import ROW, Reader, ReadOptions, Source, files_of, first_line, place_of
 from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,31 +16,58 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".pq")
 
 
-def scan(source: str | Path) -> Source:
+def scan(source: str | Path, options: ReadOptions) -> Source:
     """Scan parquet files with equal columns. Messages count rows from 1.
 
     Raises InputError that names the first file that is not parquet, or has other columns than the first file.
     """
     import polars as pl
 
+    del options  # they are of text
     files = files_of(source, SUFFIXES)
     footers = {file: _footer(file) for file in files}
-    names = footers[files[0]].schema.to_arrow_schema().names
-    for file, footer in footers.items():
-        if (other := footer.schema.to_arrow_schema().names) != names:
+    schemas = {file: footer.schema.to_arrow_schema() for file, footer in footers.items()}
+    first = schemas[files[0]]
+    for file, schema in schemas.items():
+        if schema.names != first.names:
             raise InputError(
-                f"{file} has the columns {', '.join(other)} where {files[0]} has {', '.join(names)}; "
+                f"{file} has the columns {', '.join(schema.names)} where {files[0]} has {', '.join(first.names)}; "
                 "write all part files with the same columns, or name one file."
             )
-    frame = pl.scan_parquet(files, glob=False, hive_partitioning=False, row_index_name=ROW)
+        for name in first.names:
+            mine, other = schema.field(name).type, first.field(name).type
+            if mine != other and not _both(mine, other):
+                raise InputError(
+                    f"{file}: column {name!r} is of type {mine}, but of type {other} in {files[0]}; "
+                    "write all part files with the same types, or name one file."
+                )
+    # Folders such as day=2014-07-23 are columns.
+    is_hive = any("=" in part for part in files[0].parent.parts)
+    if all(schema.types == first.types for schema in schemas.values()):
+        frame = pl.scan_parquet(files, glob=False, hive_partitioning=is_hive, row_index_name=ROW)
+    else:
+        parts = [pl.scan_parquet(file, glob=False, hive_partitioning=is_hive) for file in files]
+        frame = pl.concat(parts, how="vertical_relaxed").with_row_index(ROW)
     return Source(
         name=str(source),
         frame=frame,
-        columns=tuple(names),
+        columns=tuple(name for name in frame.collect_schema().names() if name != ROW),
         is_text=False,
         place=place_of(files, lambda file: footers[file].num_rows, lambda _, row: f"row {row + 1}"),
+        check=lambda: sum(footer.num_rows for footer in footers.values()),
         diagnose=lambda: _read_everything(files),
     )
+
+
+def _both(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether two types are numbers, or texts, or times: polars finds the common type."""
+    types = pa.types
+    kinds = (
+        lambda t: types.is_integer(t) or types.is_floating(t),
+        lambda t: types.is_string(t) or types.is_large_string(t) or types.is_dictionary(t),
+        types.is_timestamp,
+    )
+    return any(kind(one) and kind(other) for kind in kinds)
 
 
 def _footer(file: Path) -> FileMetaData:
@@ -69,4 +96,4 @@ def _read_everything(files: list[Path]) -> None:
             ) from error
 
 
-READER = Reader("parquet", "parquet", SUFFIXES, scan)
+READER = Reader("parquet", "parquet", SUFFIXES, scan, looks_like=lambda head: head.startswith(b"PAR1"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genpas_plugins.data.source import Reader, Source, files_of
+from genpas_plugins.data.source import Reader, ReadOptions, Source, files_of
 from genpas_plugins.data.text_files import scan_delimited
 from genpas_plugins.support.errors import InputError
 
@@ -12,7 +12,7 @@ SUFFIXES = (".inter",)
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
-def scan(source: str | Path) -> Source:
+def scan(source: str | Path, options: ReadOptions) -> Source:
     """Scan an atomic file, or the only one in a directory. Columns are named without their types.
 
     Raises InputError that names file and field where the header is not `name:type`.
@@ -22,7 +22,7 @@ def scan(source: str | Path) -> Source:
         raise InputError(
             f"Directory {source} holds several .inter files ({', '.join(f.name for f in files)}); name one."
         )
-    return scan_delimited(str(source), files, "\t", rename=_field_names)
+    return scan_delimited(str(source), files, "\t", options, rename=_field_names)
 
 
 def _field_names(file: Path, header: list[str]) -> list[str]:
@@ -38,4 +38,16 @@ def _field_names(file: Path, header: list[str]) -> list[str]:
     return names
 
 
-READER = Reader("recbole", "RecBole's atomic .inter", SUFFIXES, scan, columns=(("user_id", "item_id", "timestamp"),))
+def _looks_like(head: bytes) -> bool:
+    fields = head.split(b"\n", maxsplit=1)[0].decode("utf-8-sig", "replace").strip().split("\t")
+    return any(":" in field for field in fields) and all(field.rpartition(":")[2] in TYPES for field in fields)
+
+
+READER = Reader(
+    "recbole",
+    "RecBole's atomic .inter",
+    SUFFIXES,
+    scan,
+    columns=(("user_id", "item_id", "timestamp"),),
+    looks_like=_looks_like,
+)

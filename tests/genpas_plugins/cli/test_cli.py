@@ -170,7 +170,12 @@ def test_prepare_builds_the_store_and_says_what(genpas: Run, source: Path, tmp_p
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert (told["users"], told["items"], told["interactions"]) == (4, 7, 19)
-    assert told["read"] == {"user": "user_id", "item": "item_id", "order": "timestamp"}
+    assert told["read"] == {
+        "format": "parquet",
+        "user": "user_id",
+        "item": "item_id",
+        "order": ["timestamp"],
+    }
     store = SequenceStore.open(out)
     assert sequences(store) == USERS
     assert sorted(store.columns) == ["rating", "timestamp"]
@@ -185,7 +190,12 @@ def test_prepare_keeps_the_order_of_the_file_without_an_order(genpas: Run, tmp_p
 def test_prepare_knows_the_columns_of_its_formats(genpas: Run, tmp_path: Path):
     (tmp_path / "u.data").write_text("1\t10\t5\t200\n1\t20\t5\t100\n")
     result = genpas("prepare", tmp_path / "u.data", "--out", tmp_path / "timed", "--json")
-    assert json.loads(result.stdout)["read"] == {"user": "userId", "item": "movieId", "order": "timestamp"}
+    assert json.loads(result.stdout)["read"] == {
+        "format": "movielens",
+        "user": "userId",
+        "item": "movieId",
+        "order": ["timestamp"],
+    }
     assert SequenceStore.open(tmp_path / "timed").values.tolist() == [2, 1]
     assert genpas("prepare", tmp_path / "u.data", "--out", tmp_path / "filed", "--file-order").exit_code == 0
     assert SequenceStore.open(tmp_path / "filed").values.tolist() == [1, 2]

@@ -47,6 +47,11 @@ def test_lists_of_lists_are_flattened(tmp_path: Path):
     assert read_texts(file, a_store())[0] == "A, B, C"
 
 
+def test_quotes_in_tab_separated_texts_are_characters(tmp_path: Path):
+    (tmp_path / "items.tsv").write_text('item_id\ttitle\n1\t"Heroes" by B\n2\t"Weird Al\n3\tOther\n4\tZero"\n')
+    assert read_texts(tmp_path / "items.tsv", a_store()) == ['"Heroes" by B', '"Weird Al', "Other", 'Zero"']
+
+
 def test_csv_ids_are_found_among_numbers(tmp_path: Path):
     file = tmp_path / "items.csv"
     file.write_text("movieId,title,genres\n40,Four,Drama\n10,One,\n30,Three,War\nnone,No film,\n20,Two,Comedy\n")

@@ -64,13 +64,20 @@ FILES: dict[str, tuple[str, Callable[[Path, list[Row]], None], dict[str, Any]]] 
     "t.tsv": ("csv", lambda file, rows: write_csv(file, rows, "\t"), PLAIN),
     "semicolons.csv": ("csv", lambda file, rows: write_csv(file, rows, ";"), PLAIN),
     "t.inter": ("recbole", write_inter, PLAIN),
-    "t.json": ("amazon", write_reviews, AMAZON),
-    "t.jsonl.gz": ("amazon", write_reviews, AMAZON),
+    "t.json": ("json", write_reviews, AMAZON),
+    "t.jsonl.gz": ("json", write_reviews, AMAZON),
     "ratings.dat": ("movielens", lambda file, rows: write_dat(file, [(u, i, r, t) for u, i, t, r in rows]), MOVIELENS),
     "u.data": ("movielens", lambda file, rows: write_u_data(file, [(u, i, r, t) for u, i, t, r in rows]), MOVIELENS),
     "ratings.csv": ("movielens", write_ratings_csv, MOVIELENS),
     "any name.csv": ("movielens", write_ratings_csv, MOVIELENS),
 }
+
+
+def write_sequences(file: Path, rows: list[Row]) -> None:
+    lines: dict[str, list[str]] = {}
+    for user, item, _, _ in rows:
+        lines.setdefault(str(user), []).append(str(item))
+    file.write_text("".join(f"{user} {' '.join(items)}\n" for user, items in lines.items()))
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ CSV_FAULTS = {
         ["line 4", "no row can be read from here on", "close its quotes"],
     ),
     "open quote in an early field": (HEADER + GOOD + '1,"2,3\n' + GOOD, ["line 4", "2 fields where 3", "fix"]),
-    "blank line": (HEADER + GOOD + "\n" + GOOD, ["line 4", "'user' is missing", "drop the rows"]),
+    "fields all empty": (HEADER + GOOD + ",,\n" + GOOD, ["4 rows are read where 5 are counted", "empty rows"]),
     "no user": (HEADER + GOOD + ",2,3\n,2,3\n", ["line 4", "'user' is missing, as in 2 rows", "drop the rows"]),
     "no item": (HEADER + GOOD + "1,,3\n", ["line 4", "'item' is missing, as in 1 row", "fill in the ids"]),
     "negative user": (HEADER + GOOD + "-1,2,3\n", ["line 4", "'user' is negative, as in 1 row", "Renumber"]),
@@ -111,9 +111,9 @@ PARQUET_FAULTS = {
         ["row 2", "'time'", "2 rows", "order by"],
     ),
     "time nan": ({"user": [1, 1], "item": [1, 2], "time": [1.0, float("nan")]}, ["row 2", "'time' is missing"]),
-    "time is text": ({"user": [1], "item": [1], "time": ["x"]}, ["'time' is of type String", "Convert it"]),
+    "time is text": ({"user": [1], "item": [1], "time": ["x"]}, ["row 1", "'time' is 'x'", "name another column"]),
     "ids are floats": ({"user": [1.0], "item": [1], "time": [1]}, ["'user' is of type Float64", "convert"]),
-    "ids are lists": ({"user": [1], "item": [[1]], "time": [1]}, ["'item' is of type List", "name another"]),
+    "ids are lists": ({"user": [1], "item": [[[1]]], "time": [1]}, ["'item' is of type List", "name another"]),
     "no rows": ({"user": [], "item": [], "time": []}, ["holds no interactions"]),
     "missing column": ({"user_id": [1], "item": [1], "time": [1]}, ["no column 'user'", "Did you mean 'user_id'?"]),
 }
@@ -145,13 +145,13 @@ def test_parquet_with_damaged_pages(tmp_path):
 
 REVIEW = '{"reviewerID": "A", "asin": "B", "unixReviewTime": 1, "overall": 5.0}\n'
 REVIEW_FAULTS = {
-    "blank": ("\n \n", ["holds no reviews"]),
+    "blank": ("\n \n", ["holds no objects"]),
     "not JSON": (REVIEW * 3 + "{'reviewerID': 'A'}\n", ["line 4 is not JSON", "fix or delete the line"]),
     "not JSON, far down": (REVIEW * 300 + '{"reviewerID": "A", "asi\n' + REVIEW, ["line 301 is not JSON"]),
     "no object": (REVIEW + "[1]\n", ["line 2 is not a JSON object"]),
-    "other fields": ('{"who": "A", "what": "B"}\n', ["line 1", "none of the fields", "what, who", "convert"]),
+    "other fields": ('{"who": "A", "what": "B"}\n', ["no column 'reviewerID'", "who, what"]),
     "no user": (REVIEW * 150 + "\n" + '{"asin": "B", "unixReviewTime": 1}\n', ["line 152: 'reviewerID' is missing"]),
-    "time is text": (REVIEW * 150 + REVIEW.replace(": 1,", ': "soon",'), ["line 151", "'unixReviewTime'", "fix|fill"]),
+    "time is text": (REVIEW * 150 + REVIEW.replace(": 1,", ': "soon",'), ["line 151: 'unixReviewTime' is 'soon'"]),
     "no time": (REVIEW + REVIEW.replace(": 1,", ": null,"), ["line 2: 'unixReviewTime' is missing", "order by"]),
 }
 

@@ -1,0 +1,121 @@
+"""JSON lines, Amazon reviews for example. Python literals, one a line, are read as well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from genpas_plugins.data.raw_text import open_text, plain_files, undamaged
+from genpas_plugins.data.source import ROW, Reader, ReadOptions, Source, files_of, place_of
+from genpas_plugins.support.errors import InputError
+
+SUFFIXES = (".json", ".jsonl", ".ndjson")
+_LINES_TO_SEE_FIELDS = 1000
+
+
+def scan(source: str | Path, options: ReadOptions) -> Source:
+    """Scan JSON lines. The columns are the fields in the first lines, all as text.
+
+    Ids stay text, as "0001" and "1" are different products. A file with one object of lists, {user: [items]}, has the
+    columns `user_id` and `item_id`.
+
+    Raises InputError that names file and line where a line is not a JSON object.
+    """
+    import polars as pl
+
+    files = files_of(source, SUFFIXES)
+    plain, held = plain_files(files, options)
+    named = dict(zip(plain, files, strict=True))
+    seen: dict[str, None] = {}
+    first: dict[str, Any] = {}
+    for number, (_, review) in enumerate(_objects(plain[0], files[0], options)):
+        first = first or review
+        seen |= dict.fromkeys(review)
+        if number == _LINES_TO_SEE_FIELDS:
+            break
+    if not seen:
+        raise InputError(f"{files[0]} holds no objects; name a file with one JSON object a line.")
+    if len(files) == 1 and all(isinstance(value, list) for value in first.values()):
+        return _sequences(str(source), first)
+
+    def place_in(file: Path, row: int) -> str:
+        return next(f"line {number}" for index, (number, _) in enumerate(_lines(of[file], options)) if index == row)
+
+    of = {shown: file for file, shown in named.items()}
+    lines = pl.scan_lines(plain, glob=False).filter(pl.col("line").str.strip_chars() != "").select(pl.len())
+    return Source(
+        name=str(source),
+        frame=pl.scan_ndjson(plain, schema=dict.fromkeys(seen, pl.String), row_index_name=ROW),
+        columns=tuple(seen),
+        is_text=True,
+        place=place_of(files, lambda file: sum(1 for _ in _lines(of[file], options)), place_in),
+        check=lambda: int(lines.collect(engine="streaming").item()),
+        diagnose=lambda: _diagnose(named, options),
+        has_text_ids=True,
+        held=held,
+    )
+
+
+def _sequences(name: str, of_user: dict[str, Any]) -> Source:
+    import polars as pl
+
+    items = [json.dumps(list(map(str, values))) for values in of_user.values()]
+    frame = pl.DataFrame({"user_id": list(of_user), "item_id": items}).with_columns(
+        pl.col("item_id").str.json_decode(pl.List(pl.String))
+    )
+    return Source(
+        name=name,
+        frame=frame.with_row_index(ROW).lazy(),
+        columns=("user_id", "item_id"),
+        is_text=True,
+        place=lambda row: f"{name}, user {frame.item(row, 0)!r}",
+    )
+
+
+def _lines(file: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank with their numbers, from 1."""
+    with undamaged(file), open_text(file) as stream:
+        number = 0
+        while line := stream.readline(options.max_line + 1):
+            number += 1
+            if len(line) > options.max_line:
+                raise InputError(
+                    f"{file}, line {number} is longer than {options.max_line:,} bytes; raise --max-line, or write one "
+                    "object a line."
+                )
+            if not line.isspace():
+                yield number, line
+
+
+def _objects(file: Path, shown: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in _lines(file, options):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+            raise InputError(f"{shown}, line {number} is not JSON ({reason}); fix or delete the line.") from error
+        if not isinstance(found, dict):
+            raise InputError(f"{shown}, line {number} is not a JSON object; write one object a line.")
+        yield number, found
+
+
+def _diagnose(named: dict[Path, Path], options: ReadOptions) -> None:
+    for file, shown in named.items():
+        for _ in _objects(file, shown, options):
+            pass
+
+
+READER = Reader(
+    "json",
+    "JSON lines, Amazon reviews for example",
+    SUFFIXES,
+    scan,
+    columns=(
+        ("reviewerID", "asin", "unixReviewTime"),
+        ("user_id", "parent_asin", "timestamp"),
+        ("user_id", "item_id", "timestamp"),
+    ),
+    looks_like=lambda head: head.lstrip().startswith(b"{"),
+)
