@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,14 @@ from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.personaliser import PersonaliserConfig
 from genpas_plugins.settings.settings_section import Settings
 from genpas_plugins.support.errors import InputError
+from recbole_ext import safe_input
 
 _KIND = "__kind__"
+_ENUMS = {
+    name: kind
+    for name, kind in vars(enum_type).items()
+    if isinstance(kind, type) and kind.__module__ == enum_type.__name__
+}
 _ITEM_TABLE = "item_embedding.weight"
 
 
@@ -73,15 +78,12 @@ def load(file: str | Path, map_location: Any = None, **_: Any) -> dict[str, Any]
     InputError
         If the file is missing or damaged, or holds pickled objects as RecBole's own checkpoints do.
     """
-    state = checkpoint_file.read(
+    return checkpoint_file.read(
         file,
-        lambda content: {key: restored(value) for key, value in content.items()},
+        _state,
         advice="RecBole's own checkpoints do. Train again with recbole_ext imported to get one that loads.",
         map_location=map_location,
     )
-    if "config" in state:
-        state["config"] = _config(state["config"])
-    return state
 
 
 def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
@@ -164,7 +166,7 @@ def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type
         return sequence if isinstance(value, list) else tuple(sequence)
     if isinstance(value, set):
         return {_KIND: "set", "value": [plain(entry, where) for entry in value]}
-    if isinstance(value, Enum) and hasattr(enum_type, type(value).__name__):
+    if type(value) in _ENUMS.values():
         return {_KIND: "enum", "value": [type(value).__name__, value.name]}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return {_KIND: "array", "value": torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))}
@@ -187,12 +189,19 @@ def restored(value: Any) -> Any:  # noqa: PLR0911 – as in `plain`
     if kind == "set":
         return set(restored(content))
     if kind == "enum":
-        return getattr(enum_type, content[0])[content[1]]
+        return _ENUMS[content[0]][content[1]]
     if kind == "array":
         return content.cpu().numpy()
     data, indices, indptr, shape, layout, is_array = (restored(part) for part in content)
     compressed = scipy.sparse.csr_array if is_array else scipy.sparse.csr_matrix
     return compressed((data, indices, indptr), shape=tuple(shape)).asformat(layout)
+
+
+def _state(content: dict[str, Any]) -> dict[str, Any]:
+    state = {key: restored(value) for key, value in content.items()}
+    if "config" in state:
+        state["config"] = _config(state["config"])
+    return state
 
 
 def _without_modules(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -208,17 +217,22 @@ def _plain_config(config: Config) -> Any:
 
 def _config(content: dict[str, Any]) -> Config:
     """Rebuild a Config without reading files or the command line again."""
+    final = content["final"]
+    for key in ("model", "dataset"):  # they become parts of paths
+        if Path(final[key]).name != final[key]:
+            raise InputError(f"The checkpoint's {key} is {final[key]!r}, which is not a name. Train again.")
+    final.update(dict.fromkeys(key for key in safe_input.PICKLES if final.get(key)))
     config = Config.__new__(Config)
     config.parameters = content["parameters"]
     config.yaml_loader = config._build_yaml_loader()
     config.file_config_dict = config.variable_config_dict = config.cmd_config_dict = {}
     config.external_config_dict = config.internal_config_dict = {}
-    config.final_config_dict = content["final"]
+    config.final_config_dict = final
     for kind in (GenPASConfig, MixingConfig, PersonaliserConfig):
-        if content["final"].get(kind.SECTION) is not None:
-            content["final"][kind.SECTION] = kind.from_mapping(content["final"][kind.SECTION], "the checkpoint")
-    config.model = content["final"]["model"]
+        if final.get(kind.SECTION) is not None:
+            final[kind.SECTION] = kind.from_mapping(final[kind.SECTION], "the checkpoint")
+    config.model = final["model"]
     with contextlib.suppress(ValueError, ImportError):  # a model of the user's own: RecBole does not find it by name
         config.model_class = get_model(config.model)
-    config.dataset = content["final"]["dataset"]
+    config.dataset = final["dataset"]
     return config

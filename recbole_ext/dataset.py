@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from genpas_plugins.sampling.batch import Histories, StoreHistories
 from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.array_types import AnyArray, Int64
-from genpas_plugins.support.atomic import replaced_file
 from recbole_ext.added_sequences import added_file, read_added
 from recbole_ext.genpas_key import genpas_config
 
@@ -291,10 +289,3 @@ class WindowDataset(SequentialDataset):
             self.inter_feat[list_field] = self.inter_feat[ROW]  # so that RecBole finds a column to drop
         super()._drop_unused_col()
         self._list_fields = {field: name for field, name in self._list_fields.items() if name in self.field2type}
-
-    def save(self) -> None:
-        """Save under the name that RecBole looks for, complete or not at all."""
-        file = Path(self.config["checkpoint_dir"]) / f"{self.config['dataset']}-{SequentialDataset.__name__}.pth"
-        self.logger.info(f"Saving filtered dataset into [{file}]")
-        with replaced_file(file) as temporary, temporary.open("wb") as stream:
-            pickle.dump(self, stream)

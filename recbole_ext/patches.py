@@ -1,13 +1,15 @@
 """Every name of RecBole that this package replaces: where, what, for which feature and why.
 
 `PATCHES` is the whole list, and each name is in it once. A replacement calls RecBole's own code and hooks: plain
-functions of the features, in the order of this file. Without a key of ours a hook changes nothing.
+functions of the features, in the order of this file. Without a key of ours a hook changes nothing, but for
+`safe_input`: RecBole reads no pickle, and files and text are plain values, whatever the configuration.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -18,7 +20,6 @@ from typing import Any
 import numpy as np
 from recbole.config import Config
 
-from genpas_plugins.settings.genpas import SECTION
 from recbole_ext import (
     checkpoints,
     dataloader,
@@ -31,11 +32,20 @@ from recbole_ext import (
     parallel_targets,
     personaliser,
     processes,
+    safe_input,
     trained_on,
 )
 from recbole_ext.compatibility import ModuleView, RayTune
 
-CHECKS = (genpas_key.check, mask_history.check, mixing.check, personaliser.check, models.check, half_precision.check)
+CHECKS = (
+    safe_input.check,
+    genpas_key.check,
+    mask_history.check,
+    mixing.check,
+    personaliser.check,
+    models.check,
+    half_precision.check,
+)
 """Called with every new Config and its files, in this order: the later ones read the checked `genpas` section."""
 
 LOSSES = (personaliser.loss_of_epoch, mixing.loss_of_epoch, parallel_targets.loss_of_epoch)
@@ -135,12 +145,6 @@ def _with_our_defaults(load: Any, config: Config, model: str, model_class: Any, 
     models.load_defaults(config, model)
 
 
-def _with_our_keys(names: list[str]) -> list[str]:
-    # In place: other modules hold the same list.
-    names += [key for key in (SECTION, mask_history.KEY) if key not in names]
-    return names
-
-
 @_around
 def _with_our_loader(get_dataloader: Any, config: Any, phase: str) -> Any:
     return dataloader.loader_class(config, phase) or get_dataloader(config, phase)
@@ -212,13 +216,25 @@ _OLD_TUNING = _seeing(str=str, random=ModuleView(np.random, RandomState=np.rando
 _TUNING, _MODELS = "recbole.trainer.hyper_tuning", "recbole.model.sequential_recommender"
 _CHECKPOINT = _seeing(save=checkpoints.save, load=checkpoints.load)
 _NEW = _always(staticmethod(dataset.new))
+_GENERAL, _KD = "recbole.model.general_recommender", "recbole.model.context_aware_recommender.kd_dagfm"
+_LOADING = (_KD, f"{_MODELS}.s3rec", *(f"{_GENERAL}.{name}" for name in ("convncf", "nais", "neumf", "ract")))
+_NO_FILES = _seeing(path=ModuleView(os.path, exists=lambda _: False))
+_NO_OBJECTS = _seeing(load=lambda file, **_: np.load(file, allow_pickle=False))
+_REFUSED = _always(safe_input.refuse_pickle)
 _RUN_PROCESS, _LOAD = _always(processes.run_recboles), _always(checkpoints.load_data_and_model)
 
 PATCHES = (
     Patch(_CONFIG, "compatibility_settings", "compatibility", _always(lambda config: None), "leaves numpy alone"),
     Patch(_CONFIG, "__init__", "genpas_key", _checked, "checks our sections before data are read"),
     Patch(_CONFIG, "_load_internal_config_dict", "models", _with_our_defaults, "knows the defaults of our models"),
-    Patch("recbole.utils.argument_list", "dataset_arguments", "genpas_key", _with_our_keys, "saved data fit our keys"),
+    Patch(_CONFIG, "_build_yaml_loader", "safe_input", _always(lambda _: safe_input.Loader), "reads plain values"),
+    Patch(_CONFIG, "_load_config_files", "safe_input", _always(safe_input.yaml_settings), "names the line of an error"),
+    Patch("recbole.config.configurator", "eval", "safe_input", _always(safe_input.literal), "runs no text", (_TUNING,)),
+    Patch(_KD, "eval", "safe_input", _always(safe_input.teacher), "looks a name up instead of running it"),
+    Patch("recbole.data.utils", "os", "safe_input", _NO_FILES, "finds no pickle to load"),
+    Patch("recbole.data.utils", "save_split_dataloaders", "safe_input", _REFUSED, "writes no pickle"),
+    Patch("recbole.data.dataset.dataset.Dataset", "save", "safe_input", _REFUSED, "writes no pickle"),
+    Patch(f"{_GENERAL}.ldiffrec", "np", "safe_input", _NO_OBJECTS, "loads numbers alone"),
     *(Patch(module, "np", "compatibility", _seeing(float=float), "has np.float") for module in _OLD_NUMPY),
     Patch(_TUNING, "np", "compatibility", _OLD_TUNING, "has np.str, RandomState"),
     Patch(_RUN, "tune", "compatibility", _always(RayTune), "uses ray only if the user has imported it"),
@@ -231,6 +247,10 @@ PATCHES = (
     Patch(_TRAINER, "_train_epoch", "history_loss", _with_our_loss, "sets the loader's epoch and a section's loss"),
     Patch(_TRAINER, "_full_sort_batch_eval", "parallel_targets", _ranking_in_groups, "ranks by length"),
     Patch("recbole.trainer.trainer", "torch", "checkpoints", _CHECKPOINT, "loads checkpoints without running code"),
+    *(
+        Patch(module, "torch", "checkpoints", _CHECKPOINT, "loads checkpoints without running code")
+        for module in _LOADING
+    ),
     Patch(_RUN, "load_data_and_model", "checkpoints", _LOAD, "loads checkpoints without running code", _RUN_ALSO),
     Patch(_RUN, "run_recbole", "trained_on", _returning_report, "returns what it trained on", _RUN_ALSO),
     Patch(_RUN, "run_recboles", "processes", _RUN_PROCESS, "imports this package in spawned processes", _RUN_ALSO),

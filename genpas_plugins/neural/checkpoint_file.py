@@ -33,7 +33,7 @@ def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_locatio
     file : str or Path
         The file.
     made : callable
-        Turns the file's content into the result. What it raises for wrong content is an InputError too.
+        Turns the file's content into the result. Errors that it raises for wrong content become an InputError.
     advice : str
         Sentence of the error that says what to do.
     map_location : object
@@ -55,6 +55,8 @@ def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_locatio
     try:
         with path.open("rb") as stream:
             return made(torch.load(stream, map_location=map_location, weights_only=True))
+    except InputError:
+        raise
     except _BROKEN as error:
         raise InputError(
             f"{path} cannot be loaded safely: it is truncated, is not a checkpoint, or holds pickled objects. {advice}"

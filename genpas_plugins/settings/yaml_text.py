@@ -92,7 +92,7 @@ def read_yaml(file: Path, option: str = "") -> YamlFile:
     node = _composed(file, option)
     lines = _lines(node, str(file))
     try:
-        content = None if node is None else _loader()("").construct_document(node)
+        content = None if node is None else loader()("").construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise InputError(f"{file}{_line_of(error)}: a setting must be a plain value: {error.problem}.") from error
     return YamlFile(file, content, lines)
@@ -151,13 +151,13 @@ def read_scalar(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.load(text, Loader=_loader())
+        return yaml.load(text, Loader=loader())
     except yaml.YAMLError:
         return text
 
 
 @functools.cache
-def _loader() -> Any:
+def loader() -> Any:
     """Return the one loader: safe YAML with the numbers and the null that Python and RecBole know."""
     import yaml
 
@@ -183,7 +183,7 @@ def _composed(file: Path, option: str = "") -> Any:
     if not file.is_file():
         raise InputError(f"{file} does not exist; check the path{option and f' after {option}'}.")
     try:
-        return yaml.compose(file.read_text(encoding="utf-8"), Loader=_loader())
+        return yaml.compose(file.read_text(encoding="utf-8"), Loader=loader())
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text, so not YAML: {error.reason}.") from error
     except yaml.MarkedYAMLError as error:

@@ -20,7 +20,7 @@ from recbole.utils import init_seed
 from genpas_plugins import Pairs
 from genpas_plugins.augment import OPERATORS
 from recbole_ext.dataloader import PairDataLoader
-from recbole_ext.dataset import ROW, WindowDataset
+from recbole_ext.dataset import ROW
 
 STOCK_ORDER = {"strategy": "multi_target", "time_order": "stock"}
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
@@ -253,55 +253,6 @@ def test_a_resumed_run_trains_on_the_same_pairs_and_ends_with_the_same_weights(
         assert np.array_equal(a, b)
     for name, weights in resumed.model.state_dict().items():
         assert torch.equal(weights, expected[name]), name
-
-
-def test_saved_loaders_give_the_same_batches(
-    prepare: Callable[..., Any],
-    same: Callable[..., None],
-    same_evaluation: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-):
-    made = prepare(SAMPLED, save_dataloaders=True)
-    monkeypatch.setattr(WindowDataset, "build", lambda self: pytest.fail("the loaders were built again"))
-    loaded = prepare(SAMPLED)
-    assert type(loaded.train) is PairDataLoader
-    for a, b in zip(made.train, loaded.train, strict=True):
-        same(a, b)
-    same_evaluation(made.valid, loaded.valid)
-    same_evaluation(made.test, loaded.test)
-
-
-def test_saved_loaders_take_another_batch_size(prepare: Callable[..., Any], same: Callable[..., None]):
-    prepare(SAMPLED, save_dataloaders=True, train_batch_size=50)
-    loaded, fresh = prepare(SAMPLED, train_batch_size=16), prepare(SAMPLED, train_batch_size=16, checkpoint_dir="new")
-    for a, b in zip(loaded.train, fresh.train, strict=True):
-        same(a, b)
-
-
-CHANGES: list[dict[str, Any]] = [
-    {"strategy": "multi_target"},
-    {"strategy": "last_target"},
-    {**SAMPLED, "alpha": 2},
-    {**SAMPLED, "beta": 0.5},
-    {**SAMPLED, "gamma": float("-inf")},
-    {**SAMPLED, "pairs_per_epoch": 10},
-    {**SAMPLED, "time_order": "stock"},
-]
-
-
-@pytest.mark.parametrize("change", [*CHANGES, None], ids=str)
-def test_saved_loaders_and_data_sets_are_built_again_where_a_key_changed(
-    change: dict[str, Any] | None, prepare: Callable[..., Any]
-):
-    made = prepare(SAMPLED, save_dataloaders=True, save_dataset=True)
-    again = prepare(change)
-    assert again.dataset.config is again.config and again.dataset is not made.dataset
-    if change is None:
-        assert type(again.train) is TrainDataLoader and type(again.dataset) is SequentialDataset
-    else:
-        assert again.train.sample_size == prepare(change, checkpoint_dir="elsewhere").train.sample_size
-        assert again.train.stream.pairs_per_epoch == again.train.sample_size
-        assert again.train.dataset.store is again.dataset.store
 
 
 def test_a_loader_pickles(prepare: Callable[..., Any], same: Callable[..., None]):

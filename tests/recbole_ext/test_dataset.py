@@ -1,8 +1,7 @@
-"""The window data set: the order of time, its splits and matrices, what it refuses, and how it is saved."""
+"""The window data set: the order of time, its splits and matrices, what it refuses."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 import pytest
 import recbole
 import torch
-from recbole.data.dataset import SequentialDataset
 
 from genpas_plugins import InputError
 from recbole_ext.dataset import ROW, WindowDataset
@@ -175,40 +173,3 @@ def test_data_in_which_nobody_has_two_training_items_are_refused(
 
     with pytest.raises(InputError, match=r"[Nn]o training pair|two items|two training items"):
         prepare(EXACT, **spoilt(first_of_every_user))
-
-
-def test_a_saved_data_set_gives_the_same_batches(
-    prepare: Callable[..., Any], same: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-):
-    made = prepare(EXACT, save_dataset=True)
-    assert Path("saved/tiny-SequentialDataset.pth").is_file()
-    monkeypatch.setattr(SequentialDataset, "_from_scratch", lambda self: pytest.fail("the data were read again"))
-    loaded = prepare(EXACT)
-    assert type(loaded.dataset) is WindowDataset
-    for a, b in zip(made.train, loaded.train, strict=True):
-        same(a, b)
-    Path("saved").rename("moved")
-    prepare(EXACT, dataset_save_path="moved/tiny-SequentialDataset.pth")
-
-
-@pytest.mark.parametrize("change", [STOCK_ORDER, {"strategy": "last_target"}, {**EXACT, "pairs_per_epoch": 9}, None])
-def test_a_saved_data_set_is_read_again_where_a_key_changed(change: Any, prepare: Callable[..., Any]):
-    prepare(EXACT, save_dataset=True)
-    again, fresh = prepare(change), prepare(change, checkpoint_dir="new")
-    assert type(again.dataset) is type(fresh.dataset)
-    assert torch.equal(again.train.dataset[:]["item_id_list"], fresh.train.dataset[:]["item_id_list"])
-
-
-def test_a_killed_save_leaves_the_old_file(prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
-    made = prepare(EXACT, save_dataset=True)
-    file = Path("saved/tiny-SequentialDataset.pth")
-    before = file.read_bytes()
-
-    def killed(value: Any, stream: io.BufferedWriter) -> None:
-        stream.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("recbole_ext.dataset.pickle.dump", killed)
-    with pytest.raises(KeyboardInterrupt):
-        made.dataset.save()
-    assert file.read_bytes() == before and [entry.name for entry in file.parent.iterdir()] == [file.name]

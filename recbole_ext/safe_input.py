@@ -1,0 +1,83 @@
+"""What RecBole reads as settings is plain values: neither a file nor a text can run code.
+
+RecBole evaluates text as Python, reads YAML with a loader that makes objects, and unpickles saved data. This holds with
+and without a section of ours.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recbole.config import Config
+from recbole.model.context_aware_recommender import kd_dagfm
+from torch import nn
+
+from genpas_plugins.settings.sections import SECTIONS, flat_keys
+from genpas_plugins.settings.yaml_text import loader, read_yaml
+from genpas_plugins.support.errors import InputError
+from recbole_ext.genpas_key import where_set
+
+PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+"""Settings by which RecBole writes and reads pickles."""
+
+
+class Loader(loader()):  # type: ignore[misc]
+    """The one YAML loader under a name that pickle finds: RecBole keeps it in its Config, which workers get."""
+
+
+def check(config: Config, config_files: Sequence[Any] = ()) -> None:
+    """Raise InputError for a setting that asks for a pickle, and for a number that is not finite."""
+    ours = {*SECTIONS, *flat_keys()}
+    for key, value in config.final_config_dict.items():
+        if key in PICKLES and value:
+            place = where_set(config, config_files, [(key,)])
+            raise InputError(f"{place}: {key} is refused. {_WHY} Remove the key.")
+        if isinstance(value, float) and not math.isfinite(value) and key not in ours:
+            raise InputError(f"{where_set(config, config_files, [(key,)])}: {key} is {value}. Give a finite number.")
+
+
+def refuse_pickle(*_: Any) -> NoReturn:
+    """Raise InputError in place of RecBole's functions that write a pickle."""
+    raise InputError(f"RecBole would save data as a pickle. {_WHY}")
+
+
+_WHY = "A pickle runs code when it is read, and reading the .inter file again gives the same data."
+
+
+def yaml_settings(_: Config, files: Sequence[str | Path] | None) -> dict[str, Any]:
+    """Return the settings of YAML files, later files first in force. Raises InputError for a file without settings."""
+    merged: dict[str, Any] = {}
+    for file in files or ():
+        content = read_yaml(Path(file), "--config").content
+        if not isinstance(content, dict):
+            raise InputError(f"{file} has no settings, such as `epochs: 10`. Add one or leave the file out.")
+        merged |= content
+    return merged
+
+
+def literal(text: str) -> Any:
+    """Return the value of a Python literal. Raises NameError for other text, which RecBole then takes as it is.
+
+    Examples
+    --------
+    >>> literal("[1, 'NDCG', None]")
+    [1, 'NDCG', None]
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise NameError(f"{text!r} is not a number, quoted text, list or other plain value.") from error
+
+
+def teacher(name: str) -> Any:
+    """Return the class of KD_DAGFM's teacher. Raises InputError for a name that is not a network's."""
+    kinds = {
+        key: kind for key, kind in vars(kd_dagfm).items() if isinstance(kind, type) and issubclass(kind, nn.Module)
+    }
+    if name not in kinds:
+        raise InputError(f"teacher is {name!r}. Give the name of a network, such as CrossNet.")
+    return kinds[name]
