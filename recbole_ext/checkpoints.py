@@ -128,7 +128,20 @@ def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
 
 
 def data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what `load_data_and_model` returns, for a state from `load`."""
+    """Return what `load_data_and_model` returns, for a state from `load`.
+
+    Raises InputError if the settings of the checkpoint do not make a model.
+    """
+    try:
+        return _data_and_model(checkpoint)
+    except InputError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"The settings of the checkpoint do not make a model ({reason}). Train again.") from error
+
+
+def _data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
     config = checkpoint["config"]
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)

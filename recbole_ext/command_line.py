@@ -16,7 +16,7 @@ from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError
 from recbole_ext.known_settings import check_model, defaults
 
-_OF_MODEL = (ValueError, TypeError, RuntimeError, ZeroDivisionError)
+_OF_MODEL = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError)
 """What a model raises for settings that it or torch cannot use."""
 
 
@@ -129,7 +129,9 @@ def _refusal(error: BaseException, model: str, settings: Mapping[str, Any]) -> s
         for key, default in defaults(model, "").items()
         if isinstance(default, int | float) and isinstance(settings.get(key), str) and not _is_number(settings[key])
     ]
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = str(error).strip().partition("\n")[0]
+    if isinstance(error, LookupError) or not reason:
+        reason = f"{type(error).__name__} {reason}".strip()
     return f"{model} refuses these settings: {'; '.join(words) or reason.rstrip('.')}."
 
 

@@ -219,7 +219,7 @@ _NEW = _always(staticmethod(dataset.new))
 _GENERAL, _KD = "recbole.model.general_recommender", "recbole.model.context_aware_recommender.kd_dagfm"
 _LOADING = (_KD, f"{_MODELS}.s3rec", *(f"{_GENERAL}.{name}" for name in ("convncf", "nais", "neumf", "ract")))
 _NO_FILES = _seeing(path=ModuleView(os.path, exists=lambda _: False))
-_NO_OBJECTS = _seeing(load=lambda file, **_: np.load(file, allow_pickle=False))
+_NO_OBJECTS = _seeing(load=safe_input.numbers)
 _REFUSED = _always(safe_input.refuse_pickle)
 _RUN_PROCESS, _LOAD = _always(processes.run_recboles), _always(checkpoints.load_data_and_model)
 

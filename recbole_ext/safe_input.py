@@ -7,16 +7,15 @@ and without a section of ours.
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from recbole.config import Config
 from recbole.model.context_aware_recommender import kd_dagfm
 from torch import nn
 
-from genpas_plugins.settings.sections import SECTIONS, flat_keys
 from genpas_plugins.settings.yaml_text import loader, read_yaml
 from genpas_plugins.support.errors import InputError
 from recbole_ext.genpas_key import where_set
@@ -25,19 +24,19 @@ PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders
 """Settings by which RecBole writes and reads pickles."""
 
 
+class NotPlain(InputError, NameError):
+    """Text that is not a plain value. RecBole's Config expects the NameError of `eval`."""
+
+
 class Loader(loader()):  # type: ignore[misc]
     """The one YAML loader under a name that pickle finds: RecBole keeps it in its Config, which workers get."""
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Raise InputError for a setting that asks for a pickle, and for a number that is not finite."""
-    ours = {*SECTIONS, *flat_keys()}
-    for key, value in config.final_config_dict.items():
-        if key in PICKLES and value:
-            place = where_set(config, config_files, [(key,)])
-            raise InputError(f"{place}: {key} is refused. {_WHY} Remove the key.")
-        if isinstance(value, float) and not math.isfinite(value) and key not in ours:
-            raise InputError(f"{where_set(config, config_files, [(key,)])}: {key} is {value}. Give a finite number.")
+    """Raise InputError for a setting that asks for a pickle."""
+    for key in PICKLES:
+        if config[key]:
+            raise InputError(f"{where_set(config, config_files, [(key,)])}: {key} is refused. {_WHY} Remove the key.")
 
 
 def refuse_pickle(*_: Any) -> NoReturn:
@@ -60,7 +59,7 @@ def yaml_settings(_: Config, files: Sequence[str | Path] | None) -> dict[str, An
 
 
 def literal(text: str) -> Any:
-    """Return the value of a Python literal. Raises NameError for other text, which RecBole then takes as it is.
+    """Return the value of a Python literal. Raises NotPlain for other text; a Config then takes the text itself.
 
     Examples
     --------
@@ -70,7 +69,15 @@ def literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise NameError(f"{text!r} is not a number, quoted text, list or other plain value.") from error
+        raise NotPlain(f"{text!r} is not a number, quoted text, list or other plain value.") from error
+
+
+def numbers(file: str | Path, **_: Any) -> Any:
+    """Return the array of a .npy file. Raises InputError if it holds Python objects."""
+    try:
+        return np.load(file, allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{file} is not an array of numbers ({error}). Save one with numpy.save.") from error
 
 
 def teacher(name: str) -> Any:

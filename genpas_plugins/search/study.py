@@ -165,10 +165,10 @@ def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Stud
                 sampler=optuna.samplers.RandomSampler(seed=0),  # suggests nothing: a trial is a point of the shortlist
                 load_if_exists=True,
             )
-    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+            text = json.dumps(settings, sort_keys=True)
+            made_with = json.loads(study.user_attrs.get(_SETTINGS, text))
+    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError) as error:
         raise InputError(f"{file} cannot be read as a study: {error}. Remove it or choose another --out.") from error
-    text = json.dumps(settings, sort_keys=True)
-    made_with = json.loads(study.user_attrs.get(_SETTINGS, text))
     changed = "; ".join(differences(made_with, json.loads(text)))
     if changed:
         raise InputError(

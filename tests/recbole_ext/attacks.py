@@ -26,10 +26,9 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-import recbole_ext
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
-from recbole_ext.checkpoints import load, save
+from recbole_ext.checkpoints import load
 
 CODE = "open('CANARY','w').close()"
 GENPAS = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 32}
@@ -101,7 +100,7 @@ def genpas(*arguments: Any) -> str:
     return done.output
 
 
-def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack]]:
+def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack]]:  # noqa: PLR0915 – a list
     """Yield names and attacks; each runs in a folder of its own with what `prepared` left in `start`."""
     from recbole.config import Config
     from recbole.quick_start import load_data_and_model, run_recbole
@@ -114,8 +113,9 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
         Path(name).write_bytes(EVIL)
         return name
 
-    def config_file(**more: Any) -> str:
-        Path("run.yaml").write_text(yaml.safe_dump({**settings, "genpas": GENPAS, **more}), encoding="utf-8")
+    def config_file(*without: str, **more: Any) -> str:
+        given = {**settings, "genpas": GENPAS, **more}
+        Path("run.yaml").write_text(yaml.safe_dump({key: given[key] for key in given if key not in without}))
         return "run.yaml"
 
     def changed(**final: Any) -> str:
@@ -124,8 +124,10 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
         torch.save(content, "changed.pth")
         return "changed.pth"
 
-    def train(*more: str, **changes: Any) -> str:
-        return genpas("train", "--model", "SASRec", "--dataset", "tiny", "--config", config_file(**changes), *more)
+    def train(*more: str, without: str = "", **changes: Any) -> str:
+        return genpas(
+            *("train", "--model", "SASRec", "--dataset", "tiny", "--config", config_file(without, **changes)), *more
+        )
 
     def default_names() -> None:
         for name in DEFAULT_NAMES:
@@ -149,7 +151,9 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
         "a function under the name of an enum": lambda: changed(
             device={"__kind__": "enum", "value": ["__builtins__", "eval"]}
         ),
-        "a class in a setting": lambda: changed(model="KD_DAGFM", teacher=CODE, MODEL_TYPE=None),
+        "a class in a setting": lambda: changed(
+            model="KD_DAGFM", teacher=CODE, MODEL_TYPE={"__kind__": "enum", "value": ["ModelType", "CONTEXT"]}
+        ),
         "a path as a model": lambda: changed(model="../../elsewhere"),
         "text in every setting": lambda: changed(
             **{key: CODE for key in load(checkpoint)["config"].final_config_dict if key not in ("model", "dataset")}
@@ -160,7 +164,7 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
             yield f"{command}: {name}", lambda read=read, made=made: read(made())
 
     yield "train: default names", lambda: (default_names(), train())[1]
-    yield "train without genpas: default names", lambda: (default_names(), train(genpas=None))[1]
+    yield "train without genpas: default names", lambda: (default_names(), train(without="genpas"))[1]
     for key in PICKLES:
         yield f"train: {key} in a file", lambda key=key: train(**{key: evil_file("evil.pth")})
         yield f"train: {key}", lambda key=key: train(f"--{key}={evil_file('evil.pth')}")
@@ -168,33 +172,40 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
         for command, run in {
             "train": lambda: genpas("train", "--model", "SASRec", "--dataset", "tiny", "--config", "run.yaml"),
             "Config": lambda: Config("SASRec", "tiny", config_file_list=["run.yaml"], config_dict=settings),
-            "compare": lambda: genpas(
-                *("compare", store, "--methods", "none,multi_target", "--pairs", 32, "--out", "out"),
+            "experiment": lambda: genpas("experiment", "run.yaml", "--out", "out"),
+            "experiment --config": lambda: genpas(
+                *("experiment", "--stores", store, "--methods", "multi_target", "--pairs", 32, "--out", "out"),
                 *("--config", "run.yaml"),
             ),
-            "reproduce": lambda: genpas("reproduce", "run.yaml", "--out", "out"),
             "search": lambda: genpas("search", store, "--grid", "run.yaml", "--out", "out"),
         }.items():
             yield (
                 f"{command}: {tag.split()[0]}",
                 lambda run=run, tag=tag: (Path("run.yaml").write_text(f"epochs: {tag}\n", encoding="utf-8"), run())[1],
             )
-    yield "train: code as a value", lambda: train(f"--learning_rate={CODE}")
-    yield "Config: code as a value", lambda: Config(
-        "SASRec", "tiny", config_dict={**settings, "learning_rate": CODE, "wandb_project": CODE}
+    yield "train: code as a value", lambda: train(f"--hidden_act={CODE}")
+    yield (
+        "Config: code as a value",
+        lambda: Config("SASRec", "tiny", config_dict={**settings, "learning_rate": CODE, "wandb_project": CODE}),
     )
-    yield "HyperTuning: code in the parameters", lambda: (
-        Path("hyper.test").write_text(f"learning_rate choice [{CODE}]\n"),
-        HyperTuning(lambda *_: None, params_file="hyper.test", algo="random"),
+    yield (
+        "HyperTuning: code in the parameters",
+        lambda: (
+            Path("hyper.test").write_text(f"learning_rate choice [{CODE}]\n"),
+            HyperTuning(lambda *_: None, params_file="hyper.test", algo="random"),
+        ),
     )
     for model, key in (("S3Rec", "pre_model_path"), ("NeuMF", "mf_pretrain_path"), ("KD_DAGFM", "warm_up")):
-        yield f"{model}: {key}", lambda model=model, key=key: run_recbole(
-            model,
-            "tiny",
-            config_dict={
-                **{**settings, key: evil_file("evil.pth"), "train_stage": "finetune", "use_pretrain": True},
-                **{"phase": "finetuning", "teacher": "CrossNet", "item_attribute": "class"},
-            },
+        yield (
+            f"{model}: {key}",
+            lambda model=model, key=key: run_recbole(
+                model,
+                "tiny",
+                config_dict={
+                    **{**settings, key: evil_file("evil.pth"), "train_stage": "finetune", "use_pretrain": True},
+                    **{"phase": "finetuning", "teacher": "CrossNet", "item_attribute": "class"},
+                },
+            ),
         )
     yield "KD_DAGFM: teacher", lambda: run_recbole("KD_DAGFM", "tiny", config_dict={**settings, "teacher": repr(CODE)})
 
@@ -205,7 +216,19 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
     yield "LDiffRec: item_emb.npy", item_embeddings
 
     def resumed_search() -> None:
-        command = ("search", store, "--train", "--best", 1, "--epochs", 1, "--out", "out", "--config", config_file())
+        command = (
+            "search",
+            store,
+            "--train",
+            "--best",
+            1,
+            "--epochs",
+            1,
+            "--out",
+            "out",
+            "--config",
+            config_file("genpas", "data_path"),
+        )
         genpas(*command)
         with sqlite3.connect("out/study.db") as database:
             for (table,) in database.execute("select name from sqlite_master where type='table'").fetchall():
@@ -310,9 +333,9 @@ def main(settings_file: str, folder: str) -> None:
             outcome = "ignored"
         except InputError as error:
             outcome = f"refused: {error}"
-        except BaseException as error:
+        except Exception as error:
             outcome = f"{type(error).__name__}: {error}"
-        ran = any(path.name == "CANARY" for path in start.rglob("CANARY")) or Path("CANARY").exists()
+        ran = bool(list(start.rglob("CANARY")))
         for path in start.rglob("CANARY"):
             path.unlink()
         outcomes.append([name, outcome, ran, list(SEEN)])
@@ -320,5 +343,4 @@ def main(settings_file: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    assert recbole_ext and save
     main(*sys.argv[1:])
