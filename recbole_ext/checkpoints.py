@@ -28,7 +28,7 @@ from genpas_plugins.support.errors import InputError
 from recbole_ext import safe_input
 
 _KIND = "__kind__"
-_ENUMS = {
+_ENUMS: dict[str, Any] = {
     name: kind
     for name, kind in vars(enum_type).items()
     if isinstance(kind, type) and kind.__module__ == enum_type.__name__
