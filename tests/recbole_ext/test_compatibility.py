@@ -210,5 +210,5 @@ def test_the_tuner_meets_a_sentence_too(settings: dict[str, Any]):
     from recbole.quick_start import objective_function
 
     given = {**settings, "model": "SASRec", "dataset": "tiny", "genpas_strategy": "sampled", "genpas_alpha": "one"}
-    with pytest.raises(InputError, match="config_dict: genpas: alpha must be a number, .* not .one."):
+    with pytest.raises(InputError, match="config_dict: genpas: alpha must be a number"):
         objective_function(given)
