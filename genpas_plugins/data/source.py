@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ class Source:
         try:
             yield
         except (PolarsError, PanicException, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise  # the disk of the output
             self.diagnose()
             raise InputError(
                 f"{self.name} could not be read ({first_line(error)}); "

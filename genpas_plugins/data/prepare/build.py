@@ -35,6 +35,7 @@ from genpas_plugins.support.errors import InputError
 Progress = Callable[[str, int, int | None], None]
 
 BUCKET_ROWS = 4_000_000
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads bits in a hash
 _LOG = logging.getLogger(__name__)
 _USER, _ITEM, _TWICE = "__user__", "__item__", "__twice__"
 
@@ -248,9 +249,18 @@ def _core(  # noqa: PLR0917 – what the stages share
 def _duplicates(scratch: dict[str, ScratchColumn], keys: list[str], first: int, stop: int) -> Bools:
     """Return which rows of a bucket have user, item and order of an earlier row."""
     named = {name: scratch[name].read(first, stop) for name in (_USER, _ITEM, *keys)}
+    # Most data has none: sorted hashes show this several times faster than groups.
+    hashes = np.zeros(stop - first, np.uint64)
+    for column in named.values():
+        bits = (
+            (column + 0.0).astype(np.float64).view(np.uint64) if column.dtype.kind == "f" else column.astype(np.uint64)
+        )
+        hashes = (hashes ^ bits) * _ODD
+        hashes ^= hashes >> np.uint64(29)
+    hashes.sort()
+    if not (hashes[1:] == hashes[:-1]).any():
+        return np.zeros(stop - first, np.bool_)
     table = pl.DataFrame(named | {ROW: scratch[ROW].read(first, stop)})
-    if not table.select(pl.struct(_USER, *keys).is_duplicated().any()).item():
-        return np.zeros(len(table), np.bool_)
     return table.select(pl.col(ROW) != pl.col(ROW).min().over(_USER, _ITEM, *keys)).to_series().to_numpy()
 
 

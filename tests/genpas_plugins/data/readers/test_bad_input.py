@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import re
@@ -232,6 +233,7 @@ def test_kept_column_with_gaps(tmp_path):
 def test_a_killed_run_leaves_no_store(tmp_path):
     pl.DataFrame({"user": [1, 1], "item": [1, 2]}).write_csv(tmp_path / "t.csv")
     program = f"""
+import time
 from genpas_plugins.data.prepare.build import build_store
 def progress(step, done, total):
     if step == "saving":
@@ -246,4 +248,29 @@ build_store({str(tmp_path / "t.csv")!r}, {str(tmp_path / "store")!r}, user="user
     process.wait()
     process.stdout.close()
     assert not (tmp_path / "store").exists()
+    assert len(list(tmp_path.glob(".store.build.*/*"))) > 0
     build_store(tmp_path / "t.csv", tmp_path / "store", user="user", item="item")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["store", "t.csv"]  # the next run clears the scratch
+
+
+def test_two_runs_do_not_write_one_store(tmp_path):
+    (tmp_path / "t.csv").write_text(HEADER + GOOD)
+
+    def second(step: str, done: int, total: int | None) -> None:
+        if step == "grouping":
+            with pytest.raises(InputError, match=r"Another run prepares .*store\. Wait until it has ended"):
+                build_store(tmp_path / "t.csv", tmp_path / "store", user="user", item="item")
+
+    build_store(tmp_path / "t.csv", tmp_path / "store", user="user", item="item", progress=second)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["store", "t.csv"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "t.csv").write_text(HEADER + GOOD)
+    monkeypatch.setattr("genpas_plugins.data.prepare.scratch.ScratchColumn.write", full)
+    with pytest.raises(InputError, match=f"{tmp_path} has no space left for store; free some or choose another --out"):
+        build_store(tmp_path / "t.csv", tmp_path / "store", user="user", item="item")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["t.csv"]
