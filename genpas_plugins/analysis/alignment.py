@@ -29,7 +29,7 @@ from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, Shar
 from genpas_plugins.analysis.sampled_alignment import sampled_alignment_discrimination
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
-from genpas_plugins.analysis.target_distribution import sum_by_target
+from genpas_plugins.analysis.target_distribution import inverse_mass, sum_by_target
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks, sum_over_rows
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
@@ -89,8 +89,8 @@ class AlignmentIndex:
         profiles, view = self.profiles, self.view
         weights = TargetWeights.of(view, policy)
         mass = sum_by_target(view, weights, threads=threads, backend=backend)
-        trained = mass > 0
-        inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=trained)
+        inverse = inverse_mass(mass)
+        trained = inverse > 0
         alignment, own, total = self.sums(weights, inverse, threads=threads, backend=backend)
         evaluated = profiles.pairs > 0
         others = int(evaluated.sum()) * int(trained.sum()) - int((evaluated & trained).sum())

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genpas_plugins.analysis.starts import length_distribution
 from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import spans
-from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import whole_number
 
@@ -66,15 +67,7 @@ def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int 
     by_position = target_positions(view, policy).from_start
     before = len(by_position) - 1
     longest = before if max_length is None else min(whole_number("max_length", max_length, 1), before)
-    lengths = np.zeros(before + 1)
-    if policy.gamma == math.inf:
-        lengths[1] = by_position.sum()
-    elif policy.gamma == -math.inf:
-        lengths = by_position
-    else:
-        # p(m) = Σ_t p(t) (t + 1 - m)^γ / C(t), a correlation of p / C with the powers.
-        starts = PowerTable.of(policy.gamma, before)
-        lengths[1:] = np.convolve((by_position[1:] / starts.cumulative[1:])[::-1], starts.powers)[before - 1 :: -1]
+    lengths = length_distribution(by_position, policy.gamma)
     return np.concatenate([lengths[:longest], [lengths[longest:].sum()]])
 
 
@@ -93,9 +86,9 @@ def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
 
 
 def group_shares(p: Float64, groups: Int64) -> dict[str, float]:
-    """Return the probability of each popularity group under p, float64 [n_items + 1], as {"G1": share, …}."""
+    """Return the probability of each popularity group under p, float64 [n_items + 1], as {"T1": share, …}."""
     shares = np.bincount(groups, p)
-    return {f"G{number}": float(shares[number]) for number in range(1, len(shares))}
+    return {f"T{number}": float(shares[number]) for number in range(1, len(shares))}
 
 
 def item_counts(view: SequenceView) -> Int64:

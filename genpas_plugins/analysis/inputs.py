@@ -9,11 +9,15 @@ import numpy as np
 
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.starts import position_coefficients
-from genpas_plugins.analysis.target_distribution import sum_by_target
+from genpas_plugins.analysis.target_distribution import inverse_mass, sum_by_target
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import Bools, Float64, Int64, Integers
+from genpas_plugins.support.errors import whole_number
+
+MAX_LENGTH = 50
+"""Items of a history that count, as many as RecBole keeps by default."""
 
 
 def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
@@ -42,7 +46,7 @@ def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Simil
     similarity = recency_containment() if similarity is None else similarity
     weights = TargetWeights.of(view, policy)
     mass = sum_by_target(view, weights)
-    inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
+    inverse = inverse_mass(mass)
     coefficients = position_coefficients(view.max_length - 1, policy.gamma, similarity.training_table())
     size, values = view.store.n_items + 1, view.store.values
     shape = (size, size * (similarity.length if similarity.positional else 1))
@@ -60,8 +64,17 @@ def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Simil
     return profiles
 
 
-def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[str, float]:
+def input_target_statistics(
+    view: SequenceView, policy: SamplingPolicy, max_length: int = MAX_LENGTH
+) -> dict[str, float]:
     """Return exact figures of the joint distribution p(x, y) of inputs and targets.
+
+    Parameters
+    ----------
+    view, policy
+        The data, and the distribution of its training pairs.
+    max_length
+        Histories are cut to their last items, as a model cuts them. The time is in proportion to it.
 
     Returns
     -------
@@ -86,13 +99,14 @@ def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[
     place, position, weight = found.place[possible], found.position[possible], weight[possible]
     target = view.store.values[place].astype(np.int64)
     mass = np.bincount(target, weight, minlength=view.store.n_items + 1).astype(np.float64)
-    starts = _Starts(policy.gamma, int(position.max()))
+    longest = min(int(position.max()), whole_number("max_length", max_length, 1))
+    starts = _Starts(policy.gamma, int(position.max()), longest)
     distinct = np.zeros(len(mass), np.int64)
     entropy = 0.0
     # The last m items of a target's histories fall into classes. A class of one occurrence never splits, so after a few
     # steps nearly all are settled.
     kind = target
-    for m in range(1, int(position.max()) + 1):
+    for m in range(1, longest + 1):
         kind, order, first = _classes(kind, view.store.values[place - m])
         probability = weight * starts.of_length(position, m)
         of_kind = np.bincount(kind, probability).astype(np.float64)
@@ -117,7 +131,7 @@ def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[
         "distinct_inputs_mean": float(inputs.mean()),
         "distinct_inputs_median": float(np.median(inputs)),
         "distinct_inputs_max": float(inputs.max()),
-        "expected_history_length": policy.expected_history_length(view),
+        "expected_history_length": policy.expected_history_length(view, longest),
         "entropy_target": of_target,
         "entropy_input_target": entropy,
         "entropy_input_given_target": entropy - of_target,
@@ -125,41 +139,49 @@ def input_target_statistics(view: SequenceView, policy: SamplingPolicy) -> dict[
 
 
 class _Starts:
-    """p(m | t) of one γ: of one length, of all from a length on, and Σ p ln p of the latter."""
+    """p(m | t) of one γ: of one length, of all from a length on, and Σ p ln p of the latter.
 
-    def __init__(self, gamma: float, n_before: int) -> None:
-        self.gamma = gamma
+    Histories have at most `longest` items, so p(longest | t) is the probability of all longer ones.
+    """
+
+    def __init__(self, gamma: float, n_before: int, longest: int) -> None:
+        self.gamma, self.longest = gamma, longest
         self.powers = PowerTable.of(gamma, n_before)
-        i = np.arange(1, n_before + 1)
-        powers = self.powers.powers
-        logs = np.zeros(n_before) if math.isinf(gamma) else gamma * powers * np.log(i)
-        self.power_logs = np.concatenate([[0.0], np.cumsum(logs)])
+        self.mean_log = self.powers.mean_of_first(np.log(np.arange(1, n_before + 1)))
 
     def possible(self, position: Int64, m: int) -> Bools:
         """Whether a history of the target at each position can have m ≤ position items."""
         if self.gamma == -math.inf:
-            return np.asarray(position == m)
+            return np.asarray(np.minimum(position, self.longest) == m)
         return np.full(len(position), m == 1 or self.gamma < math.inf)
 
     def of_length(self, position: Int64, m: int) -> Float64:
         """Return p(m | t), float64 [n]."""
         if math.isinf(self.gamma):
             return self.possible(position, m).astype(np.float64)
-        return np.asarray(self.powers.powers[position - m] / self.powers.cumulative[position])
+        table = self.powers.cumulative[1:] if m == self.longest else self.powers.powers
+        return np.asarray(table[position - m] / self.powers.cumulative[position])
 
     def count_from(self, position: Int64, m: int) -> Int64:
         """Return how many lengths ≥ m are possible, int64 [n]."""
         if math.isinf(self.gamma):
             return np.full(len(position), int(m == 1 or self.gamma < 0))
-        return position - m + 1
+        return np.minimum(position, self.longest) - m + 1
 
     def sum_x_log_x_from(self, position: Int64, weight: Float64, m: int) -> Float64:
         """Return Σ_{l ≥ m} x ln x of x = weight · p(l | t), float64 [n]."""
         if math.isinf(self.gamma):
             return weight * np.log(weight) * self.count_from(position, m)
-        total, rest = self.powers.cumulative[position], self.powers.cumulative[position - m + 1]
-        logs = self.power_logs[position - m + 1]
-        return np.asarray(weight / total * (rest * (np.log(weight) - np.log(total)) + logs))
+        total = self.powers.cumulative[position]
+
+        def log_sum(m: int) -> Float64:
+            """Return Σ_{l ≥ m} x ln x without a cut."""
+            n = np.maximum(position - m + 1, 0)
+            share = weight * (self.powers.cumulative[n] / total)
+            return np.asarray(share * (np.log(weight) - np.log(total) + self.gamma * self.mean_log[n]))
+
+        cut = weight * (self.powers.cumulative[np.maximum(position - self.longest + 1, 0)] / total)
+        return log_sum(m) - log_sum(self.longest) + cut * np.log(cut, where=cut > 0, out=np.zeros_like(cut))
 
 
 def _classes(kind: Int64, item: Integers) -> tuple[Int64, Int64, Int64]:

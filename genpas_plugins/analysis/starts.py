@@ -4,7 +4,7 @@ A target with t items before it has the history lengths m = 1 … t, from start 
 
     p(m | t) = (t + 1 - m)^γ / C(t),      p(m ≥ l | t) = C(t + 1 - l) / C(t),      C(t) = 1^γ + … + t^γ
 
-for all sequences alike, so a view needs one table.
+for all sequences alike, so a view needs one table. A distribution of t gives the lengths by convolution with powers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 
 from genpas_plugins.sampling.policy import PowerTable
 from genpas_plugins.support.array_types import Float64
+
+_DIRECT = 1 << 10  # numbers up to which a convolution is faster without an FFT
 
 
 def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
@@ -48,6 +50,35 @@ def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
     if longest <= n_before:
         table[longest:, longest] = starts.cumulative[1 : n_before + 2 - longest] / starts.cumulative[longest:]
     return table
+
+
+def length_distribution(targets: Float64, gamma: float) -> Float64:
+    """Return Σ_t p(t) p(m | t) of every length m, float64 [n + 1], from p(t), float64 [n + 1], in O(n log n)."""
+    n_before = len(targets) - 1
+    if gamma == math.inf:
+        return np.bincount([1], [targets.sum()], n_before + 1).astype(np.float64)
+    if gamma == -math.inf:
+        return targets
+    starts = PowerTable.of(gamma, n_before)
+    lengths = np.zeros(n_before + 1)
+    # Rounding of an FFT is relative to its largest numbers, so each block of t has powers of a similar size.
+    ratio = 2 ** (1 / (1 + max(gamma, 0) / 8))
+    last = n_before
+    while last > 0:
+        first = 1 if last <= _DIRECT else int(last / ratio) + 1
+        block, unit = slice(first, last + 1), starts.powers[[0, last - 1]].max()
+        shares = targets[block] / (starts.cumulative[block] / unit)
+        lengths[last:0:-1] += _convolve(shares[::-1], starts.powers[:last] / unit)[:last]
+        last = first - 1
+    return lengths
+
+
+def _convolve(a: Float64, b: Float64) -> Float64:
+    """Convolve non-negative numbers."""
+    if len(b) <= _DIRECT:
+        return np.convolve(a, b)
+    size = 1 << (len(a) + len(b) - 2).bit_length()
+    return np.maximum(np.fft.irfft(np.fft.rfft(a, size) * np.fft.rfft(b, size), size), 0)
 
 
 def position_coefficients(n_before: int, gamma: float, weights: Float64) -> Float64:

@@ -75,6 +75,11 @@ def sum_by_target(
     return sum_over_rows(view, part, rows, threads)
 
 
+def inverse_mass(mass: Float64) -> Float64:
+    """Return 1 / p(y), float64 [n_items + 1]; 0 for an item that is never a target, or less often than 1e-300."""
+    return np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 1e-300)  # noqa: PLR2004 – 1 / 1e-309 overflows
+
+
 def add_weights(view: SequenceView, weights: TargetWeights, rows: slice, mass: Float64) -> None:
     """Add scale[n] · power[t] of every target of the rows to its item's entry of `mass`, float64 [n_items + 1]."""
     found = occurrences(view, rows, last=weights.last)

@@ -47,8 +47,13 @@ class TargetWeights:
         targets = PowerTable.of(policy.beta, view.max_length - 1)
         scale = np.zeros(view.max_length + 1)
         per_sequence = policy.sequence_mass(view) / groups.size
-        scale[groups.length] = per_sequence if targets.last else per_sequence / targets.cumulative[groups.length - 1]
-        return cls(scale, np.concatenate([[0.0], targets.powers]), targets.last)
+        if targets.last:
+            scale[groups.length] = per_sequence
+            return cls(scale, np.concatenate([[0.0], targets.powers]), True)
+        # In units of the largest sum: the products of a large exponent stay normal floating-point numbers.
+        unit = targets.cumulative[-1]
+        scale[groups.length] = per_sequence / (targets.cumulative[groups.length - 1] / unit)
+        return cls(scale, np.concatenate([[0.0], targets.powers / unit]), False)
 
     def of_occurrences(self, length: Int64, position: Int64) -> Float64:
         """Return p(s) p(t | s) of targets at these positions of sequences of these lengths, float64 [n]."""

@@ -12,7 +12,7 @@ import typer
 from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
 from genpas_plugins.settings.points import join_points, read_point
-from genpas_plugins.support.console import print_json, print_lines, progress_bar
+from genpas_plugins.support.console import figure, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
 _STEPS = 6
@@ -95,7 +95,7 @@ def command(
         ratio = report["alignment_discrimination"][label]["ratio"]
         typer.echo(
             f"{label:<{width}}  {report['kl']['test'][label]:7.3f}  {report['kl']['validation'][label]:13.3f}  "
-            f"{ratio:9.2f}  {report['history_length'][label]['mean']:12.2f}"
+            f"{figure(ratio, '.2f'):>9}  {report['history_length'][label]['mean']:12.2f}"
         )
     typer.echo(_NOTE)
     print_lines([("page", out / PAGE_NAME)])

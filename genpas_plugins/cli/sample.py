@@ -102,6 +102,6 @@ def command(
             ("file", out),
             ("pairs", f"{first:,} to {first + count - 1:,} of the {stream.pairs_per_epoch:,} of epoch {epoch}"),
             ("policy", config.policy),
-            ("seed", str(seed)),
+            ("seed", seed),
         ]
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, StorePath
-from genpas_plugins.support.console import print_json, print_table, progress_bar
+from genpas_plugins.support.console import figure, print_json, print_table, progress_bar
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
@@ -241,6 +241,6 @@ def _cells(entry: dict[str, Any]) -> list[str]:
     return [
         *exponents,
         f"{entry['kl']:.4f}",
-        *(f"{entry[k]:.3g}" for k in ("alignment", "discrimination")),
-        f"{entry['ratio']:.2f}",
+        *(figure(entry[k], ".3g") for k in ("alignment", "discrimination")),
+        figure(entry["ratio"], ".2f"),
     ]

@@ -178,7 +178,8 @@ class PowerTable:
 
     def mean_of_first(self, values: Float64) -> Float64:
         """Return Σ_{i ≤ m} i^e v_i / Σ_{i ≤ m} i^e for every m = 0 … n (0 at m = 0), float64 [n + 1]."""
-        means = values if self.last else np.cumsum(self.powers * values) / self.cumulative[1:]
+        top = np.abs(values).max(initial=1.0)  # the products of a large exponent would overflow without it
+        means = values if self.last else np.cumsum(self.powers * (values / top)) / self.cumulative[1:] * top
         return np.concatenate([[0.0], means])
 
 
@@ -230,7 +231,7 @@ def mean_history_length(n_targets: int, gamma: float, max_length: int | None = N
         return np.minimum(before, limit).astype(np.float64)
     # A history from start j = 1 … m has m + 1 - j items; the first m - limit starts give `limit` items.
     table = PowerTable.of(gamma, n_targets)
-    weighted = np.concatenate([[0.0], np.cumsum(table.powers * before)])
+    mean_start = table.mean_of_first(before.astype(np.float64))
     cut = np.maximum(before - limit, 0)
-    whole = (before + 1) * (table.cumulative[before] - table.cumulative[cut]) - (weighted[before] - weighted[cut])
-    return np.asarray((limit * table.cumulative[cut] + whole) / table.cumulative[before])
+    share = table.cumulative[cut] / table.cumulative[before]
+    return np.asarray((limit - before - 1 + mean_start[cut]) * share + before + 1 - mean_start[before])

@@ -24,7 +24,12 @@ from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.analysis.starts import position_coefficients
-from genpas_plugins.analysis.target_distribution import last_target_distribution, sum_by_target, target_distribution
+from genpas_plugins.analysis.target_distribution import (
+    inverse_mass,
+    last_target_distribution,
+    sum_by_target,
+    target_distribution,
+)
 from genpas_plugins.analysis.target_positions import TargetWeights
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
@@ -99,15 +104,14 @@ class Criteria:
     def gradient(self, policy: SamplingPolicy) -> Gradient:
         """Return alignment and discrimination with their gradients, NaN or 0 without anything to compare."""
         index, weights = self.index, TargetWeights.of(self.train, policy)
-        mass = sum_by_target(self.train, weights)
-        inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
+        inverse = inverse_mass(sum_by_target(self.train, weights))
         tables = self.tables(policy)
         n_before, gamma, training = self.train.max_length - 1, policy.gamma, tables.training
         coefficients = position_coefficients(n_before, gamma, training)
         slopes = []
         for parts in weight_slopes(self.train, policy):
             # r = c / p(y), so ∂r = ∂c / p - c ∂p / p²
-            outer = np.stack(index.sums(weights, inverse**2 * self._mass_slope(parts)))
+            outer = np.stack(index.sums(weights, inverse * (inverse * self._mass_slope(parts))))
             inner = [np.stack(index.sums(part, inverse)) for part in parts]
             slopes.append(_dot(coefficients, sum(inner, -outer)))
         starts = length_slopes(n_before, gamma, len(training) - 1) @ training

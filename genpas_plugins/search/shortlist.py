@@ -120,7 +120,7 @@ def shortlist(
     Raises
     ------
     InputError
-        As `check_amounts` does.
+        As `check_amounts` does, and if every ratio is undefined.
     """
     check_amounts(keep, best)
     tell = progress or (lambda step, done, total: None)
@@ -139,7 +139,20 @@ def shortlist(
                 Candidate(policy, divergences[pair], figures.alignment, figures.discrimination, figures.ratio)
             )
     tell("alignment / discrimination", len(pairs), len(pairs))
-    return Shortlist(rank(ranked)[:best], len(points), len(kept), cut)
+    ranked = rank(ranked)
+    if math.isnan(ranked[0].ratio):
+        cause = (
+            "no validation target is a training target"
+            if math.isnan(ranked[0].alignment)
+            else "all targets are one item"
+            if math.isnan(ranked[0].discrimination)
+            else "validation and training histories share no item"
+        )
+        raise InputError(
+            f"No point can be chosen: alignment / discrimination does not exist, as {cause}. Use data with more "
+            "interactions an item, or compare points by KL alone with `genpas analyze --point`."
+        )
+    return Shortlist(ranked[:best], len(points), len(kept), cut)
 
 
 def divergence_of_each(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from genpas_plugins.sampling.policy import SamplingPolicy, shortest
 from genpas_plugins.settings.settings_diff import differences
 from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.run_result import DIVERGED
 
 if TYPE_CHECKING:
     import optuna
@@ -208,6 +210,8 @@ def _train_one(study: optuna.Study, policy: SamplingPolicy, train: Train, discar
 
     try:
         result = dict(train(policy, on_epoch))
+        if math.isnan(result["score"]):
+            raise InputError(f"Training at {policy.label} has no validation NDCG@10: it is NaN. {DIVERGED}")
     except optuna.TrialPruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         if discard is not None:

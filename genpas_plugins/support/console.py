@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -43,14 +44,16 @@ def print_json(value: Any) -> None:
 
 
 def print_lines(rows: Iterable[tuple[str, object]]) -> None:
-    """Print names and values in two columns; whole numbers get thousands separators."""
-    lines = [
-        (name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
-        for name, value in rows
-    ]
+    """Print names and values in two columns; counts get thousands separators, a seed does not."""
+    lines = [(name, f"{value:,}" if type(value) is int and name != "seed" else str(value)) for name, value in rows]
     width = max((len(name) for name, _ in lines), default=0) + 2
     for name, value in lines:
         typer.echo(f"{name:<{width}}{value}".rstrip())
+
+
+def figure(value: float, format_spec: str) -> str:
+    """Write a figure; a dash if it does not exist."""
+    return "–" if math.isnan(value) else format(value, format_spec)
 
 
 def print_table(

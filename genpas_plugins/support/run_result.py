@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genpas_plugins.support.errors import InputError
+
 Figures = Mapping[str, float]
 """Test figures by metric, as ndcg@10."""
+DIVERGED = "Lower the learning rate, or check the data and the loss."
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class RunResult:
     trained_on: Mapping[str, Any]
     checkpoint: str
     device: str
+
+    def __post_init__(self) -> None:
+        """Raise InputError if the figure that runs are compared by does not exist."""
+        if math.isnan(self.validation):
+            raise InputError(f"The best validation figure is NaN, so this run cannot be compared. {DIVERGED}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
+from genpas_plugins.analysis.alignment import alignment_discrimination
 from genpas_plugins.analysis.histograms import (
     effective_users,
     group_shares,
@@ -15,6 +16,9 @@ from genpas_plugins.analysis.histograms import (
     target_positions,
     user_mass,
 )
+from genpas_plugins.analysis.inputs import input_target_statistics
+from genpas_plugins.analysis.starts import length_distribution
+from genpas_plugins.sampling.policy import PowerTable
 
 anything = {"store": st.from_type(SequenceStore), "policy": st.from_type(SamplingPolicy)}
 
@@ -77,7 +81,7 @@ def test_groups_by_hand(store):
     groups = popularity_groups(store.view())
     assert groups.tolist() == [0, 1, 1, 2, 1, 2, 2, 3, 3, 3]
     shares = group_shares(np.array([0, 0.1, 0.2, 0.3, 0.4, 0, 0, 0, 0, 0]), groups)
-    assert shares == pytest.approx({"G1": 0.7, "G2": 0.3, "G3": 0})
+    assert shares == pytest.approx({"T1": 0.7, "T2": 0.3, "T3": 0})
 
 
 def test_what_cannot_be_is_refused(store):
@@ -87,3 +91,34 @@ def test_what_cannot_be_is_refused(store):
         user_mass(store.view(held_out=6), SamplingPolicy(1, 0, 0))
     with pytest.raises(InputError, match="n must be"):
         popularity_groups(store.view(), 0)
+
+
+@pytest.mark.parametrize("gamma", [-3, -0.5, 0, 0.5, 2, 50, 70])
+def test_long_histories_are_convolved_exactly(gamma):
+    n = 5_000
+    targets = np.random.default_rng(0).random(n + 1) ** 4
+    targets[0] = 0
+    targets /= targets.sum()
+    starts = PowerTable.of(gamma, n)
+    expected = np.convolve((targets[1:] / starts.cumulative[1:])[::-1], starts.powers)[n - 1 :: -1]
+    np.testing.assert_allclose(length_distribution(targets, gamma)[1:], expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("exponents", [(308, 0, 0), (400, 92, 0), (-400, 0, 92), (0, 92, 92)])
+def test_large_exponents_have_figures(exponents):
+    short, long = 3, 2_000
+    values = np.random.default_rng(0).integers(1, 9, short + long)
+    view = SequenceStore.from_arrays(values, [0, short, short + long]).view()
+    policy = SamplingPolicy(*exponents)
+    before = np.arange(1, long)
+    weight = np.exp(policy.beta * np.log(before / before[-1]))
+    users = np.array([policy.alpha <= 0, policy.alpha >= 0]) / (1 + (policy.alpha == 0))
+    np.testing.assert_allclose(user_mass(view, policy), users, atol=1e-12)
+    positions = target_positions(view, policy)
+    np.testing.assert_allclose(positions.from_start[short:], users[1] * (weight / weight.sum())[short - 1 :], rtol=1e-9)
+    lengths = history_lengths(view, policy)
+    assert lengths.sum() == pytest.approx(1)
+    assert lengths @ np.arange(len(lengths)) == pytest.approx(policy.expected_history_length(view))
+    figures = [*input_target_statistics(view, policy).values(), effective_users(view, policy)]
+    figures += [*vars(alignment_discrimination(view, policy, view)).values()][:-1]
+    assert np.isfinite(figures).all()

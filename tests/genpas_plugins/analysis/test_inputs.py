@@ -82,16 +82,23 @@ def test_length_probabilities_are_the_start_distribution(n, gamma, longest, pape
     np.testing.assert_allclose(length_probabilities(n, gamma, longest), expected, rtol=1e-12)
 
 
-@given(store=st.from_type(SequenceStore), policy=st.from_type(SamplingPolicy), held_out=st.sampled_from([0, 2]))
-def test_statistics_are_those_of_the_joint_distribution(store, policy, held_out, probabilities_of):
+@given(
+    store=st.from_type(SequenceStore),
+    policy=st.from_type(SamplingPolicy),
+    held_out=st.sampled_from([0, 2]),
+    max_length=st.sampled_from([1, 2, 3, 50]),
+)
+def test_statistics_are_those_of_the_joint_distribution(store, policy, held_out, max_length, probabilities_of):
     view = store.view(held_out=held_out)
-    table = joint(store, policy, view.lengths().tolist(), probabilities_of)
+    table = defaultdict(float)
+    for (x, y), p in joint(store, policy, view.lengths().tolist(), probabilities_of).items():
+        table[x[-max_length:], y] += p
     inputs, mass = defaultdict(set), defaultdict(float)
     for (x, y), p in table.items():
         inputs[y].add(x)
         mass[y] += p
     counts = [len(of) for of in inputs.values()]
-    found = input_target_statistics(view, policy)
+    found = input_target_statistics(view, policy, max_length)
     assert found["targets"] == len(counts)
     assert found["distinct_inputs_mean"] == pytest.approx(np.mean(counts))
     assert found["distinct_inputs_median"] == np.median(counts)

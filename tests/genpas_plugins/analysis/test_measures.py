@@ -36,7 +36,7 @@ def test_everything_is_there_and_plain(medium):
     assert json.loads(json.dumps(found))["kl"] == found["kl"]
     assert "target distributions" in said and len(said) == len(set(said))
     for of in found["popularity_groups"].values():
-        assert list(of) == ["G1", "G2", "G3"] and sum(of.values()) == pytest.approx(1)
+        assert list(of) == ["T1", "T2", "T3"] and sum(of.values()) == pytest.approx(1)
     for label in labels:
         assert sum(found["history_length"][label]["histogram"]) == pytest.approx(1)
         assert sum(found["target_position"][label]["from_end"]) == pytest.approx(1)

@@ -139,6 +139,20 @@ def test_a_store_that_is_too_short_is_refused(lengths: tuple[int, int], told: st
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("sequences", "cause"),
+    [
+        (([1, 2, 3, 1], [2, 1, 4, 2], [1, 2, 3, 1]), "no validation target is a training target"),
+        (([1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]), "all targets are one item"),
+    ],
+)
+def test_a_figure_that_does_not_exist_chooses_nothing(sequences: Any, cause: str, search: Run, tmp_path: Path):
+    SequenceStore.from_arrays(np.concatenate(sequences), np.arange(0, 13, 4)).save(tmp_path / "store")
+    done = search(tmp_path / "store", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and cause in done.stderr and "Chosen" not in done.stdout
+    assert not (tmp_path / "out" / "genpas.yaml").exists()
+
+
 @pytest.mark.parametrize("option", [("--model", "GRU4Rec"), ("--pruner", "none"), ("--seed", "5"), ("--epochs", "2")])
 def test_training_options_without_training_are_refused(option, search: Run, saved: Path, tmp_path: Path):
     done = search(saved, *option, "--out", tmp_path / "out")

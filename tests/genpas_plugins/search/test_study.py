@@ -157,3 +157,8 @@ def test_an_error_in_training_ends_the_study_and_is_no_finished_trial(tmp_path: 
     again = Stub()
     again.run(tmp_path / "study.db")
     assert again.trained == [policy.label for policy in POINTS[1:]]
+
+
+def test_a_score_that_is_no_number_chooses_nothing(tmp_path: Path):
+    with pytest.raises(InputError, match=f"Training at {POINTS[1].label} has no validation"):
+        Stub({**SCORES, POINTS[1].label: math.nan}).run(tmp_path / "study.db")
