@@ -22,6 +22,7 @@ from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.array_types import Int64
 from recbole_ext.dataset import WindowDataset
 from recbole_ext.genpas_key import genpas_config
+from recbole_ext.trimming import DrawnInteraction
 
 TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
 """Fields of a batch under `targets: parallel`: the item after each item of the history, and its weight."""
@@ -149,7 +150,9 @@ class PairDataLoader(TrainDataLoader):
         last = batch.targets.rows[batch.targets.offsets[1:] - 1]
         data = dataset.join(dataset.windows(batch.histories, last, trim=self.trim or several))
         data = self.transform(dataset, data)
-        return self._with_targets(data, batch) if several else self._neg_sampling(data)
+        data = self._with_targets(data, batch) if several else self._neg_sampling(data)
+        read = [dataset.item_list_length_field, TARGET_WEIGHT] if several else [dataset.item_list_length_field]
+        return DrawnInteraction(data.interaction, {name: data[name] for name in read})
 
     def _with_targets(self, data: Interaction, batch: Batch) -> Interaction:
         """Add targets and weights, [n, longest], and a negative for each target if the loss needs negatives."""

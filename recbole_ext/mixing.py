@@ -29,7 +29,7 @@ from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import override
 from recbole_ext.genpas_key import genpas_config, read_section, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable
-from recbole_ext.trimming import length_groups
+from recbole_ext.trimming import length_groups, on_cpu
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
@@ -90,8 +90,10 @@ class BASRecLoss:
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
-        whole = torch.arange(len(lengths), device=lengths.device), histories.shape[1]
-        groups = length_groups(lengths) if self.plain.trim else [whole]
+        groups = [(torch.arange(len(lengths)), histories.shape[1])]
+        if self.plain.trim:
+            groups = length_groups(on_cpu(interaction, model.ITEM_SEQ_LEN))
+        groups = [(rows.to(lengths.device), longest) for rows, longest in groups]
         back = torch.cat([rows for rows, _ in groups]).argsort()
 
         def encode(changed: Tensor, share: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.model_probe import every_position
 from recbole_ext.models.contract import PARALLEL, TRIM, require
-from recbole_ext.trimming import TrimmedLoss, length_groups, ranking_in_groups
+from recbole_ext.trimming import TrimmedLoss, on_cpu, ranking_in_groups, trimmed_groups
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
@@ -62,16 +62,18 @@ class WindowLoss:
     def __call__(self, interaction: Any) -> Tensor:
         """Return the sum of the weighted losses of all targets over the number of windows."""
         model = self.model
-        histories, lengths, weights = (interaction[f] for f in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, TARGET_WEIGHT))
-        wanted = [weights, interaction[TARGETS], *([] if self.kind == "CE" else [interaction[model.NEG_ITEM_ID]])]
+        fields = (TARGET_WEIGHT, TARGETS, *(() if self.kind == "CE" else (model.NEG_ITEM_ID,)))
         groups = []
         with every_position(model), cheap_dropout(model):
-            for rows, longest in length_groups(lengths):
-                chosen = weights[rows, :longest] > 0
-                hidden = model(histories[rows, :longest], lengths[rows])[chosen]
-                groups.append((hidden, *(field[rows, :longest][chosen] for field in wanted)))
+            for _, group in trimmed_groups(model, interaction):
+                histories = group[model.ITEM_SEQ]
+                hidden = model(histories, group[model.ITEM_SEQ_LEN]).flatten(0, 1)
+                longest = histories.shape[1]
+                chosen = (on_cpu(group, TARGET_WEIGHT)[:, :longest] > 0).flatten().nonzero()[:, 0].to(hidden.device)
+                places = [hidden, *(group[field][:, :longest].flatten() for field in fields)]
+                groups.append([values.index_select(0, chosen) for values in places])
         hidden, weight, *targets = (torch.cat(parts) for parts in zip(*groups, strict=True))
-        weight, table = weight / len(lengths), model.item_embedding.weight
+        weight, table = weight / len(interaction), model.item_embedding.weight
         if self.kind == "CE":
             return weighted_catalogue_loss(hidden, table, targets[0], weight)
         loss: Tensor = (weight * history_losses(self.kind, hidden, table, Targets(*targets))).sum()

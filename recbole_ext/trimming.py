@@ -21,8 +21,32 @@ _SHORTEST = 8
 """Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""
 
 
+class DrawnInteraction(Interaction):
+    """A batch that keeps fields on the CPU when it moves: to read them on a GPU means to wait for it.
+
+    Parameters
+    ----------
+    interaction : dict of the fields
+    kept : fields on the CPU, by name
+    """
+
+    def __init__(self, interaction: Any, kept: dict[str, Tensor]) -> None:
+        super().__init__(interaction)
+        self.kept = kept
+
+    def to(self, device: Any, selected_field: Any = None) -> DrawnInteraction:
+        """Return the batch on a device."""
+        return DrawnInteraction(super().to(device, selected_field).interaction, self.kept)
+
+
+def on_cpu(interaction: Interaction, field: str) -> Tensor:
+    """Return a field of a batch on the CPU; only for a batch of RecBole's own loaders this waits for a GPU."""
+    kept: dict[str, Tensor] = getattr(interaction, "kept", {})
+    return kept[field] if field in kept else interaction[field].cpu()
+
+
 def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
-    """Return the rows of every group of similar length and its longest length, for lengths int64 [B].
+    """Return the rows of every group of similar length and its longest length, for lengths int64 [B] on the CPU.
 
     Examples
     --------
@@ -36,10 +60,17 @@ def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
 
 def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
     """Yield the rows of every group of similar length, int64, and these rows of the batch with less padding."""
-    for rows, longest in length_groups(interaction[model.ITEM_SEQ_LEN]):
-        group = interaction[rows]
+    groups = length_groups(on_cpu(interaction, model.ITEM_SEQ_LEN))
+    # One copy to the device, and groups are slices: RecBole's Interaction would make a list of other indices.
+    order = torch.cat([rows for rows, _ in groups]).to(interaction[model.ITEM_SEQ_LEN].device)
+    ordered = Interaction({name: values[order] for name, values in interaction.interaction.items()})
+    begin = 0
+    for here, longest in groups:
+        rows = slice(begin, begin + len(here))
+        group, begin = ordered[rows], rows.stop
         group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
-        yield rows, group
+        kept = {name: values[here] for name, values in getattr(interaction, "kept", {}).items()}
+        yield order[rows], DrawnInteraction(group.interaction, kept)
 
 
 def ranking_in_groups(model: Any) -> AbstractContextManager[None]:

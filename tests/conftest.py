@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,6 +165,38 @@ def p_value() -> Callable[[dict[Pair, int], dict[Pair, float]], float]:
         return float(stats.chi2.sf(statistic, freedom))
 
     return of
+
+
+@pytest.fixture(scope="session")
+def on_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
+    """Return `on_stand_in(script, *arguments)`: the JSON lines of a script that uses tests/device/stand_in.py."""
+    pytest.importorskip("torch")
+    if shutil.which("g++") is None:
+        pytest.skip("the stand-in for a GPU is compiled with g++")
+    device = Path(__file__).with_name("device")
+    library = tmp_path_factory.mktemp("device") / "stand_in.so"
+    folder = tmp_path_factory.mktemp("on_device")
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(device.parents[1]), str(device)]),
+    }
+
+    def python(*arguments: str, **more: str) -> str:
+        command = [sys.executable, "-W", "ignore", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env={**environment, **more}, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def lines(script: Path, *arguments: str) -> list[dict[str, Any]]:
+        if not library.exists():
+            python(str(device / "stand_in.py"), str(library))
+        said = python(str(script), *arguments, GENPAS_STAND_IN_DEVICE=str(library))
+        return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+    return lines
 
 
 @pytest.fixture(scope="session")

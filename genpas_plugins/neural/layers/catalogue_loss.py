@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 2**21
-"""Scores in a block: they fit a core's cache and have enough rows for fast products."""
+BLOCK, BLOCK_ON_DEVICE = 2**21, 2**26
+"""Scores in a block: on a CPU they fit a core's cache and have rows enough for fast products."""
 
 
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
             weighted = states * (weights / largest)[:, None].to(product)
             of_states, of_items = torch.empty_like(states), torch.zeros_like(table)
             likelihood = torch.empty_like(weights)
-            rows = max(1, BLOCK // len(table))
+            rows = max(1, (BLOCK if device == "cpu" else BLOCK_ON_DEVICE) // len(table))
             # One buffer for all blocks stays in the cache and is allocated once.
             buffer = items.new_empty(min(rows, len(states)), len(items))
             part = None if product == table.dtype else torch.empty_like(items)
@@ -59,7 +59,12 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
                 own = torch.arange(len(scores), device=scores.device) * len(table) + targets[block]
                 likelihood[block] = probabilities.view(-1)[own].to(likelihood.dtype).log()
                 lost = likelihood[block].isinf()  # the probability is too small for a number, its logarithm is not
-                if lost.any():
+                if device != "cpu":  # whether there is one is not asked, which would wait for the device
+                    highest, likeliest = scores.max(1, keepdim=True)
+                    exact = (scores.view(-1)[own] - highest[:, 0]).float()
+                    exact += probabilities.gather(1, likeliest)[:, 0].float().log()
+                    likelihood[block] = torch.where(lost, exact.to(likelihood.dtype), likelihood[block])
+                elif lost.any():
                     again = states[block][lost] @ items.T
                     exact = torch.log_softmax(again.float(), 1).gather(1, targets[block][lost, None])[:, 0]
                     likelihood[block] = likelihood[block].masked_scatter(lost, exact.to(likelihood.dtype))

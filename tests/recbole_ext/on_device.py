@@ -1,0 +1,83 @@
+"""Train two steps on the stand-in device and on the CPU: python on_device.py SETTINGS.json; a JSON line a case.
+
+With `enable_amp` the device alone computes in half precision. A line has the losses, how far the gradients differ
+relative to the largest, and the waits, copies and kernels of one step on the device: of the loss and of backward.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import stand_in  # isort: skip – before torch
+
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_seed
+
+from recbole_ext import half_precision
+from recbole_ext.parallel_targets import loss_of_epoch
+
+DRAWS = {
+    "plain": {"strategy": "multi_target"},
+    "trim": {"strategy": "multi_target", "trim": True},
+    "parallel": {"strategy": "multi_target", "targets": "parallel"},
+}
+CASES = [*((draw, False) for draw in DRAWS), ("plain", True), ("parallel", True)]
+
+
+def steps(settings: dict[str, Any], *, on_device: bool) -> dict[str, Any]:
+    """Return losses, gradients and counts of two steps of SASRec, without dropout."""
+    config = Config("SASRec", "tiny", config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    data = create_dataset(config)
+    train, *_ = data_preparation(config, data)
+    init_seed(config["seed"], config["reproducibility"])
+    model = get_model("SASRec")(config, data)
+    if on_device:
+        config.final_config_dict["device"] = model.device = stand_in.CUDA
+        stand_in.to_device(model)
+    trainer = get_trainer(config["MODEL_TYPE"], "SASRec")(config, model)
+    model.train()
+    batches = [batch.to(config["device"]) for batch, _ in zip(train, range(2), strict=False)]
+    loss_of = loss_of_epoch(trainer, train, 0) or model.calculate_loss
+    losses = []
+    for batch in batches:
+        model.zero_grad()
+        with stand_in.counting() as counts, half_precision.autocast_type(config):
+            with torch.autocast(config["device"].type, enabled=config["enable_amp"]):
+                loss = loss_of(copy.copy(batch))
+            loss.backward()
+        losses.append(float(stand_in.held(loss.detach())))
+    gradients = [stand_in.held(value.grad) for value in model.parameters() if value.grad is not None]
+    return {"losses": losses, "gradients": gradients, "counts": counts}
+
+
+def main(settings: dict[str, Any]) -> None:
+    for draw, half in CASES:
+        given = {**settings, "gpu_id": "", "genpas": DRAWS[draw]}
+        expected = steps(given, on_device=False)
+        with stand_in.Device():
+            found = steps({**given, "enable_amp": half}, on_device=True)
+        pairs = list(zip(found["gradients"], expected["gradients"], strict=True))
+        largest = max(float(gradient.abs().max()) for gradient in expected["gradients"])
+        counts = found["counts"]
+        line = {
+            "case": f"{draw}, half" if half else draw,
+            "losses": [found["losses"], expected["losses"]],
+            "gradients": max(float((a - b).abs().max()) for a, b in pairs) / largest,
+            "waits": counts.waits,
+            "copies": counts.copies,
+            "kernels": counts.kernels,
+        }
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    settings = json.loads(Path(sys.argv.pop()).read_text())
+    main({**settings, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0})
