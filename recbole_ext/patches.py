@@ -32,6 +32,7 @@ from recbole_ext import (
     parallel_targets,
     personaliser,
     processes,
+    random_state,
     safe_input,
     trained_on,
 )
@@ -171,6 +172,7 @@ def _with_our_loss(
     train_epoch: Any, trainer: Any, train_data: Any, epoch_idx: int, loss_func: Any = None, *args: Any, **kwargs: Any
 ) -> Any:
     dataloader.start_epoch(train_data, epoch_idx)
+    random_state.restore(trainer)
     for loss_of_epoch in LOSSES:
         loss_func = loss_func or loss_of_epoch(trainer, train_data, epoch_idx)
     with half_precision.autocast_type(trainer.config):
@@ -215,6 +217,7 @@ _OLD_NUMPY = ("recbole.data.interaction", "recbole.data.dataset.dataset", "recbo
 _OLD_TUNING = _seeing(str=str, random=ModuleView(np.random, RandomState=np.random.default_rng))
 _TUNING, _MODELS = "recbole.trainer.hyper_tuning", "recbole.model.sequential_recommender"
 _CHECKPOINT = _seeing(save=checkpoints.save, load=checkpoints.load)
+_TRAINING = _seeing(save=random_state.save, load=checkpoints.load)
 _NEW = _always(staticmethod(dataset.new))
 _GENERAL, _KD = "recbole.model.general_recommender", "recbole.model.context_aware_recommender.kd_dagfm"
 _LOADING = (_KD, f"{_MODELS}.s3rec", *(f"{_GENERAL}.{name}" for name in ("convncf", "nais", "neumf", "ract")))
@@ -246,7 +249,8 @@ PATCHES = (
     Patch(_TRAINER, "fit", "trained_on", _reporting, "logs and keeps what a run trains on"),
     Patch(_TRAINER, "_train_epoch", "history_loss", _with_our_loss, "sets the loader's epoch and a section's loss"),
     Patch(_TRAINER, "_full_sort_batch_eval", "parallel_targets", _ranking_in_groups, "ranks by length"),
-    Patch("recbole.trainer.trainer", "torch", "checkpoints", _CHECKPOINT, "loads checkpoints without running code"),
+    Patch("recbole.trainer.trainer", "torch", "checkpoints", _TRAINING, "loads checkpoints without running code"),
+    Patch(_TRAINER, "resume_checkpoint", "random_state", _around(random_state.resume), "restores the generators"),
     *(
         Patch(module, "torch", "checkpoints", _CHECKPOINT, "loads checkpoints without running code")
         for module in _LOADING

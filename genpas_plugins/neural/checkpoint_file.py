@@ -19,10 +19,25 @@ _BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError,
 
 
 def write(content: Any, file: str | Path) -> None:
-    """Write tensors and plain values under `file`, complete or not at all."""
-    # To a stream: torch would write the temporary name into the file.
-    with replaced_file(Path(file)) as temporary, temporary.open("wb") as stream:
-        torch.save(content, stream)
+    """Write tensors and plain values under `file`, complete or not at all.
+
+    Raises InputError if the disk is full or the folder cannot be written to.
+    """
+    try:
+        # To a stream: torch would write the temporary name into the file.
+        with replaced_file(Path(file)) as temporary, temporary.open("wb") as stream:
+            torch.save(content, stream)
+    except (OSError, RuntimeError) as error:
+        # torch closes its archive after a failed write, and fails again.
+        causes = (error, error.__cause__, error.__context__)
+        failed = next((cause for cause in causes if isinstance(cause, OSError)), None)
+        if failed is None:
+            raise
+        kept = "The earlier one is whole." if Path(file).exists() else "Nothing is left of it."
+        raise InputError(
+            f"The checkpoint {file} cannot be written ({failed.strerror or failed}). {kept} Free space or choose "
+            "another folder."
+        ) from error
 
 
 def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_location: Any = None) -> T:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType
 
 from genpas_plugins import InputError
+from recbole_ext import random_state
 from recbole_ext.checkpoints import item_vectors, load, plain, restored, save
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": float("-inf")}
@@ -209,11 +212,29 @@ def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(tmp_path: Path
 
     def full(content: Any, target: BinaryIO) -> None:
         target.write(b"half")
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        InputError, match=r"model\.pth cannot be written \(No space left on device\)\. The earlier one is whole"
+    ):
         save({"epoch": 2}, file)
+    assert load(file)["epoch"] == 1 and [entry.name for entry in tmp_path.iterdir()] == ["model.pth"]
+
+
+def save_with_little_space(file: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with pytest.raises(InputError, match=r"model\.pth cannot be written \(File too large\)"):
+        save({"epoch": 2, "state_dict": {"weights": torch.ones(100_000)}}, file)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_ends_in_a_sentence(tmp_path: Path):
+    file = tmp_path / "model.pth"
+    save({"epoch": 1}, file)
+    process = multiprocessing.get_context("fork").Process(target=save_with_little_space, args=(file,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     assert load(file)["epoch"] == 1 and [entry.name for entry in tmp_path.iterdir()] == ["model.pth"]
 
 
@@ -224,7 +245,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path: P
 
 
 def test_torch_and_recboles_view_of_it():
-    assert trainer_module.torch.load is load and trainer_module.torch.save is save
+    assert trainer_module.torch.load is load and trainer_module.torch.save is random_state.save
     assert torch.load is not load and trainer_module.torch.nn is torch.nn
 
 

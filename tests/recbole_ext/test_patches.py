@@ -28,7 +28,7 @@ recbole.data.utils.pickle = types.ModuleType("pickle")
 recbole.data.utils.load_split_dataloaders.__defaults__ = (None,)
 recbole.utils.argument_list.training_arguments.append("added")
 recbole.quick_start.objective_function = recbole.quick_start.run_recbole
-del recbole.trainer.trainer.Trainer.resume_checkpoint
+del recbole.trainer.trainer.Trainer._valid_epoch
 """
 
 UNLISTED = {
@@ -39,7 +39,7 @@ UNLISTED = {
     "recbole.data.utils.load_split_dataloaders",
     "recbole.config.configurator.training_arguments",
     "recbole.quick_start.objective_function",
-    "recbole.trainer.trainer.Trainer.resume_checkpoint",
+    "recbole.trainer.trainer.Trainer._valid_epoch",
 }
 
 Names = dict[str, tuple[str, str]]
