@@ -18,15 +18,7 @@ from recbole_ext.trimming import trimmed_groups
 
 
 def check_trainable(config: Config, section: str, place: str, warmup_epochs: int) -> None:
-    """Raise InputError for a configuration whose loss cannot be taken apart after the warm-up.
-
-    Parameters
-    ----------
-    config : RecBole's
-    section : the key that asks for it
-    place : of the key, for messages
-    warmup_epochs : of the section
-    """
+    """Raise InputError for a configuration whose loss cannot be taken apart after the warm-up."""
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     reason = reads_histories(config.model_class) if sequential else "it is not a sequential model"
     if reason is None and config["loss_type"] not in LOSSES:
@@ -51,17 +43,7 @@ class Encoded(NamedTuple):
 class HistoryLoss:
     """A RecBole model whose loss is of forward's output times item_embedding, taken apart.
 
-    Parameters
-    ----------
-    model : left as it is
-    kind : its loss_type
-    section : the key that asks for it, one of `contract.CAPABILITIES`
-    trim : whether a batch goes through the model in groups of similar length, for the same result
-
-    Raises
-    ------
-    InputError
-        For a model that cannot be used with the section or cannot be trimmed.
+    Raises InputError for a model that cannot be used with the section or cannot be trimmed.
     """
 
     def __init__(self, model: Any, kind: str, section: str, *, trim: bool = False) -> None:

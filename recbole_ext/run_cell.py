@@ -24,10 +24,7 @@ PROTOCOLS = {"masked": True, "unmasked": False}
 def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:
     """Check that a cell can be trained to its last epoch, without reading data.
 
-    Raises
-    ------
-    InputError
-        If RecBole refuses the settings, or the last epoch has no validation.
+    Raises InputError if RecBole refuses the settings, or the last epoch has no validation.
     """
     with config_errors():
         config = Config(model, dataset, config_dict=sealed(settings))
@@ -52,17 +49,7 @@ def test(checkpoint: Path, data_path: Path) -> TestResult:
 
     Each protocol ranks once. `recbole_ext.user_groups` describes the groups.
 
-    Parameters
-    ----------
-    checkpoint : Path
-        The file.
-    data_path : Path
-        Directory of the data set now.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint cannot be loaded.
+    Raises InputError if the checkpoint cannot be loaded.
     """
     with loaded(checkpoint, data_path) as (trainer, train_data, test_data):
         groups = groups_of(train_data._dataset, test_data._dataset)

@@ -24,27 +24,16 @@ OnEpoch = Callable[[int, float], None]
 
 
 def train(
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any],  # RecBole's settings. Their valid_metric chooses the checkpoint; more is better.
     *,
     model: str,
     dataset: str,
+    # Called as on_epoch(epoch from 0, figure) after every validation. An exception of it ends the run.
     on_epoch: OnEpoch | None = None,
 ) -> RunResult:
     """Train one model under the settings' `genpas` key.
 
-    Parameters
-    ----------
-    settings : mapping
-        RecBole's settings. Their valid_metric chooses the checkpoint; more is better.
-    model, dataset : str
-        RecBole's names.
-    on_epoch : callable, optional
-        Called as on_epoch(epoch from 0, figure) after every validation. An exception of it ends the run.
-
-    Raises
-    ------
-    InputError
-        If RecBole or the model refuses the settings, or nothing would be validated.
+    Raises InputError if RecBole or the model refuses the settings, or nothing would be validated.
     """
     with config_errors():
         config = Config(model, dataset, config_dict=sealed(settings))
@@ -87,17 +76,7 @@ def train(
 def loaded(checkpoint: str | Path, data_path: Path | None = None) -> Iterator[tuple[Any, Any, Any]]:
     """Yield the trainer, the training loader and the test loader of a checkpoint that `train` wrote.
 
-    Parameters
-    ----------
-    checkpoint : str or Path
-        The file.
-    data_path : Path, optional
-        Directory of the data set, if it has moved since.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint cannot be loaded.
+    Raises InputError if the checkpoint cannot be loaded.
     """
     content = load(checkpoint)
     if data_path is not None:

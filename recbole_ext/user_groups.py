@@ -45,13 +45,6 @@ def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
 
     Popularity counts the training parts of all users without added sequences. So the groups of a data set do not depend
     on the strategy or on `train_users`.
-
-    Parameters
-    ----------
-    train : WindowDataset
-        The `_dataset` of a training loader.
-    evaluation : SequentialDataset
-        The `_dataset` of an evaluation loader.
     """
     users, targets = (evaluation.inter_feat[field].numpy() for field in (train.uid_field, train.iid_field))
     of_item = popularity_groups(interactions(train))

@@ -60,7 +60,7 @@ def evaluate(
     loader: FullSortEvalDataLoader,
     config: Any,
     *,
-    item_counts: Mapping[int, int] | None = None,
+    item_counts: Mapping[int, int] | None = None,  # of the training data, for AveragePopularity and TailPercentage
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Return RecBole's metrics of a full ranking, the same on every rank: a collective call.
@@ -69,20 +69,8 @@ def evaluate(
     number comes first. If a search leaves fewer than topk items unmasked, the rest are misses here and arbitrary items
     in RecBole. Training goes on as without the evaluation.
 
-    Parameters
-    ----------
-    sharded : from `shard`, detached from any training pipeline
-    loader : RecBole's whole loader of a validation or test set, on every rank; the ranks share the users of a step
-    config : RecBole's; metrics, topk and metric_decimal_place count
-    item_counts : how often each item is in the training data (`train_data.dataset.item_counter`), for
-        AveragePopularity and TailPercentage
-    progress : called after each batch with the number of users done, on every rank
-
-    Raises
-    ------
-    InputError
-        On every rank, for metrics that need the score of every item (AUC, LogLoss …), evaluation among sampled items,
-        a topk larger than the catalogue, and data that do not fit the model.
+    Raises InputError on every rank, for metrics that need the score of every item (AUC, LogLoss …), evaluation among
+    sampled items, a topk larger than the catalogue, and data that do not fit the model.
     """
     check_metrics(config["metrics"], item_counts)
     if not isinstance(loader, FullSortEvalDataLoader):
@@ -160,14 +148,7 @@ def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, 
     """Return the k best items of this rank's histories, never row 0: a collective call.
 
     Ranks may have different numbers of histories, or none. Of equal scores the lower item number comes first. NaN ranks
-    above all scores, as in torch.topk.
-
-    Parameters
-    ----------
-    sharded : from `shard`, detached from any training pipeline
-    history : int64, jagged item numbers, 1 to MAX_ITEM_LIST_LENGTH items each, oldest first
-    k : number of items, the same on every rank
-    own : float [M, D], this rank's `output_rows`
+    above all scores, as in torch.topk. `own` is this rank's `output_rows`, [M, D].
     """
     layer = output_layer(sharded)
     _check_k(k, layer.n_rows)

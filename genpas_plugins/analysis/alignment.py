@@ -129,10 +129,8 @@ def alignment_index(
 ) -> AlignmentIndex:
     """Return the index of a training and an evaluation view, for a bilinear similarity.
 
-    Raises
-    ------
-    InputError
-        If the training view has no pair, the similarity is not bilinear, or the stores have different items.
+    Raises InputError if the training view has no pair, the similarity is not bilinear, or the stores have different
+    items.
     """
     similarity = recency_containment() if similarity is None else similarity
     view.require_content()
@@ -145,22 +143,13 @@ def alignment_discrimination(
     view: SequenceView,
     policy: SamplingPolicy,
     evaluation: SequenceView,
+    # None: `recency_containment()`. A bilinear similarity is exact. Any other is estimated from drawn pairs, with a
+    # standard error.
     similarity: Similarity | None = None,
 ) -> AlignmentDiscrimination:
     """Return alignment and discrimination of the policy's inputs on `view` with the last pairs of `evaluation`.
 
-    Parameters
-    ----------
-    view, policy, evaluation
-        Training data, distribution of its pairs, and evaluation data.
-    similarity
-        None: `recency_containment()`. A bilinear similarity is exact. Any other is estimated from drawn pairs, with a
-        standard error.
-
-    Raises
-    ------
-    InputError
-        If no sequence of `view` has two items.
+    Raises InputError if no sequence of `view` has two items.
     """
     return alignment_discriminations(view, [policy], evaluation, similarity)[0]
 

@@ -23,23 +23,9 @@ MAX_LENGTH = 50
 def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
     """Return E[b(m, d) of each item | target y] over p_train(x | y), the mean training profile of every target.
 
-    Parameters
-    ----------
-    view, policy
-        The data, and the distribution of its training pairs.
-    similarity
-        A bilinear similarity. None: `recency_containment()`.
-
-    Returns
-    -------
-    scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1]
-        Row by target, column by item; item + d · (n_items + 1) for a positional similarity. There are at most L
-        entries an interaction.
-
-    Raises
-    ------
-    InputError
-        If no sequence has two items, or the similarity is not bilinear.
+    The result is a scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1]: row by target, column by item. The
+    column is item + d · (n_items + 1) for a positional similarity. Raises InputError if no sequence has two items, or
+    the similarity is not bilinear.
     """
     from scipy import sparse
 
@@ -87,10 +73,7 @@ def input_target_statistics(
     entropy_target, entropy_input_target, entropy_input_given_target
         Entropy of p(y), entropy of p(x, y) and their difference, in nats. Equal inputs of one target count once.
 
-    Raises
-    ------
-    InputError
-        If no sequence has two items.
+    Raises InputError if no sequence has two items.
     """
     weights = TargetWeights.of(view, policy)
     found = occurrences(view, last=weights.last)

@@ -34,28 +34,14 @@ def sampled_alignment_discrimination(
     view: SequenceView,
     policy: SamplingPolicy,
     evaluation: SequenceView,
-    similarity: Similarity,
+    similarity: Similarity,  # any similarity; a bilinear one is compared through its weights
     *,
-    samples: int = 200_000,
+    samples: int = 200_000,  # drawn pairs of histories for each of the two figures
     seed: int = 0,
 ) -> AlignmentDiscrimination:
     """Estimate `alignment_discrimination`; the standard error of the ratio comes from the delta method.
 
-    Parameters
-    ----------
-    view, policy, evaluation
-        Training data, distribution of its pairs, and evaluation data.
-    similarity
-        Any similarity; a bilinear one is compared through its weights.
-    samples
-        Number of drawn pairs of histories, for each of the two figures.
-    seed
-        Seed of numpy's generator; the same seed gives the same figures.
-
-    Raises
-    ------
-    InputError
-        If no sequence of `view` has two items.
+    Raises InputError if no sequence of `view` has two items.
     """
     whole_number("samples", samples, 2)
     require_same_items(view, evaluation)

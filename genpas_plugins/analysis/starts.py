@@ -22,19 +22,8 @@ _DIRECT = 1 << 10  # numbers up to which a convolution is faster without an FFT
 def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
     """Return the probability of every history length m, for every target position t.
 
-    Parameters
-    ----------
-    n_before
-        Largest number of items before a target.
-    gamma
-        Exponent of the start, any number including ±inf.
-    longest
-        Histories are cut to so many items; the last column has all longer ones.
-
-    Returns
-    -------
-    float64 [n_before + 1, longest + 1]
-        Row t, column m; row 0 has no target and is 0.
+    float64 [n_before + 1, longest + 1], row t, column m. Row 0 has no target and is 0. The last column has all longer
+    histories.
     """
     table = np.zeros((n_before + 1, longest + 1))
     before = np.arange(1, n_before + 1)

@@ -18,23 +18,15 @@ _MODULE = "genpas_plugins.augment.operator_kernels"
 
 @dataclass(frozen=True, eq=False)
 class ChangedHistories:
-    """The histories of a batch, see `genpas_plugins.sampling.batch.Histories`, as arrays of their own.
+    """The histories of a batch, see `genpas_plugins.sampling.batch.Histories`, as arrays of their own."""
 
-    Attributes
-    ----------
-    items : [N], item numbers from 1, oldest first; 0 where an item was masked
-    offsets : int64 [n + 1], history i is items[offsets[i] : offsets[i + 1]]
-    sequence : int64 [n], the store's sequence of each history
-    rows : int64 [N], the store's row that each item came from, or None if no column beside the items is wanted. A new
-        item has the row of the item at its place, so `column[rows]` are the entries of any column of the store.
-    backend : "numpy" or "numba"
-    """
-
-    items: AnyArray
-    offsets: Int64
-    sequence: Int64
+    items: AnyArray  # [N], item numbers from 1, oldest first; 0 where an item was masked
+    offsets: Int64  # int64 [n + 1], history i is items[offsets[i] : offsets[i + 1]]
+    sequence: Int64  # int64 [n], the store's sequence of each history
+    # int64 [N], the store's row that each item came from, or None if no column beside the items is wanted. A new item
+    # has the row of the item at its place, so `column[rows]` are the entries of any column of the store.
     rows: Int64 | None
-    backend: str
+    backend: str  # "numpy" or "numba"
 
     @classmethod
     def of(cls, histories: StoreHistories, *, with_rows: bool) -> ChangedHistories:

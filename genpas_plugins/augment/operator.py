@@ -17,15 +17,10 @@ from genpas_plugins.support.errors import InputError
 
 
 class Catalogue(NamedTuple):
-    """Where new items come from.
+    """Where new items come from."""
 
-    Attributes
-    ----------
-    n_items : items are 1 … n_items
-    neighbours : [n_items + 1], the nearest item of each, 0 for none; None if no operator needs them
-    """
-
-    n_items: int
+    n_items: int  # items are 1 … n_items
+    # [n_items + 1], the nearest item of each, 0 for none; None if no operator needs them.
     neighbours: Integers | None = None
 
 
@@ -110,8 +105,6 @@ def choose_with_new_items(
 ) -> tuple[Int64, Int64]:
     """Choose items as `choose` does, and a new item for each, uniformly from the catalogue with replacement.
 
-    Returns
-    -------
     The places of the chosen items in `items`, and the new items, int64 [Σ counts] each. A new item takes one word, so
     its chance differs from 1 / n_items by less than 2⁻³².
     """

@@ -13,27 +13,13 @@ NOT_RUN, NONE = "not run", "–"
 
 
 class Column(NamedTuple):
-    """A column.
+    """A column."""
 
-    Attributes
-    ----------
-    name : str
-        Its head, and its key in table.json.
-    value : callable
-        Reads text, a number or a spread from a row; None for nothing.
-    digits : int
-        Decimal places of a number or a spread.
-    brief : bool
-        Whether the table on the terminal has it.
-    missing : str
-        Text without a value; by default, whether the row was run.
-    """
-
-    name: str
-    value: Callable[[RowResult], Any]
-    digits: int = 4
-    brief: bool = False
-    missing: str = ""
+    name: str  # its head, and its key in table.json
+    value: Callable[[RowResult], Any]  # reads text, a number or a spread from a row; None for nothing
+    digits: int = 4  # decimal places of a number or a spread
+    brief: bool = False  # whether the table on the terminal has it
+    missing: str = ""  # text without a value; by default, whether the row was run
 
     def text(self, row: RowResult) -> str:
         """Return a row's entry as text."""

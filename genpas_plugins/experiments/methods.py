@@ -25,24 +25,12 @@ _YAML = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Method:
-    """What a row trains on.
+    """What a row trains on."""
 
-    Attributes
-    ----------
-    label : str
-        Name in tables and files.
-    genpas : GenPASConfig
-        Which pairs are drawn, and how histories change.
-    mixing : MixingConfig or None
-        What is mixed into training.
-    store : Path or None
-        A regenerated store to draw from, None for the store of the data set.
-    """
-
-    label: str
-    genpas: GenPASConfig
-    mixing: MixingConfig | None = None
-    store: Path | None = None
+    label: str  # name in tables and files
+    genpas: GenPASConfig  # which pairs are drawn, and how histories change
+    mixing: MixingConfig | None = None  # what is mixed into training
+    store: Path | None = None  # a regenerated store; None: the store of the data set
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -91,15 +79,8 @@ def read_method(word: str) -> Method:
 
     POLICY is last_target, multi_target, slide_window or exponents as 1,0,0. Operators are applied in order, with RATE
     and PROBABILITY. A file has a `genpas` key and may have a `mixing` key. STORE is a directory of `genpas regenerate`.
-    The label has the last name of a path, which may be a link.
+    The label has the last name of a path, which may be a link. Raises InputError for any other word.
 
-    Raises
-    ------
-    InputError
-        For any other word.
-
-    Examples
-    --------
     >>> method = read_method("1,0,-inf+insert+basrec")
     >>> method.label, method.genpas.policy, method.mixing.method
     ('1,0,-inf+insert+basrec', SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target, 'basrec')

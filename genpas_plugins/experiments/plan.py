@@ -60,33 +60,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """A table on the data set `name`.
-
-    Attributes
-    ----------
-    seeds : tuple of int
-        Seeds to train; the first one tunes.
-    store : str
-        Digest of the store.
-    epochs, pairs_per_epoch : int
-        The budget of every run.
-    """
+    """A table on the data set `name`."""
 
     table: Table
     name: str
-    seeds: tuple[int, ...]
-    store: str
-    epochs: int
+    seeds: tuple[int, ...]  # seeds to train; the first one tunes
+    store: str  # digest of the store
+    epochs: int  # the budget of every run
     pairs_per_epoch: int
 
     @classmethod
     def on_store(cls, table: Table, name: str, seeds: tuple[int, ...], store: Path) -> Plan:
         """Plan a table on a store.
 
-        Raises
-        ------
-        InputError
-            If the store has nothing to train or to validate on, or the budget is not whole epochs.
+        Raises InputError if the store has nothing to train or to validate on, or the budget is not whole epochs.
         """
         split = SequenceStore.open(store).leave_last_out()
         require_validation(split.validation)

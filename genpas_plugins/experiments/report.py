@@ -39,23 +39,8 @@ def write_report(
 ) -> Report:
     """Write table.json and table.md from the files of all cells below `out`.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    parts : sequence of Cells
-        The cells of this call's data sets. Further data sets are found by their folders.
-    seeds : tuple of int
-        Seeds of this call; the first one tunes.
-    out : Path
-        Directory of the report.
-    plots : bool
-        Whether to draw the plots as well.
-
-    Raises
-    ------
-    InputError
-        If a cell of `parts` was trained otherwise. A further data set is left out instead, with a message.
+    Raises InputError if a cell of `parts` was trained otherwise. A further data set is left out instead, with a
+    message.
     """
     sections: dict[str, Rows] = {part.plan.name: row_results(part) for part in parts}
     for folder in sorted(path for path in (out / "cells").glob("*") if path.is_dir() and path.name not in sections):

@@ -85,10 +85,7 @@ class Cells:
     def get(self, cell: Cell) -> CellResult | None:
         """Return the result of a trained cell, None before training.
 
-        Raises
-        ------
-        InputError
-            If the file is not a cell's, or the cell was trained with other settings.
+        Raises InputError if the file is not a cell's, or the cell was trained with other settings.
         """
         file = self._file(cell)
         if not file.exists():

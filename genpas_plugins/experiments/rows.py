@@ -35,30 +35,16 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row of a table with the results of its cells.
+    """A row of a table with the results of its cells."""
 
-    Attributes
-    ----------
-    method : str
-        Label of the method.
-    at : Point
-        The row's point of what the table varies.
-    tuning : mapping
-        Result of every point of the grid with the first seed, None for a point that is not trained.
-    chosen : Point or None
-        The grid's point with the best validation, the first of equal ones. None before all are trained.
-    trained : mapping
-        Results of the chosen point by seed.
-    published : mapping
-        Published figures by metric, as ndcg@10.
-    """
-
-    method: str
-    at: Point
+    method: str  # label of the method
+    at: Point  # the row's point of what the table varies
+    # Result of every point of the grid with the first seed, None for a point that is not trained.
     tuning: Mapping[Point, CellResult | None]
+    # The grid's point with the best validation, the first of equal ones. None before all are trained.
     chosen: Point | None
-    trained: Mapping[int, CellResult]
-    published: Mapping[str, float]
+    trained: Mapping[int, CellResult]  # results of the chosen point by seed
+    published: Mapping[str, float]  # published figures by metric, as ndcg@10
 
     @property
     def tested(self) -> dict[int, CellResult]:

@@ -43,28 +43,14 @@ def export(store: Path, folder: Path, tell: Tell) -> Path:
 
 @dataclass(frozen=True)
 class RecBoleRun:
-    """A run to be. Another framework is another class with check, train, test and discard.
+    """A run to be. Another framework is another class with check, train, test and discard."""
 
-    Attributes
-    ----------
-    data : Path
-        The folder of an `export`.
-    folder : Path
-        RecBole's working directory. A result's checkpoint is relative to it, so the folder may be moved.
-    name : str
-        Name of the directory with the checkpoints.
-    metric : str
-        Validation metric that chooses the checkpoint, as NDCG@10.
-    settings : mapping
-        RecBole's settings, over BASE.
-    """
-
-    data: Path
-    folder: Path
-    name: str
+    data: Path  # the folder of an `export`
+    folder: Path  # RecBole's working directory. A result's checkpoint is relative to it, so the folder may be moved.
+    name: str  # name of the directory with the checkpoints
     model: str
-    metric: str
-    settings: Mapping[str, Any]
+    metric: str  # validation metric that chooses the checkpoint, as NDCG@10
+    settings: Mapping[str, Any]  # RecBole's settings, over BASE
 
     def check(self) -> None:
         """Raise InputError if the run could not be trained to its last epoch."""
@@ -116,10 +102,7 @@ def check_model(model: str, keys: Sequence[str] = ()) -> None:
 def settings_of(files: Sequence[Path]) -> dict[str, Any]:
     """Return the settings in RecBole's YAML files; later files win.
 
-    Raises
-    ------
-    InputError
-        For a file without settings, and for settings that say what is trained on.
+    Raises InputError for a file without settings, and for settings that say what is trained on.
     """
     merged: dict[str, Any] = {}
     for file in files:

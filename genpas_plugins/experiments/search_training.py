@@ -37,22 +37,14 @@ OURS = ("genpas", "seed", "checkpoint_dir", "data_path", "valid_metric", "epochs
 
 @dataclass(frozen=True)
 class SearchTraining:
-    """Train and test points of a store through RecBole, in the search's folder.
-
-    Attributes
-    ----------
-    files, overrides : tuple of Path, mapping
-        RecBole's configuration: later files win over earlier ones, and `overrides` over all.
-    seed, epochs, pairs_per_epoch : int or None
-        Of every run; None for the defaults.
-    """
+    """Train and test points of a store through RecBole, in the search's folder."""
 
     store: Path
     folder: Path
     model: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...]  # RecBole's configuration: later files win over earlier ones, and `overrides` over all
     overrides: Mapping[str, Any]
-    seed: int
+    seed: int  # of every run; None for the defaults
     epochs: int | None
     pairs_per_epoch: int | None
 
@@ -62,10 +54,8 @@ class SearchTraining:
     ) -> SearchTraining:
         """Check everything that can be checked before the search starts.
 
-        Raises
-        ------
-        InputError
-            Without Optuna or RecBole, for an unknown model, a missing file, and settings that the search makes.
+        Raises InputError without Optuna or RecBole, for an unknown model, a missing file, and settings that the search
+        makes.
         """
         if importlib.util.find_spec("optuna") is None:
             raise InputError("--train needs Optuna: pip install 'genpas-plugins[search]'.")

@@ -23,10 +23,8 @@ def find_stores(
 ) -> dict[str, Path]:
     """Return the store of every data set; a store from `data_dir` is prepared in `work` once.
 
-    Raises
-    ------
-    InputError
-        For a data set that is missing or named twice, and for data without an order or changed since their store.
+    Raises InputError for a data set that is missing or named twice, and for data without an order or changed since
+    their store.
     """
     if not names or not all(names) or len(set(names)) < len(names):
         raise InputError(f"--datasets {','.join(names)!r}: write different names, as beauty,toys.")

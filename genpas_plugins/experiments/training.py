@@ -38,21 +38,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Training:
-    """What trains the cells of a plan on a store.
-
-    Attributes
-    ----------
-    work : Path
-        Directory of exported data, checkpoints and RecBole's logs.
-    tell, kept : callable
-        Move the progress bar, and take note of a cell's file.
-    """
+    """What trains the cells of a plan on a store."""
 
     cells: Cells
     store: Path
-    work: Path
+    work: Path  # directory of exported data, checkpoints and RecBole's logs
     clock: Clock
-    tell: Tell
+    tell: Tell  # moves the progress bar
     kept: Callable[[], object]
 
     def missing(self) -> Iterator[tuple[Cell, bool]]:

@@ -41,28 +41,9 @@ def write(content: Any, file: str | Path) -> None:
 
 
 def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_location: Any = None) -> T:
-    """Read what `write` wrote.
+    """Read what `write` wrote, and return it through `made`. `advice` ends an error's message.
 
-    Parameters
-    ----------
-    file : str or Path
-        The file.
-    made : callable
-        Turns the file's content into the result. Errors that it raises for wrong content become an InputError.
-    advice : str
-        Sentence of the error that says what to do.
-    map_location : object
-        Device for the tensors, as for `torch.load`.
-
-    Returns
-    -------
-    object
-        What `made` returns.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or holds pickled objects, which are not unpickled.
+    Raises InputError if the file is missing or damaged, or if `made` refuses its content. Nothing is unpickled.
     """
     path = Path(file)
     if not path.is_file():

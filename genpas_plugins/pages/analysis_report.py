@@ -20,7 +20,7 @@ def build_report(
     split: LeaveLastOut,
     policies: Sequence[SamplingPolicy],
     *,
-    name: str = "",
+    name: str = "",  # name of the data, for the title
     similarity: Similarity | None = None,
     smoothing: float = 1e-10,
     threads: int | None = None,
@@ -31,17 +31,7 @@ def build_report(
     The further keys are target_curves and coverage (see `curves.target_curves`), evaluation (mean history lengths of
     test and validation), and made (date and versions). The counts of the store begin with its name.
 
-    Parameters
-    ----------
-    name
-        Name of the data, for the title.
-    split, policies, similarity, smoothing, threads, progress
-        As in `analyze`; equal policies count once.
-
-    Raises
-    ------
-    InputError
-        If the split has no training pair or no validation target.
+    Raises InputError if the split has no training pair or no validation target.
     """
     check_split(split)
     unique = list(dict.fromkeys(policies))

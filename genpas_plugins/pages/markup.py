@@ -40,19 +40,10 @@ def join(parts: Iterable[object], between: str = "") -> Markup:
 
 
 def element(tag: str, /, *content: object, **attributes: object) -> Markup:
-    """Return an element of HTML or SVG.
+    """Return an element of HTML or SVG. Content is escaped unless it is Markup; without any, the element closes itself.
 
-    Parameters
-    ----------
-    tag
-        Name of the element.
-    content
-        What it holds, escaped unless it is Markup; without any, the element closes itself.
-    attributes
-        `class_` is class, `_` in a name is a hyphen, and None and "" leave the attribute out.
+    `class_` is class and `_` in a name is a hyphen. None and "" leave an attribute out.
 
-    Examples
-    --------
     >>> element("li", "a < b", class_="soft")
     '<li class="soft">a &lt; b</li>'
     """
@@ -65,19 +56,7 @@ def element(tag: str, /, *content: object, **attributes: object) -> Markup:
 
 
 def page(template: str, styles: Sequence[str], title: str, **values: object) -> str:
-    """Return a whole page.
-
-    Parameters
-    ----------
-    template
-        File of `templates/` with the body.
-    styles
-        Files of `templates/` with CSS.
-    title
-        Title of the page, also for the template.
-    values
-        Values for the `$name` of the template, escaped unless they are Markup.
-    """
+    """Return a whole page."""
     return _filled(
         "page.html",
         title=title,

@@ -26,19 +26,7 @@ def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name:
     every level), `collision_groups` and `prefixes` (the largest, with examples), origin, name and made (date and
     versions). The code that `SemanticIds.resolve` adds does not count for collisions.
 
-    Parameters
-    ----------
-    ids
-        The semantic IDs.
-    titles
-        Title of every item, by item number. None: examples show item ids alone.
-    name
-        Name of the data, for the title.
-
-    Raises
-    ------
-    InputError
-        If there is not one title an item.
+    Without `titles`, examples show item ids alone. Raises InputError if there is not one title an item.
     """
     if titles is not None and len(titles) != ids.n_items:
         raise InputError(f"There are {len(titles):,} titles for {ids.n_items:,} items; give every item one.")

@@ -51,24 +51,12 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Criteria:
-    """The criteria of a training view against an evaluation view. `Criteria.of` makes them.
-
-    Parameters
-    ----------
-    train : SequenceView
-        The training sequences.
-    evaluation_targets : float64 [n_items + 1]
-        The share of each item in the evaluation targets.
-    index : AlignmentIndex
-        What alignment reads of both views at any point.
-    smoothing : float
-        Added to every probability in a KL divergence.
-    """
+    """The criteria of a training view against an evaluation view. `Criteria.of` makes them."""
 
     train: SequenceView
-    evaluation_targets: Float64
-    index: AlignmentIndex
-    smoothing: float = 1e-10
+    evaluation_targets: Float64  # float64 [n_items + 1], share of each item
+    index: AlignmentIndex  # what alignment reads of both views at any point
+    smoothing: float = 1e-10  # added to every probability in a KL divergence
 
     @classmethod
     def of(cls, train: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None) -> Criteria:

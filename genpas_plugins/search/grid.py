@@ -42,8 +42,6 @@ class Grid(Settings):
 
     A number alone is a list with one value. Infinities are allowed. A value counts once.
 
-    Examples
-    --------
     >>> grid = Grid(alpha=(0, 1), beta=(0,), gamma=(-math.inf, 0))
     >>> [policy.label for policy in grid.points]
     ['0,0,-inf', '0,0,0', '1,0,-inf', '1,0,0']
@@ -68,10 +66,7 @@ class Grid(Settings):
 def read_grid(file: Path) -> Grid:
     """Read a grid from a YAML file with its keys at the top or under `grid:`; a key that is missing keeps its default.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, is not YAML or holds another key or value.
+    Raises InputError if the file is missing, is not YAML or holds another key or value.
     """
     read = read_yaml(file, "--grid")
     under = isinstance(read.content, Mapping) and set(read.content) == {"grid"}
@@ -81,8 +76,6 @@ def read_grid(file: Path) -> Grid:
 def point_name(policy: SamplingPolicy) -> str:
     """Return the named strategy with these exponents, "≈ slide_window" for (2, 1, 0), "" for any other.
 
-    Examples
-    --------
     >>> point_name(SamplingPolicy(1, 0, -math.inf))
     'multi_target'
     """
@@ -92,8 +85,6 @@ def point_name(policy: SamplingPolicy) -> str:
 def yaml_number(number: float) -> str:
     """Write an exponent as any YAML reader reads it back.
 
-    Examples
-    --------
     >>> [yaml_number(number) for number in (1.0, 0.5, 1e-07, -math.inf)]
     ['1', '0.5', '1.0e-07', '-.inf']
     """

@@ -41,21 +41,11 @@ class Optimum(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A point and its free exponents, which are finite and may move.
+    """A point and its free exponents, which are finite and may move."""
 
-    Parameters
-    ----------
-    point : tuple of float
-        All three exponents.
-    free : tuple of int
-        Which of α, β, γ (0, 1, 2) move.
-    bounds : tuple of (float, float)
-        Lowest and highest value of each free exponent.
-    """
-
-    point: Point
-    free: tuple[int, ...]
-    bounds: tuple[tuple[float, float], ...]
+    point: Point  # all three exponents
+    free: tuple[int, ...]  # which of α, β, γ (0, 1, 2) move
+    bounds: tuple[tuple[float, float], ...]  # lowest and highest value of each free exponent
 
     @classmethod
     def through(cls, point: Point, axes: Iterable[int], grid: Grid) -> Line:
@@ -80,17 +70,7 @@ class Line:
 def optimum(
     criteria: Criteria, grid: Grid, found: Shortlist, *, starts: int = STARTS, progress: Tell | None = None
 ) -> Optimum:
-    """Return both continuous choices.
-
-    Parameters
-    ----------
-    criteria, grid, progress
-        As in `shortlist`.
-    found : Shortlist
-        The shortlist of this grid.
-    starts : int
-        How many of the best grid points each search starts from.
-    """
+    """Return both continuous choices; each search starts from that many of the best grid points."""
     tell = progress or (lambda step, done, total: None)
     tell("continuous optimum", 0, 2)
     close = nearest(criteria, grid, starts)

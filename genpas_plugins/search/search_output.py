@@ -32,8 +32,6 @@ def row(candidate: Candidate | None) -> dict[str, Any] | None:
 def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = None) -> str:
     """Return the `genpas:` section of a point. The first line names where it comes from.
 
-    Examples
-    --------
     >>> print(genpas_yaml(SamplingPolicy(0, 2, float("-inf")), "lowest KL"), end="")
     # Written by `genpas search`: lowest KL
     genpas:

@@ -25,23 +25,13 @@ BEST = 10
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point and its criteria against validation.
-
-    Parameters
-    ----------
-    policy : SamplingPolicy
-        The point.
-    kl : float
-        KL(validation targets ‖ training targets). Lower is nearer.
-    alignment, discrimination, ratio : float
-        Of the inputs. A higher ratio is better.
-    """
+    """A point and its criteria against validation."""
 
     policy: SamplingPolicy
-    kl: float
+    kl: float  # KL(validation targets ‖ training targets). Lower is nearer.
     alignment: float
     discrimination: float
-    ratio: float
+    ratio: float  # higher is better
 
     @property
     def name(self) -> str:
@@ -57,22 +47,12 @@ class Candidate:
 
 
 class Shortlist(NamedTuple):
-    """The outcome of the search without training.
+    """The outcome of the search without training."""
 
-    Parameters
-    ----------
-    ranked : list of Candidate
-        The best points, best first.
-    n_points, n_kept : int
-        Points of the grid, and points that were ranked by their ratio.
-    kl_cut : float
-        The largest KL of a ranked point.
-    """
-
-    ranked: list[Candidate]
-    n_points: int
-    n_kept: int
-    kl_cut: float
+    ranked: list[Candidate]  # the best points, best first
+    n_points: int  # points of the grid
+    n_kept: int  # points that were ranked by their ratio
+    kl_cut: float  # the largest KL of a ranked point
 
 
 def check_amounts(keep: float, best: int) -> None:
@@ -97,7 +77,7 @@ def shortlist(
     criteria: Criteria,
     grid: Grid,
     *,
-    keep: float = KEEP,
+    keep: float = KEEP,  # share of the grid to keep by KL
     best: int = BEST,
     progress: Tell | None = None,
 ) -> Shortlist:
@@ -106,21 +86,7 @@ def shortlist(
     Points with the same α and β have the same KL. A point with the KL of the last kept one is kept too, so no γ is lost
     by its place in the grid. Of equal ratios the lower KL comes first. A point without a ratio comes last.
 
-    Parameters
-    ----------
-    criteria : Criteria
-        What a point is compared by.
-    grid : Grid
-        The points.
-    keep, best : float, int
-        The share to keep by KL, and the length of the shortlist.
-    progress : callable, optional
-        Called with a step's name, how much of it is done and its total.
-
-    Raises
-    ------
-    InputError
-        As `check_amounts` does, and if every ratio is undefined.
+    Raises InputError as `check_amounts` does, and if every ratio is undefined.
     """
     check_amounts(keep, best)
     tell = progress or (lambda step, done, total: None)

@@ -41,27 +41,13 @@ _SQLITE = b"SQLite format 3\x00"
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial.
-
-    Parameters
-    ----------
-    label : str
-        The point.
-    pruned : bool
-        Whether training was stopped early.
-    score : float
-        The best validation NDCG@10.
-    epochs : int
-        How many validations it had.
-    result : dict
-        What training returned. Empty if pruned.
-    """
+    """A finished trial."""
 
     label: str
-    pruned: bool
-    score: float
-    epochs: int
-    result: Mapping[str, Any] = field(default_factory=dict)
+    pruned: bool  # whether training was stopped early
+    score: float  # the best validation NDCG@10
+    epochs: int  # how many validations it had
+    result: Mapping[str, Any] = field(default_factory=dict)  # what training returned. Empty if pruned.
 
 
 @dataclass(frozen=True)
@@ -83,11 +69,12 @@ def run_study(
     points: Sequence[SamplingPolicy],
     train: Train,
     test: Test,
-    file: Path,
+    file: Path,  # the SQLite file of the study
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,  # plain values that a result depends on, as data, model, epochs and seed
+    # "median", "successive_halving" or "none". Stops a trial with a worse validation than the others.
     pruner: str = "median",
-    discard: Discard | None = None,
+    discard: Discard | None = None,  # called with a pruned point, whose files may be removed
     progress: Tell | None = None,
 ) -> Outcome:
     """Train every point that the study has not finished, choose the best point and test it.
@@ -95,27 +82,7 @@ def run_study(
     A killed run leaves the finished trials. The next run trains the interrupted point again from its start. Two runs
     must not share a file at a time: each would take the other's trial for an interrupted one.
 
-    Parameters
-    ----------
-    points : sequence of SamplingPolicy
-        The shortlist.
-    train, test : callable
-        Train at a point, and return the test figures of a result.
-    file : Path
-        The SQLite file of the study.
-    settings : dict
-        Plain values that a result depends on, as data, model, epochs and seed.
-    pruner : str
-        "median", "successive_halving" or "none". Stops a trial with a worse validation than the others.
-    discard : callable, optional
-        Called with a pruned point, whose files may be removed.
-    progress : callable, optional
-        Called with a step's name, how much of it is done and its total.
-
-    Raises
-    ------
-    InputError
-        For a file that is not a study, and for a study with other settings.
+    Raises InputError for a file that is not a study, and for a study with other settings.
     """
     check_pruner(pruner)
     with _quiet():

@@ -47,36 +47,16 @@ def default_encoder() -> Path:
 
 def embed_texts(
     texts: Sequence[str],
+    # Folder of a sentence-transformers model, or its name on the hub. None: `default_encoder()`.
     model: str | Path | None = None,
     *,
-    batch_size: int = 64,
-    cache: Path | None = None,
+    batch_size: int = 64,  # texts in one pass through the encoder
+    cache: Path | None = None,  # directory for vectors, in pieces of 1,024 texts. A stopped run continues from it.
     progress: Progress | None = None,
 ) -> Float32:
-    """Encode texts, on the GPU if there is one.
+    """Encode texts, on the GPU if there is one. The result is float32 [n, dimensions].
 
-    Parameters
-    ----------
-    texts
-        At least one text.
-    model
-        Folder of a sentence-transformers model, or its name on the hub. None: `default_encoder()`.
-    batch_size
-        Texts in one pass through the encoder.
-    cache
-        Directory for vectors, in pieces of 1,024 texts. A stopped run continues from it.
-    progress
-        Called as progress(step, done, total) with texts.
-
-    Returns
-    -------
-    float32 [n, dimensions]
-        One vector a text.
-
-    Raises
-    ------
-    InputError
-        There is no text, the model cannot be loaded, or it returns values that are not finite.
+    Raises InputError if there is no text, the model cannot be loaded, or it returns values that are not finite.
     """
     if not len(texts):
         raise InputError("There is no text to encode; the store has no items.")

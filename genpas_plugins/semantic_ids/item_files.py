@@ -30,35 +30,18 @@ _SHOWN = 5
 
 
 def read_texts(
-    source: str | Path,
+    source: str | Path,  # parquet or CSV, one row an item. Items that are not in the store are ignored.
     store: SequenceStore,
     *,
-    id_column: str | None = None,
+    id_column: str | None = None,  # column with the store's item ids. None: the first of ID_COLUMNS.
+    # Columns of text or of lists of texts, joined in this order. None given: the TEXT_COLUMNS that are there.
     columns: Sequence[str] = (),
-    allow_missing: bool = False,
-    first_only: bool = False,
+    allow_missing: bool = False,  # give the empty text to an item without row or text
+    first_only: bool = False,  # take the first of the columns only, the title for example
 ) -> list[str]:
     """Read the text of every item of the store, in the order of the item numbers.
 
-    Parameters
-    ----------
-    source
-        Parquet or CSV, one row an item. Items that are not in the store are ignored.
-    store
-        The store with the items.
-    id_column
-        Column with the store's item ids. None: the first of ID_COLUMNS.
-    columns
-        Columns of text or of lists of texts, joined in this order. None given: the TEXT_COLUMNS that are there.
-    allow_missing
-        Give the empty text to an item without row or text.
-    first_only
-        Take the first of the columns only, the title for example.
-
-    Raises
-    ------
-    InputError
-        A column is unknown or without text, an item has several rows, or an item has no row or text.
+    Raises InputError if a column is unknown or without text, an item has several rows, or an item has no row or text.
     """
     read, frame_columns, types = _scan(source)
     id_column = _id_column(id_column, frame_columns, str(source))
@@ -79,8 +62,6 @@ def read_texts(
 def join_text(values: Any) -> str:
     """Join the texts and lists of texts of an item, without empty texts.
 
-    Examples
-    --------
     >>> join_text(["Red polish", None, ["Nails", " Nail Polish "], ""])
     'Red polish. Nails, Nail Polish'
     """
@@ -90,20 +71,9 @@ def join_text(values: Any) -> str:
 def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | None = None) -> Float32:
     """Read the user's own item vectors, float32 [n_items, dimensions], in the order of the item numbers.
 
-    Parameters
-    ----------
-    file
-        .npy: [n_items, dimensions], and row i is item number i + 1. .npz: the same in `embeddings` or the only array,
-        with ids of the rows in `item_ids`. .parquet: a column of ids, and a column of equally long lists of numbers.
-    store
-        The store with the items.
-    id_column
-        Column with the item ids. None: the first of ID_COLUMNS.
-
-    Raises
-    ------
-    InputError
-        The format or shape is another, a value is not finite, or an item has no vector.
+    .npy: [n_items, dimensions], row i is item number i + 1. .npz: the same in `embeddings` or the only array, with ids
+    of the rows in `item_ids`. .parquet: a column of ids and one of equally long lists of numbers. Raises InputError if
+    the format or shape is another, a value is not finite, or an item has no vector.
     """
     path = Path(file)
     if not path.is_file():
@@ -139,21 +109,7 @@ def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | 
 def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> Int64:
     """Return the row of every item of the store, int64 [n_items]; -1 for none.
 
-    Parameters
-    ----------
-    store
-        The store with the items.
-    ids
-        The item id of each row, of any type.
-    place
-        File and column of the ids, for messages.
-    allow_missing
-        Accept items without a row.
-
-    Raises
-    ------
-    InputError
-        An id is missing or repeated, or an item has no row.
+    Raises InputError if an id is missing or repeated, or an item has no row.
     """
     column = _one_array(ids if isinstance(ids, pa.ChunkedArray) else pa.array(ids))
     known = store.item_ids if store.item_ids is not None else pa.array(np.arange(1, store.n_items + 1))

@@ -26,17 +26,19 @@ _START_PER_CODE = 32  # items a code in the first batch, which k-means starts fr
 
 
 def rq_vae(  # noqa: PLR0915 – one training run from start to end
-    embeddings: AnyArray,
+    embeddings: AnyArray,  # float [n, d]. They are centred and scaled by one number, which changes no relative error.
     levels: int = 3,
     codes: int = 256,
     *,
+    # Widths of the encoder's layers and of the bottleneck. The decoder mirrors them.
     hidden: Sequence[int] = (512, 256, 128),
     latent: int = 32,
-    steps: int = 3000,
+    steps: int = 3000,  # every item comes once before any item comes twice
     batch_size: int = 1024,
     optimiser: Optimiser = "adamw",
-    learning_rate: float | None = None,
-    commitment: float = 0.25,
+    learning_rate: float | None = None,  # None: the rate in LEARNING_RATES
+    commitment: float = 0.25,  # weight β of the pull of an encoding to its code
+    # Whether the optimiser moves the codes, as in TIGER. Otherwise they are exponential moving averages.
     learnable_codebook: bool = False,
     seed: int = 0,
     device: str = "cpu",
@@ -46,36 +48,8 @@ def rq_vae(  # noqa: PLR0915 – one training run from start to end
 
     TIGER uses optimiser="adagrad", learnable_codebook=True and 20,000 epochs; the default is far shorter.
 
-    Parameters
-    ----------
-    embeddings
-        float [n, d]. They are centred and scaled by one number, which changes no relative error.
-    levels, codes
-        Number of levels, and of codes at each level.
-    hidden, latent
-        Widths of the encoder's layers and of the bottleneck. The decoder mirrors them.
-    steps, batch_size
-        Optimiser steps, and items a step. Every item comes once before any item comes twice.
-    optimiser, learning_rate
-        None: the rate in LEARNING_RATES.
-    commitment
-        Weight β of the pull of an encoding to its code.
-    learnable_codebook
-        Whether the optimiser moves the codes, as in TIGER. Otherwise they are exponential moving averages.
-    seed, device
-        Seed of numpy and torch, and device of torch.
-    progress
-        Called as progress(done, total) with steps.
-
-    Returns
-    -------
-    Quantised
-        The centroids are in the latent space. The reconstruction is the decoder's.
-
-    Raises
-    ------
-    InputError
-        A value is not finite, there are fewer items than codes, or a setting is unusable.
+    The centroids are in the latent space. The reconstruction is the decoder's. Raises InputError if a value is not
+    finite, there are fewer items than codes, or a setting is unusable.
     """
     try:
         import torch

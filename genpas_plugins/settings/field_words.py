@@ -47,8 +47,6 @@ def commented_yaml(section: str, settings: BaseModel) -> str:
 def valid_values(annotation: Any, metadata: Collection[Any] = ()) -> str:
     """Return what a field takes in words.
 
-    Examples
-    --------
     >>> from annotated_types import Ge
     >>> valid_values(int | None, [Ge(1)])
     'a whole number from 1 on, or null'

@@ -23,17 +23,7 @@ class Mistake(NamedTuple):
 
 
 def mistakes(model: type[BaseModel], error: ValidationError, name: str = "") -> list[Mistake]:
-    """Return what is wrong, unknown keys first: an unknown key is often the missing one, misspelt.
-
-    Parameters
-    ----------
-    model : type
-        The settings that were to be made.
-    error : ValidationError
-        What pydantic found.
-    name : str
-        The settings' key in their file.
-    """
+    """Return what is wrong, unknown keys first: an unknown key is often the missing one, misspelt."""
     found = sorted(error.errors(include_url=False), key=lambda details: details["type"] != "extra_forbidden")
     return [_mistake(model, details, name) for details in found]
 

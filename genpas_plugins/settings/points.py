@@ -26,17 +26,7 @@ def read_number(text: str) -> float | str:
 def read_point(text: str, where: str = "--point") -> SamplingPolicy:
     """Return the policy of a point `alpha,beta,gamma`.
 
-    Parameters
-    ----------
-    text
-        Three numbers with commas; inf and -inf are allowed.
-    where
-        Option or place of the text, for the message.
-
-    Raises
-    ------
-    InputError
-        If the text is not three numbers, or a number is NaN.
+    Raises InputError if the text is not three numbers, or a number is NaN.
     """
     numbers = [number for part in text.split(",") if isinstance(number := read_number(part), float)]
     if len(numbers) != _COORDINATES or text.count(",") != _COORDINATES - 1:

@@ -19,21 +19,11 @@ _HOW = "write a setting of RecBole's as --key=value, key=value or --set key=valu
 
 
 class YamlFile(NamedTuple):
-    """A file that was read.
-
-    Parameters
-    ----------
-    file : Path
-        The file.
-    content : Any
-        Its plain values: mappings, lists, text, numbers, booleans and None.
-    lines : dict
-        The line, from 1, of every key and list entry.
-    """
+    """A file that was read."""
 
     file: Path
-    content: Any
-    lines: dict[KeyPath, int]
+    content: Any  # its plain values: mappings, lists, text, numbers, booleans and None
+    lines: dict[KeyPath, int]  # the line, from 1, of every key and list entry
 
     def where(self, paths: Collection[KeyPath] = ()) -> str:
         """Return the file's name with the first line of these keys; a key that is not there counts as its parent."""
@@ -143,8 +133,6 @@ def parse_settings(arguments: Sequence[str], program: str = "genpas train", how:
 def read_scalar(text: str) -> Any:
     """Return the value of a text in YAML, or the text itself if it is not YAML. Nothing is evaluated.
 
-    Examples
-    --------
     >>> [read_scalar(text) for text in ("1e-3", ".inf", "-inf", "[1, 2]", "word")]
     [0.001, inf, -inf, [1, 2], 'word']
     """

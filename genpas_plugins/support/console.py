@@ -58,25 +58,13 @@ def figure(value: float, format_spec: str) -> str:
 
 def print_table(
     columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
+    rows: Iterable[Sequence[str]],  # cells of each row; a row without cells draws a line
     *,
     title: str = "",
     caption: str = "",
-    left: Sequence[str] = (),
+    left: Sequence[str] = (),  # columns aligned to the left, beside the first one
 ) -> None:
-    """Print a table. Nothing in it is read as markup.
-
-    Parameters
-    ----------
-    columns
-        Heads of the columns.
-    rows
-        Cells of each row; a row without cells draws a line.
-    title, caption
-        Text above and below.
-    left
-        Columns that are aligned to the left, beside the first one.
-    """
+    """Print a table. Nothing in it is read as markup."""
     from rich.console import Console
     from rich.table import Table
 

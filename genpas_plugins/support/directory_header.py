@@ -58,24 +58,13 @@ class DirectoryHeader:
     def read(self, folder: Path) -> dict[str, Any]:
         """Return what `write` was given, after a look at the format, the version and the sizes of the files.
 
-        Raises
-        ------
-        InputError
-            The header or a file is missing, damaged, of another format or of another version.
+        Raises InputError if the header or a file is missing, damaged, of another format or of another version.
         """
         header = self._whole(folder)
         return {key: value for key, value in header.items() if key not in _OWN_KEYS}
 
     def verify(self, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Read every file. Raises InputError that names the first damaged one.
-
-        Parameters
-        ----------
-        folder
-            The directory.
-        progress
-            Called with the bytes that were read, and those of all files.
-        """
+        """Read every file. Raises InputError that names the first damaged one."""
         files = self._whole(folder)["files"]
         total, read = sum(size for size, _ in files.values()), 0
 

@@ -64,15 +64,7 @@ class Report:
 
 
 def diagnose(choose_backend: Callable[[], str], timeout: float = 60.0) -> Report:
-    """Look at this environment and judge it.
-
-    Parameters
-    ----------
-    choose_backend
-        Returns the name of the sampler's backend, or raises InputError.
-    timeout
-        Seconds until the import of a module counts as failed. All modules are tried at the same time.
-    """
+    """Look at this environment and judge it."""
     found = versions(dict.fromkeys((*DISTRIBUTIONS, *RECBOLE_NEEDS, *TORCHREC_NEEDS)))
     present = [module for module, names in _MODULES.items() if any(found[name] for name in names)]
     with ThreadPoolExecutor(len(_MODULES)) as pool:

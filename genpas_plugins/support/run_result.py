@@ -25,26 +25,14 @@ class Validation:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One trained model.
+    """One trained model."""
 
-    Attributes
-    ----------
-    validation : float
-        Best figure of `curve`, which has every validation.
-    pairs_seen, seconds : int, float
-        Training pairs up to the last validation, and seconds of training and validation.
-    trained_on : mapping
-        Policy, seed, KL to the validation targets and more, as plain values.
-    checkpoint, device : str
-        File with the weights of the best validation, and what trained them.
-    """
-
-    validation: float
-    pairs_seen: int
-    seconds: float
+    validation: float  # best figure of `curve`, which has every validation
+    pairs_seen: int  # training pairs up to the last validation
+    seconds: float  # of training and validation
     curve: tuple[Validation, ...]
-    trained_on: Mapping[str, Any]
-    checkpoint: str
+    trained_on: Mapping[str, Any]  # policy, seed, KL to the validation targets and more, as plain values
+    checkpoint: str  # file with the weights of the best validation
     device: str
 
     def __post_init__(self) -> None:
@@ -55,17 +43,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class TestResult:
-    """Test figures of one checkpoint.
+    """Test figures of one checkpoint."""
 
-    Attributes
-    ----------
-    test : mapping
-        Figures by protocol: masked or unmasked.
-    groups : mapping
-        Figures by protocol, kind of group and group. A group has `n`, its number of users.
-    """
-
-    test: Mapping[str, Figures]
+    test: Mapping[str, Figures]  # figures by protocol: masked or unmasked
+    # Figures by protocol, kind of group and group. A group has `n`, its number of users.
     groups: Mapping[str, Mapping[str, Mapping[str, Figures]]]
 
     __test__ = False  # pytest collects classes of this name

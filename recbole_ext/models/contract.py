@@ -32,16 +32,10 @@ _PROBE_ERRORS = (RuntimeError, IndexError, KeyError, TypeError, ValueError, Attr
 
 
 class Offers(Protocol):
-    """Members that RecBole's own models do not have; generic code uses each where a model has it.
+    """Members that RecBole's own models do not have; generic code uses each where a model has it."""
 
-    Attributes
-    ----------
-    sharded_as : name of the layer in `torchrec_ext.shard.LAYERS` that runs the sharded model
-    trained_on : what the report of a training adds, as plain values
-    """
-
-    sharded_as: str
-    trained_on: Mapping[str, Any]
+    sharded_as: str  # name of the layer in `torchrec_ext.shard.LAYERS` that runs the sharded model
+    trained_on: Mapping[str, Any]  # what the report of a training adds, as plain values
 
     @classmethod
     def check_config(cls, config: Any) -> None:
@@ -182,14 +176,7 @@ def sharded_as(model: Any) -> str:
 
 
 def why_not(model: Any, feature: str, loss_type: str) -> str | None:
-    """Return why a model cannot use a feature, None where it can.
-
-    Parameters
-    ----------
-    model : a RecBole model, left as it is
-    feature : a key of `CAPABILITIES`
-    loss_type : of the configuration
-    """
+    """Return why a model cannot use a feature, None where it can."""
     if feature == SHARDING and sharded_as(model) != ITEMS:
         return None
     for condition in CAPABILITIES[feature].conditions:

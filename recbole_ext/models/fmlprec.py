@@ -16,13 +16,6 @@ class FilterLayer(nn.Module):
     """A circular convolution over the whole window, as a product in the frequency domain; [B, L, D] to [B, L, D].
 
     Every position depends on all others, so only the last position may be trained on.
-
-    Parameters
-    ----------
-    length, width : L and D
-    dropout : rate
-    epsilon : of the layer norm
-    deviation : standard deviation of the first filter
     """
 
     def __init__(self, length: int, width: int, dropout: float, epsilon: float, deviation: float) -> None:
@@ -125,14 +118,7 @@ class FMLPRec(SequentialRecommender):
 
 
 def right_aligned(vectors: Tensor, lengths: Tensor, width: int) -> Tensor:
-    """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: [B, width, D].
-
-    Parameters
-    ----------
-    vectors : float [B, L, D]
-    lengths : int64 [B], at most `width`
-    width : positions
-    """
+    """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: [B, width, D]."""
     source = torch.arange(width, device=vectors.device) - (width - lengths)[:, None]
     index = source.clamp(0, vectors.shape[1] - 1)[..., None].expand(-1, -1, vectors.shape[2])
     return vectors.gather(1, index).masked_fill(source[..., None] < 0, 0)

@@ -17,16 +17,8 @@ from recbole_ext.models.tiger_settings import TigerSettings
 def read_ids(path: str, dataset: Any) -> SemanticIds:
     """Return the IDs at a path; row i is the item with token id i + 1.
 
-    Parameters
-    ----------
-    path : directory that `genpas semantic-ids` made, or another tool's index, `.json`, which gets one more code where
-        items share an ID
-    dataset : RecBole's
-
-    Raises
-    ------
-    InputError
-        For a file of another kind, and for missing items.
+    The path is a directory of `genpas semantic-ids` or another tool's index, `.json`. The index gets one more code
+    where items share an ID. Raises InputError for a file of another kind, and for missing items.
     """
     items = dataset.field2id_token[dataset.iid_field][1:].tolist()
     if Path(path).suffix == ".json":

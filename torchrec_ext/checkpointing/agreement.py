@@ -16,22 +16,8 @@ T = TypeVar("T")
 def together(work: Callable[[], T], group: dist.ProcessGroup) -> list[T]:
     """Run `work` on every rank and return the results of all ranks. Collective.
 
-    Parameters
-    ----------
-    work : must not communicate
-    group : the ranks that call this function
-
-    Returns
-    -------
-    list
-        One result a rank, in the order of ranks.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if `work` raises InputError on any rank.
-    OSError
-        On all ranks, if `work` raises any other error on any rank.
+    `work` must not communicate. Results are in the order of ranks. If `work` raises InputError on any rank, all ranks
+    raise it. Any other error is an OSError on all ranks.
     """
     mine: tuple[T | None, str | None, bool] = None, None, False
     try:
@@ -49,15 +35,7 @@ def together(work: Callable[[], T], group: dist.ProcessGroup) -> list[T]:
 def on_rank_0(work: Callable[[], T], group: dist.ProcessGroup) -> T:
     """Run `work` on the first rank of the group and return its result on all ranks. Collective.
 
-    Parameters
-    ----------
-    work : must not communicate
-    group : the ranks that call this function
-
-    Raises
-    ------
-    InputError, OSError
-        On all ranks, as for `together`.
+    `work` must not communicate. Errors are as for `together`.
     """
     first = dist.get_rank(group) == 0
     return cast("T", together(lambda: work() if first else None, group)[0])

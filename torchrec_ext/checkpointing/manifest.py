@@ -17,15 +17,8 @@ FORMAT = 1
 def write(directory: Path, content: dict[str, Any]) -> None:
     """Write the manifest with its own checksum, and flush it and the directory to the disk.
 
-    Parameters
-    ----------
-    directory : of the checkpoint
-    content : plain values; `content["files"]` maps names of files to (bytes, CRC-32)
-
-    Raises
-    ------
-    OSError
-        If a file of `content["files"]` is missing, or the manifest cannot be written.
+    Content is plain values; `content["files"]` maps names of files to (bytes, CRC-32). Raises OSError if one of these
+    files is missing, or the manifest cannot be written.
     """
     missing = [name for name in content["files"] if not (directory / name).is_file()]
     if missing:
@@ -39,21 +32,10 @@ def write(directory: Path, content: dict[str, Any]) -> None:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """Read and check the manifest of a checkpoint.
+    """Read and check the manifest of a checkpoint. The result adds the format.
 
-    Parameters
-    ----------
-    directory : of the checkpoint
-
-    Returns
-    -------
-    dict
-        The content that `write` was given, and the format.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the manifest is missing, was altered, has another format, or names a file outside `directory`.
+    Raises OSError or ValueError if the manifest is missing, was altered, has another format, or names a file outside
+    `directory`.
     """
     if not (directory / MANIFEST).is_file():
         raise FileNotFoundError(f"it has no {MANIFEST}")
@@ -81,10 +63,7 @@ def measure(directory: Path, patterns: Iterable[str]) -> dict[str, tuple[int, in
 def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
     """Compare files with `files`, (bytes, CRC-32) by name.
 
-    Raises
-    ------
-    OSError, ValueError
-        If a file is missing, or a size or a checksum differs.
+    Raises OSError or ValueError if a file is missing, or a size or a checksum differs.
     """
     for name, (size, crc) in files.items():
         path = directory / name

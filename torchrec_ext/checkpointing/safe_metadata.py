@@ -63,18 +63,7 @@ class _Unpickler(pickle._Unpickler):  # the C version cannot override BUILD
 
 
 class SafeReader(FileSystemReader):
-    """DCP's reader of a directory, with the metadata from `read_safely`.
-
-    Parameters
-    ----------
-    directory : of a checkpoint
-    files : names of the files in `directory` that may be read
-
-    Raises
-    ------
-    InputError
-        As for `read_safely`.
-    """
+    """DCP's reader of a directory, with the metadata from `read_safely`. Raises InputError as for `read_safely`."""
 
     def __init__(self, directory: Path, files: Collection[str]) -> None:
         super().__init__(directory)
@@ -88,17 +77,8 @@ class SafeReader(FileSystemReader):
 def read_safely(path: Path, files: Collection[str]) -> Metadata:
     """Read the description of the tensors of a checkpoint.
 
-    Parameters
-    ----------
-    path : of `.metadata`
-    files : names of the files that may hold the tensors
-
-    Raises
-    ------
-    InputError
-        If the pickle holds anything but descriptions of tensors in `files`. No code of the pickle has run.
-    OSError
-        If the file cannot be read.
+    Raises InputError if the pickle holds anything but descriptions of tensors in `files`. No code of the pickle has
+    run. Raises OSError if the file cannot be read.
     """
     try:
         with path.open("rb") as stream:

@@ -128,17 +128,7 @@ class RunFolder:
 
 
 def all_settings(config: Mapping[str, Any], section: TorchRecConfig, view: SequenceView) -> dict[str, Any]:
-    """Return every setting of a run as plain values, with a fingerprint of the training data.
-
-    Parameters
-    ----------
-    config : mapping
-        RecBole's final settings with the checked sections.
-    section : TorchRecConfig
-        The `torchrec` section.
-    view : SequenceView
-        The training sequences.
-    """
+    """Return every setting of a run as plain values, with a fingerprint of the training data."""
     view.store.check_content()
     # The sections hold the values of the flat keys.
     flat = set(flat_keys())

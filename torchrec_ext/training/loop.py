@@ -53,36 +53,18 @@ LETTING_GO = 60.0
 
 
 def train(
-    config: Any,
+    config: Any,  # RecBole's with a `genpas` section, the same on every rank
     section: TorchRecConfig,
-    loaders: Loaders,
+    loaders: Loaders,  # RecBole's whole loaders, on every rank
     ranks: Ranks,
-    folder: RunFolder,
+    folder: RunFolder,  # on a disk that all ranks see; a run that is there goes on
     *,
-    fresh: bool = False,
-    tell: Tell = lambda step, done, total: None,
+    fresh: bool = False,  # delete the run that is there and begin anew
+    tell: Tell = lambda step, done, total: None,  # called on rank 0 as tell(what, done, total) as work goes on
 ) -> dict[str, Any]:
     """Train, validate, test once, and return the results: a collective call.
 
-    Parameters
-    ----------
-    config : Config
-        RecBole's with a `genpas` section, the same on every rank.
-    section : TorchRecConfig
-        The `torchrec` section.
-    loaders : Loaders
-        RecBole's whole loaders, on every rank.
-    folder : RunFolder
-        On a disk that all ranks see. A run that is there goes on.
-    fresh : bool
-        Delete the run that is there and begin anew.
-    tell : callable
-        Called on rank 0 as tell(what, done, total) as work goes on.
-
-    Raises
-    ------
-    InputError
-        On every rank, for unusable settings, a folder with another run and a loss that is not finite.
+    Raises InputError on every rank, for unusable settings, a folder with another run and a loss that is not finite.
     """
     view = loaders.train.stream.view
     settings = all_settings(config.final_config_dict, section, view)

@@ -18,18 +18,10 @@ BLOCK = 0xFFFFFFFE
 
 
 class Proposal(NamedTuple):
-    """The distribution that negatives are drawn from.
+    """The distribution that negatives are drawn from."""
 
-    Parameters
-    ----------
-    log_q : float32 [n_items + 1]
-        Log-probabilities by item number, -inf for padding.
-    cumulative : float64 [n_items + 1]
-        Cumulative probabilities, which `draw` searches.
-    """
-
-    log_q: Tensor
-    cumulative: Tensor
+    log_q: Tensor  # float32 [n_items + 1], log-probabilities by item number, -inf for padding.
+    cumulative: Tensor  # float64 [n_items + 1], cumulative probabilities, which `draw` searches.
 
     @classmethod
     def of(cls, targets: Float64) -> Proposal:

@@ -39,20 +39,12 @@ _LOST = (
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process in the run.
-
-    Parameters
-    ----------
-    rank, world_size, local_rank : int
-        From torchrun, or (0, 1, 0) without it.
-    control : ProcessGroup
-        On CPU, for messages and checkpoints. Training uses another group.
-    """
+    """The place of this process in the run."""
 
     rank: int
     world_size: int
     local_rank: int
-    control: dist.ProcessGroup
+    control: dist.ProcessGroup  # on CPU, for messages and checkpoints. Training uses another group.
 
     @classmethod
     def join(cls) -> Ranks:

@@ -61,37 +61,19 @@ class Loaders(NamedTuple):
 
 @dataclass
 class Record:
-    """What a run remembers beside weights and position: plain values in every checkpoint.
+    """What a run remembers beside weights and position: plain values in every checkpoint."""
 
-    Parameters
-    ----------
-    loss, steps : float, int
-        Sum of the global mean losses of this epoch, and how many.
-    recent_loss, recent_steps : float, int
-        The same since the loss was logged last.
-    best_score, best_epoch : float, int
-        Of validation, epochs counted from 1. None before the first.
-    not_better : int
-        Validations since the best, as RecBole counts them.
-    stopped : bool
-        Whether RecBole's early stopping has ended the run.
-    seconds, training_seconds : float
-        Of the whole run without restarts, and of its training steps.
-    curve : list of dict
-        One entry an epoch.
-    """
-
-    loss: float = 0.0
+    loss: float = 0.0  # sum of the global mean losses of this epoch
     steps: int = 0
-    recent_loss: float = 0.0
+    recent_loss: float = 0.0  # the same since the loss was logged last
     recent_steps: int = 0
-    best_score: float | None = None
+    best_score: float | None = None  # of validation, epochs counted from 1. None before the first.
     best_epoch: int | None = None
-    not_better: int = 0
-    stopped: bool = False
-    seconds: float = 0.0
+    not_better: int = 0  # validations since the best, as RecBole counts them
+    stopped: bool = False  # whether RecBole's early stopping has ended the run
+    seconds: float = 0.0  # of the whole run without restarts
     training_seconds: float = 0.0
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
 
 
 @dataclass

@@ -53,17 +53,7 @@ _UNUSABLE = {
 def check_keys(config: Any, given: Collection[str]) -> None:
     """Check that every key is read, and that the model takes histories as they are.
 
-    Parameters
-    ----------
-    config : Config
-        RecBole's.
-    given : collection of str
-        The keys in files and on the command line.
-
-    Raises
-    ------
-    InputError
-        For another key, with the nearest one, and for a model that masks or crops histories.
+    Raises InputError for another key, with the nearest one, and for a model that masks or crops histories.
     """
     ours = (genpas.SECTION, torchrec.SECTION)
     known = {*ours, *flat_keys(*ours), *known_settings(config.model, config.dataset)}

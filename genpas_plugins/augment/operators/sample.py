@@ -32,12 +32,8 @@ class Sample(Operator, name="sample"):
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
     """Return which items stay, int8 [N], 1 or 0.
 
-    Parameters
-    ----------
-    words : uint32 [Σ lengths], of the items of the histories that are sampled
-    offsets : int64 [n + 1], of all histories
-    lengths : int64 [n], of the histories that are sampled; 0 for others
-    below : an item with a word below this goes, except the item with the largest word of its history
+    `words` are uint32 [Σ lengths] for the items of sampled histories, whose `lengths` are above 0. `offsets` are of all
+    histories. An item with a word `below` goes, except the item with the largest word of its history.
     """
     copies = np.ones(offsets[-1], np.int8)
     rows = np.flatnonzero(lengths)

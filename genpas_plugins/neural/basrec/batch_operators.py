@@ -12,13 +12,8 @@ from torch import Tensor
 def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, order: Tensor) -> Tensor:
     """Shuffle a window of int(r n) of a history's n items; a window below 2 items changes nothing.
 
-    Parameters
-    ----------
-    histories : int64 [B, L], right-padded with 0
-    lengths : int64 [B]
-    rate : float64 [B], r in (0, 1]
-    start : random numbers [B] that place the window uniformly
-    order : random numbers [B, L] that shuffle the window uniformly
+    Histories are int64 [B, L], right-padded with 0. `rate` is r in (0, 1] of each. `start` [B] and `order` [B, L] are
+    random numbers that place and shuffle the window.
     """
     width = (rate * lengths).long()
     first = (start * (lengths - width + 1)).long()
@@ -32,13 +27,8 @@ def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, ord
 def substitute(histories: Tensor, lengths: Tensor, rate: Tensor, choice: Tensor, neighbours: Tensor) -> Tensor:
     """Replace max(1, int(r n)) of a history's n items by their neighbours.
 
-    Parameters
-    ----------
-    histories : int64 [B, L], right-padded with 0
-    lengths : int64 [B]
-    rate : float64 [B], r in (0, 1]
-    choice : random numbers [B, L] that choose the positions uniformly
-    neighbours : int64 [n_items], the item that replaces each item
+    Histories are int64 [B, L], right-padded with 0. `rate` is r in (0, 1] of each. `choice` [B, L] are random numbers
+    that choose the positions. `neighbours` has the item that replaces each item.
     """
     count = (rate * lengths).long().clamp(min=1)
     positions = torch.arange(histories.shape[1], device=histories.device)

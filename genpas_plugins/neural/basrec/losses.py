@@ -29,20 +29,13 @@ class Batch(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What BASRec asks of a model.
+    """What BASRec asks of a model."""
 
-    Attributes
-    ----------
-    kind : its loss, one of `history_losses.LOSSES`
-    table : its item embeddings, float [n_items, D]
-    neighbours : int64 [n_items], the item that replaces each item
-    encode : encode(changed, share) returns the encoder outputs [B, D] for embeddings λ E(s) + (1 - λ) E(s′) of the
-        batch's histories s; `changed` int64 [B, L] is s′ and `share` [B, 1, 1] is λ
-    """
-
-    kind: str
-    table: Tensor
-    neighbours: Tensor
+    kind: str  # its loss, one of `history_losses.LOSSES`
+    table: Tensor  # its item embeddings, float [n_items, D]
+    neighbours: Tensor  # int64 [n_items], the item that replaces each item
+    # encode(changed, share) returns the encoder outputs [B, D] for embeddings λ E(s) + (1 - λ) E(s′) of the batch's
+    # histories s; `changed` int64 [B, L] is s′ and `share` [B, 1, 1] is λ.
     encode: Callable[[Tensor, Tensor], Tensor]
 
 
@@ -72,11 +65,6 @@ def mixed_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets, cro
 
     The paper's λ have the shapes [B, L, 1] and [B, 1, D] for models that train at all L positions. A history has one
     target here: λ is [B, 1] item-wise or [B, D] feature-wise.
-
-    Parameters
-    ----------
-    kind, hidden, table, targets : as in `history_losses`
-    cross : partners and λ
     """
     partner, share = cross
     mixed = mix(hidden, hidden[partner], share)

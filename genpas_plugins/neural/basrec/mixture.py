@@ -20,9 +20,6 @@ def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
 
     The least changed history weighs most. If all are equal, every weight is 1.
 
-    Parameters
-    ----------
-    share, rate : λ and r of each history, [B]
     """
     raw = 1 / (share.double().clamp(min=_LEAST) * rate.double())
     low, high = raw.aminmax()
@@ -30,12 +27,6 @@ def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
 
 
 def weighted(losses: Tensor, weights: Tensor, released: bool = False) -> Tensor:
-    """Return the mean of ω_b loss_b over the batch, a scalar.
-
-    Parameters
-    ----------
-    losses, weights : float [B]
-    released : compute what the authors' released code computes, Σ_b ω_b times the mean loss
-    """
+    """Return the mean of ω_b loss_b over the batch, a scalar. If `released`: Σ_b ω_b times the mean, as the authors do."""
     weights = weights.to(losses.dtype)
     return weights.sum() * losses.mean() if released else (weights * losses).mean()

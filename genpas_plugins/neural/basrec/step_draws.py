@@ -15,19 +15,12 @@ _STREAM = 0x8A5
 
 
 class View(NamedTuple):
-    """What makes one view of a batch.
+    """What makes one view of a batch."""
 
-    Attributes
-    ----------
-    share, rate : λ ~ Beta(β, β) and r ~ U(low, high) of each history, float64 [B]
-    reordered : bool [B], the histories to reorder, with probability ½; the others have items substituted
-    start, positions : uniform numbers for the operators, float64 [B] and [B, L]
-    """
-
-    share: Tensor
+    share: Tensor  # λ ~ Beta(β, β) of each history, float64 [B]
     rate: Tensor
-    reordered: Tensor
-    start: Tensor
+    reordered: Tensor  # bool [B], the histories to reorder, with probability ½; the others have items substituted
+    start: Tensor  # uniform numbers for the operators, float64 [B] and [B, L]
     positions: Tensor
 
 

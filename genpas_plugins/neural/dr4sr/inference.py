@@ -31,46 +31,27 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Regenerated:
-    """K patterns for each of n sequences; T is the most items of a pattern.
+    """K patterns for each of n sequences; T is the most items of a pattern."""
 
-    Attributes
-    ----------
-    sequence : int64 [n], rows of the view
-    patterns : int64 [n, K, T], at least two item numbers each, padded with 0 on the right
-    generative : bool [n, K], True for patterns of generative mode
-    """
-
-    sequence: Int64
-    patterns: Int64
-    generative: Bools
+    sequence: Int64  # int64 [n], rows of the view
+    patterns: Int64  # int64 [n, K, T], at least two item numbers each, padded with 0 on the right
+    generative: Bools  # bool [n, K], True for patterns of generative mode
 
 
 def regenerate(
     model: Regenerator,
     view: SequenceView,
     *,
-    gamma: float = 0.1,
+    gamma: float = 0.1,  # probability of generative mode, drawn for each pattern from `seed` and its place
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int = 256,  # sequences at a time, which changes no pattern
     progress: Progress | None = None,
 ) -> Regenerated:
     """Write K patterns greedily for every sequence of `view` that has a training pair.
 
     A pattern ends where the regenerator ends it, but has at least the two items of a training pair.
 
-    Parameters
-    ----------
-    model : the trained regenerator
-    view : training view
-    gamma : probability of generative mode, drawn for each pattern from `seed` and its place
-    seed : of the modes
-    batch_size : sequences at a time, which changes no pattern
-    progress : called as progress(done, total) in sequences
-
-    Raises
-    ------
-    InputError
-        If gamma is outside [0, 1], or the regenerator has another catalogue.
+    Raises InputError if gamma is outside [0, 1], or the regenerator has another catalogue.
     """
     if not 0 <= gamma <= 1:
         raise InputError(f"gamma must be a probability from 0 to 1, not {gamma!r}.")
@@ -135,11 +116,6 @@ def summarize(made: Regenerated, view: SequenceView) -> dict[str, Any]:
     """Return counts of the written patterns: by length, by mode, and distinct within their sequence.
 
     `foreign` is the share of written items that are not in their sequence, 0 for restrictive mode.
-
-    Parameters
-    ----------
-    made : what `regenerate` returned
-    view : the view that it read
     """
     n, memories, _ = made.patterns.shape
     lengths, counts = np.unique((made.patterns > 0).sum(-1), return_counts=True)

@@ -32,19 +32,12 @@ _ROWS = 1 << 23  # candidates that are sorted at once
 
 @dataclass(frozen=True, eq=False)
 class Patterns:
-    """Mined patterns and where some of them occur.
+    """Mined patterns and where some of them occur."""
 
-    Attributes
-    ----------
-    values, offsets : int64, pattern p is values[offsets[p] : offsets[p + 1]]; by length, then lexicographically
-    frequency : int64 [n], the distinct sequences that hold each pattern
-    sequence, pattern : int64 [m], pairs of a sequence's row and a pattern in it, by row, then by pattern
-    """
-
-    values: Int64
+    values: Int64  # int64, pattern p is values[offsets[p] : offsets[p + 1]]; by length, then lexicographically
     offsets: Int64
-    frequency: Int64
-    sequence: Int64
+    frequency: Int64  # int64 [n], the distinct sequences that hold each pattern
+    sequence: Int64  # int64 [m], pairs of a sequence's row and a pattern in it, by row, then by pattern
     pattern: Int64
 
     @property
@@ -69,34 +62,18 @@ class _Training(NamedTuple):
 def mine_patterns(
     view: SequenceView,
     *,
-    longest: int = LONGEST,
-    span: int = SPAN,
-    min_frequency: int = 2,
-    per_sequence: int = 10,
+    longest: int = LONGEST,  # most items of a pattern
+    span: int = SPAN,  # positions that a pattern may cover, first and last included
+    min_frequency: int = 2,  # distinct sequences that must hold a pattern
+    per_sequence: int = 10,  # most patterns kept of a sequence, each choice equally likely
     seed: int = 0,
-    rows: int = _ROWS,
+    rows: int = _ROWS,  # candidates sorted at once, which changes no result
     progress: Progress | None = None,
 ) -> Patterns:
     """Find every frequent pattern of a view, and up to `per_sequence` of them in each sequence.
 
     Memory is one int64 a training item for each way to choose a pattern's positions, fifteen by default, and what
-    sorting `rows` candidates needs.
-
-    Parameters
-    ----------
-    view : training view
-    longest : most items of a pattern
-    span : positions that a pattern may cover, first and last included
-    min_frequency : distinct sequences that must hold a pattern
-    per_sequence : most patterns kept of a sequence, each choice equally likely
-    seed : of this choice
-    rows : candidates sorted at once, which changes no result
-    progress : called as progress(done, total)
-
-    Raises
-    ------
-    InputError
-        For settings that cannot be used.
+    sorting `rows` candidates needs. Raises InputError for settings that cannot be used.
     """
     longest, span = whole_number("longest", longest, _SHORTEST), whole_number("span", span, _SHORTEST)
     whole_number("min_frequency", min_frequency, 1)
@@ -237,14 +214,7 @@ def _occurrences(
 
 
 def pattern_rows(patterns: Patterns, which: Int64, width: int) -> AnyArray:
-    """Return patterns as rows padded with 0 on the right, int64 [len(which), width].
-
-    Parameters
-    ----------
-    patterns : mined patterns
-    which : int64, their numbers
-    width : at least the items of the longest
-    """
+    """Return patterns as rows padded with 0 on the right, int64 [len(which), width]."""
     begin, length = patterns.offsets[which], np.diff(patterns.offsets)[which]
     column = np.arange(width)
     inside = column < length[:, None]

@@ -75,31 +75,20 @@ def relative_weights(weights: Tensor) -> Tensor:
 
 
 def implicit_gradient(
-    inner: Tensor,
-    outer: Tensor,
-    parameters: Sequence[Tensor],
+    inner: Tensor,  # scalar of both, the weighted loss at the present θ, with its graph
+    outer: Tensor,  # scalar of `parameters`; a direct dependence on φ is added
+    parameters: Sequence[Tensor],  # θ; a parameter that a loss does not use counts as 0
     hyperparameters: Sequence[Tensor],
     *,
-    step: float,
-    terms: int = TERMS,
+    step: float,  # of the series, usually the inner learning rate; it converges below 2 over H's largest eigenvalue
+    terms: int = TERMS,  # products with H
 ) -> list[Tensor]:
     """Return dL_outer/dφ through the inner minimum, a tensor for each of `hyperparameters`.
 
     The losses must be twice differentiable as implemented; turn fused attention off on CUDA.
 
-    Parameters
-    ----------
-    inner : scalar of both, the weighted loss at the present θ, with its graph
-    outer : scalar of `parameters`; a direct dependence on φ is added
-    parameters : θ; a parameter that a loss does not use counts as 0
-    hyperparameters : φ
-    step : of the series, usually the inner learning rate; it converges below 2 over H's largest eigenvalue
-    terms : products with H
-
-    Raises
-    ------
-    InputError
-        For a step or number of terms that cannot be used, and for losses that do not depend on the parameters.
+    Raises InputError for a step or number of terms that cannot be used, and for losses that do not depend on the
+    parameters.
     """
     terms = whole_number("terms", terms, 0)
     if not step > 0:

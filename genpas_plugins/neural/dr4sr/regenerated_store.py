@@ -27,16 +27,7 @@ def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerate
     Equal patterns of one sequence are kept once. Added sequences have 0 or empty text in other columns. Their ids are
     new: "pattern:0" and "regenerated:17:2" (row 17, memory 2) as text, or the next whole numbers.
 
-    Parameters
-    ----------
-    store : original sequences
-    patterns : mined from them
-    made : regenerated from them
-
-    Raises
-    ------
-    InputError
-        If the store is regenerated already.
+    Raises InputError if the store is regenerated already.
     """
     for name in (KIND, OWNER):
         if name in store.columns:

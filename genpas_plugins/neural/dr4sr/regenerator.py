@@ -23,29 +23,17 @@ from genpas_plugins.support.errors import InputError, whole_number
 
 @dataclass(frozen=True)
 class Shape:
-    """The regenerator's sizes; the defaults are the paper's.
+    """The regenerator's sizes; the defaults are the paper's."""
 
-    Attributes
-    ----------
-    n_items : items of the catalogue
-    dimension, heads : of item vectors and states, a multiple of the attention heads
-    feed_forward : width between the two linear layers of a block
-    layers : blocks of the encoder, and of the decoder
-    memories : K
-    dropout : rate
-    max_history : items read, the last ones of a longer sequence
-    max_pattern : most items of a pattern
-    """
-
-    n_items: int
-    dimension: int = 64
+    n_items: int  # items of the catalogue
+    dimension: int = 64  # of item vectors and states, a multiple of the attention heads
     heads: int = 2
-    feed_forward: int = 256
-    layers: int = 2
+    feed_forward: int = 256  # width between the two linear layers of a block
+    layers: int = 2  # blocks of the encoder, and of the decoder
     memories: int = 5
     dropout: float = 0.5
-    max_history: int = 50
-    max_pattern: int = 5
+    max_history: int = 50  # items read, the last ones of a longer sequence
+    max_pattern: int = 5  # most items of a pattern
 
     def __post_init__(self) -> None:
         """Raise InputError for sizes that cannot be used."""
@@ -81,15 +69,8 @@ class Reconstruction(NamedTuple):
 class Regenerator(nn.Module):
     """Encoder, diversity promoter and decoder over one item table, which also scores the output.
 
-    Parameters
-    ----------
-    shape : sizes
-    item_vectors : float [n_items, D], the directions from which the item table starts; None: random
-
-    Raises
-    ------
-    InputError
-        If the vectors have another shape or are not finite.
+    `item_vectors` [n_items, D] are the directions from which the item table starts. None: random. Raises InputError if
+    they have another shape or are not finite.
     """
 
     def __init__(self, shape: Shape, item_vectors: Tensor | None = None) -> None:
@@ -159,10 +140,7 @@ class Regenerator(nn.Module):
     def scores(self, states: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Return scores, dot products with token vectors: float [n, C], or of every item and `end`, [n, n_items + 1].
 
-        Parameters
-        ----------
-        states : float [n, D]
-        candidates : int64 [n, C], the tokens to score; None: every item and, last, `end`
+        States are [n, D]. `candidates` are tokens [n, C]. None: every item and, last, `end`.
         """
         if candidates is not None:
             return torch.einsum("nd,ncd->nc", states, self.embedding(candidates))
@@ -173,13 +151,7 @@ class Regenerator(nn.Module):
         """Return the loss of writing a pattern after reading a history.
 
         The cross-entropy is a mean over the patterns' items and one `end` each. The entropy, in nats, is a mean over
-        the patterns' mixing weights.
-
-        Parameters
-        ----------
-        history : int64 [B, L], padded with 0
-        pattern : int64 [B, T], padded with 0
-        temperature : of the Gumbel-softmax that draws the mixing weights
+        the patterns' mixing weights. Both inputs are padded with 0: [B, L] and [B, T].
         """
         weights = F.gumbel_softmax(self.mixing_logits(pattern), tau=temperature)
         imbalance = math.log(self.shape.memories) - _entropy(weights.mean(0))

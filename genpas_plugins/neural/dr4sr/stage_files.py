@@ -50,16 +50,7 @@ def save_stage(file: Path, made: Patterns | Regenerated, made_from: MadeFrom) ->
 def read_stage(file: Path, kind: type[StageT], made_from: MadeFrom) -> StageT | None:
     """Return what a stage made; None if the file is missing.
 
-    Parameters
-    ----------
-    file : written by `save_stage`
-    kind : Patterns or Regenerated
-    made_from : data and settings that it must have been made from
-
-    Raises
-    ------
-    InputError
-        If the file is damaged or was made from other data or settings.
+    Raises InputError if the file is damaged or was made from other data or settings.
     """
     if not file.exists():
         return None

@@ -57,19 +57,12 @@ def train(
     *,
     shape: Shape,
     recipe: Recipe,
-    vectors: str = "random",
+    vectors: str = "random",  # a word for what the item table starts from
+    # Returns it, float [n_items, D], and is called only if training starts; None: random.
     item_vectors: ItemVectors | None = None,
     device: str = "cpu",
 ) -> Stage:
-    """Return the Trained regenerator; training goes on from the folder's checkpoint if there is one.
-
-    Parameters
-    ----------
-    view, patterns, shape, recipe, device : as in `train_regenerator`
-    folder, tell : of all stages
-    vectors : a word for what the item table starts from
-    item_vectors : returns it, float [n_items, D], and is called only if training starts; None: random
-    """
+    """Return the Trained regenerator; training goes on from the folder's checkpoint if there is one."""
     file = folder / REGENERATOR
     made: Trained = train_regenerator(
         view,

@@ -31,22 +31,16 @@ _POOL = 32  # batches that are sorted by length together
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the regenerator is trained, by default as in the paper but for `balance_weight`.
+    """How the regenerator is trained, by default as in the paper but for `balance_weight`."""
 
-    Attributes
-    ----------
-    epochs, batch_size, learning_rate, seed : of Adam on (sequence, pattern) pairs
-    temperature : of the Gumbel-softmax in the first and in the last epoch, geometric between them
-    entropy_weight : of the mixing weights' entropy in the loss
-    balance_weight : of `imbalance`; with 0, the paper's loss, three of five memories stayed nearly unused and untrained
-        after two epochs on Amazon Beauty
-    """
-
-    epochs: int = 40
+    epochs: int = 40  # of Adam on (sequence, pattern) pairs
     batch_size: int = 256
     learning_rate: float = 1e-3
+    # Of the Gumbel-softmax in the first and in the last epoch, geometric between them.
     temperature: tuple[float, float] = (1.0, 0.1)
-    entropy_weight: float = 1.0
+    entropy_weight: float = 1.0  # of the mixing weights' entropy in the loss
+    # Of `imbalance`; with 0, the paper's loss, three of five memories stayed nearly unused and untrained after two
+    # epochs on Amazon Beauty.
     balance_weight: float = 1.0
     seed: int = 0
 
@@ -89,12 +83,6 @@ def batches(lengths: Int64, batch_size: int, seed: int, epoch: int) -> list[Int6
     """Return the numbers 0 … n - 1 in random batches of sequences of similar length.
 
     Sorting by length inside random pools of batches saves most of the padding.
-
-    Parameters
-    ----------
-    lengths : int64 [n], of the sequences
-    batch_size : of all batches but the last of a pool
-    seed, epoch : of the order
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -110,29 +98,17 @@ def train_regenerator(
     shape: Shape,
     recipe: Recipe,
     *,
-    item_vectors: AnyArray | None = None,
+    item_vectors: AnyArray | None = None,  # float [n_items, D], what the item table starts from; None: random
+    # Written after every epoch; training goes on from an existing one, and a finished one is returned.
     checkpoint: Path | None = None,
-    made_from: Mapping[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,  # plain values in the checkpoint, which must be equal to go on
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Trained:
     """Train on every pair of a sequence of `view` and a pattern in it, once an epoch in a new order.
 
-    Parameters
-    ----------
-    view, patterns : the training view and what was mined from it
-    shape, recipe : sizes, and how to train
-    item_vectors : float [n_items, D], what the item table starts from; None: random
-    checkpoint : written after every epoch; training goes on from an existing one, and a finished one is returned
-    made_from : plain values in the checkpoint, which must be equal to go on
-    device : for torch
-    progress : called as progress(done, total) in steps of the whole training
-
-    Raises
-    ------
-    InputError
-        If there is nothing to train on, the loss is not finite, or the checkpoint is of other data or settings. The
-        number of epochs is a setting, because the temperature falls over all epochs.
+    Raises InputError if there is nothing to train on, the loss is not finite, or the checkpoint is of other data or
+    settings. The number of epochs is a setting, because the temperature falls over all epochs.
     """
     n = len(patterns.sequence)
     if n == 0:

@@ -20,11 +20,6 @@ def dropout(values: Tensor, probability: float) -> Tensor:
 
     On a CPU the probability is rounded to a multiple of 2⁻¹⁶. The division uses the rounded probability, so the mean
     is exact. On other devices this is torch's own dropout.
-
-    Parameters
-    ----------
-    values : float, any shape
-    probability : from 0 to 1
     """
     kept = round((1 - probability) * _WORDS)
     if values.device.type != "cpu" or kept in (0, _WORDS):

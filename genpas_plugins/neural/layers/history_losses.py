@@ -16,16 +16,10 @@ _LEAST = 1e-10
 
 
 class Targets(NamedTuple):
-    """What histories are trained towards.
+    """What histories are trained towards."""
 
-    Attributes
-    ----------
-    positive : int64 [B], the next items
-    negative : int64 [B], or None for CE, which has all other items as negatives
-    """
-
-    positive: Tensor
-    negative: Tensor | None = None
+    positive: Tensor  # int64 [B], the next items
+    negative: Tensor | None = None  # int64 [B], or None for CE, which has all other items as negatives
 
 
 def check_loss(kind: str, targets: Targets) -> None:

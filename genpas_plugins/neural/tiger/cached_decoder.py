@@ -19,13 +19,7 @@ from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 
 
 class CachedDecoder:
-    """The decoder's layers, without dropout, over one batch of memories; `step` goes one level down.
-
-    Parameters
-    ----------
-    network : has the decoder's weights
-    memory : of B users, from `network.encode`
-    """
+    """The decoder's layers, without dropout, over one batch of memories; `step` goes one level down."""
 
     def __init__(self, network: TigerNetwork, memory: Memory) -> None:
         self.network = network
@@ -44,10 +38,8 @@ class CachedDecoder:
     def step(self, x: Tensor, ancestors: Sequence[Tensor]) -> Tensor:
         """Return the states, float [B, N, D], that predict the next code of each prefix.
 
-        Parameters
-        ----------
-        x : float [B, N, D], the row of each prefix's last token; `network.start` at the first level
-        ancestors : int64 [B, N] or [N] for each earlier level, the prefix of that level with which each prefix begins
+        `x` has the row of each prefix's last token, `network.start` at the first level. `ancestors` are int64 [B, N] or
+        [N] for each earlier level: the prefix of that level with which each prefix begins.
         """
         level = len(ancestors)
         prefixes = x.shape[1]

@@ -27,26 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PrefixTree:
-    """The valid semantic IDs of a catalogue as a tree; all tensors are int64 and on one device.
+    """The valid semantic IDs of a catalogue as a tree; all tensors are int64 and on one device."""
 
-    Attributes
-    ----------
-    sizes : number of codes of each level's codebook; the tree has `depth = len(sizes)` levels
-    first : per level l, [nodes + 1], rising from 0; node n has the slots first[l][n] … first[l][n + 1] - 1
-    code : per level l, [slots], rising among the children of a node, 0 … sizes[l] - 1
-    parent : per level l, [slots], the node of each slot
-    item : [n_items], the item number (from 1) of each slot of the last level
-    leaf : [n_items + 1], the last-level slot of each item number; leaf[0] is -1
-    max_children : per level, the most children of a node
-    """
-
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...]  # number of codes of each level's codebook; the tree has `depth = len(sizes)` levels
+    # Per level l, [nodes + 1], rising from 0; node n has the slots first[l][n] … first[l][n + 1] - 1.
     first: tuple[torch.Tensor, ...]
-    code: tuple[torch.Tensor, ...]
-    parent: tuple[torch.Tensor, ...]
-    item: torch.Tensor
-    leaf: torch.Tensor
-    max_children: tuple[int, ...]
+    code: tuple[torch.Tensor, ...]  # per level l, [slots], rising among the children of a node, 0 … sizes[l] - 1
+    parent: tuple[torch.Tensor, ...]  # per level l, [slots], the node of each slot
+    item: torch.Tensor  # [n_items], the item number (from 1) of each slot of the last level
+    leaf: torch.Tensor  # [n_items + 1], the last-level slot of each item number; leaf[0] is -1
+    max_children: tuple[int, ...]  # per level, the most children of a node
 
     @classmethod
     def of(cls, ids: SemanticIds, device: torch.device | str = "cpu") -> PrefixTree:
