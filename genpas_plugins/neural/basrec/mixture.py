@@ -27,6 +27,6 @@ def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
 
 
 def weighted(losses: Tensor, weights: Tensor, released: bool = False) -> Tensor:
-    """Return the mean of ω_b loss_b over the batch, a scalar. If `released`: Σ_b ω_b times the mean, as the authors do."""
+    """Return the mean of ω_b loss_b over the batch, a scalar. If `released`, as the authors do: Σ_b ω_b mean(loss)."""
     weights = weights.to(losses.dtype)
     return weights.sum() * losses.mean() if released else (weights * losses).mean()
