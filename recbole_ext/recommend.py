@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from genpas_plugins import InputError
 from genpas_plugins.support.array_types import Int64
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import whole_number
+from genpas_plugins.support.table_file import check_table_file, table_file
 from recbole_ext.checkpoints import data_and_model, load
 from recbole_ext.full_histories import FullHistories
 
@@ -51,7 +50,7 @@ def recommend(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Write the best items of every user to a parquet file, whole or not at all.
+    """Write the best items of every user to a file, whole or not at all.
 
     The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history, also those held out for validation
     and test. Columns: user_id and item_id as in the source, rank from 1, and the model's score. The score of a model
@@ -62,7 +61,7 @@ def recommend(
     checkpoint : str or Path
         File that training wrote, of a sequential model that ranks all items.
     out : str or Path
-        File to write, `.parquet`.
+        File to write, `.parquet`, `.jsonl` or `.csv`.
     users : sequence of str, optional
         Ids of users; default: all users.
     top_k : int
@@ -91,10 +90,7 @@ def recommend(
     """
     path = Path(out)
     top_k, batch_size = whole_number("top_k", top_k, 1), whole_number("batch_size", batch_size, 1)
-    if path.suffix != ".parquet":
-        raise InputError(f"{path} must end with .parquet, the format that is written.")
-    if path.exists() and not (overwrite and path.is_file()):
-        raise InputError(f"{path} exists already. Choose another output file or replace it with --overwrite.")
+    check_table_file(path, overwrite=overwrite)
     config, model = trained_model(Path(checkpoint), device)
     histories = FullHistories.of(config)
     n_items = histories.dataset.item_num - 1
@@ -103,14 +99,14 @@ def recommend(
     chosen = histories.user_numbers(users)
     with_history = chosen[histories.lengths[chosen] > 0]
     rows = 0
-    with replaced_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+    with table_file(path, SCHEMA) as write:
         waiting: list[pa.Table] = []
         for first in range(0, len(with_history), batch_size):
             batch = with_history[first : first + batch_size]
             waiting.append(_table(histories, batch, best_items(model, histories, batch, top_k, exclude_history)))
             if sum(table.num_rows for table in waiting) >= _ROWS_AT_ONCE or first + batch_size >= len(with_history):
                 table = pa.concat_tables(waiting)
-                writer.write_table(table)
+                write(table)
                 rows += table.num_rows
                 waiting.clear()
             if progress is not None:

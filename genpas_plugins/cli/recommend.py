@@ -16,7 +16,7 @@ from genpas_plugins.support.errors import InputError, require_recbole
 def command(
     *,
     checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="FILE", help="The .pth file that training left.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write, .parquet.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write: .parquet, .jsonl or .csv.")],
     users: Annotated[
         Path | None, typer.Option("--users", metavar="FILE", help="Text file with one user id a line. Default: all.")
     ] = None,

@@ -16,7 +16,7 @@ _EXPONENT = "with strategy sampled; any number, inf or -inf"
 def command(
     store: StorePath,
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write, .parquet or .jsonl.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write: .parquet, .jsonl or .csv.")],
     strategy: Annotated[
         str | None,
         typer.Option(help="last_target, multi_target, slide_window or sampled; required.", show_default=False),

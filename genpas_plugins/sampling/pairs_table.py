@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.gather import gather_jagged
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.support.array_types import Int64, Integers
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.table_file import check_table_file, table_file
 
-SUFFIXES = (".parquet", ".jsonl")
 # In memory at a time: this many addresses, and histories of this many items together.
 _ADDRESSES = 1 << 16
 _ITEMS = 1 << 20
@@ -89,7 +87,7 @@ def write_pairs(
     Parameters
     ----------
     stream : where the pairs come from
-    path : a `.parquet` or `.jsonl` file
+    path : file with one of the suffixes of `table_file`
     epoch, first, count, max_length : as for `pair_tables`
     overwrite : whether an existing file is replaced
     progress : called with the number of pairs written so far
@@ -99,38 +97,17 @@ def write_pairs(
     InputError
         For another suffix, an existing file without `overwrite`, and as `pair_tables` does.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} must end with {' or '.join(SUFFIXES)}: the suffix says which format to write.")
-    if path.exists() and not (overwrite and path.is_file()):
-        raise InputError(f"{path} exists already; choose another output file or replace it with --overwrite.")
+    check_table_file(path, overwrite=overwrite)
     _check_range(stream, first, count)
     tables = pair_tables(stream, epoch=epoch, first=first, count=count, max_length=max_length)
-    with replaced_file(path) as temporary:
-        write = _write_parquet if path.suffix == ".parquet" else _write_json_lines
-        none = np.empty(0, np.int64)
-        done = 0
-        for size in write(temporary, pair_table(stream, none, Pairs(none, none, none)).schema, tables):
-            done += size
+    none = np.empty(0, np.int64)
+    done = 0
+    with table_file(path, pair_table(stream, none, Pairs(none, none, none)).schema) as write:
+        for table in tables:
+            write(table)
+            done += table.num_rows
             if progress is not None:
                 progress(done)
-
-
-def _write_parquet(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> Iterator[int]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetWriter(file, schema) as writer:
-        for table in tables:
-            writer.write_table(table)
-            yield table.num_rows
-
-
-def _write_json_lines(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> Iterator[int]:
-    del schema  # JSON lines carry none
-    with file.open("w", encoding="utf-8") as stream:
-        for table in tables:
-            # Ids of a type that JSON lacks (dates, bytes) are written as text.
-            stream.writelines(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in table.to_pylist())
-            yield table.num_rows
 
 
 def _check_range(stream: PairStream, first: int, count: int) -> None:

@@ -162,7 +162,7 @@ class PowerTable:
         if not np.isfinite(cumulative[-1]):
             raise InputError(
                 f"The exponent {exponent:g} overflows for sequences of {n + 1} items; "
-                "use .inf (all mass on the last choice) or a smaller one."
+                "use inf (all mass on the last choice) or a smaller one."
             )
         return cls(exponent, powers, cumulative)
 
@@ -191,13 +191,13 @@ def shortest(number: float) -> str:
 def check_exponent(name: str, value: object) -> float:
     """Return the exponent as a float. Raises InputError for NaN and for a value that is not a number."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(f"{name} must be a number, .inf or -.inf, not {value!r}.")
+        raise InputError(f"{name} must be a number, inf or -inf, not {value!r}.")
     try:
         number = float(value)
     except OverflowError:
-        raise InputError(f"{name} is too large for a floating-point number; use .inf or -.inf.") from None
+        raise InputError(f"{name} is too large for a floating-point number; use inf or -inf.") from None
     if math.isnan(number):
-        raise InputError(f"{name} is NaN; it must be a number, .inf or -.inf.")
+        raise InputError(f"{name} is NaN; it must be a number, inf or -inf.")
     return number
 
 
@@ -209,7 +209,7 @@ def log_power(base: Int64, exponent: float) -> Float64:
     with np.errstate(over="ignore"):
         log = exponent * np.log(base)
     if not np.all(np.isfinite(log)):
-        raise InputError(f"The exponent {exponent:g} overflows; use .inf or -.inf (all mass on one choice).")
+        raise InputError(f"The exponent {exponent:g} overflows; use inf or -inf (all mass on one choice).")
     return log
 
 

@@ -198,7 +198,7 @@ def test_bad_input_is_one_sentence(sasrec: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"2 of 3 users are not in the data set tiny: 'nobody', '\[PAD\]'\. Give ids"):
         recommend(sasrec, out, users=["u01", "nobody", "[PAD]"])
     with pytest.raises(InputError, match=r"must end with \.parquet"):
-        recommend(sasrec, tmp_path / "r.csv")
+        recommend(sasrec, tmp_path / "r.xlsx")
     with pytest.raises(InputError, match="top_k must be a whole number from 1 on"):
         recommend(sasrec, out, top_k=0)
     with pytest.raises(InputError, match=f"top_k is {N_ITEMS + 1}, but the catalogue has {N_ITEMS} items"):
