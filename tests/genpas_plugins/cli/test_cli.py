@@ -369,7 +369,8 @@ def test_sample_replaces_a_file_only_when_asked(genpas: Run, saved: Path, tmp_pa
 
 @pytest.mark.parametrize("name", ["pairs.txt", "pairs"])
 def test_sample_refuses_other_formats(genpas: Run, saved: Path, tmp_path: Path, name: str):
-    assert ".parquet, .jsonl, .csv" in refusal(genpas("sample", saved, *SAMPLED, "--count", 3, "--out", tmp_path / name))
+    told = refusal(genpas("sample", saved, *SAMPLED, "--count", 3, "--out", tmp_path / name))
+    assert ".parquet, .jsonl, .csv" in told
 
 
 def test_sample_refuses_a_foreign_store(genpas: Run, tmp_path: Path):
