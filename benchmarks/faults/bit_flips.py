@@ -147,7 +147,7 @@ def campaign(trials: int, seed: int, folder: Path) -> tuple[Counter[str], list[s
 
 def main(arguments: list[str]) -> int:
     """Run the campaign and print its outcome."""
-    trials, seed = map(int, [*arguments, "40", "0"][:2] if len(arguments) != 1 else [arguments[0], "0"])
+    trials, seed = map(int, [*arguments, *["40", "0"][len(arguments) :]])
     with tempfile.TemporaryDirectory() as folder:
         counts, failures = campaign(trials, seed, Path(folder))
     print(*failures, sep="\n")

@@ -93,9 +93,10 @@ def scan_delimited(
             row_index_name=ROW,
         )
     else:
-        fields = pl.col("line").str.split(separator)
+        fields = pl.col("line").str.strip_suffix("\r").str.split(separator)
         parts = [fields.list.get(index, null_on_oob=True).alias(field) for index, field in enumerate(columns)]
-        frame = pl.scan_lines(plain, glob=False, row_index_name=ROW).select(ROW, *parts)
+        lines = pl.concat([pl.scan_lines(file, glob=False).slice(int(has_header)) for file in plain])
+        frame = lines.with_row_index(ROW).select(ROW, *parts)
 
     def line(file: Path, row: int) -> str:
         number = row + 1 + has_header

@@ -19,7 +19,8 @@ def nearest(word: Any, known: Iterable[str]) -> str:
     folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
     question = f" Did you mean {folded[near[0]]!r}?" if near else ""
-    return f"{question} Valid: {', '.join(names)}."
+    # A name from a damaged file can hold line ends.
+    return f"{question} Valid: {', '.join(names)}.".replace("\r", "").replace("\n", "\\n")
 
 
 def whole_number(name: str, value: Any, lowest: int, highest: int | None = None) -> int:

@@ -48,10 +48,16 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
     else:
         parts = [pl.scan_parquet(file, glob=False, hive_partitioning=is_hive) for file in files]
         frame = pl.concat(parts, how="vertical_relaxed").with_row_index(ROW)
+    try:
+        names = frame.collect_schema().names()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"{files[0]} is not a whole parquet file ({first_line(error)}); write or copy it again."
+        ) from error
     return Source(
         name=str(source),
         frame=frame,
-        columns=tuple(name for name in frame.collect_schema().names() if name != ROW),
+        columns=tuple(name for name in names if name != ROW),
         is_text=False,
         place=place_of(files, lambda file: footers[file].num_rows, lambda _, row: f"row {row + 1}"),
         check=lambda: sum(footer.num_rows for footer in footers.values()),
