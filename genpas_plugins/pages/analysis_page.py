@@ -130,7 +130,12 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
                 measure("test items that are training targets", percent, "coverage", "items"),
                 measure("test requests for training targets", percent, "coverage", "requests"),
                 measure("training on items the test never asks for", percent, "coverage", "never_asked"),
-                *(measure(f"share of popularity group {g}", percent, "popularity_groups", g) for g in groups),
+                *(
+                    measure(
+                        f"share of {third}, a third of the items by popularity", percent, "popularity_groups", third
+                    )
+                    for third in groups
+                ),
             ],
         ),
         (
@@ -150,8 +155,15 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
             "Histories",
             [
                 measure("mean history length", "{:.2f}".format, "history_length", "mean"),
-                measure("different histories of a target, mean", one, "input_target", "distinct_inputs_mean"),
-                measure("different histories of a target, median", one, "input_target", "distinct_inputs_median"),
+                measure(
+                    "different histories of a target (last 50 items), mean", one, "input_target", "distinct_inputs_mean"
+                ),
+                measure(
+                    "different histories of a target (last 50 items), median",
+                    one,
+                    "input_target",
+                    "distinct_inputs_median",
+                ),
                 measure("entropy of the targets, nats", three, "input_target", "entropy_target"),
                 measure(
                     "entropy of the histories given the target", three, "input_target", "entropy_input_given_target"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,19 +27,27 @@ def findings(report: Mapping[str, Any]) -> list[Finding]:
     return [finding for finding in (tell(report) for tell in tellers) if finding is not None]
 
 
-def extremes(values: Mapping[str, float]) -> tuple[str, str]:
-    """Return the names of the lowest and of the highest value; NaN counts only if all values are NaN."""
-    known = {name: value for name, value in values.items() if not math.isnan(value)} or dict(values)
-    return min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+def extremes(values: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """Return the names of the lowest and of the highest value; several names tie up to rounding. NaN does not count."""
+    known = {name: value for name, value in values.items() if not math.isnan(value)}
+    ends = (min(known.values()), max(known.values()))
+    low, high = ([name for name, value in known.items() if _equal(value, end)] for end in ends)
+    return low, high
+
+
+def _equal(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _closest(report: Mapping[str, Any]) -> Finding:
     kl = report["kl"]["test"]
     best, worst = extremes(kl)
-    tied = [name for name, value in kl.items() if math.isclose(value, kl[best], rel_tol=1e-9)]
-    verb = "trains" if len(tied) == 1 else "train"
-    what = f"{listed(tied)} {verb} on the targets closest to the requests in the test: KL {kl[best]:.3f} nats"
-    what += "." if best == worst else f", against {kl[worst]:.3f} for {worst}."
+    if best == worst and len(best) > 1:
+        what = f"Every policy trains on targets equally close to the requests in the test: KL {kl[best[0]]:.3f} nats."
+    else:
+        verb = "trains" if len(best) == 1 else "train"
+        what = f"{listed(best)} {verb} on the targets closest to the requests in the test: KL {kl[best[0]]:.3f} nats"
+        what += "." if best == worst else f", against {kl[worst[0]]:.3f} for {listed(worst)}."
     return Finding(
         what,
         "KL is high if items are requested often and trained on rarely; 0 means equal distributions.",
@@ -48,52 +57,60 @@ def _closest(report: Mapping[str, Any]) -> Finding:
 def _coverage(report: Mapping[str, Any]) -> Finding:
     coverage = report["coverage"]
     worst, best = extremes({name: of["items"] for name, of in coverage.items()})
-    low, high = coverage[worst], coverage[best]
-    if math.isclose(low["items"], high["items"]):
+    low, high = coverage[worst[0]], coverage[best[0]]
+    if worst == best:
         return Finding(
             f"Every policy trains on {percent(high['items'])} of the items that users ask for in the test. These items "
             f"have {percent(high['requests'])} of the requests.",
             "A model cannot learn to recommend an item that is never a training target. Here the policies are equal.",
         )
     return Finding(
-        f"{worst} trains on {percent(low['items'])} of the items that users ask for in the test; {best} on "
-        f"{percent(high['items'])}. Requests for other items are {percent(1 - low['requests'])} of the test with "
-        f"{worst}, {percent(1 - high['requests'])} with {best}.",
+        f"Of the items that users ask for in the test, {percent(low['items'])} are training targets with "
+        f"{listed(worst)}, {percent(high['items'])} with {listed(best)}. Requests for other items are "
+        f"{percent(1 - low['requests'])} of the test with {worst[0]}, {percent(1 - high['requests'])} with {best[0]}.",
         "Training only lowers the score of an item that is never a target, so requests for it are lost.",
     )
 
 
 def _choice_by_validation(report: Mapping[str, Any]) -> Finding | None:
     test, validation = report["kl"]["test"], report["kl"]["validation"]
-    if len(test) == 1 or any(math.isnan(v) for v in validation.values()):
+    if any(math.isnan(v) for v in validation.values()):
         return None
-    if sorted(test, key=test.__getitem__) == sorted(validation, key=validation.__getitem__):
+    (chosen, _), (best, _) = extremes(validation), extremes(test)
+    if len(chosen) == len(best) == len(test):
+        return None
+    pairs = itertools.combinations(test, 2)
+    if all(_order(test[a], test[b]) == _order(validation[a], validation[b]) for a, b in pairs):
         what = "KL to the validation targets orders the policies in the same way as KL to the test targets."
         return Finding(what, "So a choice by KL does not need the test.")
-    chosen, best = extremes(validation)[0], extremes(test)[0]
     if chosen == best:
-        what = f"Validation and test both choose {chosen}; their orders of the other policies differ."
+        what = f"Validation and test both choose {listed(chosen)}; their orders of the other policies differ."
         return Finding(what, "A choice by KL does not need the test. The order below it is less certain.")
     return Finding(
-        f"Validation chooses {chosen} (KL {validation[chosen]:.3f}), the test {best}. Their KL to the test differs by "
-        f"{abs(test[chosen] - test[best]):.3f} nats.",
+        f"Validation chooses {listed(chosen)} (KL {validation[chosen[0]]:.3f}), the test {listed(best)}. Their KL to "
+        f"the test differs by up to {max(test[name] for name in chosen) - test[best[0]]:.3f} nats.",
         "Choose by validation all the same: a choice by the test makes its result look too good.",
     )
 
 
+def _order(a: float, b: float) -> int:
+    return 0 if _equal(a, b) else (a > b) - (a < b)
+
+
 def _ranking(report: Mapping[str, Any]) -> Finding | None:
     agreement = report["rank_agreement"]
-    if not agreement:
+    if all(math.isnan(value) for value in agreement.values()):
         return None
     lowest, highest = extremes(agreement)
-    a, b = lowest.split("|")
+    everyone = lowest == highest and len(lowest) > 1
+    names = "Every two policies" if everyone else listed(lowest[0].split("|"))
     what = (
-        f"{a} and {b} put {percent(agreement[lowest])} of all item pairs in the same order. An item's rank differs by "
-        f"{report['rank_difference'][lowest]:,.1f} of {report['store']['items']:,} places on average."
+        f"{names} put {percent(agreement[lowest[0]])} of all item pairs in the same order. An item's rank differs by "
+        f"{max(report['rank_difference'][pair] for pair in lowest):,.1f} of {report['store']['items']:,} places on "
+        "average."
     )
     if lowest != highest:
-        c, d = highest.split("|")
-        what += f" {c} and {d} are the most alike ({percent(agreement[highest])})."
+        what += f" {listed(highest[0].split('|'))} are the most alike ({percent(agreement[highest[0]])})."
     return Finding(what, "Chance is 50 %. From the same data, policies learn different ideas of what is popular.")
 
 
@@ -104,10 +121,10 @@ def _ratio(report: Mapping[str, Any]) -> Finding | None:
         return None
     worst, best = extremes(ratios)
     what = (
-        f"With {best}, a test history is {ratios[best]:.1f} times as similar to training histories of its own target "
+        f"With {listed(best)}, a test history is {ratios[best[0]]:.1f} times as similar to training histories of its "
+        "own target as to training histories of other targets"
     )
-    what += "as to training histories of other targets"
-    what += "." if worst == best else f"; with {worst}, {ratios[worst]:.1f} times."
+    what += "." if worst == best else f"; with {listed(worst)}, {ratios[worst[0]]:.1f} times."
     return Finding(
         what, f"A higher value means that histories say more about the target. Similarity: {report['similarity']}."
     )
@@ -116,12 +133,14 @@ def _ratio(report: Mapping[str, Any]) -> Finding | None:
 def _histories(report: Mapping[str, Any]) -> Finding:
     means = {name: of["mean"] for name, of in report["history_length"].items()}
     tested = report["evaluation"]["history_length"]["test"]
-    nearest = min(means, key=lambda name: abs(means[name] - tested))
+    nearest, _ = extremes({name: abs(mean - tested) for name, mean in means.items()})
     low, high = extremes(means)
-    span = f"{means[low]:.1f} items ({low}) to {means[high]:.1f} ({high})" if low != high else f"{means[low]:.1f} items"
+    span = f"{means[low[0]]:.1f} items"
+    span += "" if low == high else f" ({listed(low)}) to {means[high[0]]:.1f} ({listed(high)})"
     return Finding(
         f"A test history has {tested:.1f} items on average, a training history {span}.",
-        f"{nearest} is the closest. A model that never saw histories as long as the test's must extrapolate.",
+        ("" if low == high else f"{listed(nearest)} {'is' if len(nearest) == 1 else 'are'} the closest. ")
+        + "A model that never saw histories as long as the test's must extrapolate.",
     )
 
 
@@ -130,8 +149,8 @@ def _positions(report: Mapping[str, Any]) -> Finding | None:
     if not last:
         return None
     low, high = extremes(last)
-    what = f"{high} takes {percent(last[high])} of its targets from the end of the training sequence"
-    what += "." if low == high else f", {low} {percent(last[low])}."
+    what = f"With {listed(high)}, {percent(last[high[0]])} of the targets end their training sequence"
+    what += "." if low == high else f"; with {listed(low)}, {percent(last[low[0]])}."
     return Finding(what, "Late targets follow current taste, as the test does. Early targets add more items.")
 
 
@@ -143,7 +162,8 @@ def _popularity(report: Mapping[str, Any]) -> Finding | None:
     tail, head = list(groups["test"])[-1], next(iter(groups["test"]))
     rare = {name: groups[name][tail] for name in policies}
     low, high = extremes(rare)
-    spread = f"{percent(rare[low])} ({low})" + (f" to {percent(rare[high])} ({high})" if low != high else "")
+    spread = percent(rare[low[0]])
+    spread += "" if low == high else f" ({listed(low)}) to {percent(rare[high[0]])} ({listed(high)})"
     return Finding(
         f"The least popular third of the items has {percent(groups['test'][tail])} of the test's requests and "
         f"{spread} of the training targets. The most popular third has {percent(groups['test'][head])} of requests.",
@@ -159,8 +179,8 @@ def listed(names: Sequence[str]) -> str:
 def _users(report: Mapping[str, Any]) -> Finding:
     heavy = {name: of["heaviest_10_percent"] for name, of in report["user_mass"].items()}
     low, high = extremes(heavy)
-    users = report["user_mass"][high]["effective_users"]
-    what = f"A tenth of the users has {percent(heavy[high])} of the training pairs with {high}"
-    what += "" if low == high else f", {percent(heavy[low])} with {low}"
-    what += f". {high} is worth {users:,.0f} equally weighted users of {report['store']['training_sequences']:,}."
+    users = report["user_mass"][high[0]]["effective_users"]
+    what = f"A tenth of the users has {percent(heavy[high[0]])} of the training pairs with {listed(high)}"
+    what += "" if low == high else f", {percent(heavy[low[0]])} with {listed(low)}"
+    what += f". {high[0]} is worth {users:,.0f} equally weighted users of {report['store']['training_sequences']:,}."
     return Finding(what, "In the test every user counts once, so weight on few users trains for them first.")

@@ -88,6 +88,20 @@ def test_the_sentences_name_the_best_and_the_worst(report: dict[str, Any]):
     assert "nan" not in " ".join(finding.what for finding in told)
 
 
+def test_policies_that_tie_are_named_together_or_not_at_all():
+    """Users of two training items have one pair, so all policies are equal; then one user has three."""
+    equal = SequenceStore.from_arrays([1, 2, 3, 4, 2, 1, 4, 3], [0, 4, 8]).leave_last_out()
+    told = findings(build_report(equal, [*POLICIES[:2], SamplingPolicy(1, 0, 0)]))
+    text = " ".join(finding.what + finding.why for finding in told)
+    assert told[0].what.startswith("Every policy trains on targets equally close")
+    assert "against" not in text and "closest" not in text and "Validation" not in text
+    split = SequenceStore.from_arrays([1, 2, 5, 3, 4, 2, 1, 4, 3], [0, 5, 9]).leave_last_out()
+    whats = [
+        finding.what for finding in findings(build_report(split, [*POLICIES[:2], SamplingPolicy(1, 0, -math.inf)]))
+    ]
+    assert any("multi_target and 1,0,-inf" in what for what in whats)
+
+
 def test_json_holds_all_and_no_nan(report: dict[str, Any]):
     odd = {**report, "extra": {"a": math.inf, "b": math.nan}}
     read = json.loads(to_json(odd), parse_constant=pytest.fail)
