@@ -157,7 +157,7 @@ def _positions(report: Mapping[str, Any]) -> Finding | None:
 def _popularity(report: Mapping[str, Any]) -> Finding | None:
     groups = report["popularity_groups"]
     policies = [name for name in report["policies"] if name in groups]
-    if "test" not in groups or not policies:
+    if "test" not in groups or not policies or report["store"]["items"] < len(groups["test"]):
         return None
     tail, head = list(groups["test"])[-1], next(iter(groups["test"]))
     rare = {name: groups[name][tail] for name in policies}

@@ -115,8 +115,8 @@ def shortlist(
             else "validation and training histories share no item"
         )
         raise InputError(
-            f"No point can be chosen: alignment / discrimination does not exist, as {cause}. Use data with more "
-            "interactions an item, or compare points by KL alone with `genpas analyze --point`."
+            f"No point can be chosen: alignment / discrimination does not exist, as {cause}. Use other data, or "
+            "compare points by KL alone with `genpas analyze --point`."
         )
     return Shortlist(ranked[:best], len(points), len(kept), cut)
 
