@@ -90,14 +90,14 @@ def input_target_statistics(
     # steps nearly all are settled.
     kind = target
     for m in range(1, longest + 1):
-        kind, order, first = _classes(kind, view.store.values[place - m])
+        kind, member = _classes(kind, view.store.values[place - m], view.store.n_items)
         probability = weight * starts.of_length(position, m)
         of_kind = np.bincount(kind, probability).astype(np.float64)
         there = np.bincount(kind, starts.possible(position, m)) > 0
         alone = (np.bincount(kind) == 1)[kind]
         together = there.copy()
         together[kind[alone]] = False
-        np.add.at(distinct, target[order[first]], together)
+        np.add.at(distinct, target[member], together)
         entropy -= _sum_x_log_x(of_kind[together])
         lonely = np.flatnonzero(alone)
         np.add.at(distinct, target[lonely], starts.count_from(position[lonely], m))
@@ -167,13 +167,14 @@ class _Starts:
         return log_sum(m) - log_sum(self.longest) + cut * np.log(cut, where=cut > 0, out=np.zeros_like(cut))
 
 
-def _classes(kind: Int64, item: Integers) -> tuple[Int64, Int64, Int64]:
-    """Split classes by one more item: int64 [n] new numbers from 0, a sort by them, where in it each class begins."""
-    order = np.lexsort((item, kind))
-    new = (np.diff(kind[order], prepend=-1) != 0) | (np.diff(item[order], prepend=-1) != 0)
+def _classes(kind: Int64, item: Integers, n_items: int) -> tuple[Int64, Int64]:
+    """Split classes by one more item: int64 [n] new numbers from 0, and one member of each class."""
+    key = kind * (n_items + 1) + item
+    order = np.argsort(key)
+    new = np.diff(key[order], prepend=-1) != 0
     number = np.empty(len(kind), np.int64)
     number[order] = np.cumsum(new) - 1
-    return number, order, np.flatnonzero(new)
+    return number, order[new]
 
 
 def _sum_x_log_x(x: Float64) -> float:

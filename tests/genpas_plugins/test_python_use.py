@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from genpas_plugins import SamplingPolicy
 
-
-def test_from_a_frame_to_a_chosen_policy(tmp_path: Path):
+def test_from_a_frame_to_a_chosen_policy():
+    pytest.importorskip("scipy")
     pd = pytest.importorskip("pandas")
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"user": random.integers(0, 40, 600), "item": random.integers(0, 30, 600), "time": range(600)})
     # ten lines
+    from genpas_plugins import SamplingPolicy, SequenceStore
     from genpas_plugins.analysis import analyze
-    from genpas_plugins.data.prepare.build import build_store
     from genpas_plugins.search import Criteria, Grid, optimum, shortlist
 
-    frame.to_parquet(tmp_path / "log.parquet")
-    store = build_store(tmp_path / "log.parquet", tmp_path / "store", user="user", item="item", order="time")
+    store = SequenceStore.from_pandas(frame, user="user", item="item", order="time")
     split = store.leave_last_out()
     report = analyze(split, [SamplingPolicy.named("multi_target"), SamplingPolicy(1, 0, 0)])
     criteria = Criteria.of(split.train, split.validation)
