@@ -116,7 +116,12 @@ def _conversion(file: Path, options: ReadOptions) -> Iterator[str] | None:
     first = head.split(b"\n", maxsplit=1)[0].lstrip()
     if first.startswith((b"{'", b"{u'")):
         return _literals(file, options)
-    if encoding != "utf-8" or magic not in (b"", *_READ_BY_POLARS) or (b"\r" in head and b"\n" not in head):
+    if (
+        encoding != "utf-8"
+        or head.startswith(codecs.BOM_UTF8)
+        or magic not in (b"", *_READ_BY_POLARS)
+        or (b"\r" in head and b"\n" not in head)
+    ):
         return _decoded(file, encoding.replace("utf-8", "utf-8-sig"), options)
     if magic:
         for _ in _blocks(file, options):

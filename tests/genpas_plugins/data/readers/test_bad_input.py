@@ -274,3 +274,12 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=f"{tmp_path} has no space left for store; free some or choose another --out"):
         build_store(tmp_path / "t.csv", tmp_path / "store", user="user", item="item")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["t.csv"]
+
+
+@pytest.mark.slow
+def test_no_random_change_of_a_file_ends_in_a_traceback(tmp_path):
+    from benchmarks.faults.fuzzed_readers import campaign
+
+    counts, failures = campaign(40, 3, tmp_path)
+    assert failures == []
+    assert min(counts["read"], counts["refused"]) > 30
