@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -197,6 +198,26 @@ def on_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
         return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
     return lines
+
+
+@pytest.fixture(scope="session")
+def check_on_device() -> Callable[..., None]:
+    """Return `check(line, waits, copies, kernels, tolerance=1e-5)`: a step is the CPU's and stays within its budget."""
+
+    def check(
+        line: dict[str, Any], waits: dict[str, int], copies: int, kernels: int, *, tolerance: float = 1e-5
+    ) -> None:
+        on_device, on_cpu = line["losses"]
+        assert on_device == pytest.approx(on_cpu, rel=tolerance)
+        assert line["gradients"] <= tolerance
+        by_function: Counter[str] = Counter()
+        for place, count in line["waits"].items():
+            by_function[place.rsplit(":", 1)[0]] += count
+        assert all(count <= waits.get(function, 0) for function, count in by_function.items()), line["waits"]
+        assert sum(line["copies"].values()) <= copies, line["copies"]
+        assert line["kernels"] <= kernels
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """The output layer over a sharded item table: exact full softmax in two ways, and sampled softmax.
 
-Every function returns one loss for each local sample. `global_mean` turns the losses into the number for `backward`:
-its mean over the ranks is the mean over the global batch. DistributedDataParallel and TorchRec average gradients
-over the ranks, so the gradients are equal to the gradients of one process with the whole batch.
+Two functions return one loss for each local sample. `global_mean` turns the losses into the number for `backward`, and
+`vocab_parallel_loss` returns this number: its mean over the ranks is the mean over the global batch.
+DistributedDataParallel and TorchRec average gradients over the ranks, so the gradients are equal to the gradients of
+one process with the whole batch.
 
 Shapes: B local samples, G global samples, D dimensions, N rows of the table (row 0 is padding), M rows of this rank's
 block, K negatives, W ranks.
@@ -17,8 +18,10 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from genpas_plugins.neural.layers.catalogue_loss import block_rows
 from genpas_plugins.support.errors import InputError
 
 # torch 2.13 renames both; older ones know the second name only.
@@ -38,6 +41,8 @@ def row_block(n_rows: int, rank: int, world_size: int) -> range:
 
 def gather_rows(rows: Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> Tensor:
     """Return the rows [sizes[rank], D] of all ranks as one tensor [sum of sizes, D]; gradients are summed."""
+    if len(sizes) == 1:
+        return rows
     gathered: Tensor = cast(Any, _GatherRows).apply(rows, tuple(sizes), group)
     return gathered
 
@@ -68,22 +73,39 @@ def gathered_softmax_loss(
 
 
 def vocab_parallel_loss(
-    hidden: Tensor, own_rows: Tensor, targets: Tensor, *, n_rows: int, group: dist.ProcessGroup
+    hidden: Tensor,
+    own_rows: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    *,
+    n_rows: int,
+    group: dist.ProcessGroup,
+    count: int | None = None,
 ) -> Tensor:
-    """Return the cross-entropy [B] over all rows; each rank scores the global batch against its own rows.
+    """Return the `global_mean` of the cross-entropy over all rows; each rank scores all samples against its own rows.
 
-    A step moves G × D numbers in each direction and holds logits [G, M]. Parameters, errors, losses and gradients are
-    the same as in `gathered_softmax_loss`, up to rounding.
+    A step moves G × D numbers in each direction. The forward pass computes the gradients block by block, so no matrix
+    of all scores exists. Errors and gradients are the same as with `gathered_softmax_loss`, up to rounding.
+
+    Parameters
+    ----------
+    hidden, own_rows, targets, n_rows, group : as in `gathered_softmax_loss`
+    weights, count : as in `global_mean`
     """
-    sizes = _sizes_of_ranks(targets, n_rows, group)
-    rank = dist.get_rank(group)
-    hidden_of_all = gather_rows(hidden, sizes, group)
-    targets_of_all = gather_rows(targets[:, None], sizes, group)[:, 0]
-    logits = (hidden_of_all @ own_rows.T).float()
-    columns = targets_of_all - row_block(n_rows, rank, len(sizes)).start
-    losses: Tensor = cast(Any, _ShardedCrossEntropy).apply(logits, columns, group)
-    first = sum(sizes[:rank])
-    return losses[first : first + sizes[rank]]
+    sizes, counted = _sizes_of_ranks(targets, n_rows, group, count)
+    rank, world_size = dist.get_rank(group), len(sizes)
+    weights = torch.ones_like(targets) if weights is None else weights
+    # One gather: float64 holds every item number exactly.
+    of_all = gather_rows(torch.stack([targets.double(), weights.double()], 1), sizes, group)
+    total = of_all[:, 1].sum() if count is None else counted
+    factors = (of_all[:, 1] * world_size / total).to(hidden.dtype)
+    columns = of_all[:, 0].long() - row_block(n_rows, rank, world_size).start
+    own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    rows_at_once = block_rows(len(row_block(n_rows, 0, world_size)), hidden.device)
+    loss: Tensor = cast(Any, _VocabParallelLoss).apply(
+        gather_rows(hidden, sizes, group), own_rows, columns, factors, own, rows_at_once, group
+    )
+    return loss
 
 
 def sampled_softmax_loss(
@@ -131,21 +153,30 @@ def _block_sizes(n_rows: int, group: dist.ProcessGroup) -> list[int]:
     return [len(row_block(n_rows, rank, world_size)) for rank in range(world_size)]
 
 
-def _sizes_of_ranks(targets: Tensor, n_rows: int, group: dist.ProcessGroup) -> list[int]:
-    """Return every rank's number of samples. Raises InputError on every rank for a target out of range."""
+def _sizes_of_ranks(
+    targets: Tensor, n_rows: int, group: dist.ProcessGroup, count: int | None = None
+) -> tuple[list[int], int]:
+    """Return every rank's number of samples, and the sum of the ranks' `count`.
+
+    Raises InputError on every rank for a target out of range. A single GPU stops at such a target by itself.
+    """
+    if dist.get_world_size(group) == 1 and targets.device.type != "cpu":
+        # To read the range is to wait for the device.
+        torch._assert_async(((targets >= 0) & (targets < n_rows)).all())
+        return [len(targets)], count or 0
     low, high = (targets.min(), targets.max()) if len(targets) else (targets.new_zeros(()),) * 2
-    mine = torch.stack([torch.full_like(low, len(targets)), low, high]).long()
-    of_all = mine.new_empty(dist.get_world_size(group) * 3)
+    mine = torch.stack([torch.full_like(low, len(targets)), low, high, torch.full_like(low, count or 0)]).long()
+    of_all = mine.new_empty(dist.get_world_size(group) * len(mine))
     _all_gather(of_all, mine, group=group)
-    ranks: list[list[int]] = of_all.view(-1, 3).tolist()
-    for rank, (_, lowest, highest) in enumerate(ranks):
+    ranks: list[list[int]] = of_all.view(-1, len(mine)).tolist()
+    for rank, (_, lowest, highest, _) in enumerate(ranks):
         if lowest < 0 or highest >= n_rows:
             wrong = lowest if lowest < 0 else highest
             raise InputError(
                 f"Target {wrong} in the batch of rank {rank} is outside the item table, which has rows 0 to "
                 f"{n_rows - 1}. Build the model for the catalogue of the store that the batches come from."
             )
-    return [size for size, _, _ in ranks]
+    return [size for size, *_ in ranks], sum(counted for *_, counted in ranks)
 
 
 class _GatherRows(torch.autograd.Function):
@@ -173,32 +204,44 @@ class _GatherRows(torch.autograd.Function):
         return summed[: ctx.sizes[dist.get_rank(ctx.group)]], None, None
 
 
-class _ShardedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy [G] of logits with columns on several ranks; equal on every rank, and exact for empty blocks."""
+class _VocabParallelLoss(torch.autograd.Function):
+    """Σ factor · cross-entropy over this rank's samples; the gradients are of the sum over all ranks."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, columns: Tensor, group: dist.ProcessGroup) -> Tensor:
-        """Return the losses; `columns` [G] are the targets' columns, outside 0 to M - 1 on other ranks."""
-        samples, n_columns = logits.shape
-        own = (columns >= 0) & (columns < n_columns)
-        highest = logits.amax(1) if n_columns else logits.new_full((samples,), -math.inf)
-        dist.all_reduce(highest, op=dist.ReduceOp.MAX, group=group)
-        shifted = logits - highest[:, None]
-        at_target = logits.new_zeros(samples)
-        at_target[own] = shifted[own, columns[own]]
-        probabilities = shifted.exp_()
-        sums = torch.stack([probabilities.sum(1), at_target])
-        dist.all_reduce(sums, group=group)
-        ctx.save_for_backward(probabilities.div_(sums[0][:, None]), columns, own)
-        ctx.group = group
-        return sums[0].log() - sums[1]
+    def forward(ctx: Any, hidden: Tensor, own_rows: Tensor, columns: Tensor, factors: Tensor, *plan: Any) -> Tensor:
+        """Return the loss; `columns` [G] are the targets' columns, outside 0 to M - 1 on other ranks.
+
+        `plan` is the slice of this rank's samples, the number of samples in a block, and the group.
+        """
+        n_columns, (own, rows_at_once, group) = len(own_rows), plan
+        of_hidden, of_rows = torch.empty_like(hidden), torch.zeros_like(own_rows)
+        losses = hidden.new_empty(len(hidden))
+        place = columns.clamp(0, max(n_columns - 1, 0))[:, None]
+        here = ((columns >= 0) & (columns < n_columns)).to(hidden.dtype)[:, None]
+        for first in range(0, len(hidden), rows_at_once):
+            block = slice(first, first + rows_at_once)
+            scores = hidden[block] @ own_rows.T
+            if n_columns == 0:
+                scores = functional.pad(scores, (0, 1), value=-math.inf)
+            # Of this rank's columns, then of all ranks'.
+            summed = torch.stack([scores.logsumexp(1), (scores.gather(1, place[block]) * here[block])[:, 0]])
+            if n_columns == 0:
+                summed[1] = 0
+            if dist.get_world_size(group) > 1:
+                of_ranks = summed.new_empty(dist.get_world_size(group), *summed.shape)
+                _all_gather(of_ranks.flatten(0, 1), summed, group=group)
+                summed = torch.stack([of_ranks[:, 0].logsumexp(0), of_ranks[:, 1].sum(0)])
+            losses[block] = summed[0] - summed[1]
+            of_scores = scores.sub_(summed[0][:, None]).exp_().scatter_add_(1, place[block], -here[block])
+            of_scores = of_scores.mul_(factors[block, None])[:, :n_columns]
+            torch.matmul(of_scores, own_rows, out=of_hidden[block])
+            of_rows.addmm_(of_scores.T, hidden[block])
+        ctx.save_for_backward(of_hidden, of_rows)
+        return (factors[own] * losses[own]).sum()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        probabilities, columns, own = ctx.saved_tensors
-        # Each rank uses the losses of its own samples alone, so the ranks' gradients are added up.
-        gradient = gradients[0].clone()
-        dist.all_reduce(gradient, group=ctx.group)
-        of_logits = probabilities * gradient[:, None]
-        of_logits[own, columns[own]] -= gradient[own]
-        return of_logits, None, None
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        # The ranks' gradients of this loss are equal: each rank calls backward on its part of one mean.
+        of_hidden, of_rows = ctx.saved_tensors
+        return of_hidden * gradients[0], of_rows * gradients[0], None, None, None, None, None

@@ -107,8 +107,13 @@ class OutputLayer(Layer):
         if windows:
             hidden = hidden[batch.row, batch.place]
         targets = batch.features["target"].values().long()
-        losses = self._losses(hidden, targets, rows, batch)
         weights, count = getattr(batch, "weights", None), len(batch) if windows else None
+        if self.output == "vocab_parallel":
+            loss = vocab_parallel_loss(
+                hidden, self._own(rows), targets, weights, n_rows=self.n_rows, group=self.group, count=count
+            )
+            return Step(loss, hidden.detach())
+        losses = self._losses(hidden, targets, rows, batch)
         return Step(global_mean(losses, weights, self.group, count), hidden.detach())
 
     def hidden(self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False) -> Tensor:
@@ -142,6 +147,10 @@ class OutputLayer(Layer):
                 negatives=negatives,
                 log_q=self.log_q[negatives],
             )
+        return gathered_softmax_loss(hidden, self._own(rows), targets, n_rows=self.n_rows, group=self.group)
+
+    def _own(self, rows: Mapping[str, JaggedTensor]) -> Tensor:
+        """Return the looked-up rows of this rank's block. Raises InputError where the batch lists others."""
         own = rows["all"].values()
         block = row_block(self.n_rows, dist.get_rank(self.group), dist.get_world_size(self.group))
         if len(own) != len(block):
@@ -149,8 +158,7 @@ class OutputLayer(Layer):
                 f"Feature 'all' of the batch lists {len(own)} rows; this rank's block of the item table has "
                 f"{len(block)}, from {block.start} to {block.stop - 1}. Make the batch with with_output_rows()."
             )
-        loss = vocab_parallel_loss if self.output == "vocab_parallel" else gathered_softmax_loss
-        return loss(hidden, own, targets, n_rows=self.n_rows, group=self.group)
+        return own
 
 
 def shard(

@@ -44,26 +44,44 @@ def test_blocks_are_every_row_once_in_order(n_rows: int, world_size: int):
     assert [row for block in blocks for row in block] == list(range(n_rows))
 
 
+def gathered_mean(hidden, table, targets, weights, *, group: Any, count: int | None = None) -> torch.Tensor:
+    return global_mean(gathered_softmax_loss(hidden, table, targets, n_rows=9, group=group), weights, group, count)
+
+
+def vocab_parallel_mean(hidden, table, targets, weights, *, group: Any, count: int | None = None) -> torch.Tensor:
+    return vocab_parallel_loss(hidden, table, targets, weights, n_rows=9, group=group, count=count)
+
+
+LOSSES = [gathered_mean, vocab_parallel_mean]
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e4])
-@pytest.mark.parametrize("loss", [gathered_softmax_loss, vocab_parallel_loss])
-def test_losses_and_gradients_are_those_of_cross_entropy(loss: Any, scale: float, group: Any):
-    hidden, table, targets = tensors(scale)
+@pytest.mark.parametrize("count", [None, 2])
+@pytest.mark.parametrize(
+    ("loss", "at_once"), [(gathered_mean, 0), *((vocab_parallel_mean, rows) for rows in (1, 2, 100))]
+)
+def test_losses_and_gradients_are_those_of_cross_entropy(
+    loss: Any, at_once: int, count: int | None, scale: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torchrec_ext.losses.block_rows", lambda *_: at_once)
+    group, (hidden, table, targets) = dist.group.WORLD, tensors(scale)
     weights = torch.arange(1.0, 6.0)
-    expected = functional.cross_entropy(hidden @ table.T, targets, reduction="none")
-    expected_gradients = torch.autograd.grad((weights * expected).sum(), [hidden, table])
-    losses = loss(hidden, table, targets, n_rows=9, group=group)
-    gradients = torch.autograd.grad((weights * losses).sum(), [hidden, table])
-    torch.testing.assert_close(losses, expected)
+    losses = functional.cross_entropy(hidden @ table.T, targets, reduction="none")
+    expected = (weights * losses).sum() / (weights.sum() if count is None else count)
+    expected_gradients = torch.autograd.grad(3 * expected, [hidden, table])
+    found = loss(hidden, table, targets, weights, group=group, count=count)
+    gradients = torch.autograd.grad(3 * found, [hidden, table])
+    torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradients, expected_gradients, atol=1e-5 * scale, rtol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [-1, 9])
-@pytest.mark.parametrize("loss", [gathered_softmax_loss, vocab_parallel_loss])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_targets_out_of_range_raise(loss: Any, wrong: int, group: Any):
     hidden, table, targets = tensors()
     targets[2] = wrong
     with pytest.raises(InputError, match=rf"Target {wrong} in the batch of rank 0 .* rows 0 to 8"):
-        loss(hidden, table, targets, n_rows=9, group=group)
+        loss(hidden, table, targets, None, group=group)
 
 
 def test_sampled_normaliser_is_the_full_one_in_expectation():

@@ -17,6 +17,11 @@ BLOCK, BLOCK_ON_DEVICE = 2**21, 2**26
 """Scores in a block: on a CPU they fit a core's cache and have rows enough for fast products."""
 
 
+def block_rows(n_items: int, device: torch.device) -> int:
+    """Return how many targets are scored at once against this many items."""
+    return max(1, (BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE) // max(n_items, 1))
+
+
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Return Σ w · cross-entropy over all rows of the table, a scalar, differentiable once.
 
@@ -47,7 +52,7 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
             weighted = states * (weights / largest)[:, None].to(product)
             of_states, of_items = torch.empty_like(states), torch.zeros_like(table)
             likelihood = torch.empty_like(weights)
-            rows = max(1, (BLOCK if device == "cpu" else BLOCK_ON_DEVICE) // len(table))
+            rows = block_rows(len(table), hidden.device)
             # One buffer for all blocks stays in the cache and is allocated once.
             buffer = items.new_empty(min(rows, len(states)), len(items))
             part = None if product == table.dtype else torch.empty_like(items)
