@@ -53,4 +53,4 @@ def _on_gpu(config: Config) -> bool:
 
 
 def _has_bfloat16() -> bool:
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))

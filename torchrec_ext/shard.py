@@ -151,7 +151,7 @@ class OutputLayer(Layer):
 
     def _own(self, rows: Mapping[str, JaggedTensor]) -> Tensor:
         """Return the looked-up rows of this rank's block. Raises InputError where the batch lists others."""
-        own = rows["all"].values()
+        own: Tensor = rows["all"].values()
         block = row_block(self.n_rows, dist.get_rank(self.group), dist.get_world_size(self.group))
         if len(own) != len(block):
             raise InputError(

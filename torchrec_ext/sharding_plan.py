@@ -66,7 +66,7 @@ def plan_for(
             world_size=world_size,
             local_world_size=local_size,
             compute_device=device.type,
-            **({"hbm_cap" if device.type == "cuda" else "ddr_cap": memory_per_rank} if memory_per_rank else {}),
+            **_memory(device, memory_per_rank),
         )
         return _planned(collection, sharder, topology)
     for table in tables:
@@ -104,6 +104,13 @@ def plan_for(
             )
         }
     )
+
+
+def _memory(device: torch.device, memory_per_rank: int | None) -> dict[str, int]:
+    """Return the planner's limit: without it, the planner takes every GPU for one of 32 GiB."""
+    if device.type == "cuda":
+        return {"hbm_cap": memory_per_rank or torch.cuda.get_device_properties(device).total_memory}
+    return {"ddr_cap": memory_per_rank} if memory_per_rank else {}
 
 
 def _every_rank_has_rows(table: EmbeddingConfig, world_size: int) -> bool:

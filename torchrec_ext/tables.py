@@ -196,7 +196,9 @@ def shard_tables(
             "optimizer": OPTIMIZERS[optimizer],
             "learning_rate": learning_rate,
             "eps": eps,
-            "bounds_check_mode": BoundsCheckMode.FATAL,  # the default reads row 0 for an id out of range
+            # For an id out of range the default reads row 0. On a GPU a fatal check ends the process without a
+            # message, and the other ranks wait; a run checks all ids before it trains.
+            "bounds_check_mode": BoundsCheckMode.FATAL if device.type == "cpu" else BoundsCheckMode.WARNING,
         }
     )
     plan = plan_for(collection, sharder, sharding, device=device, group=group, memory_per_rank=memory_per_rank)

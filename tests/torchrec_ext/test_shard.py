@@ -113,6 +113,17 @@ def test_the_tables_optimizer_counts_on_from_where_a_run_stopped():
         assert int(kernel.iter) == int(kernel.iter_cpu) == 7 + len(batches(sharded))
 
 
+def test_the_planner_knows_the_memory_of_the_gpu(monkeypatch: pytest.MonkeyPatch):
+    from types import SimpleNamespace
+
+    from torchrec_ext.sharding_plan import _memory
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=2**37))
+    assert _memory(torch.device("cuda", 0), None) == {"hbm_cap": 2**37}
+    assert _memory(torch.device("cuda", 0), 5) == {"hbm_cap": 5}
+    assert _memory(torch.device("cpu"), None) == {}
+
+
 @pytest.mark.parametrize("output", ["vocab_parallel", "gather"])
 def test_the_output_rows_are_spread_over_the_pairs_and_train_bit_for_bit_as_one_list(output: str):
     def one_list(batch: Any, key: str, ids: torch.Tensor) -> Any:

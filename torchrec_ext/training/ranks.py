@@ -25,13 +25,16 @@ c10d: Any = dist  # its stores are public, but torch does not say so to type che
 _BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _LOST = (
     "closed by peer",
+    "closed by remote peer",
     "reset by peer",
     "broken pipe",
     "connection refused",
     "socket timeout",
     "timed out waiting",
     "remote process exited",
-    "nccl",
+    "ncclremoteerror",
+    "nccl communicator was aborted",
+    "collective operation timeout",
     "failed to recv",
     "store->get",
 )
@@ -163,7 +166,8 @@ def of_this_life(store: Any, rank: int, world_size: int) -> Any:
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:
-    """Return whether communication failed because another process is gone."""
+    """Return whether communication failed because another process is gone, not for this process's own reasons."""
     return isinstance(error, RuntimeError) and (
-        isinstance(error, dist.DistError) or any(text in str(error).lower() for text in _LOST)
+        isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+        or any(text in str(error).lower() for text in _LOST)
     )

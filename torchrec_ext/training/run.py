@@ -149,7 +149,9 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
         device=device,
         memory_per_rank=section.memory_per_rank,
     )
-    check_catalogue(sharded, pairs.view.store.n_items)
+    store = pairs.view.store
+    check_catalogue(sharded, store.n_items)
+    ranks.together(lambda: store.known_items(store.values))  # a GPU does not stop at an id out of range
     return Run(
         config=config,
         section=section,
