@@ -14,7 +14,10 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError
-from recbole_ext.known_settings import check_model, defaults
+from recbole_ext.known_settings import check_model
+
+_READ = re.compile(r"""config\[["'](\w+)["']\]""")
+"""A setting that a line of RecBole reads."""
 
 _OF_MODEL = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError)
 """What a model raises for settings that it or torch cannot use."""
@@ -56,19 +59,19 @@ def config_errors() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, NotImplementedError, TypeError, KeyError, RuntimeError) as error:
-        raise InputError(f"RecBole refuses these settings: {error}") from error
+    except _OF_MODEL as error:
+        raise InputError(f"RecBole refuses these settings: {_reason(error)}.") from error
 
 
 @contextmanager
-def model_errors(model: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what the making of a model raises into an InputError that names settings of a wrong type."""
+def model_errors(model: str) -> Iterator[None]:
+    """Turn what the making of a model raises into an InputError."""
     try:
         yield
     except InputError:
         raise
     except _OF_MODEL as error:
-        raise InputError(_refusal(error, model, settings)) from error
+        raise InputError(f"{model} refuses these settings: {_reason(error)}.") from error
 
 
 @contextmanager
@@ -94,50 +97,37 @@ def run_errors(model: str, files: Sequence[Path], overrides: Mapping[str, Any]) 
             raise InputError(found[1]) from error
         raise
     except _OF_MODEL as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        if _is_from_making(frames):
-            settings: dict[str, Any] = {}
-            for file in files:
-                settings |= read_yaml(file).content
-            raise InputError(_refusal(error, model, {**settings, **overrides})) from error
-        folders = set(Path(frames[-1].filename).parts[:-1]) if frames else set()
-        if (
-            isinstance(error, ValueError | NotImplementedError)
-            and "recbole" in folders
-            and folders & {"config", "data"}
-        ):
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _rooms(frame)]
+        if any(frame.name == "__init__" and {"model", "models"} & _rooms(frame) for frame in frames):
+            raise InputError(f"{model} refuses these settings: {_reason(error)}.") from error
+        if not frames:
+            raise
+        last = frames[-1]
+        read = sorted(set(_READ.findall(last.line or "")))
+        if read or (_rooms(last) & {"config", "data"} and "recbole" in _rooms(last)):
             hint = (
                 " Add train_neg_sample_args: ~ to the configuration." if "train_neg_sample_args" in str(error) else ""
             )
-            raise InputError(f"RecBole refuses these settings: {error}{hint}") from error
-        raise
+            about = f" of {' and '.join(read)}" if read else ""
+            raise InputError(f"RecBole refuses these settings{about}: {_reason(error)}.{hint}") from error
+        given = {key: value for file in files for key, value in (read_yaml(file).content or {}).items()} | dict(
+            overrides
+        )
+        raise RuntimeError(
+            f"RecBole failed in {Path(last.filename).name}, line {last.lineno}: {_reason(error)}. The settings were "
+            f"{', '.join(f'{key}={value!r}' for key, value in given.items())}."
+        ) from error
 
 
-def _is_from_making(frames: traceback.StackSummary) -> bool:
-    """Tell whether the making of a model raised an error."""
-    models = ({"recbole", "model"}, {"recbole_ext", "models"})
-    return any(
-        frame.name == "__init__" and any(names <= set(Path(frame.filename).parts[:-1]) for names in models)
-        for frame in frames
-    )
+def _rooms(frame: traceback.FrameSummary) -> set[str]:
+    """Return the folders of a frame's file inside RecBole or this package; the empty set for other code."""
+    folders = Path(frame.filename).parts[:-1]
+    roots = [place for place, folder in enumerate(folders) if folder in ("recbole", __name__.split(".")[0])]
+    return set(folders[roots[-1] :]) if roots else set()
 
 
-def _refusal(error: BaseException, model: str, settings: Mapping[str, Any]) -> str:
-    """Return the sentence about an error from making a model, with torch's first line only."""
-    words = [
-        f"{key} is {settings[key]!r}, where {default} would be usual"
-        for key, default in defaults(model, "").items()
-        if isinstance(default, int | float) and isinstance(settings.get(key), str) and not _is_number(settings[key])
-    ]
-    reason = str(error).strip().partition("\n")[0]
-    if isinstance(error, LookupError) or not reason:
-        reason = f"{type(error).__name__} {reason}".strip()
-    return f"{model} refuses these settings: {'; '.join(words) or reason.rstrip('.')}."
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error, with its type where the text alone says little."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".!")
+    clear = reason and isinstance(error, ValueError | NotImplementedError | RuntimeError)
+    return reason if clear else f"{type(error).__name__} {reason}".strip()

@@ -79,11 +79,13 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
             f"{where}: {model} builds its own data set out of all prefixes and cannot train on drawn pairs. "
             f"Remove the {SECTION} key or choose another model."
         )
-    if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
+    fixed = hasattr(config.model_class, "input_type")  # such a model has one loss
+    if (fixed or config["loss_type"] == "BPR") and config["train_neg_sample_args"]["distribution"] == "none":
         place = where_set(config, config_files, [("train_neg_sample_args",), ("loss_type",)])
+        loss, other = (model, "") if fixed else ("loss_type BPR", "loss_type: CE, or ")
         raise InputError(
-            f"{place}: loss_type BPR compares a target with a negative, and train_neg_sample_args asks for none. "
-            "Set loss_type: CE, or train_neg_sample_args: {distribution: uniform, sample_num: 1}."
+            f"{place}: {loss} compares a target with a negative, and train_neg_sample_args asks for none. "
+            f"Set {other}train_neg_sample_args: {{distribution: uniform, sample_num: 1}}."
         )
     if config["benchmark_filename"] is not None:
         raise InputError(

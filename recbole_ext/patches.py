@@ -24,6 +24,7 @@ from recbole_ext import (
     checkpoints,
     dataloader,
     dataset,
+    foreseen,
     genpas_key,
     half_precision,
     mask_history,
@@ -40,6 +41,7 @@ from recbole_ext.compatibility import ModuleView, RayTune
 
 CHECKS = (
     safe_input.check,
+    foreseen.check,
     genpas_key.check,
     mask_history.check,
     mixing.check,
@@ -191,6 +193,7 @@ _report: ContextVar[dict[str, Any]] = ContextVar("_report")
 
 @_around
 def _reporting(fit: Any, trainer: Any, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> Any:
+    foreseen.check_training(trainer, train_data, valid_data)
     report = trained_on.announce(trainer, train_data, valid_data)
     with contextlib.suppress(LookupError):
         _report.get().update(report)

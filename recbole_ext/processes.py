@@ -6,6 +6,9 @@ import copy
 from typing import Any
 
 import recbole.quick_start
+import torch
+
+from genpas_plugins.support.errors import InputError
 
 
 def run_recboles(rank: int, *arguments: Any) -> None:
@@ -19,6 +22,12 @@ def run_recboles(rank: int, *arguments: Any) -> None:
         Model, data set, configuration files, and keyword arguments of `run_recbole` with the queue.
     """
     keywords = dict(arguments[-1])
+    wanted, there = (keywords.get("config_dict") or {}).get("nproc", 1), torch.cuda.device_count()
+    if there < wanted:
+        raise InputError(
+            f"RecBole runs each process on a GPU, and torch sees {there} for {wanted} processes. Lower nproc, or leave "
+            "it out on a CPU."
+        )
     queue = keywords.pop("queue", None)
     settings = copy.copy(keywords.get("config_dict") or {})  # keeps a CommandLine with its place
     settings["local_rank"] = rank

@@ -45,7 +45,7 @@ def train(
     data = create_dataset(config)
     train_data, valid_data, _ = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    with model_errors(config.model, config.final_config_dict):
+    with model_errors(config.model):
         network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     curve: list[Validation] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 
@@ -28,6 +29,11 @@ def _explanation(module: str, error: Exception) -> str:
     problems = find_problems(Facts(sys.version_info[:2], found))
     fixes = [f"{problem.what} {problem.fix}" for problem in problems if problem.level == "error"]
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if re.search(r"lib(cuda|nvidia[\w-]*)\.so", reason):
+        return (
+            f"{module} cannot be imported ({reason}): this is a CUDA build, and the machine has no NVIDIA driver. "
+            "Install the driver, or the CPU build fbgemm-gpu-cpu in place of fbgemm-gpu."
+        )
     return " ".join(
         [
             f"{module} cannot be imported ({reason}). Installed: {installed}; {PAIRING_RULE}.",

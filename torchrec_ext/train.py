@@ -9,6 +9,7 @@ below). Later files win, `key=value` wins over files. A run found in RUN goes on
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -111,6 +112,13 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
         ranks.say("error: interrupted; the same command goes on from the last checkpoint.")
         return INTERRUPTED
     except Exception as error:
+        if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
+            typer.echo(
+                f"error: {error.filename or 'output'}: {error.strerror}, so the run ends here. Check its folder and the "
+                "disk's space. The same command goes on from the last checkpoint that is left.",
+                err=True,
+            )
+            return FAILED
         if not is_loss_of_a_rank(error):
             if under_torchrun:
                 get_error_handler().record_exception(error)

@@ -140,7 +140,7 @@ def read_scalar(text: str) -> Any:
 
     try:
         return yaml.load(text, Loader=loader())
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return text
 
 
@@ -151,6 +151,13 @@ def loader() -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no annotations
         """Reads plain values; any other tag is an error."""
+
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            """Return a node's value; a number or date that Python refuses is an error with its line."""
+            try:
+                return super().construct_object(node, deep)
+            except ValueError as error:
+                raise yaml.constructor.ConstructorError(problem=str(error), problem_mark=node.start_mark) from error
 
     # YAML 1.1 reads 1e-3 as text, and wants a dot before inf.
     number = re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*[eE][-+]?\d+|\.\d[\d_]*[eE][-+]?\d+|inf|Inf|INF)$")
@@ -176,6 +183,8 @@ def _composed(file: Path, option: str = "") -> Any:
         raise InputError(f"{file} is not UTF-8 text, so not YAML: {error.reason}.") from error
     except yaml.MarkedYAMLError as error:
         raise InputError(f"{file}{_line_of(error)}: this is not YAML: {error.problem}.") from error
+    except RecursionError as error:
+        raise InputError(f"{file}: its values are nested too deeply.") from error
     except yaml.YAMLError as error:  # characters that YAML does not allow
         raise InputError(f"{file}: this is not YAML: {' '.join(str(error).split())}.") from error
 

@@ -63,7 +63,6 @@ def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"hidden_size": "big"}, "hidden_size is 'big', where 64 would be usual."),
         ({"hidden_size": [8]}, ""),
         ({"hidden_size": -8}, "negative dimension -8"),
         ({"hidden_size": 7}, "not a multiple"),

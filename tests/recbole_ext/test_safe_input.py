@@ -118,14 +118,14 @@ def test_recboles_own_files_mean_the_same():
 
 
 def test_the_later_file_wins_and_a_file_without_settings_is_refused(tmp_path: Path, settings: dict[str, Any]):
-    for name, text in (("a", "seed: 1\nepochs: 3"), ("b", "seed: 1e1"), ("c", "# nothing")):
+    for name, text in (("a", "learning_rate: 1\nepochs: 3"), ("b", "learning_rate: 1e1"), ("c", "# nothing")):
         (tmp_path / f"{name}.yaml").write_text(text + "\n")
     config = Config(
         "SASRec",
         "tiny",
         ["a.yaml", "b.yaml"],
-        {key: settings[key] for key in settings if key not in ("seed", "epochs")},
+        {key: settings[key] for key in settings if key not in ("epochs",)},
     )
-    assert config["seed"] == 10.0 and config["epochs"] == 3
+    assert config["learning_rate"] == 10.0 and config["epochs"] == 3
     with pytest.raises(InputError, match=r"c\.yaml has no settings"):
         Config("SASRec", "tiny", ["c.yaml"], settings)

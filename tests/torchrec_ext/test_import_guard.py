@@ -66,3 +66,9 @@ def test_a_missing_torchrec_says_so(monkeypatch):
 def test_a_package_that_works_passes():
     pytest.importorskip("torchrec")
     import_guard.require_torchrec()
+
+
+def test_a_missing_driver_is_named_and_not_the_pairing_rule(monkeypatch: pytest.MonkeyPatch):
+    error = OSError("libnvidia-ml.so.1: cannot open shared object file: No such file or directory")
+    message = fail(monkeypatch, {"torch": "2.13.0", "fbgemm-gpu": "1.8.0"}, "fbgemm_gpu", error)
+    assert "no NVIDIA driver" in message and "goes with torch" not in message

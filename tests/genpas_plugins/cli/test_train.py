@@ -243,4 +243,4 @@ def test_a_misspelt_strategy_is_one_sentence(train_on_tiny: Train):
 def test_a_setting_of_a_wrong_kind_is_one_sentence(train_on_tiny: Train):
     done = train_on_tiny("--hidden_size=big", "--json")
     assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
-    assert "error: SASRec refuses these settings: hidden_size is 'big', where 64 would be usual." in done.stderr
+    assert "error: the command line: hidden_size is 'big', where 64 would be usual." in done.stderr

@@ -1,0 +1,74 @@
+"""Mistakes in settings that RecBole meets late, or with an error that does not name the setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from recbole.config import Config
+from recbole.evaluator.register import metric_information
+from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType
+
+from genpas_plugins.settings.sections import SECTIONS, flat_keys
+from genpas_plugins.support.errors import InputError, whole_number
+from recbole_ext.genpas_key import where_set
+
+_ARGUMENT = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}
+"""The setting that a transform of RecBole needs; it has no default."""
+
+_RANGES = {"MAX_ITEM_LIST_LENGTH": (1, None), "eval_batch_size": (1, None), "seed": (0, 2**32 - 1)}
+_COUNTED = {"data.num_items", "data.num_users", "data.count_items", "data.count_users"}
+"""What RecBole's evaluation moves to the CPU as if it were a tensor, and fails."""
+
+_PARTS = 3  # training, validation and test
+
+
+def check(config: Config, config_files: Sequence[Any] = ()) -> None:
+    """Raise InputError for a value that RecBole would fail on only after it has read the data."""
+    for key, mistake in _mistakes(config):
+        raise InputError(f"{where_set(config, config_files, [(key,)])}: {mistake}")
+
+
+def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
+    final, defaults, ours = config.final_config_dict, config.internal_config_dict, {*SECTIONS, *flat_keys()}
+    for key, value in final.items():
+        usual = defaults.get(key)
+        if isinstance(value, str) and isinstance(usual, int | float) and not isinstance(usual, bool):
+            yield key, f"{key} is {value!r}, where {usual} would be usual. Give a number."
+        if isinstance(value, float) and not math.isfinite(value) and key not in ours:
+            yield key, f"{key} is {value}. Give a finite number."
+    for key, (lowest, highest) in _RANGES.items():
+        try:
+            whole_number(key, final.get(key, lowest), lowest, highest)
+        except InputError as error:
+            yield key, str(error)
+    for kind, ratios in (final["eval_args"].get("split") or {}).items():
+        if kind in ("RS", "TS") and not (isinstance(ratios, list) and len(ratios) == _PARTS):
+            yield "eval_args", f"split {kind} is {ratios!r}. Give three shares, such as {kind}: [0.8, 0.1, 0.1]."
+    argument = _ARGUMENT.get(str(final.get("transform")))
+    if argument is not None and final.get(argument) is None:
+        yield "transform", f"transform {final['transform']} needs {argument}. Add it, such as {argument}: 0.2."
+
+
+def check_training(trainer: Trainer, train_data: Any, valid_data: Any) -> None:
+    """Raise InputError if a trainer cannot measure what it validates by."""
+    config = trainer.config
+    if config["eval_type"] != EvaluatorType.RANKING:
+        return
+    broken = [name for name in config["metrics"] if _COUNTED & set(metric_information[name.lower()])]
+    if broken:
+        raise InputError(f"RecBole 1.2.1 cannot compute {', '.join(broken)}. Leave it out of metrics.")
+    largest, n_items = max(config["topk"]), int(train_data._dataset.item_num)
+    if largest > n_items:
+        raise InputError(
+            f"topk is {config['topk']}, but the data have {n_items - 1} items. Set topk to at most as many."
+        )
+    metric, _, k = str(config["valid_metric"]).upper().partition("@")
+    measured = [str(name).upper() for name in config["metrics"]]
+    if valid_data is not None and (metric not in measured or (k and k not in map(str, config["topk"]))):
+        raise InputError(
+            f"valid_metric is {config['valid_metric']}, but metrics are {', '.join(config['metrics'])} and topk is "
+            f"{config['topk']}. Set valid_metric to one of them."
+        )
