@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import recbole.data.dataset
 from recbole.config import Config
-from recbole.utils import ModelType
+from recbole.utils import InputType, ModelType
 
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, SECTION
@@ -79,7 +79,11 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
             f"{where}: {model} builds its own data set out of all prefixes and cannot train on drawn pairs. "
             f"Remove the {SECTION} key or choose another model."
         )
-    fixed = hasattr(config.model_class, "input_type")  # such a model has one loss
+    # Without a loss_type of its own a pairwise model, such as TransRec, has one loss.
+    fixed = getattr(config.model_class, "input_type", None) == InputType.PAIRWISE and config["loss_type"] in (
+        None,
+        "BPR",
+    )
     if (fixed or config["loss_type"] == "BPR") and config["train_neg_sample_args"]["distribution"] == "none":
         place = where_set(config, config_files, [("train_neg_sample_args",), ("loss_type",)])
         loss, other = (model, "") if fixed else ("loss_type BPR", "loss_type: CE, or ")

@@ -36,8 +36,8 @@ def sole_use(folder: Path, *, wait: float = 0) -> Iterator[None]:
         lock.acquire(timeout=wait)
     except Timeout:
         raise InputError(
-            f"{folder}: another run is at work in this folder. Wait until it has ended, end what a killed run left, such as "
-            "a rank whose torchrun is gone, or choose another --out."
+            f"{folder}: another run is at work in this folder. Wait until it has ended, end what a killed run left, "
+            "such as a rank whose torchrun is gone, or choose another --out."
         ) from None
     except OSError as error:
         raise InputError(f"{folder} cannot be used as a folder ({error.strerror}). Choose another --out.") from error

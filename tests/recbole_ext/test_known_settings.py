@@ -15,7 +15,7 @@ from genpas_plugins import InputError
 from recbole_ext.known_settings import check_model, check_settings, defaults, known_settings, model_names
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SHIPPED = [file for file in sorted(CONFIGS.rglob("*.yaml")) if file.parent.name != "reproduce"]
+SHIPPED = [file for file in sorted(CONFIGS.rglob("*.yaml")) if file.parent.name != "experiment"]
 
 OF_RECBOLE = """
 USER_ID_FIELD: user_id
