@@ -35,7 +35,7 @@ def _text(mark: str, header: str | None, rows: list[Row]) -> bytes:
 
 def _parquet(rows: list[Row]) -> bytes:
     stream = io.BytesIO()
-    pl.DataFrame(rows, schema=["userId", "movieId", "rating", "timestamp"], orient="row").write_parquet(stream)
+    pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "timestamp"], orient="row").write_parquet(stream)
     return stream.getvalue()
 
 
@@ -43,8 +43,8 @@ def _sequences(rows: list[Row]) -> bytes:
     return "".join(f"{n} {' '.join(row[1] for row in rows[n:])}\n" for n in range(len(rows))).encode()
 
 
-_HEADER = "userId,movieId,rating,timestamp"
-_TYPED = "userId:token\tmovieId:token\trating:float\ttimestamp:float"
+_HEADER = "user_id,item_id,rating,timestamp"
+_TYPED = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 FORMATS: dict[str, Callable[[list[Row]], bytes]] = {
     "t.csv": lambda rows: _text(",", _HEADER, rows) + b'1,"a ""b""\nc",3.5,9\n',
     "t.csv.gz": lambda rows: gzip.compress(_text(";", _HEADER.replace(",", ";"), rows)),
@@ -112,7 +112,9 @@ def one_trial(folder: Path, name: str, seed: int) -> str:
     file.write_bytes(mutated(FORMATS[name](rows), rng))
     try:
         reader = reader_of(file)
-        user, item, order = reader.usual_columns(read(file, reader.name, AS_FOUND).columns)
+        columns = read(file, reader.name, AS_FOUND).columns
+        user, item, _ = reader.usual_columns(columns)
+        order = "timestamp" if "timestamp" in columns else None
         build_store(file, folder / "store", user=user, item=item, order=order, overwrite=True)
     except InputError as error:
         return "refused" if len(str(error).splitlines()) == 1 else "failed"
