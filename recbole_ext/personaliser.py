@@ -28,8 +28,7 @@ from recbole_ext.dataloader import PairDataLoader, Step
 from recbole_ext.genpas_key import genpas_config, read_section, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable
 
-STATE = "personaliser_state"
-"""The model's other parameter that holds the personaliser and its optimiser."""
+STATE = "personaliser_state"  # the model's other parameter that holds the personaliser and its optimiser
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:

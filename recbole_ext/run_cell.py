@@ -17,8 +17,7 @@ from recbole_ext.mask_history import KEY
 from recbole_ext.run_one import loaded
 from recbole_ext.user_groups import evaluated, groups_of
 
-PROTOCOLS = {"masked": True, "unmasked": False}
-"""Whether the ranking leaves out the items of a user's history."""
+PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves out the items of a user's history
 
 
 def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:

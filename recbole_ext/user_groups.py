@@ -23,8 +23,7 @@ from genpas_plugins.support.array_types import Bools, Int64
 from genpas_plugins.support.override import recorded
 from recbole_ext.dataset import WindowDataset
 
-Groups = dict[str, dict[str, Bools]]
-"""{kind: {group: rows of an evaluation set that are in the group, bool [n]}}"""
+Groups = dict[str, dict[str, Bools]]  # {kind: {group: rows of an evaluation set that are in the group, bool [n]}}
 
 POPULARITY = ("G1", "G2", "G3")
 SEEN, UNSEEN = "seen", "unseen"

@@ -46,13 +46,11 @@ from torchrec_ext.shard import output_layer, own_rows, with_output_rows
 from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table, whole_tables
 
 SCORES_AT_ONCE = 2**25  # 128 MiB of float32
-_LISTS = 1024
-"""Lists that the ids of the output rows are cut into: fbgemm looks lists up in parallel."""
+_LISTS = 1024  # lists that the ids of the output rows are cut into: fbgemm looks lists up in parallel
 Ranking = Callable[[range, list[int]], Tensor]
 """Called as ranking(places of all ranks' users, number of users of each rank); returns the best items, [G, k]."""
 
-Masked = tuple[Tensor, Tensor]
-"""Places among some histories, ascending, and items to leave out there; both int64 [m]."""
+Masked = tuple[Tensor, Tensor]  # places among some histories, ascending, and items to leave out there; both int64 [m]
 
 
 def evaluate(

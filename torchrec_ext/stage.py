@@ -55,9 +55,7 @@ def genpas_stage(
 
 
 def staged_batches(
-    addresses: Iterable[StepAddress],
-    stages: Sequence[PipelineStage],
-    compute_stream: torch.Stream | None = None,
+    addresses: Iterable[StepAddress], stages: Sequence[PipelineStage], compute_stream: torch.Stream | None = None
 ) -> Iterator[Any]:
     """Run the stages ahead of training and yield the batches of the last one: an epoch's input for a train pipeline.
 

@@ -46,20 +46,13 @@ class AlignmentTables:
     The first three tables are float64 [max_length, L], by target position and distance.
     """
 
-    alignment: Float64
-    """Σ r_o U_y(i) over the shared items."""
-    own: Float64
-    """Σ r_o Ū_y(i), with the mean profile of the same target among the evaluation targets."""
-    total: Float64
-    """Σ r_o Σ_y' Ū_y'(i), with the mean profiles of all evaluation targets."""
-    training: Float64
-    """float64 [L + 1, L], weights of the training history, see `Similarity`."""
-    n_covered: int
-    """Number of evaluation pairs with a training target."""
-    n_pairs: int
-    """Number of evaluation pairs."""
-    n_others: int
-    """Number of pairs of an evaluation target and a different training target."""
+    alignment: Float64  # Σ r_o U_y(i) over the shared items
+    own: Float64  # Σ r_o Ū_y(i), with the mean profile of the same target among the evaluation targets
+    total: Float64  # Σ r_o Σ_y' Ū_y'(i), with the mean profiles of all evaluation targets
+    training: Float64  # float64 [L + 1, L], weights of the training history, see `Similarity`
+    n_covered: int  # number of evaluation pairs with a training target
+    n_pairs: int  # number of evaluation pairs
+    n_others: int  # number of pairs of an evaluation target and a different training target
 
     def at(self, gamma: float) -> AlignmentDiscrimination:
         """Return the figures for γ, any number including ±inf."""

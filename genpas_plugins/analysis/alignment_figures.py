@@ -13,16 +13,11 @@ from genpas_plugins.support.errors import InputError
 class AlignmentDiscrimination:
     """How similar training and evaluation inputs are."""
 
-    alignment: float
-    """Mean similarity to training inputs of the same target; NaN if no evaluation target is covered."""
-    discrimination: float
-    """Mean similarity to training inputs of other targets; NaN if there is only one target."""
-    ratio: float
-    """Alignment / discrimination; inf if only the latter is 0."""
-    covered: float
-    """Share of the evaluation pairs whose target is a training target."""
-    standard_error: float | None = None
-    """Standard error of an estimated ratio; None: exact."""
+    alignment: float  # Mean similarity to training inputs of the same target; NaN if no evaluation target is covered
+    discrimination: float  # Mean similarity to training inputs of other targets; NaN if there is only one target
+    ratio: float  # alignment / discrimination; inf if only the latter is 0
+    covered: float  # share of the evaluation pairs whose target is a training target
+    standard_error: float | None = None  # standard error of an estimated ratio; None: exact
 
 
 def require_same_items(view: SequenceView, evaluation: SequenceView) -> None:

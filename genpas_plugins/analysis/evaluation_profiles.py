@@ -24,18 +24,12 @@ class EvaluationProfiles:
     A feature is an item. For a positional similarity it is an item at a distance: item + d · (n_items + 1).
     """
 
-    bounds: Int64
-    """int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1."""
-    feature: Int64
-    """int64 [entries], ascending for each target."""
-    weight: Float64
-    """float64 [entries], Σ a(m, d) over the histories of the target."""
-    pairs: Int64
-    """int64 [n_items + 1], number of evaluation pairs of each target."""
-    length: int
-    """Length of the similarity."""
-    positional: bool
-    """Whether the similarity is positional."""
+    bounds: Int64  # int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1
+    feature: Int64  # int64 [entries], ascending for each target
+    weight: Float64  # float64 [entries], Σ a(m, d) over the histories of the target
+    pairs: Int64  # int64 [n_items + 1], number of evaluation pairs of each target
+    length: int  # length of the similarity
+    positional: bool  # whether the similarity is positional
 
     @classmethod
     def of(cls, evaluation: SequenceView, similarity: Similarity) -> EvaluationProfiles:
@@ -78,16 +72,11 @@ class EvaluationProfiles:
 class SharedItems(NamedTuple):
     """Every item of a training history that an evaluation history of the same target has too; [n] each."""
 
-    length: Int64
-    """Length of the training sequence."""
-    position: Int64
-    """Position of the target in the sequence."""
-    distance: Int64
-    """Number of items between the shared item and the target."""
-    target: Int64
-    """Item number of the target."""
-    weight: Float64
-    """Weight of the shared item in the target's evaluation profile."""
+    length: Int64  # length of the training sequence
+    position: Int64  # position of the target in the sequence
+    distance: Int64  # number of items between the shared item and the target
+    target: Int64  # item number of the target
+    weight: Float64  # weight of the shared item in the target's evaluation profile
 
 
 def shared_items(view: SequenceView, profiles: EvaluationProfiles, *, backend: str | None = None) -> SharedItems:

@@ -19,10 +19,8 @@ from genpas_plugins.support.errors import whole_number
 class TargetPositions(NamedTuple):
     """Probability of each position of the target, float64 [max_length] each."""
 
-    from_start: Float64
-    """By the number of items before the target, which is never 0."""
-    from_end: Float64
-    """By the number of training items after the target."""
+    from_start: Float64  # by the number of items before the target, which is never 0
+    from_end: Float64  # by the number of training items after the target
 
 
 def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:

@@ -16,8 +16,7 @@ from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import Bools, Float64, Int64, Integers
 from genpas_plugins.support.errors import whole_number
 
-MAX_LENGTH = 50
-"""Items of a history that count, as many as RecBole keeps by default."""
+MAX_LENGTH = 50  # items of a history that count, as many as RecBole keeps by default
 
 
 def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:

@@ -149,9 +149,5 @@ def _user_mass(view: SequenceView, policy: SamplingPolicy) -> dict[str, Any]:
         "effective_users": effective_users(view, policy),
         "heaviest_1_percent": float(np.interp(0.01 * users, reached, held)),
         "heaviest_10_percent": float(np.interp(0.1 * users, reached, held)),
-        "by_length": {
-            "length": groups.length.tolist(),
-            "users": groups.size.tolist(),
-            "mass": mass.tolist(),
-        },
+        "by_length": {"length": groups.length.tolist(), "users": groups.size.tolist(), "mass": mass.tolist()},
     }

@@ -88,15 +88,7 @@ def _add_weights(values: Any, offsets: Any, lengths: Any, scale: Any, power: Any
 
 @_compiled
 def _add_profiles(
-    values: Any,
-    offsets: Any,
-    lengths: Any,
-    scale: Any,
-    power: Any,
-    last: Any,
-    factor: Any,
-    features: Any,
-    table: Any,
+    values: Any, offsets: Any, lengths: Any, scale: Any, power: Any, last: Any, factor: Any, features: Any, table: Any
 ) -> None:
     longest = table.shape[1]
     for s in range(len(lengths)):

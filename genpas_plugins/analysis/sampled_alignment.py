@@ -85,20 +85,13 @@ def sampled_alignment_discrimination(
 class TrainingInputs(NamedTuple):
     """The occurrences of every target, from which p_train(x | y) is drawn."""
 
-    view: SequenceView
-    """The training view."""
-    bounds: Int64
-    """int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1."""
-    sequence: Int64
-    """int64 [entries], row of the store."""
-    position: Int64
-    """int64 [entries], position of the target in the sequence."""
-    cumulative: Float64
-    """float64 [entries], running sum of p(s) p(t | s) over all entries."""
-    starts: PowerTable
-    """Cumulative sums of j^γ."""
-    gamma: float
-    """Exponent of the start."""
+    view: SequenceView  # the training view
+    bounds: Int64  # int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1
+    sequence: Int64  # int64 [entries], row of the store
+    position: Int64  # int64 [entries], position of the target in the sequence
+    cumulative: Float64  # float64 [entries], running sum of p(s) p(t | s) over all entries
+    starts: PowerTable  # cumulative sums of j^γ
+    gamma: float  # exponent of the start
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> TrainingInputs:

@@ -29,20 +29,14 @@ Weight = Callable[[int, int], float]
 class Similarity:
     """A similarity of two histories, each cut to its last `length` items."""
 
-    name: str
-    """Name of the function that makes it."""
-    length: int
-    """Number of items that it sees."""
-    evaluation: Weight | None = None
-    """a(m, d), weight of an item of the evaluation history."""
-    training: Weight | None = None
-    """b(m, d), weight of an item of the training history."""
-    positional: bool = False
-    """Whether a shared item must have the same distance from the end in both."""
+    name: str  # name of the function that makes it
+    length: int  # number of items that it sees
+    evaluation: Weight | None = None  # a(m, d), weight of an item of the evaluation history
+    training: Weight | None = None  # b(m, d), weight of an item of the training history
+    positional: bool = False  # whether a shared item must have the same distance from the end in both
     compare: Callable[[Integers, Integers], Float64] | None = None
     """Used instead of weights: takes two integers [n, length], padded with 0 on the left, and returns float64 [n]."""
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    """Further arguments of the function that makes it."""
+    parameters: Mapping[str, float] = field(default_factory=dict)  # further arguments of the function that makes it
 
     def __post_init__(self) -> None:
         """Check the length, and that there are either weights or a comparison."""

@@ -22,22 +22,17 @@ from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int64
 
-CHUNK = 1 << 20
-"""Interactions that a thread works on at a time."""
-PER_THREAD = 1 << 18
-"""Interactions that are worth a further thread."""
+CHUNK = 1 << 20  # interactions that a thread works on at a time
+PER_THREAD = 1 << 18  # interactions that are worth a further thread
 
 
 @dataclass(frozen=True, eq=False)
 class TargetWeights:
     """p(s) p(t | s) of a policy on a view, as tables by length and by position."""
 
-    scale: Float64
-    """float64 [max_length + 1], by the sequence's length."""
-    power: Float64
-    """float64 [max_length], by the target's position from 0; position 0 has no history and is 0."""
-    last: bool
-    """Whether only the last item of a sequence is a target; every power is then 1."""
+    scale: Float64  # float64 [max_length + 1], by the sequence's length
+    power: Float64  # float64 [max_length], by the target's position from 0; position 0 has no history and is 0
+    last: bool  # whether only the last item of a sequence is a target; every power is then 1
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> TargetWeights:
@@ -64,12 +59,9 @@ class TargetWeights:
 class Occurrences(NamedTuple):
     """Items that can be a target, each with at least one item before it; int64 [n] each."""
 
-    place: Int64
-    """Index in the store's values."""
-    position: Int64
-    """Position in the sequence, from 0, which is the number of items before the target."""
-    length: Int64
-    """Length of the sequence in the view."""
+    place: Int64  # index in the store's values
+    position: Int64  # position in the sequence, from 0, which is the number of items before the target
+    length: Int64  # length of the sequence in the view
 
 
 def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = False) -> Occurrences:

@@ -19,13 +19,11 @@ from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.sampling.random_stream import philox, uniform
 from genpas_plugins.support.array_types import Float64, Int64, UInt32
 
-FIRST = 2
-"""The first operator's first block: the draw of the pair itself uses 0 and 1."""
+FIRST = 2  # the first operator's first block: the draw of the pair itself uses 0 and 1
 
 BLOCKS = 1 << 24
 OPERATORS_AT_MOST = 64
-MAX_LENGTH = 1 << 24
-"""An operator's blocks have room for two words for each of so many items."""
+MAX_LENGTH = 1 << 24  # an operator's blocks have room for two words for each of so many items
 
 _WORDS = 4  # in a block
 _MODULE = "genpas_plugins.augment.operator_kernels"

@@ -81,8 +81,7 @@ class Operator(ABC):
         return counts if self.probability == 1 else counts * self.chosen(draws)
 
 
-OPERATORS: dict[str, type[Operator]] = {}
-"""Every operator by its name."""
+OPERATORS: dict[str, type[Operator]] = {}  # every operator by its name
 
 
 @cache

@@ -14,8 +14,7 @@ import typer
 from genpas_plugins.cli.options import JSON, Overwrite, StorePath
 from genpas_plugins.support.console import print_json, progress_bar
 
-_PLAIN_PATH = re.compile(r"/[\w./-]*")
-"""A path that YAML reads as text without quotes."""
+_PLAIN_PATH = re.compile(r"/[\w./-]*")  # A path that YAML reads as text without quotes
 
 
 def command(

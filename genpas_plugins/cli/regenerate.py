@@ -43,8 +43,7 @@ def command(
     ] = 0.1,
     memories: Annotated[int, typer.Option(min=1, help="Patterns written for each sequence.")] = 5,
     balance: Annotated[
-        float,
-        typer.Option(min=0, help="Weight of the loss term that keeps all memories in use; 0: the paper's loss."),
+        float, typer.Option(min=0, help="Weight of the loss term that keeps all memories in use; 0: the paper's loss.")
     ] = 1.0,
     dimension: Annotated[int, typer.Option(min=1, help="Dimension of the regenerator.")] = 64,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences in one step.")] = 256,

@@ -36,8 +36,7 @@ def command(
     pairs_per_epoch: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Length of an epoch. Default: all pairs of the strategy; if sampled, as many as multi_target.",
+            min=1, help="Length of an epoch. Default: all pairs of the strategy; if sampled, as many as multi_target."
         ),
     ] = None,
     overwrite: Overwrite = False,

@@ -228,11 +228,7 @@ def _made(
     else:
         from genpas_plugins.semantic_ids.residual_kmeans import residual_kmeans as quantiser
     made = quantiser(
-        vectors,
-        levels=levels,
-        codes=codes,
-        seed=seed,
-        progress=lambda done, total: tell("making codes", done, total),
+        vectors, levels=levels, codes=codes, seed=seed, progress=lambda done, total: tell("making codes", done, total)
     )
     origin = {
         "method": method,

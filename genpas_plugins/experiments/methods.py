@@ -17,8 +17,7 @@ from genpas_plugins.settings.points import read_point
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError, nearest
 
-RATE, PROBABILITY = 0.3, 0.5
-"""Of an operator in a word."""
+RATE, PROBABILITY = 0.3, 0.5  # of an operator in a word
 
 _YAML = (".yaml", ".yml")
 

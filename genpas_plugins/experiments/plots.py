@@ -24,11 +24,9 @@ MARKERS, DASHES = "osD^vPX*", ("-", "--", ":", "-.")
 COLUMNS, PANEL, ENTRY = 3, (3.6, 3.0), 0.19
 """Panels side by side at most, inches of a panel, and inches of a line of the legend."""
 
-LOGARITHMIC_FROM = 10
-"""An axis is logarithmic if its values differ by more than this factor."""
+LOGARITHMIC_FROM = 10  # an axis is logarithmic if its values differ by more than this factor
 
-WIDE = 18
-"""Words below a panel slant if they have more letters than this."""
+WIDE = 18  # words below a panel slant if they have more letters than this
 
 Rows = Sequence[RowResult]
 
@@ -140,13 +138,7 @@ def _lines(rows: Rows, table: Table) -> list[Line]:
 
 
 def _line(
-    axis: Axes,
-    index: int,
-    label: str,
-    x: Sequence[float],
-    spreads: Sequence[Spread],
-    *,
-    joined: bool = True,
+    axis: Axes, index: int, label: str, x: Sequence[float], spreads: Sequence[Spread], *, joined: bool = True
 ) -> None:
     if not spreads:
         return

@@ -30,8 +30,7 @@ GROUPS = {
 """Titles of the kinds of groups."""
 
 
-Report = tuple[dict[str, Any], dict[str, Rows]]
-"""The content of table.json, and the rows of every data set."""
+Report = tuple[dict[str, Any], dict[str, Rows]]  # the content of table.json, and the rows of every data set
 
 
 def write_report(

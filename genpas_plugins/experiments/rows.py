@@ -13,8 +13,7 @@ from genpas_plugins.experiments.table import Point
 
 PROTOCOLS = ("masked", "unmasked")
 
-Figure = Callable[[CellResult], float | None]
-"""Reads a figure from a cell's result, None if it has none."""
+Figure = Callable[[CellResult], float | None]  # reads a figure from a cell's result, None if it has none
 
 
 class Spread(NamedTuple):

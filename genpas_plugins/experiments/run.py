@@ -19,8 +19,7 @@ from genpas_plugins.support.console import Tell, own_arguments_hidden, stdout_to
 from genpas_plugins.support.errors import InputError, require_recbole
 from genpas_plugins.support.run_result import RunResult, TestResult
 
-DATA, DATASET = "dataset", "store"
-"""The directory of an exported store, and RecBole's name of it."""
+DATA, DATASET = "dataset", "store"  # the directory of an exported store, and RecBole's name of it
 
 BASE: Mapping[str, Any] = {
     "load_col": {"inter": ["user_id", "item_id", TIME]},

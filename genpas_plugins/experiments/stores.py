@@ -14,8 +14,7 @@ from genpas_plugins.support.json_text import to_json
 
 SOURCE = "interactions.parquet"
 
-ORDER = ("position", "timestamp")
-"""Columns to order a user's interactions by; the first that exists counts."""
+ORDER = ("position", "timestamp")  # columns to order a user's interactions by; the first that exists counts
 
 
 def find_stores(

@@ -18,8 +18,7 @@ from genpas_plugins.settings.settings_section import Settings
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError, nearest
 
-Point = tuple[tuple[str, Any], ...]
-"""A point of the grid, or of what is varied: names and values of settings."""
+Point = tuple[tuple[str, Any], ...]  # A point of the grid, or of what is varied: names and values of settings
 
 
 def _method(given: Any) -> Method:
@@ -94,8 +93,7 @@ class Table(Settings):
     title: str = Field(description="name of the table; without it, of its file")
     model: str = Field(description="RecBole's name of the model")
     rows: tuple[Row, ...] = Field(
-        min_length=1,
-        description="methods: a strategy or '1,0,0', then +operators, +basrec, @STORE; or a .yaml file",
+        min_length=1, description="methods: a strategy or '1,0,0', then +operators, +basrec, @STORE; or a .yaml file"
     )
     epochs: int | None = Field(None, ge=1, description="the budget of every run, in epochs")
     pairs: int | None = Field(None, ge=1, description="or the budget in pairs, a multiple of the pairs of an epoch")

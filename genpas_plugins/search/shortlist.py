@@ -148,6 +148,5 @@ def lowest(
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Sort by falling ratio, then by rising KL. Undefined ratios come last."""
     return sorted(
-        candidates,
-        key=lambda row: (math.isnan(row.ratio), 0.0 if math.isnan(row.ratio) else -row.ratio, row.kl),
+        candidates, key=lambda row: (math.isnan(row.ratio), 0.0 if math.isnan(row.ratio) else -row.ratio, row.kl)
     )

@@ -28,8 +28,7 @@ Train = Callable[[SamplingPolicy, OnEpoch], Mapping[str, Any]]
 
 Calls on_epoch(epoch, score) after every validation and does not catch its exceptions.
 """
-Test = Callable[[Mapping[str, Any]], Mapping[str, float]]
-"""Return the test figures of what a `Train` returned."""
+Test = Callable[[Mapping[str, Any]], Mapping[str, float]]  # return the test figures of what a `Train` returned
 Discard = Callable[[SamplingPolicy], None]
 Tell = Callable[[str, int, int | None], None]
 

@@ -17,8 +17,7 @@ from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
 
-POINTS_PER_CODE = 256
-"""Training points a centroid, as faiss advises."""
+POINTS_PER_CODE = 256  # training points a centroid, as faiss advises
 
 _BLOCK = 1 << 14
 _MATRIX = 2

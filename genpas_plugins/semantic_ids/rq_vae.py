@@ -19,8 +19,7 @@ from genpas_plugins.support.errors import InputError, nearest, whole_number
 Progress = Callable[[int, int], None]
 Optimiser = Literal["adamw", "adagrad"]
 
-LEARNING_RATES = {"adamw": 1e-3, "adagrad": 0.4}
-"""Default learning rate of each optimiser. TIGER has Adagrad's."""
+LEARNING_RATES = {"adamw": 1e-3, "adagrad": 0.4}  # default learning rate of each optimiser. TIGER has Adagrad's.
 
 _START_PER_CODE = 32  # items a code in the first batch, which k-means starts from
 

@@ -23,8 +23,7 @@ class TorchRecConfig(Section):
         "row_wise", description="how tables are cut; planner: TorchRec's own choice"
     )
     output: Literal["vocab_parallel", "gather", "sampled"] = Field(
-        "vocab_parallel",
-        description="gather: every rank gathers the table; sampled: negatives alone",
+        "vocab_parallel", description="gather: every rank gathers the table; sampled: negatives alone"
     )
     optimizer: Literal["row_wise_adagrad", "adagrad", "sgd", "adam"] = Field(
         "row_wise_adagrad", description="of the tables; adam needs CUDA"

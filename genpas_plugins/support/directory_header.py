@@ -23,16 +23,11 @@ _OWN_KEYS = ("magic", "version", "files", "checksum")
 class DirectoryHeader:
     """A kind of directory, with the names that its messages use."""
 
-    file: str
-    """Name of the JSON file."""
-    magic: str
-    """Format identifier in the file."""
-    version: int
-    """Format version that this release reads and writes."""
-    what: str
-    """What the directory holds, for messages."""
-    command: str
-    """Command that makes the directory."""
+    file: str  # name of the JSON file
+    magic: str  # format identifier in the file
+    version: int  # format version that this release reads and writes
+    what: str  # what the directory holds, for messages
+    command: str  # command that makes the directory
     sealed: bool = True
     """Whether every header of this kind has a checksum of its own. If not, only new headers have one."""
 

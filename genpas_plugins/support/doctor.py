@@ -43,14 +43,10 @@ class Report:
     python: str
     platform: str
     versions: dict[str, str | None]
-    fbgemm_build: str | None
-    """`cpu`, `cuda`, …; None: not installed or unknown."""
-    torch: dict[str, Any]
-    """`version`, `cuda_build`, `cuda_available` and `devices`; empty without torch."""
-    imports: dict[str, str]
-    """For each module, `works` or the last line of its error."""
-    backend: str
-    """Backend of the sampler: `numpy` or `numba`; `none` if GENPAS_BACKEND asks for a missing one."""
+    fbgemm_build: str | None  # `cpu`, `cuda`, …; None: not installed or unknown
+    torch: dict[str, Any]  # `version`, `cuda_build`, `cuda_available` and `devices`; empty without torch
+    imports: dict[str, str]  # for each module, `works` or the last line of its error
+    backend: str  # backend of the sampler: `numpy` or `numba`; `none` if GENPAS_BACKEND asks for a missing one
     problems: list[Problem]
 
     @property

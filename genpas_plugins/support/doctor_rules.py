@@ -26,8 +26,7 @@ class Probe:
 
     module: str
     ok: bool
-    detail: str = ""
-    """The last line of the error; empty if the import worked."""
+    detail: str = ""  # the last line of the error; empty if the import worked
     facts: dict[str, Any] = field(default_factory=dict)
     """For torch: `version`, `cuda_build` (CUDA or HIP version; None: a CPU build), `cuda_available`, `devices`."""
 
@@ -37,14 +36,10 @@ class Facts:
     """Everything that the rules look at."""
 
     python: tuple[int, int]
-    versions: Mapping[str, str | None]
-    """Version of each distribution; None or absent: not installed."""
-    probes: Mapping[str, Probe] = field(default_factory=dict)
-    """Outcome for each installed module."""
-    fbgemm_variant: str | None = None
-    """`cpu`, `cuda`, …; None: not installed or unknown."""
-    backend_error: str | None = None
-    """Why the sampler's backend cannot be used; None if it can."""
+    versions: Mapping[str, str | None]  # version of each distribution; None or absent: not installed
+    probes: Mapping[str, Probe] = field(default_factory=dict)  # outcome for each installed module
+    fbgemm_variant: str | None = None  # `cpu`, `cuda`, …; None: not installed or unknown
+    backend_error: str | None = None  # why the sampler's backend cannot be used; None if it can
 
     def torch_has_cuda(self) -> bool | None:
         """Return whether torch was built with CUDA; None if unknown."""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from genpas_plugins.support.errors import InputError
 
-LOCK = ".lock"
-"""An empty file that is never deleted. Its lock means that a run is at work, and ends with the run."""
+LOCK = ".lock"  # an empty file that is never deleted. Its lock means that a run is at work, and ends with the run.
 
 
 @contextmanager

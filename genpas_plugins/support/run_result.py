@@ -9,8 +9,7 @@ from typing import Any
 
 from genpas_plugins.support.errors import InputError
 
-Figures = Mapping[str, float]
-"""Test figures by metric, as ndcg@10."""
+Figures = Mapping[str, float]  # test figures by metric, as ndcg@10
 DIVERGED = "Lower the learning rate, or check the data and the loss."
 
 

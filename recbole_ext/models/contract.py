@@ -22,8 +22,7 @@ from recbole_ext.trimming import ranking_in_groups
 
 PARALLEL, TRIM, MIXING, PERSONALISER, SHARDING = "targets: parallel", "trim: true", "mixing", "personaliser", "sharding"
 
-ITEMS = "items"
-"""The `sharded_as` of a model that has none: its item table is sharded, and its loss is over all items."""
+ITEMS = "items"  # the `sharded_as` of a model that has none: its item table is sharded, and its loss is over all items
 
 Condition = Callable[[Any, str], str | None]
 """Called as condition(model, loss_type); returns why the model does not meet it, None where it does."""

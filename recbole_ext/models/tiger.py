@@ -18,8 +18,7 @@ from recbole_ext.models.tiger_trainer import TIGERTrainer
 
 __all__ = ["TIGER", "TIGERTrainer"]
 
-_SCORES_AT_ONCE = 1 << 17
-"""(User, item) scores that exact ranking computes at a time."""
+_SCORES_AT_ONCE = 1 << 17  # (User, item) scores that exact ranking computes at a time
 
 
 class TIGER(SequentialRecommender):

@@ -45,11 +45,9 @@ from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.results import evaluated, finish
 from torchrec_ext.training.run import Loaders, Run, Tell, batches, prepared, step_seed
 
-LOG_EVERY = 20
-"""Optimizer steps between two points of the loss curve."""
+LOG_EVERY = 20  # optimizer steps between two points of the loss curve
 
-LETTING_GO = 60.0
-"""Seconds that a run under torchrun waits for the folder."""
+LETTING_GO = 60.0  # seconds that a run under torchrun waits for the folder
 
 
 def train(

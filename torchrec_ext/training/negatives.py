@@ -10,11 +10,9 @@ from torch import Tensor
 from genpas_plugins.support.array_types import Float64
 from torchrec_ext.torch_sampling import philox, uniform
 
-UNIFORM = 0.1
-"""Share of the uniform distribution in the proposal, so that every item is drawn sometimes."""
+UNIFORM = 0.1  # share of the uniform distribution in the proposal, so that every item is drawn sometimes
 
-BLOCK = 0xFFFFFFFE
-"""The block of the random stream for negatives. Pairs use 0 and 1."""
+BLOCK = 0xFFFFFFFE  # the block of the random stream for negatives. Pairs use 0 and 1.
 
 
 class Proposal(NamedTuple):

@@ -40,11 +40,9 @@ from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.torchrec_section import OPTIMIZERS
 
-READ_AHEAD = 4
-"""Batches that the reading thread is ahead on CPU."""
+READ_AHEAD = 4  # batches that the reading thread is ahead on CPU
 
-DROPOUT = 0xFFFFFFFD
-"""The block of the random stream that seeds dropout. Pairs use 0 and 1."""
+DROPOUT = 0xFFFFFFFD  # the block of the random stream that seeds dropout. Pairs use 0 and 1.
 
 _MAX_RANKS = 2**20
 
@@ -91,8 +89,7 @@ class Run:
     proposal: Proposal | None
     stage: PipelineStage | None
     record: Record
-    validation: Any
-    """The loader of validation: `loaders.valid`, or a part of it by `validation_users`."""
+    validation: Any  # the loader of validation: `loaders.valid`, or a part of it by `validation_users`
 
     @property
     def steps_done(self) -> int:

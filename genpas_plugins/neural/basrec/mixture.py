@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_LEAST = 1e-7
-"""A smaller λ counts as this in a weight, which is 1 / λ."""
+_LEAST = 1e-7  # A smaller λ counts as this in a weight, which is 1 / λ
 
 
 def mix(one: Tensor, other: Tensor, share: Tensor) -> Tensor:

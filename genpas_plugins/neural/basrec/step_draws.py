@@ -10,8 +10,7 @@ from torch import Tensor
 
 from genpas_plugins.settings.mixing import MixingConfig
 
-_STREAM = 0x8A5
-"""Separates these numbers from others of the same seed."""
+_STREAM = 0x8A5  # separates these numbers from others of the same seed
 
 
 class View(NamedTuple):

@@ -137,12 +137,7 @@ def _candidates(training: _Training, numbers: dict[Offsets, Int64], offsets: Off
 
 
 def _frequent(
-    training: _Training,
-    numbers: dict[Offsets, Int64],
-    choices: list[Offsets],
-    *,
-    min_frequency: int,
-    rows: int,
+    training: _Training, numbers: dict[Offsets, Int64], choices: list[Offsets], *, min_frequency: int, rows: int
 ) -> tuple[Int64, Int64]:
     """Return the keys that enough sequences hold, ascending, and their frequencies, both int64."""
     items, sequence, n_items = training

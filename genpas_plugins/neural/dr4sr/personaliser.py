@@ -20,11 +20,9 @@ from torch.nn import functional
 
 from genpas_plugins.support.errors import InputError, whole_number
 
-TERMS = 3
-"""The paper's number of Hessian products; the series has one more term, the vector itself."""
+TERMS = 3  # the paper's number of Hessian products; the series has one more term, the vector itself
 
-_LEAST = 1e-12
-"""Added to a vector's variance, so that a vector of equal numbers becomes 0."""
+_LEAST = 1e-12  # added to a vector's variance, so that a vector of equal numbers becomes 0
 
 
 class Personaliser(nn.Module):

@@ -17,8 +17,7 @@ from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import InputError
 
-ORIGINS = ("original", "pattern", "regenerated")
-"""Names of the values of `SequenceStore.kinds`."""
+ORIGINS = ("original", "pattern", "regenerated")  # names of the values of `SequenceStore.kinds`
 
 
 def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerated) -> SequenceStore:

@@ -11,8 +11,7 @@ from torch.nn import functional
 from genpas_plugins.support.errors import InputError, nearest
 
 LOSSES = ("CE", "BPR", "BCE")
-_LEAST = 1e-10
-"""RecBole's BPRLoss adds this inside the logarithm."""
+_LEAST = 1e-10  # RecBole's BPRLoss adds this inside the logarithm
 
 
 class Targets(NamedTuple):

@@ -28,8 +28,7 @@ from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.support.errors import InputError, whole_number
 
-ROWS = 1 << 14
-"""Prefixes that `score_all` decodes at a time, which bounds its memory to some hundred MB."""
+ROWS = 1 << 14  # prefixes that `score_all` decodes at a time, which bounds its memory to some hundred MB
 
 
 @torch.no_grad()

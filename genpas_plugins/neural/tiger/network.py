@@ -21,8 +21,7 @@ from genpas_plugins.support.errors import InputError, whole_number
 if TYPE_CHECKING:
     from genpas_plugins.semantic_ids.codebook import SemanticIds
 
-INITIAL_SCALE = 0.02
-"""Standard deviation of the first output rows: every level starts near its uniform distribution."""
+INITIAL_SCALE = 0.02  # standard deviation of the first output rows: every level starts near its uniform distribution
 
 
 class Memory(NamedTuple):
