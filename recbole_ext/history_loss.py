@@ -41,10 +41,7 @@ class Encoded(NamedTuple):
 
 
 class HistoryLoss:
-    """A RecBole model whose loss is of forward's output times item_embedding, taken apart.
-
-    Raises InputError for a model that cannot be used with the section or cannot be trimmed.
-    """
+    """A RecBole model whose loss is of forward's output times item_embedding, taken apart."""
 
     def __init__(self, model: Any, kind: str, section: str, *, trim: bool = False) -> None:
         for feature in (section, *([TRIM] if trim else [])):

@@ -33,10 +33,7 @@ from recbole_ext.trimming import length_groups, on_cpu
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Check the section and store it under `config['mixing']`; do nothing without one.
-
-    Raises InputError for a wrong section, and for a model that cannot be trained with it.
-    """
+    """Check the section and store it under `config['mixing']`; do nothing without one."""
     section = read_section(MixingConfig, config, config_files)
     if section is None:
         return

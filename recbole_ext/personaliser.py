@@ -32,10 +32,7 @@ STATE = "personaliser_state"  # the model's other parameter that holds the perso
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Check the section and store it under `config['personaliser']`; do nothing without one.
-
-    Raises InputError for a wrong section, and for a model or settings that cannot be trained with it.
-    """
+    """Check the section and store it under `config['personaliser']`; do nothing without one."""
     section = read_section(PersonaliserConfig, config, config_files)
     if section is None:
         return

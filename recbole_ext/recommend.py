@@ -58,24 +58,15 @@ def recommend(
 
     Parameters
     ----------
-    checkpoint : str or Path
-        File that training wrote, of a sequential model that ranks all items.
-    out : str or Path
-        File to write, `.parquet`, `.jsonl` or `.csv`.
-    users : sequence of str, optional
-        Ids of users; default: all users.
-    top_k : int
-        Items a user. Fewer if `exclude_history` leaves fewer.
-    batch_size : int
-        Users ranked together.
-    exclude_history : bool
-        Whether to leave out the items of the user's whole history.
-    device : str, optional
-        "cpu" or "cuda"; default: a GPU if there is one.
-    overwrite : bool
-        Whether `out` may be replaced.
-    progress : callable, optional
-        Called as progress(users done, all users).
+    checkpoint : file that training wrote, of a sequential model that ranks all items
+    out : file to write, `.parquet`, `.jsonl` or `.csv`
+    users : ids of users; default: all users
+    top_k : items a user. Fewer if `exclude_history` leaves fewer.
+    batch_size : users ranked together
+    exclude_history : whether to leave out the items of the user's whole history
+    device : "cpu" or "cuda"; default: a GPU if there is one
+    overwrite : whether `out` may be replaced
+    progress : called as progress(done, total) in users
 
     Returns
     -------
@@ -115,10 +106,7 @@ def recommend(
 
 
 def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, torch.nn.Module]:
-    """Return a checkpoint's configuration and its model on `device`; None: a GPU if there is one.
-
-    Raises InputError if the checkpoint or its data cannot be loaded, or do not fit each other.
-    """
+    """Return a checkpoint's configuration and its model on `device`; None: a GPU if there is one."""
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:

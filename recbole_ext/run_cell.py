@@ -21,10 +21,7 @@ PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves ou
 
 
 def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:
-    """Check that a cell can be trained to its last epoch, without reading data.
-
-    Raises InputError if RecBole refuses the settings, or the last epoch has no validation.
-    """
+    """Check that a cell can be trained to its last epoch, without reading data."""
     with config_errors():
         config = Config(model, dataset, config_dict=sealed(settings))
     epochs, every = config["epochs"], config["eval_step"]
@@ -47,8 +44,6 @@ def test(checkpoint: Path, data_path: Path) -> TestResult:
     """Test a checkpoint of `recbole_ext.run_one.train` in both protocols, for all users and for groups of them.
 
     Each protocol ranks once. `recbole_ext.user_groups` describes the groups.
-
-    Raises InputError if the checkpoint cannot be loaded.
     """
     with loaded(checkpoint, data_path) as (trainer, train_data, test_data):
         groups = groups_of(train_data._dataset, test_data._dataset)

@@ -31,10 +31,7 @@ def train(
     # Called as on_epoch(epoch from 0, figure) after every validation. An exception of it ends the run.
     on_epoch: OnEpoch | None = None,
 ) -> RunResult:
-    """Train one model under the settings' `genpas` key.
-
-    Raises InputError if RecBole or the model refuses the settings, or nothing would be validated.
-    """
+    """Train one model under the settings' `genpas` key."""
     with config_errors():
         config = Config(model, dataset, config_dict=sealed(settings))
     init_seed(config["seed"], config["reproducibility"])
@@ -74,10 +71,7 @@ def train(
 
 @contextmanager
 def loaded(checkpoint: str | Path, data_path: Path | None = None) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield the trainer, the training loader and the test loader of a checkpoint that `train` wrote.
-
-    Raises InputError if the checkpoint cannot be loaded.
-    """
+    """Yield the trainer, the training loader and the test loader of a checkpoint that `train` wrote."""
     content = load(checkpoint)
     if data_path is not None:
         content["config"]["data_path"] = str(data_path)

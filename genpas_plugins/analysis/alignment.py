@@ -140,10 +140,7 @@ def alignment_discrimination(
     # standard error.
     similarity: Similarity | None = None,
 ) -> AlignmentDiscrimination:
-    """Return alignment and discrimination of the policy's inputs on `view` with the last pairs of `evaluation`.
-
-    Raises InputError if no sequence of `view` has two items.
-    """
+    """Return alignment and discrimination of the policy's inputs on `view` with the last pairs of `evaluation`."""
     return alignment_discriminations(view, [policy], evaluation, similarity)[0]
 
 

@@ -12,10 +12,8 @@ def kl_divergence(p: Float64, q: Float64, smoothing: float = 1e-10) -> float:
 
     Parameters
     ----------
-    p, q
-        Probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count.
-    smoothing
-        Added to every probability of both, without normalising; 1e-10 is the published convention.
+    p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
+    smoothing : added to every probability of both, without normalising; 1e-10 is the published convention
     """
     p, q = p[1:] + smoothing, q[1:] + smoothing
     return float(np.sum(p * np.log(p / q)))

@@ -23,8 +23,7 @@ def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Simil
     """Return E[b(m, d) of each item | target y] over p_train(x | y), the mean training profile of every target.
 
     The result is a scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1]: row by target, column by item. The
-    column is item + d · (n_items + 1) for a positional similarity. Raises InputError if no sequence has two items, or
-    the similarity is not bilinear.
+    column is item + d · (n_items + 1) for a positional similarity.
     """
     from scipy import sparse
 
@@ -56,10 +55,8 @@ def input_target_statistics(
 
     Parameters
     ----------
-    view, policy
-        The data, and the distribution of its training pairs.
-    max_length
-        Histories are cut to their last items, as a model cuts them. The time is in proportion to it.
+    view, policy : the data, and the distribution of its training pairs
+    max_length : histories are cut to their last items, as a model cuts them. The time is in proportion to it.
 
     Returns
     -------

@@ -30,10 +30,7 @@ def average_ranks(p: Float64) -> Float64:
 
 
 def rank_difference(p: Float64, q: Float64) -> float:
-    """Return the mean of |rank in p - rank in q| over all items; p and q are float64 [n_items + 1].
-
-    Raises InputError if they have different lengths or no item.
-    """
+    """Return the mean of |rank in p - rank in q| over all items; p and q are float64 [n_items + 1]."""
     _require_same_items(p, q)
     return float(np.abs(average_ranks(p) - average_ranks(q)).mean())
 
@@ -43,7 +40,6 @@ def rank_agreement(p: Float64, q: Float64) -> float:
 
     A pair counts 1 if both order it in the same way or both tie it, 1/2 if one ties it, and 0 otherwise. p and q are
     float64 [n_items + 1]. One item alone has no pair and gives NaN.
-    Raises InputError if p and q have different lengths or no item.
 
     >>> import numpy as np
     >>> rank_agreement(np.array([0, 0.1, 0.2, 0.7]), np.array([0, 0.4, 0.2, 0.4]))

@@ -39,10 +39,7 @@ def sampled_alignment_discrimination(
     samples: int = 200_000,  # drawn pairs of histories for each of the two figures
     seed: int = 0,
 ) -> AlignmentDiscrimination:
-    """Estimate `alignment_discrimination`; the standard error of the ratio comes from the delta method.
-
-    Raises InputError if no sequence of `view` has two items.
-    """
+    """Estimate `alignment_discrimination`; the standard error of the ratio comes from the delta method."""
     whole_number("samples", samples, 2)
     require_same_items(view, evaluation)
     generator = np.random.default_rng(seed)

@@ -22,12 +22,9 @@ def target_distribution(
 
     Parameters
     ----------
-    view, policy
-        The data, and the distribution of its training pairs.
-    threads
-        Number of threads, which changes only the rounding. None: one a core, fewer for little data.
-    backend
-        "numpy" or "numba". None: see `choose_backend`.
+    view, policy : the data, and the distribution of its training pairs
+    threads : number of threads, which changes only the rounding. None: one a core, fewer for little data.
+    backend : "numpy" or "numba". None: see `choose_backend`.
 
     Raises
     ------

@@ -104,8 +104,6 @@ def command(
 def read_policies(strategies: Sequence[str], points: Sequence[str]) -> list[SamplingPolicy]:
     """Return the policies of strategies and points, each once; all three strategies if none is given.
 
-    Raises InputError for an unknown name and for a malformed point.
-
     >>> read_policies(["last_target"], ["1,0,-inf", "1.0,0,-inf"])
     [SamplingPolicy.named('last_target'), SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target]
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genpas_plugins.cli.options import JSON, ConfigFiles, Settings
-from genpas_plugins.support.console import print_json, print_lines, progress_bar
+from genpas_plugins.support.console import print_json, print_lines, print_table, progress_bar
 from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def command(
     The same command goes on where the last one stopped. The table has every finished cell in its folder, and shows
     what was not run. Without TABLE, --methods and --pairs make a table; --config and --set then hold its settings.
     """
-    from genpas_plugins.experiments.report import note, print_table, summary, write_report
+    from genpas_plugins.experiments.report import note, summary, write_report
 
     budget = {"pairs": pairs, "pairs_per_epoch": pairs_per_epoch}
     options = {"methods": methods, **budget, "model": model, "metric": metric, "config": config, "set": settings}
@@ -113,7 +113,8 @@ def command(
         print_json(result)
         return
     for name, rows in sections.items():
-        print_table(summary(rows, asked), f"{name}: {asked.model}, test {asked.metric} masked and unmasked")
+        head, *lines = summary(rows, asked)
+        print_table(head, lines, title=f"{name}: {asked.model}, test {asked.metric} masked and unmasked")
     typer.echo(note(asked))
     typer.echo(f"Written: {out / 'table.md'} and {out / 'table.json'}.")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, StorePath
+from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.console import figure, print_json, print_table, progress_bar
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
@@ -62,7 +63,7 @@ def command(
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.search.criteria import Criteria
     from genpas_plugins.search.optimum import optimum
-    from genpas_plugins.search.search_output import check_replaceable, genpas_yaml, row, write
+    from genpas_plugins.search.search_output import check_replaceable, genpas_yaml, row
     from genpas_plugins.search.shortlist import check_amounts, require_validation, shortlist
 
     grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})
@@ -115,8 +116,8 @@ def command(
         why = f"best validation NDCG@10 of {model} over a shortlist of {len(found.ranked)} points, {store.name}"
     result["chosen"] = policy.label
     if out is not None:
-        write(out / "search.json", to_json(result))
-        write(out / "genpas.yaml", genpas_yaml(policy, why, pairs_per_epoch))
+        write_text(out / "search.json", to_json(result))
+        write_text(out / "genpas.yaml", genpas_yaml(policy, why, pairs_per_epoch))
     if as_json:
         print_json(result)
         return

@@ -78,7 +78,7 @@ def read_method(word: str) -> Method:
 
     POLICY is last_target, multi_target, slide_window or exponents as 1,0,0. Operators are applied in order, with RATE
     and PROBABILITY. A file has a `genpas` key and may have a `mixing` key. STORE is a directory of `genpas regenerate`.
-    The label has the last name of a path, which may be a link. Raises InputError for any other word.
+    The label has the last name of a path, which may be a link.
 
     >>> method = read_method("1,0,-inf+insert+basrec")
     >>> method.label, method.genpas.policy, method.mixing.method

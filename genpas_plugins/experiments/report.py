@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
-from rich.table import Table as Drawn
 
 from genpas_plugins.experiments.columns import Column, columns, place_columns, place_text, point_text, spread
 from genpas_plugins.experiments.results import Cells
 from genpas_plugins.experiments.rows import PROTOCOLS, RowResult, Spread, of_group, of_test, row_results
 from genpas_plugins.experiments.table import Point, Table
-from genpas_plugins.search.search_output import write
+from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 
@@ -55,8 +52,8 @@ def write_report(
     along = None if table.along is None else table.along.name
     result = {**head, "along": along, "datasets": {name: _values(rows, table) for name, rows in sections.items()}}
     text = "".join(section(name, rows, table) + _links(name, table, out) for name, rows in sections.items())
-    write(out / "table.json", to_json(result))
-    write(out / "table.md", f"# {table.title}: {table.model}\n{text}\n{note(table)}\n")
+    write_text(out / "table.json", to_json(result))
+    write_text(out / "table.md", f"# {table.title}: {table.model}\n{text}\n{note(table)}\n")
     return result, sections
 
 
@@ -155,17 +152,6 @@ def table_lines(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return head and rows as the lines of a Markdown table."""
     head, *rows = (f"| {' | '.join(line)} |" for line in lines)
     return [head, f"| {' | '.join(['---', *['--:'] * (len(lines[0]) - 1)])} |", *rows]
-
-
-def print_table(lines: Sequence[Sequence[str]], title: str) -> None:
-    """Print head and rows on stdout, as wide as the terminal."""
-    drawn = Drawn(title=title, title_justify="left")
-    for number, name in enumerate(lines[0]):
-        drawn.add_column(name, justify="right" if number else "left")
-    for line in lines[1:]:
-        drawn.add_row(*line)
-    # A pipe has no width: then wide enough for a table.
-    Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False).print(drawn)
 
 
 def _links(name: str, table: Table, out: Path) -> str:

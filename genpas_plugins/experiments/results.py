@@ -11,8 +11,8 @@ from typing import Any
 
 from genpas_plugins.experiments.plan import Cell, Plan
 from genpas_plugins.experiments.table import Table
-from genpas_plugins.search.search_output import write
 from genpas_plugins.settings.settings_diff import differences, with_defaults
+from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 from genpas_plugins.support.run_result import RunResult, TestResult, Validation
@@ -103,7 +103,7 @@ class Cells:
         tested = {} if result.tested is None else asdict(result.tested)
         values = {**asdict(result.run), "environment": result.environment, **tested}
         content = {"method": cell.method.label, "configuration": self.plan.configuration(cell), "result": values}
-        write(self._file(cell), to_json(content))
+        write_text(self._file(cell), to_json(content))
 
     def _file(self, cell: Cell) -> Path:
         return self.folder / f"{cell.name}.json"

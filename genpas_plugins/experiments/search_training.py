@@ -24,9 +24,11 @@ from genpas_plugins.experiments.run import (
     settings_of,
 )
 from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.search.search_output import MARK, check_replaceable, write
-from genpas_plugins.search.study import OnEpoch, Tell
+from genpas_plugins.search.search_output import MARK, check_replaceable
+from genpas_plugins.search.study import OnEpoch
 from genpas_plugins.settings.yaml_text import parse_settings
+from genpas_plugins.support.atomic import write_text
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError
 
 METRIC = "NDCG@10"
@@ -90,7 +92,7 @@ class SearchTraining:
         paths = {"data_path": str(self.folder / DATA), "dataset": DATASET}
         settings = {**BASE, **paths, **measures({}, METRIC), "valid_metric": METRIC}
         head = f"{MARK}: the store as a RecBole data set, full ranking, cross-entropy over all items.\n"
-        write(self.folder / "recbole.yaml", head + yaml.safe_dump(settings, allow_unicode=True))
+        write_text(self.folder / "recbole.yaml", head + yaml.safe_dump(settings, allow_unicode=True))
 
     def train(self, policy: SamplingPolicy, on_epoch: OnEpoch) -> Mapping[str, Any]:
         """Train at a point and return the run as plain values, with its best validation as "score"."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from genpas_plugins.search.search_output import write
+from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import to_json
@@ -78,7 +78,7 @@ def _prepare(source: Path, store: Path, tell: Tell) -> None:
             "after --stores."
         )
     # Before the store: a store without a note is of an older version.
-    write(_note(store), to_json({"sha256": _checksum(source)}))
+    write_text(_note(store), to_json({"sha256": _checksum(source)}))
     build_store(str(source), store, user="user_id", item="item_id", order=order, progress=tell)
 
 

@@ -19,10 +19,7 @@ _BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError,
 
 
 def write(content: Any, file: str | Path) -> None:
-    """Write tensors and plain values under `file`, complete or not at all.
-
-    Raises InputError if the disk is full or the folder cannot be written to.
-    """
+    """Write tensors and plain values under `file`, complete or not at all."""
     try:
         # To a stream: torch would write the temporary name into the file.
         with replaced_file(Path(file)) as temporary, temporary.open("wb") as stream:
@@ -41,10 +38,7 @@ def write(content: Any, file: str | Path) -> None:
 
 
 def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_location: Any = None) -> T:
-    """Read what `write` wrote, and return it through `made`. `advice` ends an error's message.
-
-    Raises InputError if the file is missing or damaged, or if `made` refuses its content. Nothing is unpickled.
-    """
+    """Read what `write` wrote, and return it through `made`. `advice` ends an error's message."""
     path = Path(file)
     if not path.is_file():
         raise InputError(f"{path} does not exist: there is no checkpoint to load.")

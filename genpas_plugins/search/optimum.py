@@ -23,10 +23,9 @@ from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.search.shortlist import Candidate, Shortlist, rank
 from genpas_plugins.support.array_types import Float64
+from genpas_plugins.support.console import Tell
 
 Point = tuple[float, float, float]
-Tell = Callable[[str, int, int | None], None]
-
 STARTS = 3
 _ITERATIONS = 60
 _ALPHA_BETA, _GAMMA, _ALL = (0, 1), (2,), (0, 1, 2)

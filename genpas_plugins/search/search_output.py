@@ -9,7 +9,6 @@ from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.grid import yaml_number
 from genpas_plugins.search.shortlist import Candidate
 from genpas_plugins.settings.genpas import EXPONENT_NAMES
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
 MARK = "# Written by `genpas search`"
@@ -55,9 +54,3 @@ def check_replaceable(file: Path) -> None:
         with file.open(encoding="utf-8", errors="replace") as stream:
             if not stream.readline().startswith(MARK):
                 raise InputError(f"{file} was not written by `genpas search`; move it or choose another --out.")
-
-
-def write(file: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with replaced_file(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")

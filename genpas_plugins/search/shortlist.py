@@ -7,7 +7,7 @@ distribution. It ranks them by alignment / discrimination of their inputs and ke
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +15,8 @@ from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid, point_name
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, whole_number
-
-Tell = Callable[[str, int, int | None], None]
 
 KEEP = 0.2
 BEST = 10

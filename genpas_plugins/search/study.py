@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from genpas_plugins.sampling.policy import SamplingPolicy, shortest
 from genpas_plugins.settings.settings_diff import differences
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.run_result import DIVERGED
 
@@ -30,7 +31,6 @@ Calls on_epoch(epoch, score) after every validation and does not catch its excep
 """
 Test = Callable[[Mapping[str, Any]], Mapping[str, float]]  # return the test figures of what a `Train` returned
 Discard = Callable[[SamplingPolicy], None]
-Tell = Callable[[str, int, int | None], None]
 
 PRUNERS = ("median", "successive_halving", "none")
 NAME = "genpas"

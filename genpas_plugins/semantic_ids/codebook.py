@@ -91,12 +91,9 @@ class SemanticIds:
 
         Parameters
         ----------
-        codes
-            Integers [n_items, depth].
-        sizes
-            Number of codes of each level. None: what the highest code needs.
-        item_ids, origin
-            See the class.
+        codes : integers [n_items, depth]
+        sizes : number of codes of each level. None: what the highest code needs.
+        item_ids, origin : see the class
 
         Raises
         ------
@@ -128,17 +125,12 @@ class SemanticIds:
 
         Parameters
         ----------
-        codes, sizes
-            Integers [n_items, levels], and the number of codes of each level; see `of`.
-        policy
-            "count" gives items with equal codes 0, 1, 2, … in item order, as TIGER does. Nearly all items get 0.
+        codes, sizes : integers [n_items, levels], and the number of codes of each level; see `of`
+        policy : "count" gives items with equal codes 0, 1, 2, … in item order, as TIGER does. Nearly all items get 0.
             "random" gives them random codes that differ. GRID finds it as good, and all codes are in use.
-        seed
-            Seed of "random".
-        size
-            Number of added codes. None: as many as the largest level. It grows if more items have equal codes.
-        item_ids, origin
-            See the class.
+        seed : seed of "random"
+        size : number of added codes. None: as many as the largest level. It grows if more items have equal codes.
+        item_ids, origin : see the class
 
         Raises
         ------

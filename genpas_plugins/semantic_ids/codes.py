@@ -112,10 +112,7 @@ def random_free(group: Int64, counts: Int64, size: int, seed: int) -> Int64:
 
 
 def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
-    """Return the place of each wanted id among the known ids, int64.
-
-    Raises InputError if an id is missing, or two wanted ids are one item.
-    """
+    """Return the place of each wanted id among the known ids, int64."""
     rows = places_of(wanted, known)
     missing = wanted.filter(pa.array(rows < 0))
     if len(missing):

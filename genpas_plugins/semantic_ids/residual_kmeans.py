@@ -38,20 +38,12 @@ def residual_kmeans(
 
     Parameters
     ----------
-    embeddings
-        float [n, d]. The function makes one float32 copy.
-    levels, codes
-        Number of levels, and of codes at each level.
-    seed
-        Seed of faiss.
-    iterations
-        Iterations of Lloyd's algorithm, after a k-means++ start.
-    restarts
-        Clusterings of a level; the best is kept. Three reduce the error of Beauty's texts by 0.2 %.
-    points_per_code
-        A level trains on at most `codes` times this many items, drawn by the seed. None: on all items.
-    progress
-        Called as progress(done, total) with items assigned over all levels.
+    embeddings : float [n, d]. The function makes one float32 copy.
+    levels, codes : number of levels, and of codes at each level
+    seed : seed of faiss
+    iterations : iterations of Lloyd's algorithm, after a k-means++ start
+    restarts : clusterings of a level; the best is kept. Three reduce the error of Beauty's texts by 0.2 %.
+    points_per_code : A level trains on at most `codes` times this many items, drawn by the seed. None: on all items.
 
     Returns
     -------

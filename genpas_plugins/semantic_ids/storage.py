@@ -36,10 +36,7 @@ class StoredIds(NamedTuple):
 
 
 def write_codes(folder: Path, ids: StoredIds, *, overwrite: bool = False) -> None:
-    """Write the directory `folder`, whole or not at all.
-
-    Raises InputError if `folder` exists and holds no IDs, or exists and `overwrite` is off.
-    """
+    """Write the directory `folder`, whole or not at all."""
     IDS.check_target(folder, overwrite=overwrite)
     with replaced_directory(folder) as directory:
         np.savez(directory / _CODES, codes=ids.codes)
@@ -50,10 +47,7 @@ def write_codes(folder: Path, ids: StoredIds, *, overwrite: bool = False) -> Non
 
 
 def read_codes(folder: Path) -> StoredIds:
-    """Read the directory `folder` and compare all checksums.
-
-    Raises InputError if `folder` holds no IDs, damaged IDs, or IDs of another version.
-    """
+    """Read the directory `folder` and compare all checksums."""
     header = IDS.read(folder)
     IDS.verify(folder)
     try:

@@ -23,12 +23,8 @@ def differences(before: Any, now: Any, may_differ: Collection[str] = (), name: s
 
     Parameters
     ----------
-    before, now : Any
-        Plain values.
-    may_differ : collection of str
-        Dotted names that do not matter.
-    name : str
-        The dotted name of both.
+    may_differ : dotted names that do not matter
+    name : the dotted name of both
 
     Examples
     --------

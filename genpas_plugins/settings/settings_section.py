@@ -67,12 +67,8 @@ class Settings(BaseModel):
 
         Parameters
         ----------
-        given : mapping or Self
-            The keys.
-        where : str or callable
-            The place, for messages.
-        path : tuple
-            Keys that lead to the mapping from the top of its file.
+        where : the place, for messages
+        path : keys that lead to the mapping from the top of its file
 
         Raises
         ------

@@ -39,12 +39,10 @@ def name_places(
 
     Parameters
     ----------
-    paths : collection of tuple
-        The keys in question.
-    places : sequence of (str, dict)
-        Names of files and command lines with the line of every key, 0 for none. The last place that has a key wins.
-    otherwise : str
-        What to return if no place has any of the keys.
+    paths : the keys in question
+    places : names of files and command lines with the line of every key, 0 for none. The last place that has a key
+        wins.
+    otherwise : what to return if no place has any of the keys
 
     Examples
     --------
@@ -67,10 +65,8 @@ def read_yaml(file: Path, option: str = "") -> YamlFile:
 
     Parameters
     ----------
-    file : Path
-        The file.
-    option : str
-        The option that names the file, for the message about a missing file.
+    file : the file
+    option : the option that names the file, for the message about a missing file
 
     Raises
     ------

@@ -28,6 +28,12 @@ def replaced_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replaced_file(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def replaced_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory, which becomes `path` if the block succeeds and vanishes if it fails.

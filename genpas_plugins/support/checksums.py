@@ -30,10 +30,8 @@ def array_crc32(arrays: Iterable[AnyArray], dtype: str | None = None) -> int:
 
     Parameters
     ----------
-    arrays
-        Arrays of at least one dimension. Only a chunk of an array is copied at a time.
-    dtype
-        Type that every array is converted to. None: the bytes as they are.
+    arrays : arrays of at least one dimension. Only a chunk of an array is copied at a time.
+    dtype : type that every array is converted to. None: the bytes as they are.
     """
     checksum = 0
     for array in arrays:

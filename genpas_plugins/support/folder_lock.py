@@ -17,10 +17,8 @@ def sole_use(folder: Path, *, wait: float = 0) -> Iterator[None]:
 
     Parameters
     ----------
-    folder
-        The folder to hold.
-    wait
-        Seconds to wait for another process that holds the folder.
+    folder : the folder to hold
+    wait : seconds to wait for another process that holds the folder
 
     Raises
     ------

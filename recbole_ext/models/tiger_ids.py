@@ -18,7 +18,7 @@ def read_ids(path: str, dataset: Any) -> SemanticIds:
     """Return the IDs at a path; row i is the item with token id i + 1.
 
     The path is a directory of `genpas semantic-ids` or another tool's index, `.json`. The index gets one more code
-    where items share an ID. Raises InputError for a file of another kind, and for missing items.
+    where items share an ID.
     """
     items = dataset.field2id_token[dataset.iid_field][1:].tolist()
     if Path(path).suffix == ".json":

@@ -17,8 +17,7 @@ FORMAT = 1
 def write(directory: Path, content: dict[str, Any]) -> None:
     """Write the manifest with its own checksum, and flush it and the directory to the disk.
 
-    Content is plain values; `content["files"]` maps names of files to (bytes, CRC-32). Raises OSError if one of these
-    files is missing, or the manifest cannot be written.
+    Content is plain values; `content["files"]` maps names of files to (bytes, CRC-32).
     """
     missing = [name for name in content["files"] if not (directory / name).is_file()]
     if missing:
@@ -32,11 +31,7 @@ def write(directory: Path, content: dict[str, Any]) -> None:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """Read and check the manifest of a checkpoint. The result adds the format.
-
-    Raises OSError or ValueError if the manifest is missing, was altered, has another format, or names a file outside
-    `directory`.
-    """
+    """Read and check the manifest of a checkpoint. The result adds the format."""
     if not (directory / MANIFEST).is_file():
         raise FileNotFoundError(f"it has no {MANIFEST}")
     try:
@@ -61,10 +56,7 @@ def measure(directory: Path, patterns: Iterable[str]) -> dict[str, tuple[int, in
 
 
 def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
-    """Compare files with `files`, (bytes, CRC-32) by name.
-
-    Raises OSError or ValueError if a file is missing, or a size or a checksum differs.
-    """
+    """Compare files with `files`, (bytes, CRC-32) by name."""
     for name, (size, crc) in files.items():
         path = directory / name
         if not path.is_file():

@@ -75,11 +75,7 @@ class SafeReader(FileSystemReader):
 
 
 def read_safely(path: Path, files: Collection[str]) -> Metadata:
-    """Read the description of the tensors of a checkpoint.
-
-    Raises InputError if the pickle holds anything but descriptions of tensors in `files`. No code of the pickle has
-    run. Raises OSError if the file cannot be read.
-    """
+    """Read the description of a checkpoint's tensors in `files`; no code of the pickle runs."""
     try:
         with path.open("rb") as stream:
             metadata = _Unpickler(stream).load()

@@ -24,10 +24,7 @@ def as_dicts(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def entries_of(part: dict[Any, Any], path: str = "") -> Iterator[tuple[str, tuple[dict[Any, Any], Any]]]:
-    """Yield (name, (dict, key)) for every tensor and plain value in nested dicts; "/" joins the keys of a name.
-
-    Raises InputError if an entry is neither a tensor nor a plain value.
-    """
+    """Yield (name, (dict, key)) for every tensor and plain value in nested dicts; "/" joins the keys of a name."""
     for key, value in part.items():
         name = f"{path}{key}"
         if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,7 @@ class Board:
         if self._writer is not None:
             self._writer.close()
 
-    def loss(self, step: int, value: float) -> None:
-        """Log the mean loss of the last steps."""
-        self._add("train/loss", value, step)
-
-    def epoch(self, step: int, value: float) -> None:
-        """Log the mean loss of an epoch."""
-        self._add("train/epoch_loss", value, step)
-
-    def speed(self, step: int, value: float) -> None:
-        """Log pairs a second, of all ranks together."""
-        self._add("train/pairs_per_second", value, step)
-
-    def validation(self, step: int, figures: dict[str, float]) -> None:
-        """Log the figures of a validation."""
-        for name, value in figures.items():
-            self._add(f"validation/{name}", value, step)
-
-    def _add(self, name: str, value: float, step: int) -> None:
-        if self._writer is not None:
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log figures of a step, by their names in TensorBoard."""
+        for name, value in figures.items() if self._writer is not None else ():
             self._writer.add_scalar(name, value, step)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,10 @@ from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.settings.sections import flat_keys
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.settings.torchrec import SECTION, TorchRecConfig
-from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.checksums import array_crc32
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import LOCK
-from genpas_plugins.support.json_text import as_json_value, to_json
+from genpas_plugins.support.json_text import as_json_value
 
 MAY_DIFFER = frozenset(
     {
@@ -45,36 +43,13 @@ MAY_DIFFER = frozenset(
 """Dotted names of the settings that a resumed run may change. They do not change what a run learns."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The files of one run."""
 
-    path: Path
-
-    @property
-    def checkpoints(self) -> Path:
-        """Directory of the saved steps."""
-        return self.path / "checkpoints"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Directory of the curves."""
-        return self.path / "tensorboard"
-
-    @property
-    def config(self) -> Path:
-        """All settings, as JSON."""
-        return self.path / "config.json"
-
-    @property
-    def results(self) -> Path:
-        """The results, as JSON."""
-        return self.path / "results.json"
-
-    @property
-    def model(self) -> Path:
-        """The best model, as RecBole loads it."""
-        return self.path / "model.pth"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints, self.tensorboard = path / "checkpoints", path / "tensorboard"
+        self.config, self.results, self.model = path / "config.json", path / "results.json", path / "model.pth"
 
     def check(self, settings: Mapping[str, Any], *, fresh: bool) -> None:
         """Raise InputError if a run with these settings cannot begin or go on here."""
@@ -120,11 +95,6 @@ class RunFolder:
                 continue
             removed.append(entry.name)
         return removed
-
-    def write(self, file: Path, content: Mapping[str, Any]) -> None:
-        """Write a JSON file, complete or not at all."""
-        with replaced_file(file) as temporary:
-            temporary.write_text(to_json(content), encoding="utf-8")
 
 
 def all_settings(config: Mapping[str, Any], section: TorchRecConfig, view: SequenceView) -> dict[str, Any]:

@@ -34,8 +34,11 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.settings.torchrec import TorchRecConfig
+from genpas_plugins.support.atomic import write_text
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.folder_lock import sole_use
+from genpas_plugins.support.json_text import to_json
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics
@@ -43,7 +46,7 @@ from torchrec_ext.training.board import Board
 from torchrec_ext.training.folder import RunFolder, all_settings
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.results import evaluated, finish
-from torchrec_ext.training.run import Loaders, Run, Tell, batches, prepared, step_seed
+from torchrec_ext.training.run import Loaders, Run, batches, prepared, step_seed
 
 LOG_EVERY = 20  # optimizer steps between two points of the loss curve
 
@@ -80,7 +83,7 @@ def train(
         if ranks.rank == 0:
             if fresh and (removed := folder.clear()):
                 ranks.say(f"Started over: deleted {', '.join(removed)} in {folder.path}.")
-            folder.write(folder.config, settings)
+            write_text(folder.config, to_json(settings))
         dist.barrier(group=ranks.control)
         saved = Checkpoints(folder.checkpoints, keep_last=section.keep_last, process_group=ranks.control, log=ranks.say)
         state = run.state()
@@ -140,8 +143,9 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
             done = run.steps_done
             if done % LOG_EVERY == 0:
                 count()
-                board.loss(done, record.recent_loss / record.recent_steps)
-                board.speed(done, (run.pairs_seen - logged_pairs) / max(time.perf_counter() - started, 1e-9))
+                board.add(done, {"train/loss": record.recent_loss / record.recent_steps})
+                speed = (run.pairs_seen - logged_pairs) / max(time.perf_counter() - started, 1e-9)
+                board.add(done, {"train/pairs_per_second": speed})
                 started, logged_pairs = time.perf_counter(), run.pairs_seen
                 record.recent_loss, record.recent_steps = 0.0, 0
             every = run.section.checkpoint_every
@@ -162,7 +166,7 @@ def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
         "train_loss": record.loss / max(record.steps, 1),
     }
     record.loss, record.steps = 0.0, 0
-    board.epoch(run.steps_done, point["train_loss"])
+    board.add(run.steps_done, {"train/epoch_loss": point["train_loss"]})
     better = False
     eval_step = min(config["eval_step"], config["epochs"])
     if eval_step > 0 and epoch % eval_step == 0:
@@ -182,7 +186,7 @@ def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
         record.best_score = float(best)
         if better:
             record.best_epoch = epoch
-        board.validation(run.steps_done, point["validation"])
+        board.add(run.steps_done, {f"validation/{name}": value for name, value in point["validation"].items()})
     point["seconds"] = record.seconds
     record.curve.append(point)
     run.ranks.say(_line(point, config["valid_metric"].lower(), better))

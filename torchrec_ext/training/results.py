@@ -14,7 +14,10 @@ import torch
 import torch.distributed as dist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
+from genpas_plugins.support.atomic import write_text
+from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import versions
+from genpas_plugins.support.json_text import to_json
 from recbole_ext import checkpoints as recbole_checkpoints
 from recbole_ext.mask_history import masks_history
 from recbole_ext.trained_on import trained_on
@@ -22,7 +25,7 @@ from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import evaluate, recbole_state
 from torchrec_ext.tables import layer_of
 from torchrec_ext.training.folder import RunFolder
-from torchrec_ext.training.run import Run, Tell
+from torchrec_ext.training.run import Run
 
 DISTRIBUTIONS = ("genpas-plugins", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy")
 
@@ -81,6 +84,6 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
             },
             folder.model,
         )
-        folder.write(folder.results, results)
+        write_text(folder.results, to_json(results))
     dist.barrier(group=run.ranks.control)
     return results

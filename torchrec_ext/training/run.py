@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,8 +45,6 @@ READ_AHEAD = 4  # batches that the reading thread is ahead on CPU
 DROPOUT = 0xFFFFFFFD  # the block of the random stream that seeds dropout. Pairs use 0 and 1.
 
 _MAX_RANKS = 2**20
-
-Tell = Callable[[str, int, int | None], None]
 
 
 class Loaders(NamedTuple):

@@ -50,8 +50,6 @@ def regenerate(
     """Write K patterns greedily for every sequence of `view` that has a training pair.
 
     A pattern ends where the regenerator ends it, but has at least the two items of a training pair.
-
-    Raises InputError if gamma is outside [0, 1], or the regenerator has another catalogue.
     """
     if not 0 <= gamma <= 1:
         raise InputError(f"gamma must be a probability from 0 to 1, not {gamma!r}.")

@@ -73,7 +73,7 @@ def mine_patterns(
     """Find every frequent pattern of a view, and up to `per_sequence` of them in each sequence.
 
     Memory is one int64 a training item for each way to choose a pattern's positions, fifteen by default, and what
-    sorting `rows` candidates needs. Raises InputError for settings that cannot be used.
+    sorting `rows` candidates needs.
     """
     longest, span = whole_number("longest", longest, _SHORTEST), whole_number("span", span, _SHORTEST)
     whole_number("min_frequency", min_frequency, 1)

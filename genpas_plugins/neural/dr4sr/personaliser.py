@@ -84,9 +84,6 @@ def implicit_gradient(
     """Return dL_outer/dφ through the inner minimum, a tensor for each of `hyperparameters`.
 
     The losses must be twice differentiable as implemented; turn fused attention off on CUDA.
-
-    Raises InputError for a step or number of terms that cannot be used, and for losses that do not depend on the
-    parameters.
     """
     terms = whole_number("terms", terms, 0)
     if not step > 0:

@@ -69,8 +69,7 @@ class Reconstruction(NamedTuple):
 class Regenerator(nn.Module):
     """Encoder, diversity promoter and decoder over one item table, which also scores the output.
 
-    `item_vectors` [n_items, D] are the directions from which the item table starts. None: random. Raises InputError if
-    they have another shape or are not finite.
+    `item_vectors` [n_items, D] are the directions from which the item table starts. None: random.
     """
 
     def __init__(self, shape: Shape, item_vectors: Tensor | None = None) -> None:

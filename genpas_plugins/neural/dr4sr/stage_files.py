@@ -48,10 +48,7 @@ def save_stage(file: Path, made: Patterns | Regenerated, made_from: MadeFrom) ->
 
 
 def read_stage(file: Path, kind: type[StageT], made_from: MadeFrom) -> StageT | None:
-    """Return what a stage made; None if the file is missing.
-
-    Raises InputError if the file is damaged or was made from other data or settings.
-    """
+    """Return what a stage made; None if the file is missing."""
     if not file.exists():
         return None
     try:

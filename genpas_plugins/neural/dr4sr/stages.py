@@ -21,8 +21,8 @@ from genpas_plugins.neural.dr4sr.stage_files import (
 )
 from genpas_plugins.neural.dr4sr.training import Recipe, Trained, train_regenerator
 from genpas_plugins.support.array_types import AnyArray
+from genpas_plugins.support.console import Tell
 
-Tell = Callable[[str, int, int | None], None]
 ItemVectors = Callable[[], AnyArray]
 
 

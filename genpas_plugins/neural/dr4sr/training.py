@@ -105,11 +105,7 @@ def train_regenerator(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Trained:
-    """Train on every pair of a sequence of `view` and a pattern in it, once an epoch in a new order.
-
-    Raises InputError if there is nothing to train on, the loss is not finite, or the checkpoint is of other data or
-    settings. The number of epochs is a setting, because the temperature falls over all epochs.
-    """
+    """Train on every pair of a sequence of `view` and a pattern in it, once an epoch in a new order."""
     n = len(patterns.sequence)
     if n == 0:
         raise InputError("No two sequences share a pattern, so there is nothing to train on. Use more data.")
