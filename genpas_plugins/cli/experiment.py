@@ -120,7 +120,6 @@ def command(
 
 
 def _table(file: Path | None, options: dict[str, Any], out: Path) -> Table:
-    """Return the table of a file, or of the options that make one."""
     from genpas_plugins.experiments.allowed_settings import OWN
     from genpas_plugins.experiments.run import check_model, settings_of
     from genpas_plugins.experiments.table import Table, read_table

@@ -108,7 +108,6 @@ def command(
 
 
 def _check_original(store: SequenceStore, path: Path) -> None:
-    """Raise InputError if the store is regenerated already."""
     if store.has_train_only:
         raise InputError(f"{path} is a regenerated store already. Start from the original one.")
 

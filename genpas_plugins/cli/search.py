@@ -127,7 +127,6 @@ def command(
 
 
 def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
-    """Raise InputError for an option that needs --train, and for an --out with a trained choice."""
     if any(option not in (None, []) for option in training_options):
         raise InputError("--model, --config, --set, --epochs, --seed and --pruner are for training; add --train.")
     if out is not None and (out / "study.db").exists():

@@ -150,7 +150,6 @@ def command(
 
 
 def _check_source(named: Sequence[str], text: str | None, known: Sequence[str]) -> None:
-    """Raise InputError unless the vectors or IDs come from exactly one option, or from --text."""
     if len(named) > 1:
         raise InputError(f"{' and '.join(named)} contradict each other; keep one of them.")
     if not named and text is None:

@@ -126,7 +126,6 @@ def _panels(count: int, entries: int, title: str) -> tuple[Figure, list[Axes]]:
 
 
 def _lines(rows: Rows, table: Table) -> list[Line]:
-    """Return how each row is drawn against pairs seen."""
     if table.along is None and any("+" in row.method for row in rows):
         parts = [row.method.partition("+") for row in rows]
         additions = list(dict.fromkeys(addition for _, _, addition in parts))

@@ -58,7 +58,6 @@ def write_report(
 
 
 def _values(rows: Rows, table: Table) -> list[dict[str, Any]]:
-    """Return rows as plain values for table.json."""
     shown = columns(table, rows)
 
     def plain(value: Any) -> Any:
@@ -164,7 +163,6 @@ def _links(name: str, table: Table, out: Path) -> str:
 
 
 def _draw(sections: Mapping[str, Rows], table: Table, out: Path) -> None:
-    """Draw the plots of what was run as .svg and .png; without Matplotlib, say so."""
     if importlib.util.find_spec("matplotlib") is None:
         typer.echo("No plots: they need Matplotlib, pip install 'genpas-plugins[plot]'.", err=True)
         return

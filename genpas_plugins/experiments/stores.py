@@ -52,7 +52,6 @@ def find_stores(
 
 
 def _missing(name: str, data_dir: Path) -> str:
-    """Return the message about a data set that `data_dir` lacks."""
     if not data_dir.is_dir():
         return f"--data-dir {data_dir} does not exist; check the path."
     known = sorted(file.parent.name for file in data_dir.glob(f"*/{SOURCE}"))
@@ -83,7 +82,6 @@ def _prepare(source: Path, store: Path, tell: Tell) -> None:
 
 
 def _check_note(source: Path, store: Path) -> None:
-    """Raise InputError if a store was prepared from a file of other content."""
     note = _note(store)
     if not note.exists():
         return

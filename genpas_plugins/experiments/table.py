@@ -166,7 +166,6 @@ class Table(Settings):
         return [check_metric(f"{metric}@{k}") for metric in given["metrics"] for k in given["topk"]]
 
     def _check_keys(self) -> None:
-        """Raise InputError for a setting that is in two places."""
         places: dict[str, Collection[str]] = {
             "settings": self.settings,
             "grid": _keys(self.grid),
@@ -179,7 +178,6 @@ class Table(Settings):
                 raise InputError(f"{key} is in {first} and in {others[0]}. Keep one of the two.")
 
     def _check_points(self, method: Method) -> None:
-        """Raise InputError for a method that sets itself what is varied, or refuses a point."""
         for number, point in enumerate(self.points, start=1):
             flat = {key: value for key, value in point if key.startswith(PREFIX)}
             for key in map(lambda key: key.removeprefix(PREFIX), flat):
@@ -190,7 +188,6 @@ class Table(Settings):
                 GenPASConfig.from_config({**method.settings, **flat}, f"point {number} of along, {method.label}")
 
     def _check_published(self) -> None:
-        """Raise InputError for published figures without a row, a metric or a data set of this table."""
         labels, measured = [row.label for row in self.rows], [name.lower() for name in self.measured]
         others = [name for name in self.datasets if name not in self.published]
         for dataset, of_rows in self.published.items():

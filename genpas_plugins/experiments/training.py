@@ -102,7 +102,6 @@ class Training:
                 raise InputError(f"{cell.method.label}: {error}") from error
 
     def _data(self, method: Method) -> Path:
-        """Return the folder of what a method's store is exported to."""
         # By digest: stores of one name in different places are different data.
         return self.work if method.store is None else self.work / "regenerated" / digest(method.store)
 
@@ -150,5 +149,4 @@ class Training:
 
 
 def _takes(seconds: float) -> str:
-    """Return the end of a message about a run that takes about so many seconds, 0 if unknown."""
     return f": a run takes about {seconds / 60:,.2f} minutes" if seconds else ""

@@ -37,7 +37,6 @@ def render_page(report: Mapping[str, Any]) -> str:
 
 
 def _figures(report: Mapping[str, Any], order: list[str]) -> dict[str, Markup]:
-    """Return every figure by its name in the template; a sentence where there is nothing to draw."""
     curves, groups, users = report["target_curves"], report["popularity_groups"], report["user_mass"]
     named = ["test", *order]
 
@@ -82,7 +81,6 @@ def _figures(report: Mapping[str, Any], order: list[str]) -> dict[str, Markup]:
 
 
 def _numbers(report: Mapping[str, Any]) -> Markup:
-    """Return the table of all measures, and the table of every two policies if there are two."""
     order = list(report["policies"])
     rows = []
     for part, measures in _parts(report):
@@ -104,8 +102,6 @@ def _numbers(report: Mapping[str, Any]) -> Markup:
 
 
 def _parts(report: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
-    """Return the parts of the table with their rows."""
-
     def measure(name: str, write: Callable[[float], str], section: str, key: str) -> Row:
         return name, write, {policy: report[section][policy][key] for policy in report["policies"]}
 

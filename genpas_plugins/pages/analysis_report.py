@@ -23,7 +23,6 @@ def build_report(
     name: str = "",  # name of the data, for the title
     similarity: Similarity | None = None,
     smoothing: float = 1e-10,
-    threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Return the figures of `measures.analyze`, and more for the page.
@@ -36,7 +35,7 @@ def build_report(
     check_split(split)
     unique = list(dict.fromkeys(policies))
     curves, coverage = target_curves(split, unique)
-    report = analyze(split, unique, similarity=similarity, smoothing=smoothing, threads=threads, progress=progress)
+    report = analyze(split, unique, similarity=similarity, smoothing=smoothing, progress=progress)
     last = SamplingPolicy.named("last_target")
     views = {"test": split.test, "validation": split.validation}
     report["store"] = {"name": name, **report["store"]}

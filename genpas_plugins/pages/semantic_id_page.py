@@ -146,7 +146,6 @@ def _prefix_card(prefix: Mapping[str, Any]) -> Markup:
 
 
 def _named(codes: Iterable[int], group: Mapping[str, Any]) -> tuple[Markup, str]:
-    """Return codes with a space after them, and how many items a group has."""
     written = join((element("span", code, class_="code") for code in codes), " ") + " "
     return written, f"{group['items']:,} item{'' if group['items'] == 1 else 's'}"
 

@@ -66,20 +66,18 @@ class Line:
         return SamplingPolicy(whole[0], whole[1], whole[2])
 
 
-def optimum(
-    criteria: Criteria, grid: Grid, found: Shortlist, *, starts: int = STARTS, progress: Tell | None = None
-) -> Optimum:
-    """Return both continuous choices; each search starts from that many of the best grid points."""
+def optimum(criteria: Criteria, grid: Grid, found: Shortlist, *, progress: Tell | None = None) -> Optimum:
+    """Return both continuous choices; each search starts from STARTS of the best grid points."""
     tell = progress or (lambda step, done, total: None)
     tell("continuous optimum", 0, 2)
-    close = nearest(criteria, grid, starts)
+    close = nearest(criteria, grid)
     tell("continuous optimum", 1, 2)
-    best = best_ratio(criteria, grid, found.kl_cut, [row.policy for row in found.ranked[:starts]] + [close.policy])
+    best = best_ratio(criteria, grid, found.kl_cut, [row.policy for row in found.ranked[:STARTS]] + [close.policy])
     tell("continuous optimum", 2, 2)
     return Optimum(close if defined(close) else None, best)
 
 
-def nearest(criteria: Criteria, grid: Grid, starts: int = STARTS) -> Candidate:
+def nearest(criteria: Criteria, grid: Grid) -> Candidate:
     """Return the point with the lowest KL over α and β, and with the best ratio over γ there.
 
     No (α, β) of the grid has a lower KL. No γ of the grid has a better ratio at this (α, β).
@@ -90,7 +88,7 @@ def nearest(criteria: Criteria, grid: Grid, starts: int = STARTS) -> Candidate:
     kinds: dict[tuple[bool, bool], list[SamplingPolicy]] = {}
     for policy in by_kl:
         kinds.setdefault((math.isinf(policy.alpha), math.isinf(policy.beta)), []).append(policy)
-    tried = [lowest_kl(criteria, policy, grid) for kind in kinds.values() for policy in kind[:starts]]
+    tried = [lowest_kl(criteria, policy, grid) for kind in kinds.values() for policy in kind[:STARTS]]
     chosen = min(tried, key=criteria.divergence)
     gammas = [SamplingPolicy(chosen.alpha, chosen.beta, gamma) for gamma in grid.gamma]
     return rank(Candidate.of(criteria, highest_ratio(criteria, policy, grid, _GAMMA)) for policy in gammas)[0]

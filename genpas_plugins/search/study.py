@@ -199,7 +199,6 @@ def _forget_interrupted(study: optuna.Study) -> None:
 
 
 def _tested(study: optuna.Study, chosen: Trial, test: Test) -> dict[str, float]:
-    """Return the test figures of the chosen point, from the study if it was tested before."""
     saved = study.user_attrs.get(_TEST, {})
     if chosen.label not in saved:
         saved = {**saved, chosen.label: {key: float(value) for key, value in test(chosen.result).items()}}

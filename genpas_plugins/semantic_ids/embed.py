@@ -129,7 +129,6 @@ def _identity(model: str | Path, folder: Path | None) -> str:
 
 
 def _load(model: str | Path, folder: Path | None) -> Any:
-    """Return the encoder from a folder, from this machine's copy of the hub, or from the hub."""
     if importlib.util.find_spec("sentence_transformers") is None:
         raise InputError("Encoding texts needs sentence-transformers: pip install 'genpas-plugins[text]'.")
     from sentence_transformers import SentenceTransformer
@@ -180,7 +179,6 @@ def _ask_hub(model: str) -> None:
 
 
 def _hub_names(model: str) -> list[str]:
-    """Return the possible names of a model on the hub. The owner may be sentence-transformers."""
     return [model] if "/" in model else [f"sentence-transformers/{model}", model]
 
 
@@ -204,7 +202,6 @@ def _key(identity: str, texts: Sequence[str]) -> str:
 
 
 def _cached(file: Path, rows: int) -> Float32 | None:
-    """Return the vectors of a piece; None where the file is missing or damaged."""
     try:
         vectors: Float32 = np.load(file, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):

@@ -90,7 +90,6 @@ def residual_kmeans(
 
 
 def _import_faiss() -> Any:
-    """Return the module faiss. Raises InputError where it is not installed."""
     try:
         import faiss
     except ImportError as error:
@@ -136,7 +135,6 @@ def relative_error(error: float, vectors: AnyArray) -> float:
 
 
 def _scale_to_length_one(rows: Float32) -> None:
-    """Divide every row by its length, in place. A row of zeros stays."""
     length = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     np.divide(rows, length, out=rows, where=length > 0)
 

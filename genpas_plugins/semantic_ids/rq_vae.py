@@ -126,7 +126,6 @@ def rq_vae(  # noqa: PLR0915 – one training run from start to end
 
 
 def _mlp(widths: Sequence[int]) -> Any:
-    """Return linear layers of these widths with ReLU between them."""
     from torch import nn
 
     layers: list[nn.Module] = []

@@ -83,7 +83,6 @@ def _walk(model: type[BaseModel], loc: KeyPath) -> tuple[KeyPath, Any, list[Any]
 
 
 def _label(path: KeyPath) -> tuple[str, str]:
-    """Return what leads to a value, and the value's name."""
     parts: list[str] = []
     for key in path:
         if isinstance(key, int):

@@ -85,7 +85,6 @@ class DirectoryHeader:
         return f"Make the {self.what} again with `{self.command}`."
 
     def _whole(self, folder: Path) -> dict[str, Any]:
-        """Return the header of a directory whose files are there and have their sizes."""
         header = self._header(folder)
         try:
             files = {name: (int(size), int(checksum)) for name, (size, checksum) in header["files"].items()}
@@ -103,7 +102,6 @@ class DirectoryHeader:
         return {**header, "files": files}
 
     def _header(self, folder: Path) -> dict[str, Any]:
-        """Return the header as it is in the file, after a look at its format, version and checksum."""
         file = folder / self.file
         if not file.is_file():
             raise InputError(f"{folder} holds no {self.what}: {self.file} is missing. {self._again}")

@@ -59,12 +59,12 @@ class Report:
         return {"healthy": self.healthy, **asdict(self)}
 
 
-def diagnose(choose_backend: Callable[[], str], timeout: float = 60.0) -> Report:
+def diagnose(choose_backend: Callable[[], str]) -> Report:
     """Look at this environment and judge it."""
     found = versions(dict.fromkeys((*DISTRIBUTIONS, *RECBOLE_NEEDS, *TORCHREC_NEEDS)))
     present = [module for module, names in _MODULES.items() if any(found[name] for name in names)]
     with ThreadPoolExecutor(len(_MODULES)) as pool:
-        probes = dict(zip(present, pool.map(lambda module: probe(module, timeout), present), strict=True))
+        probes = dict(zip(present, pool.map(probe, present), strict=True))
     backend, backend_error = "none", None
     try:
         backend = choose_backend()

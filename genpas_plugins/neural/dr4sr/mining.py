@@ -167,7 +167,6 @@ def _frequent(
 
 
 def _changes(values: Int64) -> Bools:
-    """Return where a value differs from the value before it; the first always does."""
     changed = np.ones(len(values), np.bool_)
     changed[1:] = values[1:] != values[:-1]
     return changed

@@ -180,7 +180,6 @@ def _write(checkpoint: Path, content: dict[str, Any], model: Regenerator, update
 
 
 def _read(checkpoint: Path, origin: dict[str, Any] | None) -> dict[str, Any]:
-    """Read a checkpoint. Raises InputError unless it was made from `origin`, if given."""
     saved = checkpoint_file.read(checkpoint, dict, map_location="cpu", advice="Remove it to train again.")
     if saved.get("magic") != MAGIC:
         raise InputError(f"{checkpoint} does not hold a regenerator; choose another folder for the work.")
