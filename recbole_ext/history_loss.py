@@ -33,7 +33,7 @@ def check_trainable(config: Config, section: str, place: str, warmup_epochs: int
 
 
 class Encoded(NamedTuple):
-    """A model's own loss of a batch, a scalar, the vectors of its histories, [B, D], and their targets."""
+    """A model's own loss of a batch, a scalar, the vectors of its histories, `[B, D]`, and their targets."""
 
     loss: Tensor
     hidden: Tensor
@@ -76,5 +76,5 @@ class HistoryLoss:
         return Encoded(own, hidden, targets)
 
     def single(self, encoded: Encoded) -> Tensor:
-        """Return the loss of every history, float [B], of which the model's own is the mean."""
+        """Return the loss of every history, `float [B]`, of which the model's own is the mean."""
         return history_losses(self.kind, encoded.hidden, self.model.item_embedding.weight, encoded.targets)

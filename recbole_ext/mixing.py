@@ -122,7 +122,7 @@ class BASRecLoss:
 
 
 def _neighbours(dataset: Any) -> Tensor:
-    """Return every item's nearest other item in the training data, int64 [n_items], or itself."""
+    """Return every item's nearest other item in the training data, `int64 [n_items]`, or itself."""
     seen = dataset.inter_matrix(form="csr")
     store = SequenceStore.from_arrays(seen.indices, seen.indptr, n_items=seen.shape[1] - 1)
     nearest = torch.from_numpy(nearest_items(store.view()).astype(np.int64))

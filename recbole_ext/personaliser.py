@@ -115,7 +115,7 @@ class PersonalisedLoss:
         return self._weighted(interaction, weights)
 
     def weights(self, interaction: Any) -> Tensor:
-        """Return the weights of a batch's pairs, float [B] in (0, 1)."""
+        """Return the weights of a batch's pairs, `float [B]` in (0, 1)."""
         vectors = self.model.item_embedding
         histories, targets = interaction[self.model.ITEM_SEQ], interaction[self.model.POS_ITEM_ID]
         padded = (histories == 0)[..., None]

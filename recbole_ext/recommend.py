@@ -32,7 +32,7 @@ class Written(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Items of B users by RecBole's number, int64 [B, K], and scores, float32 [B, K]; -inf without an item."""
+    """Items of B users by RecBole's number, `int64 [B, K]`, and scores, `float32 [B, K]`; -inf without an item."""
 
     items: Tensor
     scores: Tensor
@@ -138,7 +138,7 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
 
 @torch.no_grad()
 def best_items(model: Any, histories: FullHistories, users: Int64, top_k: int, exclude_history: bool = False) -> Ranked:
-    """Return the best items of users, int64 [B]; `top_k` is at most the catalogue's size."""
+    """Return the best items of users, `int64 [B]`; `top_k` is at most the catalogue's size."""
     interaction, without = histories.batch(users).to(model.device), None
     if exclude_history:
         excluded = [histories.items(user) for user in users]

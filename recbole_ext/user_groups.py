@@ -56,7 +56,7 @@ def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
 
 
 def interactions(train: WindowDataset) -> Int64:
-    """Return how often each item is in the training parts of all users, int64 [n_items + 1]."""
+    """Return how often each item is in the training parts of all users, `int64 [n_items + 1]`."""
     store, lengths = train.store, train.view_of_all_users().lengths()
     n_users = int(train.user_num)
     items = store.values[spans(store.offsets[:n_users], lengths[:n_users])]
@@ -64,7 +64,7 @@ def interactions(train: WindowDataset) -> Int64:
 
 
 def popularity_groups(counts: Int64) -> Int64:
-    """Return the index into POPULARITY of each item's group, int64 [n_items + 1], from its interactions, same shape.
+    """Return the index into POPULARITY of each item's group, `int64 [n_items + 1]`, from its interactions, same shape.
 
     An item is in the group of its first interaction. Interactions are in the order of the items.
 

@@ -146,7 +146,7 @@ def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, 
     """Return the k best items of this rank's histories, never row 0: a collective call.
 
     Ranks may have different numbers of histories, or none. Of equal scores the lower item number comes first. NaN ranks
-    above all scores, as in torch.topk. `own` is this rank's `output_rows`, [M, D].
+    above all scores, as in torch.topk. `own` is this rank's `output_rows`, `[M, D]`.
     """
     layer = output_layer(sharded)
     _check_k(k, layer.n_rows)
@@ -163,7 +163,7 @@ def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, 
 
 
 def output_rows(sharded: DistributedModelParallel) -> Tensor:
-    """Return the rows of `losses.row_block` for this rank, float [M, D], as they are now: a collective call."""
+    """Return the rows of `losses.row_block` for this rank, `float [M, D]`, as they are now: a collective call."""
     ids = own_rows(sharded)
     with _evaluating(sharded):
         # Empty histories, over which the look-up of the rows is spread.
@@ -249,7 +249,7 @@ def _check_looked_up(rows: Tensor, ids: Tensor) -> None:
 
 
 def _encoded(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor:
-    """Return the hidden states [B, D]; for B = 0 a made-up history is looked up, as the lookup needs one."""
+    """Return the hidden states `[B, D]`; for B = 0 a made-up history is looked up, as the lookup needs one."""
     n_histories = len(history.lengths())
     if n_histories == 0:
         one = torch.ones(1, dtype=torch.int64, device=sharded.device)
@@ -276,7 +276,7 @@ def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -
 def _merged(
     hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup, *, masked: Masked | None = None
 ) -> TopItems:
-    """Return the best k items of all ranks' blocks for hidden states [G, D], on every rank; masked items last."""
+    """Return the best k items of all ranks' blocks for hidden states `[G, D]`, on every rank; masked items last."""
     world_size = dist.get_world_size(group)
     first = row_block(n_rows, dist.get_rank(group), world_size).start
     if first == 0:
@@ -293,7 +293,7 @@ def _merged(
 
 
 def _scores(hidden: Tensor, own: Tensor, first: int, begin: int, masked: Masked | None) -> Tensor:
-    """Return scores [G, M] of items from `first` on for histories from `begin` on, -inf where masked."""
+    """Return scores `[G, M]` of items from `first` on for histories from `begin` on, -inf where masked."""
     scores = (hidden @ own.T).float()
     if masked is not None:
         row, column = masked[0] - begin, masked[1] - first

@@ -43,7 +43,7 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 class AlignmentTables:
     """The terms of alignment and discrimination of an (α, β), for any γ.
 
-    The first three tables are float64 [max_length, L], by target position and distance.
+    The first three tables are `float64 [max_length, L]`, by target position and distance.
     """
 
     alignment: Float64  # Σ r_o U_y(i) over the shared items
@@ -95,7 +95,7 @@ class AlignmentIndex:
     ) -> tuple[Float64, Float64, Float64]:
         """Return the tables alignment, own and total with r_o = scale[n] power[t] factor[y_o].
 
-        The factor 1 / p(y), float64 [n_items + 1], gives the tables of a policy; other factors give derivatives.
+        The factor 1 / p(y), `float64 [n_items + 1]`, gives the tables of a policy; other factors give derivatives.
         """
         profiles, shared, view = self.profiles, self.shared, self.view
         shape = (view.max_length, self.similarity.length)
@@ -172,8 +172,8 @@ def add_profiles(  # noqa: PLR0917 – called through its compiled twin, all of 
 ) -> None:
     """Add r_o · features[d][item] of every target of the rows and distance d to table[t, d].
 
-    `factor`, float64 [n_items + 1], is 1 / p(y), and 0 for an item that is never a target. `features`, float64
-    [1 or L, n_items + 1], has one row for all distances, or one row each. `table` is float64 [max_length, L].
+    `factor`, `float64 [n_items + 1]`, is 1 / p(y), and 0 for an item that is never a target. `features`, float64
+    `[1 or L, n_items + 1]`, has one row for all distances, or one row each. `table` is `float64 [max_length, L]`.
     """
     values = view.store.values
     found = occurrences(view, rows, last=weights.last)

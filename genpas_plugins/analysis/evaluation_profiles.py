@@ -62,7 +62,7 @@ class EvaluationProfiles:
         return len(self.pairs) - 1
 
     def total(self) -> Float64:
-        """Return the sum of the targets' mean profiles, float64 [1, n_items + 1]; L rows if positional."""
+        """Return the sum of the targets' mean profiles, `float64 [1, n_items + 1]`; L rows if positional."""
         target = np.repeat(np.arange(self.n_items + 1), np.diff(self.bounds))
         depth = self.length if self.positional else 1
         mean = np.bincount(self.feature, self.weight / self.pairs[target], minlength=depth * (self.n_items + 1))
@@ -70,7 +70,7 @@ class EvaluationProfiles:
 
 
 class SharedItems(NamedTuple):
-    """Every item of a training history that an evaluation history of the same target has too; [n] each."""
+    """Every item of a training history that an evaluation history of the same target has too; `[n]` each."""
 
     length: Int64  # length of the training sequence
     position: Int64  # position of the target in the sequence

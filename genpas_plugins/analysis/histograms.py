@@ -17,14 +17,14 @@ from genpas_plugins.support.errors import whole_number
 
 
 class TargetPositions(NamedTuple):
-    """Probability of each position of the target, float64 [max_length] each."""
+    """Probability of each position of the target, `float64 [max_length]` each."""
 
     from_start: Float64  # by the number of items before the target, which is never 0
     from_end: Float64  # by the number of training items after the target
 
 
 def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:
-    """Return p_α(s) of every sequence, float64 [n_sequences]; 0 for a sequence without a pair."""
+    """Return p_α(s) of every sequence, `float64 [n_sequences]`; 0 for a sequence without a pair."""
     view.require_pairs()
     by_length = np.zeros(int(view.lengths().max(initial=0)) + 1)
     by_length[view.groups.length] = policy.sequence_mass(view) / view.groups.size
@@ -58,7 +58,7 @@ def target_positions(view: SequenceView, policy: SamplingPolicy) -> TargetPositi
 
 
 def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int | None = None) -> Float64:
-    """Return the probability of each history length, float64 [longest + 1] by number of items (never 0).
+    """Return the probability of each history length, `float64 [longest + 1]` by number of items (never 0).
 
     `max_length` cuts histories: the last entry has all longer ones. None cuts nothing.
     """
@@ -70,7 +70,7 @@ def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int 
 
 
 def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
-    """Return the popularity group of every item, int64 [n_items + 1]: 1 the most popular n-th … n the least.
+    """Return the popularity group of every item, `int64 [n_items + 1]`: 1 the most popular n-th … n the least.
 
     Popularity is the number of interactions in the view, then the item number. Group sizes differ by at most one item.
     Entry 0 (padding) is 0.
@@ -84,13 +84,13 @@ def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
 
 
 def group_shares(p: Float64, groups: Int64) -> dict[str, float]:
-    """Return the probability of each popularity group under p, float64 [n_items + 1], as {"T1": share, …}."""
+    """Return the probability of each popularity group under p, `float64 [n_items + 1]`, as {"T1": share, …}."""
     shares = np.bincount(groups, p)
     return {f"T{number}": float(shares[number]) for number in range(1, len(shares))}
 
 
 def item_counts(view: SequenceView) -> Int64:
-    """Return how often each item occurs in the view, int64 [n_items + 1]."""
+    """Return how often each item occurs in the view, `int64 [n_items + 1]`."""
     counts = np.zeros(view.store.n_items + 1, np.int64)
     for rows in row_chunks(view):
         place = spans(view.store.offsets[:-1][rows], view.lengths(rows))

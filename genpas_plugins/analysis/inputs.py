@@ -22,7 +22,7 @@ MAX_LENGTH = 50  # items of a history that count, as many as RecBole keeps by de
 def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
     """Return E[b(m, d) of each item | target y] over p_train(x | y), the mean training profile of every target.
 
-    The result is a scipy.sparse.csr_array, float64 [n_items + 1, n_items + 1]: row by target, column by item. The
+    The result is a scipy.sparse.csr_array, `float64 [n_items + 1, n_items + 1]`: row by target, column by item. The
     column is item + d · (n_items + 1) for a positional similarity.
     """
     from scipy import sparse
@@ -135,20 +135,20 @@ class _Starts:
         return np.full(len(position), m == 1 or self.gamma < math.inf)
 
     def of_length(self, position: Int64, m: int) -> Float64:
-        """Return p(m | t), float64 [n]."""
+        """Return p(m | t), `float64 [n]`."""
         if math.isinf(self.gamma):
             return self.possible(position, m).astype(np.float64)
         table = self.powers.cumulative[1:] if m == self.longest else self.powers.powers
         return np.asarray(table[position - m] / self.powers.cumulative[position])
 
     def count_from(self, position: Int64, m: int) -> Int64:
-        """Return how many lengths ≥ m are possible, int64 [n]."""
+        """Return how many lengths ≥ m are possible, `int64 [n]`."""
         if math.isinf(self.gamma):
             return np.full(len(position), int(m == 1 or self.gamma < 0))
         return np.minimum(position, self.longest) - m + 1
 
     def sum_x_log_x_from(self, position: Int64, weight: Float64, m: int) -> Float64:
-        """Return Σ_{l ≥ m} x ln x of x = weight · p(l | t), float64 [n]."""
+        """Return Σ_{l ≥ m} x ln x of x = weight · p(l | t), `float64 [n]`."""
         if math.isinf(self.gamma):
             return weight * np.log(weight) * self.count_from(position, m)
         total = self.powers.cumulative[position]
@@ -164,7 +164,7 @@ class _Starts:
 
 
 def _classes(kind: Int64, item: Integers, n_items: int) -> tuple[Int64, Int64]:
-    """Split classes by one more item: int64 [n] new numbers from 0, and one member of each class."""
+    """Split classes by one more item: `int64 [n]` new numbers from 0, and one member of each class."""
     key = kind * (n_items + 1) + item
     order = np.argsort(key)
     new = np.diff(key[order], prepend=-1) != 0

@@ -14,9 +14,9 @@ TOLERANCE = 1e-9
 
 
 def average_ranks(p: Float64) -> Float64:
-    """Return the rank of every item, float64 [n_items]: 1 is the most probable, ties share their average rank.
+    """Return the rank of every item, `float64 [n_items]`: 1 is the most probable, ties share their average rank.
 
-    `p` is float64 [n_items + 1], by item number; entry 0 (padding) does not count.
+    `p` is `float64 [n_items + 1]`, by item number; entry 0 (padding) does not count.
 
     >>> import numpy as np
     >>> average_ranks(np.array([0, 0.2, 0.4, 0.2, 0.2]))
@@ -30,7 +30,7 @@ def average_ranks(p: Float64) -> Float64:
 
 
 def rank_difference(p: Float64, q: Float64) -> float:
-    """Return the mean of |rank in p - rank in q| over all items; p and q are float64 [n_items + 1]."""
+    """Return the mean of |rank in p - rank in q| over all items; p and q are `float64 [n_items + 1]`."""
     _require_same_items(p, q)
     return float(np.abs(average_ranks(p) - average_ranks(q)).mean())
 
@@ -39,7 +39,7 @@ def rank_agreement(p: Float64, q: Float64) -> float:
     """Return the mean of 1 - |sign Δp - sign Δq| / 2 over all pairs of items, in O(n log n).
 
     A pair counts 1 if both order it in the same way or both tie it, 1/2 if one ties it, and 0 otherwise. p and q are
-    float64 [n_items + 1]. One item alone has no pair and gives NaN.
+    `float64 [n_items + 1]`. One item alone has no pair and gives NaN.
 
     >>> import numpy as np
     >>> rank_agreement(np.array([0, 0.1, 0.2, 0.7]), np.array([0, 0.4, 0.2, 0.4]))
@@ -58,7 +58,7 @@ def rank_agreement(p: Float64, q: Float64) -> float:
 
 
 def inversions(numbers: Integers) -> int:
-    """Return how many pairs i < j have numbers[i] > numbers[j], for non-negative integers [n], in O(n log max).
+    """Return how many pairs i < j have numbers[i] > numbers[j], for non-negative integers `[n]`, in O(n log max).
 
     From the highest bit down: in each run of equal higher bits, a 1 before a 0 is an inversion; then the run is split
     by that bit, order kept.
@@ -77,7 +77,7 @@ def inversions(numbers: Integers) -> int:
 
 
 def _levels(p: Float64) -> Int64:
-    """Return the place of each item among the distinct probabilities, from 0 upwards, int64 [n_items]."""
+    """Return the place of each item among the distinct probabilities, from 0 upwards, `int64 [n_items]`."""
     p = np.asarray(p, np.float64)[1:]
     order = np.argsort(p, kind="stable")
     ascending = p[order]

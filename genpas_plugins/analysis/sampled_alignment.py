@@ -105,7 +105,7 @@ class TrainingInputs(NamedTuple):
         return cls(view, bounds, sequence, found.position[order], np.cumsum(weight[order]), starts, policy.gamma)
 
     def draw(self, target: Int64, length: int, generator: np.random.Generator) -> Integers:
-        """Draw a history x ~ p_train(x | y) for each target y, integers [n, length]; every y is a training target."""
+        """Draw a history x ~ p_train(x | y) for each target y, integers `[n, length]`; every y is a training target."""
         first, stop = self.bounds[target], self.bounds[target + 1]
         low = np.where(first > 0, self.cumulative[first - 1], 0.0)
         u = low + generator.random(len(target)) * (self.cumulative[stop - 1] - low)
@@ -122,7 +122,7 @@ class TrainingInputs(NamedTuple):
 
 
 def last_items(view: SequenceView, pairs: Pairs, length: int) -> Integers:
-    """Return the last items of histories, integers [n, length], padded with 0 on the left."""
+    """Return the last items of histories, integers `[n, length]`, padded with 0 on the left."""
     batch = gather_padded(view.store.values, view.store.offsets, pairs, length)
     column = np.arange(length) - (length - batch.length[:, None])
     return np.where(column >= 0, np.take_along_axis(batch.history, np.maximum(column, 0), 1), 0)

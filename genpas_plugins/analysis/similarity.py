@@ -56,7 +56,7 @@ class Similarity:
         return f"{self.name}({', '.join(f'{key}={value:g}' for key, value in values.items())})"
 
     def evaluation_table(self) -> Float64:
-        """Return a(m, d), float64 [length + 1, length] for m = 0 … length and d < length; 0 if d ≥ m."""
+        """Return a(m, d), `float64 [length + 1, length]` for m = 0 … length and d < length; 0 if d ≥ m."""
         return _table(self.evaluation, self.length)
 
     def training_table(self) -> Float64:

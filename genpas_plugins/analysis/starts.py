@@ -22,7 +22,7 @@ _DIRECT = 1 << 10  # numbers up to which a convolution is faster without an FFT
 def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
     """Return the probability of every history length m, for every target position t.
 
-    float64 [n_before + 1, longest + 1], row t, column m. Row 0 has no target and is 0. The last column has all longer
+    `float64 [n_before + 1, longest + 1]`, row t, column m. Row 0 has no target and is 0. The last column has all longer
     histories.
     """
     table = np.zeros((n_before + 1, longest + 1))
@@ -42,7 +42,7 @@ def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
 
 
 def length_distribution(targets: Float64, gamma: float) -> Float64:
-    """Return Σ_t p(t) p(m | t) of every length m, float64 [n + 1], from p(t), float64 [n + 1], in O(n log n)."""
+    """Return Σ_t p(t) p(m | t) of every length m, `float64 [n + 1]`, from p(t), `float64 [n + 1]`, in O(n log n)."""
     n_before = len(targets) - 1
     if gamma == math.inf:
         return np.bincount([1], [targets.sum()], n_before + 1).astype(np.float64)
@@ -74,6 +74,6 @@ def position_coefficients(n_before: int, gamma: float, weights: Float64) -> Floa
     """Return the expected weight of the item d steps before a target, for every target position.
 
     `weights`, float64 [L + 1, L], has the weight of the item d steps from the end of a history of m items, m cut to L.
-    Row t of the result, float64 [n_before + 1, L], is Σ_m p(m | t) weights[m, d] for position t - 1 - d; 0 if t ≤ d.
+    Row t of the result, `float64 [n_before + 1, L]`, is Σ_m p(m | t) weights[m, d] for position t - 1 - d; 0 if t ≤ d.
     """
     return np.asarray(length_probabilities(n_before, gamma, len(weights) - 1) @ weights)

@@ -16,7 +16,7 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 def target_distribution(
     view: SequenceView, policy: SamplingPolicy, *, threads: int | None = None, backend: str | None = None
 ) -> Float64:
-    """Return p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) of every item, float64 [n_items + 1] by item number.
+    """Return p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) of every item, `float64 [n_items + 1]` by item number.
 
     One streaming pass over the interactions; memory is the result and one chunk a thread.
 
@@ -42,7 +42,7 @@ def target_mass(
     threads: int | None = None,
     backend: str | None = None,
 ) -> Float64:
-    """Return the part of `target_distribution` from some rows of the store, float64 [n_items + 1].
+    """Return the part of `target_distribution` from some rows of the store, `float64 [n_items + 1]`.
 
     Parts of slices that cover all rows add up to the target distribution.
     """
@@ -57,7 +57,7 @@ def sum_by_target(
     threads: int | None = None,
     backend: str | None = None,
 ) -> Float64:
-    """Return Σ scale[n] · power[t] over the targets of the rows, by item, float64 [n_items + 1].
+    """Return Σ scale[n] · power[t] over the targets of the rows, by item, `float64 [n_items + 1]`.
 
     The weights of a policy give its target mass; other tables give derivatives.
     """
@@ -73,19 +73,19 @@ def sum_by_target(
 
 
 def inverse_mass(mass: Float64) -> Float64:
-    """Return 1 / p(y), float64 [n_items + 1]; 0 for an item that is never a target, or less often than 1e-300."""
+    """Return 1 / p(y), `float64 [n_items + 1]`; 0 for an item that is never a target, or less often than 1e-300."""
     return np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 1e-300)  # noqa: PLR2004 – 1 / 1e-309 overflows
 
 
 def add_weights(view: SequenceView, weights: TargetWeights, rows: slice, mass: Float64) -> None:
-    """Add scale[n] · power[t] of every target of the rows to its item's entry of `mass`, float64 [n_items + 1]."""
+    """Add scale[n] · power[t] of every target of the rows to its item's entry of `mass`, `float64 [n_items + 1]`."""
     found = occurrences(view, rows, last=weights.last)
     weight = weights.scale[found.length] * weights.power[found.position]
     mass += np.bincount(view.store.values[found.place], weight, minlength=len(mass))
 
 
 def last_target_distribution(view: SequenceView) -> Float64:
-    """Return the share of sequences that end in each item, float64 [n_items + 1]: the targets of an evaluation view.
+    """Return the share of sequences that end in each item, `float64 [n_items + 1]`: the targets of an evaluation view.
 
     Sequences of fewer than two items have no history and do not count.
     """

@@ -51,13 +51,13 @@ class TargetWeights:
         return cls(scale, np.concatenate([[0.0], targets.powers / unit]), False)
 
     def of_occurrences(self, length: Int64, position: Int64) -> Float64:
-        """Return p(s) p(t | s) of targets at these positions of sequences of these lengths, float64 [n]."""
+        """Return p(s) p(t | s) of targets at these positions of sequences of these lengths, `float64 [n]`."""
         weight = self.scale[length] * self.power[position]
         return np.where(position == length - 1, weight, 0.0) if self.last else weight
 
 
 class Occurrences(NamedTuple):
-    """Items that can be a target, each with at least one item before it; int64 [n] each."""
+    """Items that can be a target, each with at least one item before it; `int64 [n]` each."""
 
     place: Int64  # index in the store's values
     position: Int64  # position in the sequence, from 0, which is the number of items before the target

@@ -31,7 +31,7 @@ _MODULE = "genpas_plugins.augment.operator_kernels"
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Random numbers for operator `number` of a list and the pairs `indices`, int64 [n], of an epoch."""
+    """Random numbers for operator `number` of a list and the pairs `indices`, `int64 [n]`, of an epoch."""
 
     seed: int
     epoch: int
@@ -46,11 +46,11 @@ class Draws:
 
     @cached_property
     def of_pairs(self) -> tuple[Float64, Float64]:
-        """Two uniform numbers for every pair, float64 [n] each."""
+        """Two uniform numbers for every pair, `float64 [n]` each."""
         return implementation(pair_numbers, self.backend, _MODULE)(self.seed, self.epoch, self.first, self.indices)
 
     def of_items(self, counts: Int64) -> UInt32:
-        """Return a random word for each of the `counts`, int64 [n], items of every pair."""
+        """Return a random word for each of the `counts`, `int64 [n]`, items of every pair."""
         words = implementation(jagged_words, self.backend, _MODULE)
         return words(self.seed, self.epoch, self.first + 1, self.indices, counts)
 
@@ -73,13 +73,13 @@ class Draws:
 
 
 def pair_numbers(seed: int, epoch: int, block: int, indices: Int64) -> tuple[Float64, Float64]:
-    """Return two uniform numbers for every pair, from the words of `block`, float64 [n] each."""
+    """Return two uniform numbers for every pair, from the words of `block`, `float64 [n]` each."""
     words = philox(seed, epoch, block, indices)
     return uniform(words[0], words[1]), uniform(words[2], words[3])
 
 
 def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int64) -> UInt32:
-    """Return the first counts[i] words of pair indices[i] from `block` on, pair by pair, uint32 [Σ counts]."""
+    """Return the first counts[i] words of pair indices[i] from `block` on, pair by pair, `uint32 [Σ counts]`."""
     blocks = -(-counts // _WORDS)
     number = block + spans(np.zeros_like(blocks), blocks)
     # philox takes a block for each index as well as one for all.
@@ -90,7 +90,7 @@ def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int6
 def drawn_numbers(  # noqa: PLR0917 – as its twin
     seed: int, epoch: int, block: int, indices: Int64, first: Int64, lengths: Int64, counts: Int64, each: int
 ) -> tuple[Int64, UInt32]:
-    """Return the result of `Draws.choose`, and the second word of each number if it has two; [Σ counts] both.
+    """Return the result of `Draws.choose`, and the second word of each number if it has two; `[Σ counts]` both.
 
     `each` is the number of words of a number, 1 or 2; they begin at `block`.
     """
@@ -101,7 +101,7 @@ def drawn_numbers(  # noqa: PLR0917 – as its twin
 
 
 def choose_numbers(words: UInt32, first: Int64, lengths: Int64, counts: Int64) -> Int64:
-    """Choose counts[i] > 0 numbers of each row, by the first steps of a Fisher–Yates shuffle; words are [Σ counts].
+    """Choose counts[i] > 0 numbers of each row, by the first steps of a Fisher–Yates shuffle; words are `[Σ counts]`.
 
     Step t swaps place t with one of the places from t on; all pairs make step t together.
     """

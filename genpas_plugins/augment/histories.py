@@ -38,7 +38,7 @@ class ChangedHistories:
 
     @property
     def lengths(self) -> Int64:
-        """Number of items of each history, int64 [n]."""
+        """Number of items of each history, `int64 [n]`."""
         return np.diff(self.offsets)
 
     def jagged(self) -> tuple[AnyArray, Int64]:
@@ -46,26 +46,26 @@ class ChangedHistories:
         return self.items, self.offsets
 
     def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
-        """Return the items, [n, width], with 0 after each history."""
+        """Return the items, `[n, width]`, with 0 after each history."""
         items = self._padded(self.items, width)
         return items if dtype is None else items.astype(dtype, copy=False)
 
     def padded_column(self, column: AnyArray, width: int) -> AnyArray:
-        """Return the entries of a column of the store beside the items, [n, width, …], with 0 after each history."""
+        """Return the entries of a column of the store beside the items, `[n, width, …]`, with 0 after each history."""
         return self._padded(column[self.rows], width)
 
     def take(self, places: Int64, offsets: Int64) -> ChangedHistories:
-        """Return histories made of the items at `places`, int64 [M], cut up by `offsets`, int64 [n + 1]."""
+        """Return histories made of the items at `places`, `int64 [M]`, cut up by `offsets`, `int64 [n + 1]`."""
         return self._with(self.items[places], offsets, None if self.rows is None else self.rows[places])
 
     def repeat(self, copies: Int8) -> ChangedHistories:
-        """Return the histories with each item copies[i] times, 0 to 2, int8 [N]."""
+        """Return the histories with each item copies[i] times, 0 to 2, `int8 [N]`."""
         repeat = implementation(repeated, self.backend, _MODULE)
         items, offsets = repeat(self.items, copies, self.offsets)
         return self._with(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
 
     def insert(self, new: AnyArray) -> ChangedHistories:
-        """Return the histories with item new[i] before each item i, [N] of the type of `items`; 0 inserts none."""
+        """Return the histories with item new[i] before each item i, `[N]` of the type of `items`; 0 inserts none."""
         items, offsets = implementation(interleaved, self.backend, _MODULE)(self.items, new, self.offsets)
         rows = None
         if self.rows is not None:
@@ -83,7 +83,7 @@ class ChangedHistories:
         return self._with(cut(self.items, self.offsets, offsets), offsets, rows)
 
     def with_items(self, places: Int64, items: AnyArray | int) -> ChangedHistories:
-        """Return the histories with other items at `places`, int64 [M]."""
+        """Return the histories with other items at `places`, `int64 [M]`."""
         changed = self.items.copy()
         changed[places] = items
         return replace(self, items=changed)
@@ -113,7 +113,7 @@ def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArr
 
 
 def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
-    """Return the end of each row: as many entries as a row of the offsets `shorter`, int64 [n + 1], has room for."""
+    """Return the end of each row: as many entries as a row of the offsets `shorter`, `int64 [n + 1]`, has room for."""
     # Few rows are too long as a rule, so the entries that go are looked for.
     surplus = np.diff(offsets) - np.diff(shorter)
     cut = np.flatnonzero(surplus)

@@ -20,7 +20,7 @@ _PAIRS = 1 << 22  # (user's item, user's item) pairs that are counted at a time
 
 
 def nearest_items(view: SequenceView) -> Integers:
-    """Return the other item with the largest w(i, ·) for every item of the view, [n_items + 1]; 0 for none.
+    """Return the other item with the largest w(i, ·) for every item of the view, `[n_items + 1]`; 0 for none.
 
     Of equal items the lowest number is taken. Time grows with Σ |I_u|².
 
@@ -70,7 +70,7 @@ def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, po
 
 
 def _distinct(view: SequenceView) -> tuple[Int64, Int64]:
-    """Return every user with each of their items once, ordered by both, int64 [m] each."""
+    """Return every user with each of their items once, ordered by both, `int64 [m]` each."""
     view.store.check_content()
     lengths = view.lengths()
     items = view.store.values[spans(view.store.offsets[:-1], lengths)].astype(np.int64)

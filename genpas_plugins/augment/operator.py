@@ -69,7 +69,7 @@ class Operator(ABC):
         """Return the changed histories; `rate` and `probability` are above 0."""
 
     def chosen(self, draws: Draws) -> Bools:
-        """Return which pairs the operator is applied to, bool [n]."""
+        """Return which pairs the operator is applied to, `bool [n]`."""
         if self.probability == 1:
             return np.ones(len(draws.indices), bool)
         return draws.of_pairs[0] < self.probability
@@ -104,7 +104,7 @@ def choose_with_new_items(
 ) -> tuple[Int64, Int64]:
     """Choose items as `choose` does, and a new item for each, uniformly from the catalogue with replacement.
 
-    The places of the chosen items in `items`, and the new items, int64 [Σ counts] each. A new item takes one word, so
+    The places of the chosen items in `items`, and the new items, `int64 [Σ counts]` each. A new item takes one word, so
     its chance differs from 1 / n_items by less than 2⁻³².
     """
     places, words = draws.choose_with_words(histories.offsets[:-1], histories.lengths, counts)

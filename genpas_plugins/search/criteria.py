@@ -37,7 +37,7 @@ from genpas_plugins.support.array_types import Float64
 
 
 class Gradient(NamedTuple):
-    """Alignment, discrimination and their gradients, float64 [3] by α, β, γ."""
+    """Alignment, discrimination and their gradients, `float64 [3]` by α, β, γ."""
 
     figures: AlignmentDiscrimination
     alignment: Float64
@@ -45,7 +45,7 @@ class Gradient(NamedTuple):
 
     @property
     def log_ratio(self) -> Float64:
-        """Gradient of ln(alignment / discrimination), float64 [3]."""
+        """Gradient of ln(alignment / discrimination), `float64 [3]`."""
         return self.alignment / self.figures.alignment - self.discrimination / self.figures.discrimination
 
 
@@ -77,7 +77,7 @@ class Criteria:
         return self.index.tables(policy)
 
     def divergence_gradient(self, policy: SamplingPolicy) -> tuple[float, Float64]:
-        """Return the KL divergence and its gradient by (α, β, γ), float64 [3]. KL does not depend on γ."""
+        """Return the KL divergence and its gradient by (α, β, γ), `float64 [3]`. KL does not depend on γ."""
         mass = target_distribution(self.train, policy)
         pull = (self.evaluation_targets + self.smoothing) / (mass + self.smoothing)
         slopes = [-float(pull @ self._mass_slope(parts)) for parts in weight_slopes(self.train, policy)]
@@ -132,7 +132,7 @@ def weight_slopes(view: SequenceView, policy: SamplingPolicy) -> tuple[list[Targ
 
 
 def length_slopes(n_before: int, gamma: float, longest: int) -> Float64:
-    """Return the derivative in γ of `analysis.starts.length_probabilities`, float64 [n_before + 1, longest + 1]."""
+    """Return the derivative in γ of `analysis.starts.length_probabilities`, `float64 [n_before + 1, longest + 1]`."""
     slopes = np.zeros((n_before + 1, longest + 1))
     if math.isinf(gamma):
         return slopes
@@ -150,7 +150,7 @@ def length_slopes(n_before: int, gamma: float, longest: int) -> Float64:
 
 
 def _scaled(tables: AlignmentTables, gamma: float, slopes: Float64) -> Gradient:
-    """Make gradients of the derivatives of the sums alignment, own and total, float64 [3 exponents, 3]."""
+    """Make gradients of the derivatives of the sums alignment, own and total, `float64 [3 exponents, 3]`."""
     covered, others = tables.n_covered or math.nan, tables.n_others or math.nan
     return Gradient(tables.at(gamma), slopes[:, 0] / covered, (slopes[:, 2] - slopes[:, 1]) / others)
 

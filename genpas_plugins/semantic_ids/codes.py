@@ -20,7 +20,7 @@ _TABLE = 2  # dimensions of a table of codes
 
 
 def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
-    """Return codes as an array of integers [n, depth]. Raises InputError that calls items by `names`, if given."""
+    """Return codes as an array of integers `[n, depth]`. Raises InputError that calls items by `names`, if given."""
     try:
         table = np.asarray(codes)
     except ValueError:  # numpy refuses ragged lists
@@ -42,7 +42,7 @@ def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
 
 
 def sizes_of(codes: AnyArray) -> tuple[int, ...]:
-    """Return the fewest codes that each level of `codes`, [n, depth], needs. Raises InputError without items."""
+    """Return the fewest codes that each level of `codes`, `[n, depth]`, needs. Raises InputError without items."""
     if len(codes) == 0:
         raise InputError("There are no items: give sizes, or the codes of at least one item.")
     return tuple(max(1, int(highest) + 1) for highest in codes.max(axis=0))
@@ -69,7 +69,7 @@ def checked(codes: AnyArray, sizes: Iterable[Any], ids: pa.Array | None) -> tupl
 
 
 def require_distinct(codes: Int32, sizes: Sequence[int], ids: pa.Array | None) -> None:
-    """Raise InputError if two rows of `codes`, int32 [n, depth], are equal."""
+    """Raise InputError if two rows of `codes`, `int32 [n, depth]`, are equal."""
     group, counts = groups_of(codes, sizes)
     if len(counts) == len(codes):
         return
@@ -83,7 +83,7 @@ def require_distinct(codes: Int32, sizes: Sequence[int], ids: pa.Array | None) -
 
 
 def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[Int64, Int64]:
-    """Return the group of equal rows of each row of `codes`, int64 [n], and the size of each group."""
+    """Return the group of equal rows of each row of `codes`, `int64 [n]`, and the size of each group."""
     group = np.zeros(len(codes), np.int64)
     counts = np.array([len(codes)] if len(codes) else [], np.int64)
     for level, size in enumerate(sizes):
@@ -124,7 +124,7 @@ def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
 
 
 def collisions(codes: Int32, sizes: Sequence[int]) -> dict[str, Any]:
-    """Return how often rows of `codes`, int32 [n, levels], are equal.
+    """Return how often rows of `codes`, `int32 [n, levels]`, are equal.
 
     `distinct` counts different rows. `collision_rate` is the share of rows that equal another row, and `unique_share`
     the rest. `largest_group` is the largest number of equal rows.
@@ -141,7 +141,7 @@ def collisions(codes: Int32, sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def level_use(codes: Int32, sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Return `level`, `codes`, `used` codes and their `perplexity` for every level of `codes`, int32 [n, levels]."""
+    """Return `level`, `codes`, `used` codes and their `perplexity` for every level of `codes`, `int32 [n, levels]`."""
     rows = []
     for level, size in enumerate(sizes):
         counts = np.bincount(codes[:, level], minlength=size)

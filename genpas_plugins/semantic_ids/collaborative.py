@@ -55,7 +55,7 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
 
 
 def _cooccurrences(view: SequenceView, window: int) -> Any:
-    """Return how often two different items are at most `window` apart, symmetric CSR [n_items, n_items]."""
+    """Return how often two different items are at most `window` apart, symmetric CSR `[n_items, n_items]`."""
     from scipy.sparse import csr_matrix
 
     store = view.store
@@ -83,7 +83,7 @@ def _positive_information(counts: Any) -> Any:
 
 
 def _random_directions(n: int, others: Float32, width: int, seed: int) -> Float32:
-    """Return n random directions, float32 [n, width], as long as the median of the others."""
+    """Return n random directions, `float32 [n, width]`, as long as the median of the others."""
     length = float(np.median(np.linalg.norm(others, axis=1))) if len(others) else 1.0
     directions = np.random.default_rng(seed).standard_normal((n, width))
     scaled: Float32 = (directions / np.linalg.norm(directions, axis=1, keepdims=True) * length).astype(np.float32)

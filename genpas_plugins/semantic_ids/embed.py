@@ -50,7 +50,7 @@ def embed_texts(
     cache: Path | None = None,  # directory for vectors, in pieces of 1,024 texts. A stopped run continues from it.
     progress: Tell | None = None,
 ) -> Float32:
-    """Encode texts, on the GPU if there is one. The result is float32 [n, dimensions].
+    """Encode texts, on the GPU if there is one. The result is `float32 [n, dimensions]`.
 
     Raises InputError if there is no text, the model cannot be loaded, or it returns values that are not finite.
     """

@@ -69,7 +69,7 @@ def join_text(values: Any) -> str:
 
 
 def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | None = None) -> Float32:
-    """Read the user's own item vectors, float32 [n_items, dimensions], in the order of the item numbers.
+    """Read the user's own item vectors, `float32 [n_items, dimensions]`, in the order of the item numbers.
 
     .npy: [n_items, dimensions], row i is item number i + 1. .npz: the same in `embeddings` or the only array, with ids
     of the rows in `item_ids`. .parquet: a column of ids and one of equally long lists of numbers. Raises InputError if
@@ -107,7 +107,7 @@ def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | 
 
 
 def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> Int64:
-    """Return the row of every item of the store, int64 [n_items]; -1 for none.
+    """Return the row of every item of the store, `int64 [n_items]`; -1 for none.
 
     Raises InputError if an id is missing or repeated, or an item has no row.
     """

@@ -50,7 +50,7 @@ class Offers(Protocol):
     def best_items(
         self, interaction: Any, k: int, without: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the best k items of each row and their scores, both [B, k], for a model that searches for them.
+        """Return the best k items of each row and their scores, both `[B, k]`, for a model that searches for them.
 
         `without` are rows and items that the search leaves out. Item 0 with -inf fills a row of fewer items.
         """

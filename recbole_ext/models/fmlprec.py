@@ -13,7 +13,7 @@ from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 
 class FilterLayer(nn.Module):
-    """A circular convolution over the whole window, as a product in the frequency domain; [B, L, D] to [B, L, D].
+    """A circular convolution over the whole window, as a product in the frequency domain; `[B, L, D]` to `[B, L, D]`.
 
     Every position depends on all others, so only the last position may be trained on.
     """
@@ -34,7 +34,7 @@ class FilterLayer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU between, then add and normalise; [B, L, D] to [B, L, D]."""
+    """Two linear layers with GELU between, then add and normalise; `[B, L, D]` to `[B, L, D]`."""
 
     def __init__(self, width: int, inner: int, dropout: float, epsilon: float) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class FMLPRec(SequentialRecommender):
             nn.init.zeros_(module.bias)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the states at the histories' last items, [B, D]; item_seq is int64 [B, L], right-padded."""
+        """Return the states at the histories' last items, `[B, D]`; item_seq is `int64 [B, L]`, right-padded."""
         states = right_aligned(self.item_embedding(item_seq), item_seq_len, self.max_seq_length)
         states = self.dropout(self.norm(states + self.position_embedding.weight))
         last: Tensor = self.blocks(states)[:, -1]
@@ -106,19 +106,19 @@ class FMLPRec(SequentialRecommender):
         return loss
 
     def predict(self, interaction: Any) -> Tensor:
-        """Return the score of each row's item, [B]."""
+        """Return the score of each row's item, `[B]`."""
         state = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         scores: Tensor = (state * self.item_embedding(interaction[self.ITEM_ID])).sum(-1)
         return scores
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Return the score of every item, [B, n_items]."""
+        """Return the score of every item, `[B, n_items]`."""
         state = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return state @ self.item_embedding.weight.T
 
 
 def right_aligned(vectors: Tensor, lengths: Tensor, width: int) -> Tensor:
-    """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: [B, width, D]."""
+    """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: `[B, width, D]`."""
     source = torch.arange(width, device=vectors.device) - (width - lengths)[:, None]
     index = source.clamp(0, vectors.shape[1] - 1)[..., None].expand(-1, -1, vectors.shape[2])
     return vectors.gather(1, index).masked_fill(source[..., None] < 0, 0)

@@ -130,7 +130,7 @@ class TIGER(SequentialRecommender):
         return loss
 
     def predict(self, interaction: Any) -> Tensor:
-        """Return the score of each row's item, float32 [B]; padding, item 0, has -inf."""
+        """Return the score of each row's item, `float32 [B]`; padding, item 0, has -inf."""
         from genpas_plugins.neural.tiger.decoding import log_likelihood
 
         items = interaction[self.ITEM_ID]
@@ -143,7 +143,7 @@ class TIGER(SequentialRecommender):
         return scores.masked_fill(items == 0, -torch.inf)
 
     def full_sort_predict(self, interaction: Any, without: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return the score of every item, float32 [B, n_items]; -inf for padding and for items that no beam reaches.
+        """Return the score of every item, `float32 [B, n_items]`; -inf for padding and for items that no beam reaches.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class TIGER(SequentialRecommender):
     def best_items(
         self, interaction: Any, k: int, without: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the k best items of each row, int64 [B, k], and their scores, float32 [B, k], best first.
+        """Return the k best items of each row, `int64 [B, k]`, and their scores, `float32 [B, k]`, best first.
 
         Item 0 with -inf fills a row of fewer items.
 
@@ -198,7 +198,7 @@ class TIGER(SequentialRecommender):
         return torch.cat([items for items, _ in found]), torch.cat([score for _, score in found])
 
     def _histories(self, interaction: Any) -> Tensor:
-        """Return what the encoder reads, int64 [B, 2 + L]: user, length, item numbers."""
+        """Return what the encoder reads, `int64 [B, 2 + L]`: user, length, item numbers."""
         length = interaction[self.ITEM_SEQ_LEN]
         user = interaction[self.USER_ID] if self.settings.user_buckets else torch.zeros_like(length)
         return torch.cat([user[:, None], length[:, None], interaction[self.ITEM_SEQ]], 1)

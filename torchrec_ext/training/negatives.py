@@ -23,7 +23,7 @@ class Proposal(NamedTuple):
 
     @classmethod
     def of(cls, targets: Float64) -> Proposal:
-        """Mix the target distribution by item number, float64 [n_items + 1], with the uniform one over items."""
+        """Mix the target distribution by item number, `float64 [n_items + 1]`, with the uniform one over items."""
         q = torch.from_numpy(targets) * (1 - UNIFORM)
         q[1:] += UNIFORM / max(len(q) - 1, 1)
         q[0] = 0
@@ -35,7 +35,7 @@ class Proposal(NamedTuple):
         return Proposal(self.log_q.to(device), self.cumulative.to(device))
 
     def draw(self, count: int, *, seed: int, epoch: int, step: int) -> Tensor:
-        """Return the negatives of a step, int64 [count], with replacement. All ranks and devices draw the same."""
+        """Return the negatives of a step, `int64 [count]`, with replacement. All ranks and devices draw the same."""
         index = torch.arange(step * count, (step + 1) * count, device=self.cumulative.device)
         high, low, _, _ = philox(seed, epoch, BLOCK, index)
         return torch.searchsorted(self.cumulative, uniform(high, low), right=True)

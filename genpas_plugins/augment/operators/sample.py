@@ -30,7 +30,7 @@ class Sample(Operator, name="sample"):
 
 
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
-    """Return which items stay, int8 [N], 1 or 0.
+    """Return which items stay, `int8 [N]`, 1 or 0.
 
     `words` are uint32 [Σ lengths] for the items of sampled histories, whose `lengths` are above 0. `offsets` are of all
     histories. An item with a word `below` goes, except the item with the largest word of its history.

@@ -21,7 +21,7 @@ from genpas_plugins.settings.mixing import MixingConfig
 
 
 class Batch(NamedTuple):
-    """Histories int64 [B, L], right-padded with 0, their lengths int64 [B], and their targets."""
+    """Histories `int64 [B, L]`, right-padded with 0, their lengths `int64 [B]`, and their targets."""
 
     histories: Tensor
     lengths: Tensor
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 
 
 def changed_histories(batch: Batch, neighbours: Tensor, view: View) -> Tensor:
-    """Return s′ of every history, int64 [B, L]: reordered (M-Reorder) or with substituted items (M-Substitute)."""
+    """Return s′ of every history, `int64 [B, L]`: reordered (M-Reorder) or with substituted items (M-Substitute)."""
     histories, lengths, _ = batch
     return torch.where(
         view.reordered[:, None],
@@ -57,14 +57,14 @@ def view_loss(model: Model, batch: Batch, view: View, released_weights: bool = F
 
 
 def mixed_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets, cross: Cross) -> Tensor:
-    """Return the loss of every history mixed with its partner, float [B].
+    """Return the loss of every history mixed with its partner, `float [B]`.
 
     Encoder outputs and target embeddings are mixed by the same λ: positive and negative ones for BPR and BCE. CE has
     all items as candidates, so history b exchanges its target i with its partner's j: candidate i becomes
     λ e_i + (1 - λ) e_j, candidate j becomes λ e_j + (1 - λ) e_i. λ = 1 is the plain loss of b to the bit.
 
     The paper's λ have the shapes [B, L, 1] and [B, 1, D] for models that train at all L positions. A history has one
-    target here: λ is [B, 1] item-wise or [B, D] feature-wise.
+    target here: λ is `[B, 1]` item-wise or `[B, D]` feature-wise.
     """
     partner, share = cross
     mixed = mix(hidden, hidden[partner], share)

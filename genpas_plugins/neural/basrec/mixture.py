@@ -15,7 +15,7 @@ def mix(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
-    """Return ω = 1 / (λ r) of every history, min-max normalised in the batch to 0 … 1, float64 [B].
+    """Return ω = 1 / (λ r) of every history, min-max normalised in the batch to 0 … 1, `float64 [B]`.
 
     The least changed history weighs most. If all are equal, every weight is 1.
 

@@ -36,7 +36,7 @@ def generator(seed: int, epoch: int, step: int, process: int = 0) -> np.random.G
 
 
 def draw_view(random: np.random.Generator, config: MixingConfig, histories: Tensor) -> View:
-    """Draw one view of histories [B, L], on their device."""
+    """Draw one view of histories `[B, L]`, on their device."""
     rows, length = histories.shape
     return View(
         *_on(
@@ -51,7 +51,7 @@ def draw_view(random: np.random.Generator, config: MixingConfig, histories: Tens
 
 
 def draw_cross(random: np.random.Generator, config: MixingConfig, hidden: Tensor) -> Cross:
-    """Draw one mixture across the batch of encoder outputs [B, D]; item-wise or feature-wise with probability ½."""
+    """Draw one mixture across the batch of encoder outputs `[B, D]`; item-wise or feature-wise with probability ½."""
     rows, width = hidden.shape
     columns = 1 if random.random() < 0.5 else width  # noqa: PLR2004 – a fair coin
     share = random.beta(config.beta, config.beta, (rows, columns))

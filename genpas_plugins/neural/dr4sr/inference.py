@@ -79,7 +79,7 @@ def regenerate(
 
 
 def _greedy(model: Regenerator, memory: Memory, history: Tensor, free: Tensor) -> Tensor:
-    """Return greedy patterns, int64 [B, T] padded with 0; `free`, bool [B], is True for generative mode."""
+    """Return greedy patterns, `int64 [B, T]` padded with 0; `free`, `bool [B]`, is True for generative mode."""
     n, longest = len(history), model.shape.max_pattern
     tokens = torch.full((n, 1), model.start, dtype=torch.int64, device=history.device)
     candidates = F.pad(history, (0, 1), value=model.end)

@@ -52,7 +52,7 @@ class Patterns:
 
 
 class _Training(NamedTuple):
-    """The training items in one array, the row of each item's sequence (both int64 [n]), and the catalogue's size."""
+    """The training items in one array, the row of each item's sequence (both `int64 [n]`), and the catalogue's size."""
 
     items: Int64
     sequence: Int64
@@ -119,7 +119,7 @@ def mine_patterns(
 
 
 def training_items(view: SequenceView) -> tuple[Int64, Int64]:
-    """Return the items of a view in one array and the row of each item's sequence, both int64 [n]."""
+    """Return the items of a view in one array and the row of each item's sequence, both `int64 [n]`."""
     view.store.check_content()
     lengths = view.lengths()
     sequence = np.repeat(np.arange(len(lengths)), lengths)

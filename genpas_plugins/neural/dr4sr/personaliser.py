@@ -49,7 +49,7 @@ class Personaliser(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, history: Tensor, target: Tensor) -> Tensor:
-        """Return weights, float [B]; the vectors get no gradient, so that the item table is not trained.
+        """Return weights, `float [B]`; the vectors get no gradient, so that the item table is not trained.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Personaliser(nn.Module):
 
 
 def relative_weights(weights: Tensor) -> Tensor:
-    """Return weights, float [B] above 0, divided by their mean, so that the batch's loss keeps its size.
+    """Return weights, `float [B]` above 0, divided by their mean, so that the batch's loss keeps its size.
 
     Equal weights give 1 to the bit, because a mean of ones does not round.
     """

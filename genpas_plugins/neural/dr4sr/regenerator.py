@@ -47,14 +47,14 @@ class Shape:
 
 
 class Memory(NamedTuple):
-    """An encoded sequence: `states`, float [B, L, D], and `padding`, bool [B, L], True where there is no item."""
+    """An encoded sequence: `states`, `float [B, L, D]`, and `padding`, `bool [B, L]`, True where there is no item."""
 
     states: Tensor
     padding: Tensor
 
 
 class Reconstruction(NamedTuple):
-    """The parts of the loss, and the mixing weights, float [B, K].
+    """The parts of the loss, and the mixing weights, `float [B, K]`.
 
     The paper's loss is `cross_entropy` + `entropy`. `imbalance` is not in the paper: ln K minus the entropy of the
     batch's mean weights, 0 if all memories are used equally and ln K if one is used alone.
@@ -69,7 +69,7 @@ class Reconstruction(NamedTuple):
 class Regenerator(nn.Module):
     """Encoder, diversity promoter and decoder over one item table, which also scores the output.
 
-    `item_vectors` [n_items, D] are the directions from which the item table starts. None: random.
+    `item_vectors` `[n_items, D]` are the directions from which the item table starts. None: random.
     """
 
     def __init__(self, shape: Shape, item_vectors: Tensor | None = None) -> None:
@@ -105,7 +105,7 @@ class Regenerator(nn.Module):
             nn.init.xavier_uniform_(projection.data)
 
     def encode(self, history: Tensor) -> Memory:
-        """Encode right-padded histories, int64 [B, L] with L ≤ max_history, each with at least one item."""
+        """Encode right-padded histories, `int64 [B, L]` with L ≤ max_history, each with at least one item."""
         padding = history == 0
         states = self.dropout(self._vectors(history) + self.history_position[: history.shape[1]])
         return Memory(self.encoder(states, src_key_padding_mask=padding), padding)
@@ -120,7 +120,7 @@ class Regenerator(nn.Module):
         return logits
 
     def mixed(self, memory: Memory, weights: Tensor) -> Memory:
-        """Return the memory through the projections, mixed by `weights`, float [B, K]."""
+        """Return the memory through the projections, mixed by `weights`, `float [B, K]`."""
         projection = torch.einsum("bk,kde->bde", weights, self.projections)
         return memory._replace(states=memory.states @ projection)
 
@@ -129,7 +129,7 @@ class Regenerator(nn.Module):
         return memory._replace(states=memory.states @ self.projections[k])
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return the decoder's states, float [B, T, D], after tokens, int64 [B, T], which begin with `start`."""
+        """Return the decoder's states, `float [B, T, D]`, after tokens, `int64 [B, T]`, which begin with `start`."""
         length = tokens.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
         states = self.dropout(self._vectors(tokens) + self.pattern_position[:length])
@@ -139,7 +139,7 @@ class Regenerator(nn.Module):
     def scores(self, states: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Return scores, dot products with token vectors: float [n, C], or of every item and `end`, [n, n_items + 1].
 
-        States are [n, D]. `candidates` are tokens [n, C]. None: every item and, last, `end`.
+        States are `[n, D]`. `candidates` are tokens `[n, C]`. None: every item and, last, `end`.
         """
         if candidates is not None:
             return torch.einsum("nd,ncd->nc", states, self.embedding(candidates))
@@ -150,7 +150,7 @@ class Regenerator(nn.Module):
         """Return the loss of writing a pattern after reading a history.
 
         The cross-entropy is a mean over the patterns' items and one `end` each. The entropy, in nats, is a mean over
-        the patterns' mixing weights. Both inputs are padded with 0: [B, L] and [B, T].
+        the patterns' mixing weights. Both inputs are padded with 0: `[B, L]` and `[B, T]`.
         """
         weights = F.gumbel_softmax(self.mixing_logits(pattern), tau=temperature)
         imbalance = math.log(self.shape.memories) - _entropy(weights.mean(0))

@@ -2,7 +2,7 @@
 
 The gradient of the scores is softmax minus one at the target. So the forward pass computes the gradients of the states
 and of the table while a block of scores is in the cache. It computes each score once; the usual code writes and reads
-[targets × items] four times.
+`[targets × items]` four times.
 """
 
 from __future__ import annotations

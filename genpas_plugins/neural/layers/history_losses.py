@@ -30,7 +30,7 @@ def check_loss(kind: str, targets: Targets) -> None:
 
 
 def history_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets) -> Tensor:
-    """Return the loss of every history, float [B].
+    """Return the loss of every history, `float [B]`.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def history_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets) -
 
 
 def pairwise_losses(kind: str, hidden: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """Return the BPR or BCE loss, float [B], of encoder outputs against two item vectors each, all float [B, D]."""
+    """Return the BPR or BCE loss, `float [B]`, of encoder outputs against two item vectors each, all `float [B, D]`."""
     good, bad = (hidden * positive).sum(1), (hidden * negative).sum(1)
     if kind == "BPR":
         return -torch.log(_LEAST + torch.sigmoid(good - bad))

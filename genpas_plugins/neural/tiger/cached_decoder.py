@@ -36,10 +36,10 @@ class CachedDecoder:
         self.values: list[list[Tensor]] = [[] for _ in self.blocks]
 
     def step(self, x: Tensor, ancestors: Sequence[Tensor]) -> Tensor:
-        """Return the states, float [B, N, D], that predict the next code of each prefix.
+        """Return the states, `float [B, N, D]`, that predict the next code of each prefix.
 
         `x` has the row of each prefix's last token, `network.start` at the first level. `ancestors` are int64 [B, N] or
-        [N] for each earlier level: the prefix of that level with which each prefix begins.
+        `[N]` for each earlier level: the prefix of that level with which each prefix begins.
         """
         level = len(ancestors)
         prefixes = x.shape[1]
@@ -81,11 +81,11 @@ class CachedDecoder:
         return attention.o(mixed.transpose(1, 2).reshape(len(x), -1))  # type: ignore[no-any-return]
 
     def _by_head(self, x: Tensor) -> Tensor:
-        """[B, T, H · E] → [B, H, T, E]."""
+        """Return `[B, T, H · E]` as `[B, H, T, E]`."""
         return x.view(*x.shape[:2], -1, self.head_size).transpose(1, 2)
 
     def _rows(self, within: Tensor, keys: Tensor) -> Tensor:
-        """Return places among a user's prefixes of a level as rows of that level's keys, int64 [M]."""
+        """Return places among a user's prefixes of a level as rows of that level's keys, `int64 [M]`."""
         per_user = len(keys) // self.users
         first = torch.arange(0, len(keys), per_user, device=within.device)[:, None]
         return (within.expand(self.users, -1) + first).flatten()

@@ -67,7 +67,7 @@ def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, item
 
 @torch.no_grad()
 def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor:
-    """Return the constrained log-likelihood of every item, float32 [B, n_items]; column i is item number i + 1.
+    """Return the constrained log-likelihood of every item, `float32 [B, n_items]`; column i is item number i + 1.
 
     One pass over the tree's levels decodes each shared prefix once. Time is proportional to the number of shared
     prefixes. A user's keys and values take 8 · decoder_layers · heads · head_size bytes a prefix. This is for up to
@@ -122,7 +122,7 @@ def _all_nodes(tree: PrefixTree) -> list[Tensor]:
 
 
 def _log_sum_exp(x: Tensor, of: Tensor, groups: int) -> Tensor:
-    """Return log Σ exp of x [B, n] over columns of the same group: [B, groups]."""
+    """Return log Σ exp of x `[B, n]` over columns of the same group: `[B, groups]`."""
     of = of.expand(len(x), -1)
     highest = x.new_full((len(x), groups), -torch.inf).scatter_reduce(1, of, x, "amax")
     return highest + torch.zeros_like(highest).scatter_add(1, of, (x - highest.gather(1, of)).exp()).log()
@@ -221,7 +221,7 @@ def _left_out(tree: PrefixTree, user: Tensor, item: Tensor) -> Tensor:
 
 
 def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) -> Tensor:
-    """Return whether all items of a prefix are left out for the row's user, bool of the shape of `node` [B, N]."""
+    """Return whether all items of a prefix are left out for the row's user, bool of the shape of `node` `[B, N]`."""
     first, after = _leaves(tree, level, node)
     row = torch.arange(len(node), device=node.device)[:, None] * tree.n_items
     below = torch.searchsorted(left_out, row + after) - torch.searchsorted(left_out, row + first)
@@ -229,7 +229,7 @@ def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) 
 
 
 def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the slots below nodes [B, N], int64 [B, N, C], and which exist, bool; other slots repeat the first."""
+    """Return the slots below nodes `[B, N]`, `int64 [B, N, C]`, and which exist, bool; other slots repeat the first."""
     first = tree.first[level][node][..., None]
     after = tree.first[level][node + 1][..., None]
     slots = first + torch.arange(tree.max_children[level], device=node.device)
@@ -238,12 +238,12 @@ def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tenso
 
 
 def _log_probs(logits: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
-    """Return log-probabilities of codes, float32 [B, N, C], -inf where not valid; `logits` are [B, N, codes]."""
+    """Return log-probabilities of codes, `float32 [B, N, C]`, -inf where not valid; `logits` are `[B, N, codes]`."""
     return logits.float().gather(2, codes).masked_fill(~valid, -torch.inf).log_softmax(2)
 
 
 def _start(network: TigerNetwork, memory: Memory) -> Tensor:
-    """Return what the decoder reads before the first code, float [B, 1, D]."""
+    """Return what the decoder reads before the first code, `float [B, 1, D]`."""
     return network.start.expand(len(memory.states), 1, -1)
 
 
@@ -254,7 +254,7 @@ def _rows(network: TigerNetwork, tree: PrefixTree, level: int, slots: Tensor) ->
 
 
 def _to_decode(tree: PrefixTree, level: int, node: Tensor, score: Tensor) -> Tensor:
-    """Return the places, int64 [B, n], of each user's prefixes to decode: the shared ones first."""
+    """Return the places, `int64 [B, n]`, of each user's prefixes to decode: the shared ones first."""
     if node.device.type != "cpu":
         return _columns(node)
     shared = _shared(tree, level, node) & ~score.isneginf()
@@ -267,12 +267,12 @@ def _columns(like: Tensor) -> Tensor:
 
 
 def _like(places: Tensor, x: Tensor) -> Tensor:
-    """Repeat places [B, n] over the last dimension of x [B, N] or [B, N, D]."""
+    """Repeat places `[B, n]` over the last dimension of x `[B, N]` or `[B, N, D]`."""
     return places if x.ndim == places.ndim else places[..., None].expand(-1, -1, x.shape[-1])
 
 
 def _at(x: Tensor, places: Tensor) -> Tensor:
-    """Return what x [B, N] or [B, N, D] has at places [B, n]."""
+    """Return what x `[B, N]` or `[B, N, D]` has at places `[B, n]`."""
     return x.gather(1, _like(places, x))
 
 

@@ -25,7 +25,7 @@ INITIAL_SCALE = 0.02  # standard deviation of the first output rows: every level
 
 
 class Memory(NamedTuple):
-    """What the decoder reads: `states`, float [B, S, D], and `mask`, bool [B, S], False at padding."""
+    """What the decoder reads: `states`, `float [B, S, D]`, and `mask`, `bool [B, S]`, False at padding."""
 
     states: Tensor
     mask: Tensor
@@ -102,7 +102,7 @@ class TigerNetwork(nn.Module):
         return tokens * (items != 0)[..., None]
 
     def history_tokens(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the tokens of right-padded histories, int64 [B, S] with S at most depth · max_history.
+        """Return the tokens of right-padded histories, `int64 [B, S]` with S at most depth · max_history.
 
         On the CPU, S fits the batch's longest history. Items beyond a history's length are not read.
 
@@ -121,7 +121,7 @@ class TigerNetwork(nn.Module):
         return self.tokens_of(items * (place < item_seq_len[:, None])).flatten(1)
 
     def user_buckets(self, users: Tensor) -> Tensor:
-        """Return the rows of the user table, int64 [B], for user numbers, int [B]."""
+        """Return the rows of the user table, `int64 [B]`, for user numbers, `int [B]`."""
         return users.long() % self.n_users
 
     def encode(self, tokens: Tensor, buckets: Tensor | None = None) -> Memory:
@@ -147,7 +147,7 @@ class TigerNetwork(nn.Module):
         return Memory(states, mask)
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return the decoder's states, float [B, depth, D], by teacher forcing; position l has read l codes.
+        """Return the decoder's states, `float [B, depth, D]`, by teacher forcing; position l has read l codes.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class TigerNetwork(nn.Module):
         return F.linear(states, self.output[self.levels[level]])
 
     def loss(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return each user's loss, float [B]: the mean over levels of the cross-entropy over the level's codes.
+        """Return each user's loss, `float [B]`: the mean over levels of the cross-entropy over the level's codes.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class TigerNetwork(nn.Module):
         return torch.stack(levels).mean(0)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor, target: Tensor, users: Tensor | None = None) -> Tensor:
-        """Return each pair's loss, float [B].
+        """Return each pair's loss, `float [B]`.
 
         Parameters
         ----------
