@@ -13,12 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 from genpas_plugins.support.atomic import replaced_file
-from genpas_plugins.support.console import print_json, progress_bar
+from genpas_plugins.support.console import print_json, print_table, progress_bar
 from recbole_ext.run_one import evaluate_checkpoint, train
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -82,26 +81,21 @@ def main(arguments: list[str] | None = None) -> None:
     if options.json:
         print_json(results)
     else:
-        console = Console()
-        console.print(table(results))
-        console.print(f"Saved {options.out / 'results.json'} and {options.out / 'validation_ndcg.png'}.")
-
-
-def table(results: list[dict[str, Any]]) -> Table:
-    """Lay the results out as one row a strategy."""
-    rich_table = Table(title="SASRec on MovieLens-100K: full ranking, tested once at the best validation epoch")
-    for column in ("strategy", "KL to validation", "pairs seen", "seconds", "NDCG@10", "Recall@10"):
-        rich_table.add_column(column, justify="left" if column == "strategy" else "right")
-    for result in results:
-        rich_table.add_row(
-            result["name"],
-            f"{result['trained_on']['kl_validation']:.3f}",
-            f"{result['pairs_seen']:,}",
-            f"{result['seconds']:.0f}",
-            f"{result['test']['ndcg@10']:.4f}",
-            f"{result['test']['recall@10']:.4f}",
+        print_table(
+            ("strategy", "KL to validation", "pairs seen", "seconds", "NDCG@10", "Recall@10"),
+            [
+                [
+                    result["name"],
+                    f"{result['trained_on']['kl_validation']:.3f}",
+                    f"{result['pairs_seen']:,}",
+                    f"{result['seconds']:.0f}",
+                    *(f"{result['test'][metric]:.4f}" for metric in ("ndcg@10", "recall@10")),
+                ]
+                for result in results
+            ],
+            title="SASRec on MovieLens-100K: full ranking, tested once at the best validation epoch",
         )
-    return rich_table
+        typer.echo(f"Saved {options.out / 'results.json'} and {options.out / 'validation_ndcg.png'}.")
 
 
 def plot(results: list[dict[str, Any]], file: Path) -> None:

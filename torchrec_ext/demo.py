@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
+
+from genpas_plugins.support.console import print_table
 
 SETTINGS: dict[str, Any] = {
     "model": "SASRec",
@@ -63,32 +64,26 @@ def main(arguments: list[str] | None = None) -> None:
     if done.returncode:
         sys.exit(done.returncode)
     results = json.loads(done.stdout)
-    console = Console()
-    console.print(table(results))
+    print_table(
+        ("epoch", "pairs seen", "seconds", "loss", "validation NDCG@10", "Recall@10"),
+        [
+            [
+                str(point["epoch"]),
+                f"{point['pairs']:,}",
+                f"{point['seconds']:.0f}",
+                f"{point['train_loss']:.4f}",
+                *(f"{point['validation'][metric]:.4f}" for metric in ("ndcg@10", "recall@10")),
+            ]
+            for point in results["curve"]
+        ],
+        title="SASRec on MovieLens-100K, item table sharded over the ranks",
+    )
     test = ", ".join(f"{name.upper()} {value:.4f}" for name, value in results["test"].items())
-    console.print(f"Test, once, with the weights of epoch {results['best_epoch']}: {test}.")
-    console.print(
+    typer.echo(f"Test, once, with the weights of epoch {results['best_epoch']}: {test}.")
+    typer.echo(
         f"{results['pairs_per_second']:,.0f} pairs a second on {results['world_size']} ranks. "
         f"Saved in {options.out}: results.json, model.pth, checkpoints, tensorboard."
     )
-
-
-def table(results: dict[str, Any]) -> Table:
-    """Lay the validation curve out as one row an epoch."""
-    rich_table = Table(title="SASRec on MovieLens-100K, item table sharded over the ranks")
-    for column in ("epoch", "pairs seen", "seconds", "loss", "validation NDCG@10", "Recall@10"):
-        rich_table.add_column(column, justify="right")
-    for point in results["curve"]:
-        validation = point["validation"]
-        rich_table.add_row(
-            str(point["epoch"]),
-            f"{point['pairs']:,}",
-            f"{point['seconds']:.0f}",
-            f"{point['train_loss']:.4f}",
-            f"{validation['ndcg@10']:.4f}",
-            f"{validation['recall@10']:.4f}",
-        )
-    return rich_table
 
 
 if __name__ == "__main__":

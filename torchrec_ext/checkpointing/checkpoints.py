@@ -50,27 +50,15 @@ class Checkpoints:
     A state is a nested dict of tensors (also sharded), numbers, strings, booleans and None. An entry may also be an
     object with `state_dict` and `load_state_dict`. All ranks make the object and call its collective methods in the
     same order.
-
-    Parameters
-    ----------
-    directory : on a file system that all ranks share; made if it is missing
-    keep_last : number of checkpoints kept beside the best
-    process_group : the ranks that train; default: all
-    log : called on rank 0 with a sentence if a checkpoint cannot be written or read; also from another thread
-
-    Raises
-    ------
-    InputError
-        If there is no process group, or `directory` cannot be used.
     """
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path,  # on a file system that all ranks share
         *,
-        keep_last: int = 2,
-        process_group: dist.ProcessGroup | None = None,
-        log: Callable[[str], None] = print,
+        keep_last: int = 2,  # checkpoints kept beside the best
+        process_group: dist.ProcessGroup | None = None,  # None: all ranks
+        log: Callable[[str], None] = print,  # called on rank 0, also from another thread
     ) -> None:
         if not dist.is_initialized():
             raise InputError("No process group: call torch.distributed.init_process_group first.")
@@ -94,17 +82,6 @@ class Checkpoints:
 
         A write that fails is logged, training goes on, and older checkpoints stay. A write that succeeds deletes the
         steps before the last few. It also deletes the steps after `step`, which belong to a run that went back.
-
-        Parameters
-        ----------
-        step : optimizer steps done
-        state : see the class
-        best : whether this is the best model so far
-
-        Raises
-        ------
-        InputError
-            If an entry of the state cannot be stored.
         """
         step = whole_number("step", step, 0)
         if self._writing is not None:
@@ -136,34 +113,13 @@ class Checkpoints:
 
         Any number of ranks may have written the checkpoint. A broken checkpoint is logged and passed over.
 
-        Parameters
-        ----------
-        state : see the class; changed in place
-
-        Returns
-        -------
-        int or None
-            The step of the checkpoint; None if the directory holds no checkpoint.
-
-        Raises
-        ------
-        InputError
-            On every rank, if all checkpoints are broken, if names or shapes differ, or if `.metadata` is refused.
+        Returns the step, or None without a checkpoint. Raises InputError on every rank if all checkpoints are broken,
+        names or shapes differ, or `.metadata` is refused.
         """
         return self._load(state, lambda: self.steps()[::-1])
 
     def load_best(self, state: dict[str, Any]) -> int | None:
-        """Load the best checkpoint. Collective; returns None if no checkpoint was saved as the best.
-
-        Parameters
-        ----------
-        state : see the class; changed in place
-
-        Raises
-        ------
-        InputError
-            As for `load_newest`.
-        """
+        """Load the best checkpoint. Collective; returns None if no checkpoint was saved as the best."""
         return self._load(state, lambda: [step for step in (self.best_step(),) if step is not None])
 
     def _path(self, step: int) -> Path:
