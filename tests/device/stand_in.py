@@ -247,10 +247,11 @@ class _Stream:
 
 if LIBRARY in os.environ:
     torch._C._set_only_lift_cpu_tensors(True)
+    torch.cuda.Stream = torch.cuda.Event = _Stream  # type: ignore[misc]
     _stream = _Stream()
     for _name, _value in {
         **dict.fromkeys(("is_available", "is_initialized", "is_bf16_supported"), True),
-        **dict.fromkeys(("current_stream", "default_stream", "stream", "Stream", "Event"), _stream),
+        **dict.fromkeys(("current_stream", "default_stream", "stream"), _stream),
         **{"current_device": 0, "device_count": 1, "get_device_name": "stand-in", "get_device_capability": (9, 0)},
         **dict.fromkeys(("set_device", "synchronize", "manual_seed", "manual_seed_all", "_lazy_init"), None),
         "is_current_stream_capturing": False,
