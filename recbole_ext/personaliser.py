@@ -1,10 +1,8 @@
 """The `personaliser:` key in RecBole's configuration: DR4SR+ around the training loss of a sequential model.
 
-The `genpas` key draws the training pairs, from a data set with added sequences. A personaliser gives every pair a
-weight. It learns by implicit gradients which weights make the model fit pairs of the original sequences.
-`recbole_ext.models.contract` lists what a model must have. Prediction and evaluation stay as they are. Checkpoints hold
-the personaliser's state with the model's other parameters. RecBole's early stopping counts from the end of the warm-up
-on; the best epoch may be before it.
+A personaliser gives every pair of the `genpas` key a weight. It learns by implicit gradients which weights make the
+model fit pairs of the original sequences. `recbole_ext.models.contract` lists what a model must have. Checkpoints hold
+its state with the model's other parameters. RecBole's early stopping counts from the end of the warm-up on.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def command(
     STORE.check_target(out, overwrite=overwrite)
     opened = SequenceStore.open(store)
     opened.leave_last_out().train.require_content()
-    _check_original(opened, store)
+    if opened.has_train_only:
+        raise InputError(f"{store} is a regenerated store already. Start from the original one.")
     folder = work if work is not None else out.with_name(f"{out.name}.work")
     with progress_bar() as tell:
         report, parts = _run(
@@ -105,11 +106,6 @@ def command(
         print_json(report)
     else:
         _print(report)
-
-
-def _check_original(store: SequenceStore, path: Path) -> None:
-    if store.has_train_only:
-        raise InputError(f"{path} is a regenerated store already. Start from the original one.")
 
 
 def _run(

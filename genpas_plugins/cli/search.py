@@ -73,7 +73,8 @@ def command(
     require_validation(split.validation)
     split.train.require_pairs()
     if out is not None:
-        _check_directory(out)
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file; --out names a directory.")
         check_replaceable(out / "genpas.yaml")
     trials = None
     if not train:
@@ -187,11 +188,6 @@ def _similarity(name: str) -> Similarity:
     if name not in exact:
         raise InputError(f"--similarity {name}: a search needs one that is exact: {', '.join(exact)}.")
     return SIMILARITIES[name]()
-
-
-def _check_directory(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out names a directory.")
 
 
 def _axes(grid: Grid) -> str:

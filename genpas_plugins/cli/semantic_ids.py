@@ -109,6 +109,8 @@ def command(
     check_not_the_store(out, store)
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.pages.semantic_id_report import build_report, write_report
+    from genpas_plugins.semantic_ids.codes import known_ids
+    from genpas_plugins.semantic_ids.embed import embed_texts
     from genpas_plugins.semantic_ids.index_file import read_index_json
     from genpas_plugins.semantic_ids.item_files import read_texts
     from genpas_plugins.semantic_ids.storage import IDS
@@ -123,7 +125,7 @@ def command(
     making: dict[str, Any] = {"collisions": collisions, "seed": seed}
     seconds: dict[str, float] = {}
     if index is not None:
-        ids = read_index_json(index, _item_ids(opened), **making)
+        ids = read_index_json(index, known_ids(opened.item_ids, opened.n_items), **making)
     else:
         started = time.perf_counter()
         with progress_bar() as tell:
@@ -132,7 +134,9 @@ def command(
                 vectors, source = _given_vectors(opened, tell, **files, id_column=id_column, seed=seed)
             else:
                 texts = read_texts(str(text), opened, **reading, allow_missing=allow_missing_text)
-                vectors = _encoded(texts, encoder, batch_size, cache, tell)
+                vectors = embed_texts(
+                    texts, encoder, batch_size=batch_size, cache=cache or default_cache(), progress=tell
+                )
                 name = DEFAULT_ENCODER if encoder is None else Path(encoder).name
                 source = {"text": Path(str(text)).name, "encoder": name}
             seconds["vectors"] = time.perf_counter() - started
@@ -160,20 +164,6 @@ def default_cache() -> Path:
     """Return the folder of encoded texts without --cache: genpas/embeddings in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "genpas" / "embeddings"
-
-
-def _item_ids(store: SequenceStore) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    return store.item_ids if store.item_ids is not None else pa.array(np.arange(1, store.n_items + 1))
-
-
-def _encoded(texts: Sequence[str], encoder: str | None, batch_size: int, cache: Path | None, tell: Tell) -> Any:
-    from genpas_plugins.semantic_ids.embed import embed_texts
-
-    kept = default_cache() if cache is None else cache
-    return embed_texts(texts, encoder, batch_size=batch_size, cache=kept, progress=tell)
 
 
 def _given_vectors(

@@ -38,14 +38,15 @@ def is_of_a_method(key: str) -> bool:
     return key in (SECTION, MIXING) or key.startswith((PREFIX, MIXING_PREFIX))
 
 
-def check_setting(key: str) -> None:
-    """Raise InputError for a setting of RecBole that the table or a row makes itself."""
+def check_setting(key: str) -> str:
+    """Return the key. Raises InputError for a setting of RecBole that the table or a row makes itself."""
     if key in OWN:
         raise InputError(f"{key}: the table sets that itself. {OWN[key]}")
     if is_of_a_method(key):
         raise InputError(f"{key}: a row sets that itself. {_ELSEWHERE}.")
     if key in GenPASConfig.model_fields.keys() - {"strategy", *EXPONENT_NAMES}:  # gamma is a setting of some models
         raise InputError(f"{key}: RecBole has no such setting. Did you mean {PREFIX + key!r}? {_ELSEWHERE}.")
+    return key
 
 
 def check_varied(key: str) -> None:

@@ -51,12 +51,7 @@ def _different(points: tuple[Point, ...]) -> tuple[Point, ...]:
     return points
 
 
-def _setting(key: str) -> str:
-    check_setting(key)
-    return key
-
-
-def _keys_pass(check: Callable[[str], None]) -> AfterValidator:
+def _keys_pass(check: Callable[[str], object]) -> AfterValidator:
     def checked(points: tuple[Point, ...]) -> tuple[Point, ...]:
         for key in _keys(points):
             check(key)
@@ -103,7 +98,7 @@ class Table(Settings):
     metric: Annotated[str, AfterValidator(check_metric)] = Field(
         "NDCG@10", description="chooses the epoch and the point of the grid, on validation"
     )
-    settings: Annotated[dict[Annotated[str, AfterValidator(_setting)], Any], AfterValidator(_measured)] = Field(
+    settings: Annotated[dict[Annotated[str, AfterValidator(check_setting)], Any], AfterValidator(_measured)] = Field(
         {}, description="RecBole's, for all runs"
     )
     grid: Annotated[Points, _keys_pass(check_setting)] = Field(

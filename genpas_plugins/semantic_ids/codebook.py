@@ -22,6 +22,7 @@ from genpas_plugins.semantic_ids.codes import (
     checked,
     collisions,
     groups_of,
+    known_ids,
     level_use,
     place_in_group,
     random_free,
@@ -179,7 +180,7 @@ class SemanticIds:
         Raises InputError if an item has no semantic ID here, or if an id is given twice.
         """
         wanted = as_ids(ids, "ids")
-        known = self.item_ids if self.item_ids is not None else pa.array(np.arange(1, self.n_items + 1))
+        known = known_ids(self.item_ids, self.n_items)
         rows = rows_of(wanted, known, "these semantic IDs; make them again for the whole catalogue")
         return SemanticIds(self.codes[rows], self.sizes, wanted, self.origin)
 

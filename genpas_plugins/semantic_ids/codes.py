@@ -111,6 +111,11 @@ def random_free(group: Int64, counts: Int64, size: int, seed: int) -> Int64:
     return code
 
 
+def known_ids(item_ids: pa.Array | None, n_items: int) -> pa.Array:
+    """Return the item ids; without any, the item numbers."""
+    return pa.array(np.arange(1, n_items + 1)) if item_ids is None else item_ids
+
+
 def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
     """Return the place of each wanted id among the known ids, int64."""
     rows = places_of(wanted, known)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from genpas_plugins.data.ids import places_of
 from genpas_plugins.data.readers import read
+from genpas_plugins.semantic_ids.codes import known_ids
 from genpas_plugins.support.array_types import AnyArray, Float32, Int64
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -112,7 +113,7 @@ def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool =
     Raises InputError if an id is missing or repeated, or an item has no row.
     """
     column = _one_array(ids if isinstance(ids, pa.ChunkedArray) else pa.array(ids))
-    known = store.item_ids if store.item_ids is not None else pa.array(np.arange(1, store.n_items + 1))
+    known = known_ids(store.item_ids, store.n_items)
     if column.null_count:
         raise InputError(f"{place}: {column.null_count:,} rows have no item id; give them one or drop them.")
     try:

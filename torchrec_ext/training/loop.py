@@ -120,7 +120,9 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
     def count() -> None:
         """Bring the record up to date. Between two calls losses and time are outside the record."""
         nonlocal since, counted
-        loss = _sum_over_ranks(losses, run) / run.ranks.world_size
+        total = losses.clone()
+        dist.all_reduce(total)
+        loss = float(total) / run.ranks.world_size
         record.loss, record.recent_loss = record.loss + loss, record.recent_loss + loss
         record.steps, record.recent_steps = record.steps + counted, record.recent_steps + counted
         now = time.perf_counter()
@@ -196,12 +198,6 @@ def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
 def _loss_of(sharded: DistributedModelParallel, batch: PairBatch | None) -> tuple[Tensor, Tensor]:
     loss = sharded(batch).loss
     return loss, loss.detach()
-
-
-def _sum_over_ranks(losses: Tensor, run: Run) -> float:
-    total = losses.clone()
-    dist.all_reduce(total)
-    return float(total)
 
 
 def _line(point: dict[str, Any], metric: str, better: bool) -> str:

@@ -1,10 +1,8 @@
 """Hybrid inference (DR4SR §3.2.3): the regenerator writes one pattern of a sequence for each of the K memories.
 
-With probability γ a pattern is written in generative mode, where any item may follow. Otherwise it is written in
-restrictive mode, which scores the items of the sequence alone.
-
-No item is written twice, except in restrictive mode an item that the sequence holds twice. Input and output share one
-item table, so a state resembles the last item, and a network of few epochs would repeat this item.
+With probability γ a pattern is written in generative mode, where any item may follow. Otherwise restrictive mode scores
+the items of the sequence alone. No item is written twice, except in restrictive mode an item that the sequence holds
+twice. Without this rule a network of few epochs repeats the last item: input and output share one item table.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Ordered patterns that several training sequences share (DR4SR §3.2.1), and the sequences that hold them.
 
-A pattern is two to five items in this order within five positions of a sequence, with gaps. Its frequency is the
-number of distinct sequences that hold it. Mining is exact: a window of five has fifteen ways to choose the later items,
-and each is one shifted comparison of the item array with itself. A pattern of n items is counted only where its first
-n - 1 items are a frequent pattern.
+A pattern is two to five items in this order within five positions of a sequence, with gaps. Its frequency is the number
+of distinct sequences that hold it. Mining is exact: each choice of later items in a window is one shifted comparison of
+the item array with itself. A pattern of n items is counted only where its first n - 1 items are frequent.
 """
 
 from __future__ import annotations

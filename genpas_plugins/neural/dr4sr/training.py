@@ -152,7 +152,8 @@ def train_regenerator(
             means = (sums / n).tolist()
             curve.append({"cross_entropy": means[0], "entropy": means[1], "temperature": temperature, "use": means[2:]})
             if checkpoint is not None:
-                _write(checkpoint, {"made_from": origin, "curve": curve}, model, update)
+                state = {"model": model.state_dict(), "optimiser": update.state_dict()}
+                checkpoint_file.write({"magic": MAGIC, "made_from": origin, "curve": curve, **state}, checkpoint)
     model.eval()
     return Trained(model, curve)
 
@@ -172,11 +173,6 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 def _cuda(device: str) -> list[torch.device]:
     return [torch.device(device)] if torch.device(device).type == "cuda" else []
-
-
-def _write(checkpoint: Path, content: dict[str, Any], model: Regenerator, update: torch.optim.Optimizer) -> None:
-    state = {"model": model.state_dict(), "optimiser": update.state_dict()}
-    checkpoint_file.write({"magic": MAGIC, **content, **state}, checkpoint)
 
 
 def _read(checkpoint: Path, origin: dict[str, Any] | None) -> dict[str, Any]:

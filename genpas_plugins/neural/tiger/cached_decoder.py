@@ -1,8 +1,7 @@
-"""TIGER's decoder, one level at a time, over many prefixes of a user at once, with cached keys and values.
+"""TIGER's decoder, one level at a time over many prefixes of a user, with cached keys and values.
 
-All prefixes of a user share the keys and values of the memory. Keys and values of earlier levels stay where they were
-computed, and each prefix names the rows of its ancestors. So beams that move and whole levels of a tree use one code.
-
+All prefixes of a user share the keys and values of the memory. Each prefix names the rows of its ancestors at earlier
+levels. So beams that move and whole levels of a tree use one code.
 Shapes: B users, N prefixes of each, S tokens of the memory, H heads, E head size, D model dimension; M = B · N rows.
 """
 

@@ -78,7 +78,8 @@ def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor
     network, tree : of the same semantic IDs, on one device
     memory : of B users
     """
-    shared = [node[_shared(tree, level, node)] for level, node in enumerate(_all_nodes(tree))]
+    every = [torch.arange(tree.n_nodes(level), device=tree.device) for level in range(tree.depth)]
+    shared = [node[_shared(tree, level, node)] for level, node in enumerate(every)]
     rows = [_rows(network, tree, level, nodes) for level, nodes in enumerate(shared[1:])]
     chunk = max(1, ROWS // max(1, *map(len, shared)))
     parts = [
@@ -115,10 +116,6 @@ def _score_all(
             of_below = place[parent[shared[level + 1]]]
             ancestors = [*(ancestor[of_below] for ancestor in ancestors), of_below]
     return score
-
-
-def _all_nodes(tree: PrefixTree) -> list[Tensor]:
-    return [torch.arange(tree.n_nodes(level), device=tree.device) for level in range(tree.depth)]
 
 
 def _log_sum_exp(x: Tensor, of: Tensor, groups: int) -> Tensor:
