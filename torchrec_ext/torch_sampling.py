@@ -20,7 +20,7 @@ from torch import Tensor
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.protocol import Stream
-from genpas_plugins.sampling.random_stream import MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
+from genpas_plugins.sampling.random_stream import MIXERS, MULTIPLIERS, PERMUTATION, ROUNDS, WEYL, check_epoch
 from genpas_plugins.sampling.sampler import PairSampler
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError, whole_number
@@ -135,23 +135,56 @@ def uniform(high: Tensor, low: Tensor) -> Tensor:
 
 def draw_pairs(tables: Any, seed: int, epoch: int, index: Tensor) -> TensorPairs:
     """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
-    a0, a1, a2, a3 = philox(seed, epoch, 0, index)
-    b0, b1, b2, b3 = philox(seed, epoch, 1, index)
-    group = torch.searchsorted(tables.group_cumulative, uniform(a0, a1), right=True)
-    rank = (uniform(a2, a3) * tables.group_count[group]).to(torch.int64)
-    sequence = tables.order[tables.group_first[group] + rank].to(torch.int64)
-    size = tables.group_length[group] - 1
-    target = _choose(tables.target, size, uniform(b0, b1))
-    start = _choose(tables.start, target, uniform(b2, b3)) - 1
+    words = tables.words(seed, epoch)
+    place = permute(index, tables.size, words.order.tolist(), permutation.binary_halves(tables.size))
+    point = torch.clamp(place.to(torch.float64) + words.offset, max=tables.last_point)
+    group = torch.searchsorted(tables.group_end, point, right=True)
+    begin, end = tables.group_begin[group], tables.group_end[group]
+    weight, count = tables.group_weight[group], tables.group_count[group]
+    rank = torch.minimum((point - begin) * tables.group_inverse[group], (count - 1).to(torch.float64)).to(torch.int64)
+    rank -= (begin + rank * weight > point).to(torch.int64)
+    rank += ((rank + 1 < count) & (begin + (rank + 1) * weight <= point)).to(torch.int64)
+    after = torch.where(rank + 1 < count, torch.minimum(begin + (rank + 1) * weight, end), end)
+    first = _first_place(begin + rank * weight, words.offset)
+    visits = torch.clamp(_first_place(after, words.offset) - first, min=1)
+    visit = torch.minimum(torch.clamp(place - first, min=0), visits - 1)
+    number = tables.group_first[group] + rank
+    sequence = tables.order[number].to(torch.int64)
+    quantile = visit.to(torch.float64) + keyed_uniform(number, words.key)
+    quantile = torch.where(quantile < visit + 1, quantile, visit.to(torch.float64))
+    target = _choose(tables.target, tables.group_length[group] - 1, quantile, visits)
+    a0, a1, _, _ = philox(seed, epoch, 0, index)
+    start = _choose(tables.start, target, uniform(a0, a1), torch.ones_like(target)) - 1
     return TensorPairs(sequence, start, target)
 
 
-def _choose(table: Any, size: Tensor, u: Tensor) -> Tensor:
+def keyed_uniform(numbers: Tensor, key: int) -> Tensor:
+    """Twin of `genpas_plugins.sampling.random_stream.keyed_uniform`."""
+    first, second, third = (_signed(mixer) for mixer in MIXERS)
+    z = numbers * first + _signed(key)
+    z = (z ^ ((z >> 30) & (1 << 34) - 1)) * second
+    z = (z ^ ((z >> 27) & (1 << 37) - 1)) * third
+    return (((z ^ ((z >> 31) & (1 << 33) - 1)) >> 11) & (1 << 53) - 1).to(torch.float64) * 2.0**-53
+
+
+def _signed(word: int) -> int:
+    """Return the int64 with the bits of a word of 64 bits."""
+    return word - (1 << 64) if word >= 1 << 63 else word
+
+
+def _first_place(bound: Tensor, offset: float) -> Tensor:
+    place = torch.ceil(bound - offset)
+    return (place + (place + offset < bound)).to(torch.int64)
+
+
+def _choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
     if table.last:
         return size
+    n = n.to(torch.float64)
     if table.even:
-        return (u * size).to(torch.int64) + 1
-    return torch.searchsorted(table.cumulative, u * table.cumulative[size], right=True)
+        return torch.minimum((u * (size / n)).to(torch.int64) + 1, size)
+    chosen = torch.searchsorted(table.cumulative, u * (table.cumulative[size] / n), right=True)
+    return torch.minimum(chosen, size)
 
 
 def round_keys(seed: int, number: Tensor) -> list[Tensor]:
@@ -160,9 +193,9 @@ def round_keys(seed: int, number: Tensor) -> list[Tensor]:
     return words[: permutation.ROUNDS]
 
 
-def permute(index: Tensor, n: int, keys: Sequence[int | Tensor]) -> Tensor:
+def permute(index: Tensor, n: int, keys: Sequence[int | Tensor], sides: tuple[int, int] | None = None) -> Tensor:
     """Twin of `genpas_plugins.sampling.permutation.permute`; keys are numbers, or one tensor [n] a round."""
-    a, b = permutation.halves(n)
+    a, b = sides or permutation.halves(n)
     places = _network(index, a, b, keys)
     if a * b == n:
         return places

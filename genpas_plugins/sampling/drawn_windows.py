@@ -16,12 +16,18 @@ _SURVEYED = 2**14
 class DrawnWindows(WindowStream):
     """Windows of a sampled policy: a window's weights are p(k | s, j') and sum to 1."""
 
+    tables: DrawTables
+
     def _tabulate(self) -> tuple[int, float]:
-        self.tables = DrawTables.of(self.view, self.policy)
-        surveyed = self.weighted(*self._starts(0, np.arange(_SURVEYED)))
+        surveyed = self.weighted(*self._starts_of(_SURVEYED, 0, np.arange(_SURVEYED)))
         return self.view.n_pairs, np.count_nonzero(surveyed.weight) / _SURVEYED
 
     def _starts(self, epoch: int, indices: Int64) -> tuple[Int64, Int64]:
+        return self._starts_of(self.size, epoch, indices)
+
+    def _starts_of(self, size: int, epoch: int, indices: Int64) -> tuple[Int64, Int64]:
+        if getattr(self, "tables", None) is None or self.tables.size != size:
+            self.tables = DrawTables.of(self.view, self.policy, size)
         pairs = implementation(draw_pairs, self.backend)(self.tables, self.seed, epoch, indices)
         return pairs.sequence, np.maximum(pairs.start, pairs.target - self.max_length)
 

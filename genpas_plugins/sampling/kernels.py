@@ -14,13 +14,14 @@ from numba import njit, uint32, uint64
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.enumeration import PairNumbering
 from genpas_plugins.sampling.permutation import ROUNDS as PERMUTATION_ROUNDS
-from genpas_plugins.sampling.permutation import halves
-from genpas_plugins.sampling.random_stream import MULTIPLIERS, ROUNDS, WEYL
+from genpas_plugins.sampling.permutation import binary_halves, halves
+from genpas_plugins.sampling.random_stream import MIXERS, MULTIPLIERS, ROUNDS, WEYL
 from genpas_plugins.sampling.sampler import DrawTables
 from genpas_plugins.support.array_types import AnyArray, Int64, UInt32
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 _W0, _W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
+_MIX0, _MIX1, _MIX2 = map(np.uint64, MIXERS)
 _UNIT = 2.0**-53
 _ROWS, _LINE = 32, 16  # histories whose cache lines are loaded ahead together; int32 items in a line
 _STRATEGY_NUMBER = {"last_target": 0, "multi_target": 1, "slide_window": 2}
@@ -32,8 +33,20 @@ _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
     """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
     pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
+    words = tables.words(seed, epoch)
+    a, b = binary_halves(tables.size)
     _draw(
-        tables.group_cumulative,
+        tables.size,
+        tables.last_point,
+        a,
+        b.bit_length() - 1,
+        words.order,
+        words.offset,
+        np.uint64(words.key),
+        tables.group_begin,
+        tables.group_end,
+        tables.group_weight,
+        tables.group_inverse,
         tables.group_length,
         tables.group_first,
         tables.group_count,
@@ -121,53 +134,6 @@ def _above(table: Any, value: Any, low: Any, high: Any) -> Any:
 
 
 @_inlined
-def _choose(table: Any, last: Any, even: Any, size: Any, u: Any) -> Any:
-    if last:
-        return size
-    if even:
-        return np.int64(u * size) + 1
-    return _above(table, u * table[size], 0, size)
-
-
-@_compiled
-def _draw(
-    group_cumulative: Any,
-    group_length: Any,
-    group_first: Any,
-    group_count: Any,
-    group_guide: Any,
-    order: Any,
-    target_table: Any,
-    start_table: Any,
-    target_last: Any,
-    start_last: Any,
-    target_even: Any,
-    start_even: Any,
-    seed: Any,
-    epoch: Any,
-    indices: Any,
-    sequence: Any,
-    start: Any,
-    target: Any,
-) -> None:
-    key0, key1 = uint32(seed), uint32(seed >> uint64(32))
-    for i in range(len(indices)):
-        index = uint64(indices[i])
-        a0, a1, a2, a3 = _philox(index, epoch, uint32(0), key0, key1)
-        b0, b1, b2, b3 = _philox(index, epoch, uint32(1), key0, key1)
-        u = _uniform(a0, a1)
-        group = group_guide[np.int64(u * len(group_guide))]
-        while group_cumulative[group] <= u:
-            group += 1
-        rank = np.int64(_uniform(a2, a3) * group_count[group])
-        sequence[i] = order[group_first[group] + rank]
-        size = group_length[group] - 1
-        t = _choose(target_table, target_last, target_even, size, _uniform(b0, b1))
-        target[i] = t
-        start[i] = _choose(start_table, start_last, start_even, t, _uniform(b2, b3)) - 1
-
-
-@_inlined
 def _scaled_hash(x: Any, key: Any, size: Any) -> Any:
     h = uint32(uint32(x) ^ key)
     h = uint32(h ^ (h >> uint32(16)))
@@ -192,6 +158,123 @@ def _permute(x: Any, n: Any, a: Any, b: Any, keys: Any) -> Any:
         x = left * b + right
         if x < n:
             return x
+
+
+@_inlined
+def _rounds(x: Any, a: Any, shift: Any, key0: Any, key1: Any, key2: Any, key3: Any) -> Any:
+    """Apply the network with sides a and 2**shift to x."""
+    b = 1 << shift
+    left, right = x >> shift, x & (b - 1)
+    left += _scaled_hash(right, key0, uint32(a))
+    left -= a if left >= a else 0
+    right = (right + _scaled_hash(left, key1, uint32(b))) & (b - 1)
+    left += _scaled_hash(right, key2, uint32(a))
+    left -= a if left >= a else 0
+    right = (right + _scaled_hash(left, key3, uint32(b))) & (b - 1)
+    return (left << shift) | right
+
+
+@_compiled
+def _shuffle(indices: Any, n: Any, a: Any, shift: Any, keys: Any, places: Any) -> None:
+    key0, key1, key2, key3 = keys[0], keys[1], keys[2], keys[3]
+    for i in range(len(indices)):
+        places[i] = _rounds(indices[i], a, shift, key0, key1, key2, key3)
+    for i in range(len(indices)):
+        while places[i] >= n:
+            places[i] = _rounds(places[i], a, shift, key0, key1, key2, key3)
+
+
+@_inlined
+def _choose(table: Any, last: Any, even: Any, size: Any, u: Any, n: Any) -> Any:
+    if last:
+        return size
+    if even:
+        return min(np.int64(u * (size / n)) + 1, size)
+    return _above(table, u * (table[size] / n), 0, size)
+
+
+@_inlined
+def _keyed_uniform(number: Any, key: Any) -> Any:
+    z = uint64(number) * _MIX0 + key
+    z = (z ^ (z >> uint64(30))) * _MIX1
+    z = (z ^ (z >> uint64(27))) * _MIX2
+    return float((z ^ (z >> uint64(31))) >> uint64(11)) * _UNIT
+
+
+@_inlined
+def _first_place(bound: Any, offset: Any) -> Any:
+    place = np.ceil(bound - offset)
+    return np.int64(place + (place + offset < bound))
+
+
+@_compiled
+def _draw(
+    size: Any,
+    last_point: Any,
+    a: Any,
+    shift: Any,
+    keys: Any,
+    offset: Any,
+    sequence_key: Any,
+    group_begin: Any,
+    group_end: Any,
+    group_weight: Any,
+    group_inverse: Any,
+    group_length: Any,
+    group_first: Any,
+    group_count: Any,
+    group_guide: Any,
+    order: Any,
+    target_table: Any,
+    start_table: Any,
+    target_last: Any,
+    start_last: Any,
+    target_even: Any,
+    start_even: Any,
+    seed: Any,
+    epoch: Any,
+    indices: Any,
+    sequence: Any,
+    start: Any,
+    target: Any,
+) -> None:
+    key0, key1 = uint32(seed), uint32(seed >> uint64(32))
+    guides, n = len(group_guide) / size, len(indices)
+    # Loops of their own, because the compiler turns those without a search into vector instructions.
+    _shuffle(indices, size, a, shift, keys, start)
+    for i in range(n):
+        point = min(start[i] + offset, last_point)
+        group = group_guide[min(np.int64(point * guides), len(group_guide) - 1)]
+        while group_end[group] <= point:
+            group += 1
+        target[i] = group
+    words, quantile, visits = np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        word0, word1, _, _ = _philox(uint64(indices[i]), epoch, uint32(0), key0, key1)
+        words[i] = _uniform(word0, word1)
+    for i in range(n):
+        group, place = target[i], start[i]
+        point = min(place + offset, last_point)
+        begin, end = group_begin[group], group_end[group]
+        weight, count = group_weight[group], group_count[group]
+        rank = np.int64(min((point - begin) * group_inverse[group], float(count - 1)))
+        rank -= begin + rank * weight > point
+        rank += (rank + 1 < count) & (begin + (rank + 1) * weight <= point)
+        after = min(begin + (rank + 1) * weight, end) if rank + 1 < count else end
+        first = _first_place(begin + rank * weight, offset)
+        of_sequence = max(_first_place(after, offset) - first, 1)
+        start[i] = min(max(place - first, 0), of_sequence - 1)
+        sequence[i], target[i] = group_first[group] + rank, group_length[group] - 1
+        visits[i] = of_sequence
+    for i in range(n):
+        visit = float(start[i])
+        inside = visit + _keyed_uniform(sequence[i], sequence_key)
+        quantile[i] = inside if inside < visit + 1 else visit
+    for i in range(n):
+        sequence[i] = order[sequence[i]]
+        t = _choose(target_table, target_last, target_even, target[i], quantile[i], visits[i])
+        target[i] = t
+        start[i] = _choose(start_table, start_last, start_even, t, words[i], 1.0) - 1
 
 
 @_compiled

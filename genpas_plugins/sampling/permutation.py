@@ -29,9 +29,18 @@ def halves(n: int) -> tuple[int, int]:
     return a, -(-n // a)
 
 
-def permute(indices: Int64, n: int, keys: UInt32) -> Int64:
-    """Send each index in [0, n) to its place in the keyed order of 0 … n - 1; int64 [m], n ≤ 2⁶¹."""
-    a, b = halves(n)
+def binary_halves(n: int) -> tuple[int, int]:
+    """Return sides (a, b) with a * b ≥ n ≥ 1 and b a power of two near √n, which needs no division."""
+    b = 1 << ((n - 1).bit_length() // 2)
+    return -(-n // b), b
+
+
+def permute(indices: Int64, n: int, keys: UInt32, sides: tuple[int, int] | None = None) -> Int64:
+    """Send each index in [0, n) to its place in the keyed order of 0 … n - 1; int64 [m], n ≤ 2⁶¹.
+
+    A key is a round. `sides` of the network are `halves(n)` by default.
+    """
+    a, b = sides or halves(n)
     places = _network(indices, a, b, keys)
     outside = np.flatnonzero(places >= n)
     while len(outside):
@@ -41,12 +50,14 @@ def permute(indices: Int64, n: int, keys: UInt32) -> Int64:
 
 
 def _network(x: Int64, a: int, b: int, keys: UInt32) -> Int64:
-    left, right = x // b, x % b
+    left, right = np.divmod(x, b)
     for number, key in enumerate(keys):
         if number % 2 == 0:
-            left = (left + _scaled_hash(right, key, a)) % a
+            left += _scaled_hash(right, key, a)
+            left -= a * (left >= a)
         else:
-            right = (right + _scaled_hash(left, key, b)) % b
+            right += _scaled_hash(left, key, b)
+            right -= b * (right >= b)
     return left * b + right
 
 

@@ -97,6 +97,15 @@ class SamplingPolicy:
             return np.log(length) + np.log(length - 1) - math.log(2)
         return log_power(length - 1, self.alpha)
 
+    def sequence_weight(self, length: Int64) -> Float64:
+        """Return unnormalised p(s) of sequences of these lengths ≥ 2; for α = 0 and 1 exact whole numbers."""
+        with np.errstate(over="ignore"):
+            weight = (length - 1).astype(np.float64) ** self.alpha
+        if self.strategy != "slide_window" and weight.max() < 2.0**100 and weight.min() > 2.0**-100:
+            return weight
+        log_weight = self.log_sequence_weight(length)
+        return np.asarray(np.exp(log_weight - log_weight.max()))
+
     def sequence_mass(self, view: SequenceView) -> Float64:
         """Return the probability of the sequences of each length group, float64 [len(view.groups.length)]."""
         groups = view.groups

@@ -4,8 +4,8 @@ Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'
 
     word 0, 1   index of the pair in its epoch (low, high)
     word 2      epoch
-    word 3      block: 0 and 1 are the pair's own eight words, operators use later blocks, and PERMUTATION keys the
-                order of an enumerated epoch
+    word 3      block: 0 and 1 are the pair's own eight words, operators use later blocks, PERMUTATION keys the order
+                of an enumerated pass, and EPOCH has the words that all examples of an epoch share
 
 So a pair's words depend on (seed, epoch, index) alone. All operations are on integers, or correctly rounded ones on
 floating-point numbers, so every backend gives the same bits.
@@ -13,18 +13,22 @@ floating-point numbers, so every backend gives the same bits.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from genpas_plugins.support.array_types import Float64, UInt32
+from genpas_plugins.support.array_types import Float64, Int64, UInt32
 from genpas_plugins.support.errors import whole_number
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 PERMUTATION = 0xFFFFFFFF
+EPOCH = 0xFFFFFFFE
+MIXERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = 0xFFFFFFFF
 
 
@@ -62,3 +66,35 @@ def uniform(high: UInt32, low: UInt32) -> Float64:
     """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
     word = (high.astype(np.uint64) << np.uint64(32)) | low
     return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+class EpochWords(NamedTuple):
+    """What all examples of an epoch share.
+
+    Attributes
+    ----------
+    order : uint32 [4], keys of the order of the examples
+    offset : where the epoch's points begin, in [0, 1)
+    key : int in [0, 2⁶⁴), for `keyed_uniform`
+    """
+
+    order: UInt32
+    offset: float
+    key: int
+
+
+@lru_cache(maxsize=256)
+def epoch_words(seed: int, epoch: int, bits: int) -> EpochWords:
+    """Return the words of an epoch; the offset is a multiple of 2**-bits."""
+    (a, b, c, d), order = philox(seed, epoch, EPOCH, np.arange(2)).T
+    order.flags.writeable = False
+    offset = math.floor(float(uniform(a, b)) * 2.0**bits) / 2.0**bits
+    return EpochWords(order, offset, int(c) << 32 | int(d))
+
+
+def keyed_uniform(numbers: Int64, key: int) -> Float64:
+    """Return a number in [0, 1) for each of `numbers`, with 53 random bits: the mixer of SplitMix64 (Steele 2014)."""
+    z = numbers.astype(np.uint64) * np.uint64(MIXERS[0]) + np.uint64(key)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(MIXERS[1])
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(MIXERS[2])
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53

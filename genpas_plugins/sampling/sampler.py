@@ -1,22 +1,39 @@
-"""The sampled stream: pair i of epoch e is one draw from the policy, made from the pair's own random words.
+"""The sampled stream: the pairs of an epoch come from one row of evenly spaced points.
 
-Sequences of one length are equally likely, so step 1 draws a length, then a sequence of this length. Steps 2 and 3
-search one cumulative table each, shared by all sequences and as long as the longest sequence.
+The sequences lie end to end on a line of length m, the number of examples. Each is as long as its expectation m p(s).
+Example i is the point π(i) + u, with π a keyed order of the epoch and u its offset: systematic sampling.
+
+1. A sequence of expectation v holds floor(v) or ceil(v) points, so it has that many visits.
+2. Visit q of n takes the target at the quantile (q + u_s) / n of p(k | s), so each target comes within one as often as
+   expected of n visits. The offset u_s is a number of the sequence and the epoch.
+3. The start is an independent draw from p(j | k), from the pair's own random words.
+
+All offsets are uniform, so the expected count of every pair is m p(s, k, j).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.permutation import binary_halves, permute
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.sampling.protocol import PairStream
-from genpas_plugins.sampling.random_stream import check_epoch, check_seed, philox, uniform
+from genpas_plugins.sampling.random_stream import (
+    EpochWords,
+    check_epoch,
+    check_seed,
+    epoch_words,
+    keyed_uniform,
+    philox,
+    uniform,
+)
 from genpas_plugins.support.array_types import Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -25,19 +42,25 @@ GUIDE = 1024
 
 @dataclass(frozen=True, eq=False)
 class DrawTables:
-    """Tables that a draw reads, for a view of d distinct lengths up to n + 1.
+    """Tables that a draw reads, for a view of d distinct lengths up to n + 1 and an epoch of m examples.
 
     Attributes
     ----------
-    group_cumulative : float64 [d], cumulative probability of the length groups
+    size : m
+    group_begin, group_end : float64 [d], where the length groups begin and end on the line of length m
+    group_weight, group_inverse : float64 [d], expected visits of a sequence of the group, and one over it
     group_length, group_first, group_count : int64 [d], see `LengthGroups`
     order : int [n_sequences], rows of the sequences by length
-    group_guide : int64 [GUIDE], the first group whose cumulative probability is above i / GUIDE. The compiled twin
-        begins the search for u in [i, i + 1) / GUIDE there (Chen & Asau 1974).
+    group_guide : int64 [GUIDE], a group that ends no earlier than the first group with points from i m / GUIDE on. The
+        compiled twin begins the search for a point there (Chen & Asau 1974).
     target, start : powers i^β and i^γ of 1 … n
     """
 
-    group_cumulative: Float64
+    size: int
+    group_begin: Float64
+    group_end: Float64
+    group_weight: Float64
+    group_inverse: Float64
     group_length: Int64
     group_first: Int64
     group_count: Int64
@@ -47,22 +70,41 @@ class DrawTables:
     start: PowerTable
 
     @classmethod
-    def of(cls, view: SequenceView, policy: SamplingPolicy) -> DrawTables:
-        """Tabulate `policy` for `view`."""
+    def of(cls, view: SequenceView, policy: SamplingPolicy, size: int) -> DrawTables:
+        """Tabulate `policy` for epochs of `size` examples of `view`."""
         groups = view.groups
-        cumulative = np.cumsum(policy.sequence_mass(view))
-        # Rounding may leave the sum a bit below 1; the last group with mass must catch every number below 1.
-        cumulative[cumulative == cumulative[-1]] = 1.0
+        weight = policy.sequence_weight(groups.length)
+        cumulative = np.cumsum(weight * groups.size)
+        scale = size / cumulative[-1]
+        end = cumulative * scale
+        # Rounding may end the line a bit before m; the last group with mass must catch every point.
+        end[cumulative == cumulative[-1]] = size
+        # One step early, because the rounded place of a point in the guide may be one too high.
+        guide = np.searchsorted(end, np.arange(-1, GUIDE - 1) * (size / GUIDE), side="right")
+        expected = np.maximum(weight * scale, np.finfo(np.float64).tiny)
         return cls(
-            cumulative,
+            size,
+            np.concatenate([[0.0], end[:-1]]),
+            end,
+            expected,
+            1 / expected,
             groups.length,
             groups.first,
             groups.size,
             view.index.order,
-            np.searchsorted(cumulative, np.arange(GUIDE) / GUIDE, side="right").astype(np.int64),
+            guide.astype(np.int64),
             PowerTable.of(policy.beta, view.max_length - 1),
             PowerTable.of(policy.gamma, view.max_length - 1),
         )
+
+    def words(self, seed: int, epoch: int) -> EpochWords:
+        """Return the words of an epoch. Adding the offset to the number of an example is exact for m < 2⁵³."""
+        return epoch_words(seed, epoch, max(0, 53 - self.size.bit_length()))
+
+    @property
+    def last_point(self) -> float:
+        """The largest number below m."""
+        return math.nextafter(self.size, 0)
 
 
 class PairSampler(PairStream):
@@ -98,7 +140,7 @@ class PairSampler(PairStream):
         self.seed = check_seed(seed)
         self.pairs_per_epoch = view.n_pairs if pairs_per_epoch is None else check_pairs_per_epoch(pairs_per_epoch)
         self.backend = choose_backend(backend)
-        self.tables = DrawTables.of(view, policy)
+        self.tables = DrawTables.of(view, policy, self.pairs_per_epoch)
 
     def __reduce__(self) -> Any:
         """Pickle the arguments: the tables are made again where the stream is opened."""
@@ -112,15 +154,49 @@ class PairSampler(PairStream):
 
 
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
-    """Draw the pairs with these indices (steps 1 to 3 of the paper), int64 [n]."""
-    first, second = philox(seed, epoch, 0, indices), philox(seed, epoch, 1, indices)
-    group = np.searchsorted(tables.group_cumulative, uniform(first[0], first[1]), side="right")
-    rank = (uniform(first[2], first[3]) * tables.group_count[group]).astype(np.int64)
-    sequence = tables.order[tables.group_first[group] + rank].astype(np.int64)
-    size = tables.group_length[group] - 1
-    target = _choose(tables.target, size, uniform(second[0], second[1]))
-    start = _choose(tables.start, target, uniform(second[2], second[3])) - 1
+    """Draw the pairs with these indices, int64 [n]."""
+    words = tables.words(seed, epoch)
+    group, rank, visit, visits = visited(tables, words, indices)
+    number = tables.group_first[group] + rank
+    sequence = tables.order[number].astype(np.int64)
+    quantile = visit + keyed_uniform(number, words.key)
+    quantile = np.where(quantile < visit + 1, quantile, visit)  # the sum may be rounded up into the next visit
+    target = choose(tables.target, tables.group_length[group] - 1, quantile, visits)
+    word = philox(seed, epoch, 0, indices)
+    start = choose(tables.start, target, uniform(word[0], word[1]), 1) - 1
     return Pairs(sequence, start, target)
+
+
+class Visits(NamedTuple):
+    """Which visits examples are, int64 [n] each: visit number `visit` of `visits` of sequence `rank` of a group."""
+
+    group: Int64
+    rank: Int64
+    visit: Int64
+    visits: Int64
+
+
+def visited(tables: DrawTables, words: EpochWords, indices: Int64) -> Visits:
+    """Return the visits of the examples with these indices."""
+    place = permute(indices, tables.size, words.order, binary_halves(tables.size))
+    point = np.minimum(place + words.offset, tables.last_point)
+    group = np.searchsorted(tables.group_end, point, side="right")
+    begin, end = tables.group_begin[group], tables.group_end[group]
+    weight, count = tables.group_weight[group], tables.group_count[group]
+    rank = np.minimum((point - begin) * tables.group_inverse[group], count - 1).astype(np.int64)
+    # A rounded rank is off by one at most. What counts is between which bounds the point lies.
+    rank -= begin + rank * weight > point
+    rank += (rank + 1 < count) & (begin + (rank + 1) * weight <= point)
+    after = np.where(rank + 1 < count, np.minimum(begin + (rank + 1) * weight, end), end)
+    first = _first_place(begin + rank * weight, words.offset)
+    visits = np.maximum(_first_place(after, words.offset) - first, 1)
+    return Visits(group, rank, np.clip(place - first, 0, visits - 1), visits)
+
+
+def _first_place(bound: Float64, offset: float) -> Int64:
+    """Return the first whole number that is at or above `bound` with the offset added."""
+    place = np.ceil(bound - offset)
+    return (place + (place + offset < bound)).astype(np.int64)
 
 
 def check_indices(indices: ArrayLike, pairs_per_epoch: int) -> Int64:
@@ -139,12 +215,12 @@ def check_pairs_per_epoch(value: Any) -> int:
     return whole_number("pairs_per_epoch", value, 1, 2**61)
 
 
-def _choose(table: PowerTable, size: Int64, u: Float64) -> Int64:
-    """Choose from {1 … size} with the table's weights, by inversion of u in [0, 1)."""
+def choose(table: PowerTable, size: Int64, u: Float64, n: Int64 | int) -> Int64:
+    """Choose from {1 … size} with the table's weights, by inversion of u / n in [0, 1)."""
     if table.last:
         return size
     if table.even:
         # The cumulative weights are 0 … n, so the search is a rounding down.
-        return (u * size).astype(np.int64) + 1
-    # u * total is below total because u ≤ 1 - 2⁻⁵³, so the search ends at or before `size`.
-    return np.searchsorted(table.cumulative, u * table.cumulative[size], side="right").astype(np.int64)
+        return np.minimum((u * (size / n)).astype(np.int64) + 1, size)
+    chosen = np.searchsorted(table.cumulative, u * (table.cumulative[size] / n), side="right").astype(np.int64)
+    return np.minimum(chosen, size)

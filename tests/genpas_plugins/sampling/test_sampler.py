@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, PairSampler, SamplingPolicy, SequenceStore
+from genpas_plugins.sampling.random_stream import EpochWords
 from genpas_plugins.sampling.sampler import DrawTables, draw_pairs
 
 INF = math.inf
@@ -35,11 +36,78 @@ def frequencies(view, exponents, backend="numpy", seed=11) -> Counter:
     return Counter(zip(*(address.tolist() for address in pairs), strict=True))
 
 
+def targets_beside_the_paper(view, paper, exponents, drawn: Counter) -> tuple[dict, dict]:
+    """Return expected and drawn counts of every sequence and of every (sequence, target)."""
+    expected, counted = Counter(), Counter()
+    for table, other, factor in ((paper(view.lengths().tolist(), *exponents), expected, DRAWS), (drawn, counted, 1)):
+        for (sequence, _, target), p in table.items():
+            other[sequence,] += p * factor
+            other[sequence, target] += p * factor
+    return expected, counted
+
+
 @pytest.mark.parametrize("exponents", POLICIES, ids=str)
 def test_frequencies_agree_with_the_paper(medium, exponents, backend, paper, p_value):
     view = medium.leave_last_out().train
-    expected = paper(view.lengths().tolist(), *exponents)
-    assert p_value(frequencies(view, exponents, backend), expected) > 1e-6
+    drawn = frequencies(view, exponents, backend)
+    assert p_value(drawn, paper(view.lengths().tolist(), *exponents)) > 1e-6
+    expected, counted = targets_beside_the_paper(view, paper, exponents, drawn)
+    assert counted.keys() <= expected.keys()
+    for cell, count in expected.items():
+        # A sequence comes as often as expected, give or take one visit, and so does a target of these visits.
+        assert abs(counted[cell] - count) < len(cell) + 1e-6
+
+
+@pytest.mark.parametrize("exponents", [(0, 0, 0), (2, 1, 0), (-1, 0.5, -2), (1, 0, INF)], ids=str)
+def test_the_first_draw_of_many_epochs_has_the_distribution_of_the_paper(medium, exponents, paper, p_value):
+    """Draws of different epochs are independent, so they are as far from the expectation as chance has it."""
+    view, places = medium.leave_last_out().train, Counter()
+    for (_, start, target), p in paper(view.lengths().tolist(), *exponents).items():
+        places[start, target] += p
+    stream = PairSampler(view, SamplingPolicy(*exponents), 3, 77, "numpy")
+    drawn = [stream.pairs(epoch, [5]) for epoch in range(2_000)]
+    assert 1e-6 < p_value(Counter((int(j[0]), int(k[0])) for _, j, k in drawn), places) < 1 - 1e-6
+
+
+@given(
+    lengths=st.lists(st.integers(2, 30), min_size=1, max_size=20),
+    gamma=st.sampled_from([-INF, -1.0, 0.0, 2.0, INF]),
+    passes=st.integers(1, 3),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_an_epoch_of_all_pairs_has_each_of_them_once(lengths, gamma, passes, seed):
+    view = SequenceStore.from_arrays(np.ones(sum(lengths), int), np.cumsum([0, *lengths])).view()
+    stream = PairSampler(view, SamplingPolicy(1, 0, gamma), seed, passes * view.n_pairs, "numpy")
+    pairs = stream.pairs(4, np.arange(stream.size))
+    drawn = Counter(zip(pairs.sequence.tolist(), pairs.target.tolist(), strict=True))
+    assert drawn == {(s, k): passes for s, n in enumerate(lengths) for k in range(1, n)}
+
+
+@given(
+    lengths=st.lists(st.integers(2, 30), min_size=1, max_size=20),
+    exponents=st.tuples(st.floats(-4, 4), st.floats(-4, 4)),
+    size=st.integers(1, 300),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_sequences_and_their_targets_come_as_often_as_expected(lengths, exponents, size, seed):
+    view = SequenceStore.from_arrays(np.ones(sum(lengths), int), np.cumsum([0, *lengths])).view()
+    policy = SamplingPolicy(*exponents, 0)
+    pairs = PairSampler(view, policy, seed, size, "numpy").pairs(1, np.arange(size))
+    visits = np.bincount(pairs.sequence, minlength=len(lengths))
+    expected = policy.sequence_mass(view)[np.searchsorted(view.groups.length, lengths)] / np.bincount(lengths)[lengths]
+    assert np.all(np.abs(visits - size * expected) < 1 + 1e-6)
+    for s, n in enumerate(lengths):
+        places = np.arange(1, n, dtype=float) ** policy.beta
+        count = np.bincount(pairs.target[pairs.sequence == s], minlength=n)[1:]
+        assert np.all(np.abs(count - visits[s] * places / places.sum()) < 1 + 1e-6)
+
+
+def test_users_of_one_length_have_targets_at_different_quantiles():
+    """An offset that all sequences share would train the same target of all of them."""
+    view = SequenceStore.from_arrays(np.ones(5_000, int), np.arange(0, 5_001, 50)).view()
+    pairs = PairSampler(view, SamplingPolicy(0, 0, 0), 1, 100).pairs(0, np.arange(100))
+    assert len(set(pairs.sequence.tolist())) == 100
+    assert len(set(pairs.target.tolist())) > 30
 
 
 @pytest.mark.parametrize("exponents", [e for e in POLICIES if any(map(math.isinf, e))], ids=str)
@@ -51,8 +119,15 @@ def test_infinite_exponents_draw_their_support_and_nothing_else(medium, exponent
     assert drawn.keys() >= {pair for pair, p in expected.items() if DRAWS * p > 30}
 
 
-@pytest.mark.parametrize("wrong", [(1.1, 0, 0), (0.9, 0, 0), (1, 0.05, 0), (1, -0.05, 0), (1, 0, 0.1), (1, 0, -0.1)])
-def test_the_frequency_test_notices_a_slightly_wrong_exponent(medium, wrong, paper, p_value):
+@pytest.mark.parametrize("wrong", [(1.1, 0, 0), (0.9, 0, 0), (1, 0.05, 0), (1, -0.05, 0)])
+def test_the_counts_notice_a_slightly_wrong_exponent(medium, wrong, paper):
+    view = medium.leave_last_out().train
+    expected, counted = targets_beside_the_paper(view, paper, wrong, frequencies(view, (1, 0, 0)))
+    assert max(abs(counted[cell] - count) for cell, count in expected.items()) > 20
+
+
+@pytest.mark.parametrize("wrong", [(1, 0, 0.1), (1, 0, -0.1)])
+def test_the_frequency_test_notices_a_slightly_wrong_start(medium, wrong, paper, p_value):
     view = medium.leave_last_out().train
     assert p_value(frequencies(view, (1, 0, 0)), paper(view.lengths().tolist(), *wrong)) < 1e-6
 
@@ -89,29 +164,50 @@ def test_only_pairs_with_mass_are_drawn(store, policy, seed):
     assert np.isfinite(policy.log_prob(view, pairs)).all()
 
 
-def extreme(words: int):
-    """Every random word is the same: 0 or the highest."""
-    return lambda _seed, _epoch, _block, index: np.full((4, len(index)), words, np.uint32)
-
-
-@given(store=st.from_type(SequenceStore), policy=st.from_type(SamplingPolicy))
-def test_the_extreme_random_words_give_pairs_with_mass(store, policy):
+@given(store=st.from_type(SequenceStore), policy=st.from_type(SamplingPolicy), size=st.integers(1, 2**61))
+def test_the_extreme_random_words_give_pairs_with_mass(store, policy, size):
+    """Every random word is the same: 0 or the highest; the first and the last example of epochs of any size."""
     if policy.strategy != "sampled":
         policy = SamplingPolicy(policy.alpha, policy.beta, policy.gamma)
     view = store.view()
-    tables = DrawTables.of(view, policy)
-    for words in (0, 0xFFFFFFFF):
+    tables = DrawTables.of(view, policy, size)
+    for number, word in ((0.0, 0), (1 - 2.0**-53, 0xFFFFFFFF)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("genpas_plugins.sampling.sampler.philox", extreme(words))
-            pairs = draw_pairs(tables, 0, 0, np.arange(1))
+            module = "genpas_plugins.sampling.sampler."
+            bits = max(0, 53 - size.bit_length())
+            words = EpochWords(np.full(4, word, np.uint32), math.floor(number * 2**bits) / 2**bits, 0)
+            patch.setattr(module + "epoch_words", lambda *_, words=words: words)
+            patch.setattr(module + "permute", lambda index, *_: index)
+            patch.setattr(module + "keyed_uniform", lambda of, _, number=number: np.full(len(of), number))
+            patch.setattr(module + "philox", lambda *a, word=word: np.full((4, len(a[-1])), word, np.uint32))
+            pairs = draw_pairs(tables, 0, 0, np.array([0, size // 2, size - 1]))
+        assert np.isfinite(policy.log_prob(view, pairs)).all()
+
+
+@pytest.mark.parametrize("exponents", [(1, 0, 0), (0.5, 0.5, 2), (-2, -1, 0), (0, INF, 0)], ids=str)
+def test_epochs_of_any_size_have_pairs_with_mass(exponents, backend):
+    lengths = [3] * 40_000 + [4] * 7 + [900, 901, 1_000_000]
+    view = SequenceStore.from_arrays(np.ones(sum(lengths), np.int32), np.cumsum([0, *lengths])).view()
+    policy = SamplingPolicy(*exponents)
+    for size in (1, 10, 40_000, 10**9, 2**53 - 1, 2**53, 2**61):
+        stream = PairSampler(view, policy, 5, size, backend)
+        pairs = stream.pairs(7, np.unique(np.linspace(0, size - 1, 500).astype(np.int64).clip(0, size - 1)))
         assert np.isfinite(policy.log_prob(view, pairs)).all()
 
 
 def test_tables_are_as_long_as_the_longest_sequence_whatever_the_number_of_users():
     few = SequenceStore.from_arrays(np.ones(50, int), np.arange(0, 51, 5)).view()
     many = SequenceStore.from_arrays(np.ones(50_000, int), np.arange(0, 50_001, 5)).view()
-    one, other = (DrawTables.of(view, SamplingPolicy(1, 0, 0)) for view in (few, many))
-    for name in ("group_cumulative", "group_length", "group_first", "group_count", "group_guide"):
+    one, other = (DrawTables.of(view, SamplingPolicy(1, 0, 0), 100) for view in (few, many))
+    for name in (
+        "group_begin",
+        "group_end",
+        "group_weight",
+        "group_length",
+        "group_first",
+        "group_count",
+        "group_guide",
+    ):
         assert getattr(one, name).shape == getattr(other, name).shape
     assert one.target.cumulative.shape == other.start.cumulative.shape == (5,)
 
