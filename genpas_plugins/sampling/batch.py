@@ -1,6 +1,6 @@
 """What a stream returns for some examples: their histories, the targets of each, and the weight of each target.
 
-Shapes: n examples, T targets; an example of a stream of pairs has one target.
+Shapes: n histories, T targets; an example of a stream of pairs has one history with one target.
 """
 
 from __future__ import annotations
@@ -65,12 +65,19 @@ class Batch(NamedTuple):
     ----------
     histories : n histories
     targets : their T targets
-    weights : float32 [T]; the sum of weighted losses over n is the loss
+    weights : float32 [T]; the sum of weighted losses over the number of examples is the loss
+    example : int64 [n], the example of each history, from 0 and rising; an example may have several
     """
 
     histories: Histories
     targets: Targets
     weights: Float32
+    example: Int64
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples."""
+        return int(self.example[-1]) + 1 if len(self.example) else 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.enumeration import PairNumbering, pairs_in_passes
-from genpas_plugins.sampling.windows import WindowStream
-from genpas_plugins.support.array_types import Float64, Int64
+from genpas_plugins.sampling.windows import TargetWindows, WindowStream
+from genpas_plugins.support.array_types import Int64
 
 
 class EnumeratedWindows(WindowStream):
@@ -19,18 +17,28 @@ class EnumeratedWindows(WindowStream):
         strategy = self.policy.strategy
         self.numbering = window_numbering(self.view, strategy, self.max_length)
         n_windows, n_pairs = self.numbering.total, PairNumbering.of(self.view, strategy).total
-        self._log_share = math.log(n_windows) - math.log(n_pairs)
+        self._share = n_windows / n_pairs
         distinct = n_distinct_pairs(self.view, strategy, self.max_length)
         return distinct, distinct / n_windows
 
-    def _starts(self, epoch: int, indices: Int64) -> tuple[Int64, Int64]:
+    def _windows(self, epoch: int, indices: Int64) -> TargetWindows:
         pairs = pairs_in_passes(self.numbering, self.seed, epoch * self.size, indices, self.backend)
-        if self.policy.strategy == "last_target":
-            return pairs.sequence, np.maximum(self.view.lengths(pairs.sequence) - 1 - self.max_length, 0)
-        return pairs.sequence, pairs.target - 1
-
-    def _normalised(self, log_weight: Float64) -> Float64:
-        return np.asarray(np.exp(log_weight + self._log_share))
+        strategy, sequence, limit = self.policy.strategy, pairs.sequence, self.max_length
+        start = pairs.target - 1
+        if strategy == "last_target":
+            start = np.maximum(self.view.lengths(sequence) - 1 - limit, 0)
+        last = np.minimum(self.view.lengths_of(sequence, start) - 1, start + limit)
+        count = (last - start)[:, None]
+        place = np.arange(count.max(initial=1))
+        # Once histories are cut, every start at or before that of the target at place L - 1 is the same pair.
+        cut, first = place == limit - 1, start[:, None]
+        pairs_of = {
+            "last_target": place == count - 1,
+            "multi_target": (first == 0) | cut,
+            "slide_window": np.where(cut, first + 1, 1),
+        }[strategy]
+        weight = np.where(place < count, pairs_of * self._share, 0)
+        return TargetWindows(Pairs(sequence, start, last), weight.astype(np.float32), np.arange(len(indices)))
 
 
 def window_numbering(view: SequenceView, strategy: str, max_length: int) -> PairNumbering:

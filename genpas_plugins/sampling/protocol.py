@@ -21,7 +21,7 @@ class Stream(Protocol):
 
     Attributes
     ----------
-    unit : what an example is: a pair has one target, a window several
+    unit : what an example is: a pair has one target; of windows it is a chain of windows, often of one
     view : the sequences that examples come from
     seed : int in [0, 2⁶⁴)
     backend : "numpy" or "numba"
@@ -93,4 +93,4 @@ class PairStream(Stream, Protocol):
         histories = self.histories(epoch, np.asarray(indices, np.int64), pairs, max_length)
         rows, n = self.view.store.offsets[pairs.sequence] + pairs.target, len(pairs.target)
         targets = Targets(rows, histories.lengths - 1, np.arange(n + 1))
-        return Batch(histories, targets, np.ones(n, np.float32))
+        return Batch(histories, targets, np.ones(n, np.float32), np.arange(n))

@@ -70,10 +70,10 @@ class DrawTables:
     start: PowerTable
 
     @classmethod
-    def of(cls, view: SequenceView, policy: SamplingPolicy, size: int) -> DrawTables:
-        """Tabulate `policy` for epochs of `size` examples of `view`."""
+    def of(cls, view: SequenceView, policy: SamplingPolicy, size: int, weight: Float64 | None = None) -> DrawTables:
+        """Tabulate `policy` for epochs of `size` examples of `view`; `weight` replaces p(s), float64 [d]."""
         groups = view.groups
-        weight = policy.sequence_weight(groups.length)
+        weight = policy.sequence_weight(groups.length) if weight is None else weight
         cumulative = np.cumsum(weight * groups.size)
         scale = size / cumulative[-1]
         end = cumulative * scale
@@ -156,7 +156,8 @@ class PairSampler(PairStream):
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
     """Draw the pairs with these indices, int64 [n]."""
     words = tables.words(seed, epoch)
-    group, rank, visit, visits = visited(tables, words, indices)
+    group, rank, place, low, high = located(tables, words, indices)
+    visit, visits = counted(place, low, high, words.offset)
     number = tables.group_first[group] + rank
     sequence = tables.order[number].astype(np.int64)
     quantile = visit + keyed_uniform(number, words.key)
@@ -167,17 +168,18 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
     return Pairs(sequence, start, target)
 
 
-class Visits(NamedTuple):
-    """Which visits examples are, int64 [n] each: visit number `visit` of `visits` of sequence `rank` of a group."""
+class Places(NamedTuple):
+    """Where examples lie on the line: at `place`, in [low, high) of sequence `rank` of a length group; [n] each."""
 
     group: Int64
     rank: Int64
-    visit: Int64
-    visits: Int64
+    place: Int64
+    low: Float64
+    high: Float64
 
 
-def visited(tables: DrawTables, words: EpochWords, indices: Int64) -> Visits:
-    """Return the visits of the examples with these indices."""
+def located(tables: DrawTables, words: EpochWords, indices: Int64) -> Places:
+    """Return where the examples with these indices lie."""
     place = permute(indices, tables.size, words.order, binary_halves(tables.size))
     point = np.minimum(place + words.offset, tables.last_point)
     group = np.searchsorted(tables.group_end, point, side="right")
@@ -187,10 +189,15 @@ def visited(tables: DrawTables, words: EpochWords, indices: Int64) -> Visits:
     # A rounded rank is off by one at most. What counts is between which bounds the point lies.
     rank -= begin + rank * weight > point
     rank += (rank + 1 < count) & (begin + (rank + 1) * weight <= point)
-    after = np.where(rank + 1 < count, np.minimum(begin + (rank + 1) * weight, end), end)
-    first = _first_place(begin + rank * weight, words.offset)
-    visits = np.maximum(_first_place(after, words.offset) - first, 1)
-    return Visits(group, rank, np.clip(place - first, 0, visits - 1), visits)
+    high = np.where(rank + 1 < count, np.minimum(begin + (rank + 1) * weight, end), end)
+    return Places(group, rank, place, begin + rank * weight, high)
+
+
+def counted(place: Int64, low: Float64, high: Float64, offset: float) -> tuple[Int64, Int64]:
+    """Return which of the epoch's points in [low, high) each place is, from 0, and how many there are."""
+    first = _first_place(low, offset)
+    count = np.maximum(_first_place(high, offset) - first, 1)
+    return np.clip(place - first, 0, count - 1), count
 
 
 def _first_place(bound: Float64, offset: float) -> Int64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.sampling.drawn_windows import DrawnWindows
+from genpas_plugins.sampling.chained_windows import ChainedWindows
 from genpas_plugins.sampling.enumerated_windows import EnumeratedWindows
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.policy import SAMPLED, SamplingPolicy
@@ -72,7 +72,7 @@ def window_stream(
     [(0, 0, 3), (0, 1, 4)]
     """
     _check(view, policy)
-    kind = DrawnWindows if policy.strategy == SAMPLED else EnumeratedWindows
+    kind = ChainedWindows if policy.strategy == SAMPLED else EnumeratedWindows
     return kind(view, policy, max_length=max_length, seed=seed, pairs_per_epoch=pairs_per_epoch, backend=backend)
 
 

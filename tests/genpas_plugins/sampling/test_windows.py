@@ -16,6 +16,7 @@ from scipy import stats
 from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore, SequenceView, pair_stream
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
+from tests.chain_law import segments
 
 Law = dict[tuple[int, int, int], float]
 
@@ -43,14 +44,17 @@ def law_of_single_pairs(view: SequenceView, policy: SamplingPolicy, max_length: 
 
 
 def targets_of(stream: WindowStream, indices: np.ndarray) -> list[dict[tuple[int, int, int], float]]:
-    """The weighted targets of each window."""
-    (sequence, start, last), weight = stream.windows(0, indices)
+    """The weighted targets of each example: sequence, first item that is seen, target."""
+    (sequence, start, last), weight, example = stream.windows(0, indices)
     assert weight.shape[1] <= stream.max_length and np.all(last - start <= stream.max_length)
     assert not weight[np.arange(weight.shape[1]) >= (last - start)[:, None]].any()
-    return [
-        {(int(s), int(j), int(j) + 1 + i): float(w) for i, w in enumerate(row) if w > 0}
-        for s, j, row in zip(sequence, start, weight, strict=True)
-    ]
+    assert weight.any(axis=1).all(), "a window without a target"
+    examples: list[dict[tuple[int, int, int], float]] = [{} for _ in indices]
+    for s, j, row, e in zip(sequence.tolist(), start.tolist(), weight, example.tolist(), strict=True):
+        for i in np.flatnonzero(row).tolist():
+            assert (s, j, j + 1 + i) not in examples[e]
+            examples[e][s, j, j + 1 + i] = float(row[i])
+    return examples
 
 
 @settings(deadline=None)
@@ -71,37 +75,100 @@ def test_a_pass_over_the_windows_is_the_law_of_an_enumerated_strategy(
     assert {a: w / len(windows) for a, w in trained.items()} == pytest.approx(expected, rel=1e-6)
 
 
+SAMPLED = POLICY.filter(lambda policy: policy.strategy == "sampled")
+
+
 @settings(deadline=None)
-@given(LENGTHS, POLICY.filter(lambda policy: policy.strategy == "sampled"), st.integers(1, 11))
-def test_a_drawn_window_weighs_its_targets_by_their_probability_given_the_window(
-    lengths: list[int], policy: SamplingPolicy, max_length: int
+@given(LENGTHS, SAMPLED, st.integers(1, 11))
+def test_the_chains_have_the_law_of_single_pairs(lengths: list[int], policy: SamplingPolicy, max_length: int) -> None:
+    """Closed form on both sides: every target as often and from every start as often."""
+    view = view_of(lengths)
+    trained: Law = defaultdict(float)
+    for (s, start, first, last), count in segments(view, policy, max_length).items():
+        for k in range(first, last + 1):
+            trained[s, max(start, k - max_length), k] += count
+    stream = window_stream(view, policy, max_length=max_length, seed=3)
+    law = {
+        address: p * stream.targets_per_example for address, p in law_of_single_pairs(view, policy, max_length).items()
+    }
+    assert trained == pytest.approx({**dict.fromkeys(trained, 0.0), **law}, rel=1e-6, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(LENGTHS, SAMPLED, st.integers(1, 11), st.integers(1, 60), st.integers(0, 2**64 - 1))
+def test_every_target_is_trained_as_often_as_expected(
+    lengths: list[int], policy: SamplingPolicy, max_length: int, pairs_per_epoch: int, seed: int
 ) -> None:
     view = view_of(lengths)
-    stream = window_stream(view, policy, max_length=max_length, seed=3)
-    law = law_of_single_pairs(view, policy, max_length)
-    marginal: dict[tuple[int, int], float] = defaultdict(float)
-    for (s, j, _), p in law.items():
-        marginal[s, j] += p
-    for window in targets_of(stream, np.arange(min(64, stream.size))):
-        s, j, _ = next(iter(window))
-        given_window = {a: p / marginal[s, j] for a, p in law.items() if a[:2] == (s, j)}
-        likely = {a: p for a, p in given_window.items() if p > 1e-30}
-        assert {a: w for a, w in window.items() if a in likely} == pytest.approx(likely, rel=1e-5, abs=1e-30)
+    stream = window_stream(view, policy, max_length=max_length, seed=seed, pairs_per_epoch=pairs_per_epoch)
+    counted: Counter[tuple[int, int]] = Counter()
+    for example in targets_of(stream, np.arange(stream.size)):
+        assert example
+        assert len({k for _, _, k in example}) == len(example) <= max_length
+        assert set(example.values()) == {np.float32(1 / stream.targets_per_example)}
+        counted.update((s, k) for s, _, k in example)
+    expected: dict[tuple[int, int], float] = defaultdict(float)
+    for (s, _, k), p in law_of_single_pairs(view, policy, max_length).items():
+        expected[s, k] += p * stream.size * stream.targets_per_example
+    assert counted.keys() <= expected.keys()
+    for cell, count in expected.items():
+        assert abs(counted[cell] - count) < 2  # one for the visits of the block, one for the threshold
 
 
-@pytest.mark.parametrize("exponents", [(1, 0, 0), (2, 1, 0), (1, 0, -math.inf), (0, -0.5, 0.7), (1, 0, math.inf)])
+@settings(deadline=None)
+@given(LENGTHS, EXPONENT, st.integers(1, 11), st.integers(1, 3))
+def test_a_pass_trains_each_target_once(lengths: list[int], gamma: float, max_length: int, passes: int) -> None:
+    view = view_of(lengths)
+    stream = window_stream(
+        view, SamplingPolicy(1, 0, gamma), max_length=max_length, seed=9, pairs_per_epoch=passes * view.n_pairs
+    )
+    trained = Counter((s, k) for example in targets_of(stream, np.arange(stream.size)) for s, _, k in example)
+    assert trained == {(s, k): passes for s, n in enumerate(lengths) for k in range(1, n)}
+
+
+def test_a_pass_of_whole_histories_is_that_of_multi_target() -> None:
+    view = view_of([2, 5, 9, 9, 3, 30])
+    for max_length in (3, 50):
+        drawn, enumerated = (
+            window_stream(view, policy, max_length=max_length, seed=1)
+            for policy in (SamplingPolicy(1, 0, -math.inf), SamplingPolicy.named("multi_target"))
+        )
+        one, other = (
+            {address for example in targets_of(stream, np.arange(stream.size)) for address in example}
+            for stream in (drawn, enumerated)
+        )
+        assert one == other
+
+
+@pytest.mark.parametrize("exponents", [(1, 0, 0), (1, 0, 1.5), (2, 1, -0.5), (0, -0.5, 0.7), (1, 0, math.inf)])
 @pytest.mark.parametrize("max_length", [3, 50])
-def test_windows_are_drawn_as_often_as_pairs_begin_them(exponents: tuple[float, float, float], max_length: int) -> None:
-    view, policy, n = view_of([2, 5, 9, 9, 3]), SamplingPolicy(*exponents), 40_000
-    stream = window_stream(view, policy, max_length=max_length, seed=11, pairs_per_epoch=10 * n)
-    (sequence, start, _), _ = stream.windows(2, np.arange(n))
-    drawn = Counter(zip(sequence.tolist(), start.tolist(), strict=True))
-    marginal: dict[tuple[int, int], float] = defaultdict(float)
-    for (s, j, _), p in law_of_single_pairs(view, policy, max_length).items():
-        marginal[s, j] += p
-    assert set(drawn) <= set(marginal)
-    cells = list(marginal)
-    assert stats.chisquare([drawn[c] for c in cells], [n * marginal[c] for c in cells]).pvalue > 1e-4
+def test_segments_are_drawn_as_often_as_the_law_says(exponents: tuple[float, float, float], max_length: int) -> None:
+    view, policy, n = view_of([2, 5, 9, 9, 3]), SamplingPolicy(*exponents), 30_000
+    law: Law = defaultdict(float)
+    for (s, start, first, last), count in segments(view, policy, max_length).items():
+        for k in range(first, last + 1):
+            law[s, max(start, k - max_length), k] += count
+    stream = window_stream(view, policy, max_length=max_length, seed=11)
+    stream = window_stream(
+        view, policy, max_length=max_length, seed=11, pairs_per_epoch=round(n * stream.targets_per_example)
+    )
+    drawn = Counter(address for example in targets_of(stream, np.arange(stream.size)) for address in example)
+    assert set(drawn) <= set(law)
+    starts: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
+    for address, count in law.items():
+        starts[address[0], address[2]].append((drawn[address], count))
+    checked = 0
+    for cells in starts.values():
+        # Different visits are independent, so the starts of one target are as far from their law as chance has it.
+        seen, expected = np.array(cells).T
+        if len(seen) > 1 and seen.sum() > 200:
+            checked += 1
+            kept = expected * seen.sum() / expected.sum() > 5
+            seen, expected = (np.append(part[kept], part[~kept].sum()) for part in (seen, expected))
+            if expected[-1] == 0:
+                seen, expected = seen[:-1], expected[:-1]
+            assert 1e-5 < stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue < 1 - 1e-5
+    assert checked or exponents[2] == math.inf
 
 
 @settings(deadline=None)
@@ -129,12 +196,24 @@ def test_a_pickled_stream_holds_no_tables(tmp_path: Path) -> None:
     assert len(pickle.dumps(stream)) < 2_000 < stream.tables.order.nbytes
 
 
-def test_the_mean_number_of_targets_is_that_of_the_windows() -> None:
+def test_an_epoch_has_the_expected_number_of_targets() -> None:
     view, policy = view_of([2, 5, 9, 9, 3]), SamplingPolicy(1, 0, 0)
     stream = window_stream(view, policy, max_length=4, seed=1, pairs_per_epoch=200_000)
     windows = stream.windows(0, np.arange(stream.size))
-    assert np.count_nonzero(windows.weight) == pytest.approx(200_000, rel=0.02)
+    assert np.count_nonzero(windows.weight) == pytest.approx(200_000, abs=50)
     assert window_stream(view, policy, max_length=4, seed=1).pairs_per_epoch == view.n_pairs
+
+
+@pytest.mark.parametrize("exponents", [(1, 0, 0), (2, 1, 0), (0, -1.5, math.inf), (0, math.inf, 0), (3, -math.inf, 0)])
+@pytest.mark.parametrize("pairs_per_epoch", [1, 1000, 2**50])
+def test_a_long_sequence_and_epochs_of_any_size(exponents: tuple[float, float, float], pairs_per_epoch: int) -> None:
+    view = SequenceStore.from_arrays(np.ones(1_003_000, np.int32), [*range(0, 3_001, 3), 1_003_000]).view()
+    policy = SamplingPolicy(*exponents)
+    stream = window_stream(view, policy, max_length=20, seed=1, pairs_per_epoch=pairs_per_epoch)
+    (sequence, start, last), weight, example = stream.windows(3, np.arange(min(100, stream.size)))
+    assert np.isfinite(policy.log_prob(view, Pairs(sequence, start, last))).all() or exponents[2] in (0, math.inf)
+    assert (last < view.lengths(sequence)).all() and weight.any(axis=1).all()
+    assert np.array_equal(np.unique(example), np.arange(min(100, stream.size)))
 
 
 def test_a_window_reads_what_a_pair_of_its_last_target_reads() -> None:

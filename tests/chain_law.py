@@ -1,0 +1,58 @@
+"""The law of the chains of windows by plain recursion: how many segments of each kind an example has on average."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+
+from genpas_plugins import SamplingPolicy, SequenceView
+
+Segment = tuple[int, int, int, int]
+"""Sequence, start from 0, and the first and last target from 0 that are trained from this start."""
+
+
+def segments(view: SequenceView, policy: SamplingPolicy, max_length: int) -> dict[Segment, float]:
+    """Return the expected number of each segment in an example."""
+    lengths = view.lengths().tolist()
+    users = [s for s, n in enumerate(lengths) if n > 1]
+    of_sequence = _choice([lengths[s] - 1 for s in users], policy.alpha)
+    rates: dict[Segment, float] = defaultdict(float)
+    visits = 0.0
+    for s, p in zip(users, of_sequence, strict=True):
+        of_target = _choice(list(range(1, lengths[s])), policy.beta)
+        for low in range(1, lengths[s], max_length):
+            block = list(range(low, min(low + max_length, lengths[s])))
+            largest = max(of_target[k - 1] for k in block)
+            visits += p * largest
+            for trained, share in _ranges(block, [of_target[k - 1] for k in block]):
+                for (start, first, last), q in _chain(trained, policy.gamma):
+                    rates[s, start, first, last] += p * share * q
+    return {segment: rate / visits for segment, rate in rates.items() if rate > 0}
+
+
+def _ranges(block: list[int], weights: list[float]) -> Iterator[tuple[list[int], float]]:
+    """Yield the targets above each threshold with the share of the thresholds, which run to the largest weight."""
+    below = 0.0
+    for level in sorted({weight for weight in weights if weight > 0}):
+        yield [k for k, weight in zip(block, weights, strict=True) if weight >= level], level - below
+        below = level
+
+
+def _chain(trained: list[int], gamma: float) -> Iterator[tuple[tuple[int, int, int], float]]:
+    """Yield the segments of a chain over these neighbouring targets with their probabilities."""
+    arrives = defaultdict(float, {trained[-1]: 1.0})
+    for target in reversed(trained):
+        for start, q in enumerate(_choice(list(range(1, target + 1)), gamma), 1):
+            yield (start - 1, max(start, trained[0]), target), arrives[target] * q
+            arrives[start - 1] += arrives[target] * q
+
+
+def _choice(numbers: list[int], exponent: float) -> list[float]:
+    if math.isinf(exponent):
+        best = max(numbers) if exponent > 0 else min(numbers)
+        weights = [float(number == best) for number in numbers]
+    else:
+        weights = [float(number) ** exponent for number in numbers]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]
