@@ -159,7 +159,9 @@ class PairDataLoader(TrainDataLoader):
         row = torch.from_numpy(np.repeat(np.arange(len(data)), np.diff(batch.targets.offsets)))
         place = torch.from_numpy(batch.targets.place)
         items = torch.from_numpy(self._dataset.store.columns[self.iid_field][batch.targets.rows])
-        fields = {TARGETS: items, TARGET_WEIGHT: torch.from_numpy(batch.weights)}
+        # The loss divides by the number of histories, of which an example may have several.
+        weights = torch.from_numpy(batch.weights) * (len(data) / batch.n_examples)
+        fields = {TARGETS: items, TARGET_WEIGHT: weights}
         if self.neg_sample_args["distribution"] != "none" and self.neg_sample_args["sample_num"] != "none":
             users = data[self.uid_field][row].numpy()
             fields[self.neg_item_id] = self._sampler.sample_by_user_ids(users, items.numpy(), 1)

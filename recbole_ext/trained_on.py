@@ -11,8 +11,12 @@ from genpas_plugins import __version__
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import PAIR_ITEMS
+from genpas_plugins.sampling.coverage import Coverage, coverage
+from genpas_plugins.sampling.policy import SAMPLED
+from genpas_plugins.sampling.protocol import DRAWS, check_draws
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
+from recbole_ext.checkpoints import load
 from recbole_ext.dataloader import PairDataLoader
 from recbole_ext.genpas_key import REPORT, genpas_config
 from recbole_ext.mask_history import masks_history
@@ -33,6 +37,14 @@ def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[
         trainer.config[REPORT] = report
         trainer.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in report.items()))
     return report
+
+
+def check_resumed(file: Any) -> None:
+    """Raise InputError for a checkpoint whose training cannot go on: its sampled epochs were drawn in another way."""
+    config = load(file, map_location="cpu")["config"]
+    section = genpas_config(config)
+    if section is not None and section.policy.strategy == SAMPLED:
+        check_draws((config[REPORT] or {}).get("draws", 1))
 
 
 def _warn_of_few_users(logger: Any, report: dict[str, Any]) -> None:
@@ -59,7 +71,8 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
     dict
         Plain values. `mixing` and `personaliser` are whole sections or None; pairs that they add are not counted.
         `expected_history_length` is before `augment`. `users` have a pair, `users_left_out` would have one with
-        `train_users: 1.0`. `trim` is the setting; `targets: parallel` trims in any case.
+        `train_users: 1.0`. `trim` is the setting; `targets: parallel` trims in any case. `draws` is the format number
+        of sampled epochs; the counts of the first epoch, `Coverage`, are None for a large one.
     """
     config, stream, dataset = train_data.config, train_data.stream, train_data._dataset
     section = genpas_config(config)
@@ -88,7 +101,10 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "time_order": section.time_order,
         "expected_history_length": policy.expected_history_length(stream.view, config["MAX_ITEM_LIST_LENGTH"]),
         "genpas_version": __version__,
+        "draws": DRAWS,
     }
+    counted = coverage(stream)
+    report |= counted._asdict() if counted else dict.fromkeys(Coverage._fields)
     report[f"{stream.unit}_per_epoch"] = stream.size
     if valid_data is not None and len(valid_data._dataset):
         targets = valid_data._dataset.inter_feat[valid_data._dataset.iid_field].numpy()

@@ -62,7 +62,7 @@ class PairBatch(Pipelineable):
         return cls(features, ones.to(torch.float32), address, epoch, sequence)
 
     def __len__(self) -> int:
-        """Return the number of pairs, or of windows."""
+        """Return the number of examples."""
         return len(self.address)
 
     @property
@@ -105,17 +105,21 @@ class PairBatch(Pipelineable):
 
 @dataclass
 class WindowBatch(PairBatch):
-    """A batch of n windows; in each of them several items are targets of the items before them.
+    """A batch of n examples of one or several windows; in a window several items are targets of the items before them.
 
     Attributes
     ----------
-    features : as in a PairBatch, but `target` has T values, the targets of one window after those of another
+    features : as in a PairBatch, but of w windows, and `target` has T values, the targets of one window after another
     weights : float32 [T], the weight of each target: the loss is Σ weight · loss / n, n of all ranks together
-    address, epoch, sequence : of the windows; address and sequence int64 [n]
+    address : int64 [n], the index of each example in its epoch
+    epoch : the epoch of all examples
+    sequence : int64 [w], the store's sequence of each window
     place : int64 [T], the place in its history of the item before each target, from 0
+    example : int64 [w], the example of each window, from 0 and rising
     """
 
     place: torch.Tensor = field(kw_only=True)
+    example: torch.Tensor = field(kw_only=True)
 
     @classmethod
     def of_targets(
@@ -126,16 +130,17 @@ class WindowBatch(PairBatch):
         place: torch.Tensor,
         weights: torch.Tensor,
         address: torch.Tensor,
+        example: torch.Tensor,
         epoch: int,
         sequence: torch.Tensor | None = None,
     ) -> WindowBatch:
-        """Make a batch of jagged histories and targets, each (values, offsets [n + 1])."""
+        """Make a batch of jagged histories and targets, each (values, offsets [w + 1])."""
         features = KeyedJaggedTensor(
             keys=[HISTORY, TARGET],
             values=torch.cat([histories[0], targets[0]]).to(torch.int64),
             lengths=torch.cat([torch.diff(histories[1]), torch.diff(targets[1])]),
         )
-        return cls(features, weights, address, epoch, sequence, place=place)
+        return cls(features, weights, address, epoch, sequence, place=place, example=example)
 
     @property
     def target(self) -> torch.Tensor:

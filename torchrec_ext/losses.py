@@ -140,7 +140,7 @@ def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup
     losses : float [B]
     weights : float [B]; None: every sample counts once
     group : process group of the ranks
-    count : this rank's part of the divisor instead of Σ w: the number of windows, whose targets are weighted
+    count : this rank's part of the divisor instead of Σ w: the number of examples, whose targets are weighted
     """
     weights = torch.ones_like(losses) if weights is None else weights.to(losses)
     total = weights.sum().detach() if count is None else weights.new_full((), count)

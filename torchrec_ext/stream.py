@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from genpas_plugins.sampling.protocol import Stream
+from genpas_plugins.sampling.protocol import ENUMERATED, Stream, check_draws
 from genpas_plugins.sampling.random_stream import check_epoch
 from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
@@ -108,7 +108,7 @@ class GenPASStream(IterableDataset[PairBatch]):
     def batch(self, epoch: int, step: int) -> PairBatch:
         """Return this rank's batch of a step, on CPU."""
         address = np.arange(*self.share(step))
-        histories, targets, weights = self.stream.batch(epoch, address, self.max_length)
+        histories, targets, weights, example = self.stream.batch(epoch, address, self.max_length)
         # Targets first: their cache misses overlap, and histories end beside them.
         items = self.stream.view.store.values[targets.rows]
         values, offsets, target, where, sequence = map(
@@ -116,8 +116,8 @@ class GenPASStream(IterableDataset[PairBatch]):
         )
         if self.stream.unit == "pairs":
             return PairBatch.of(values, offsets, target, where, epoch, sequence=sequence)
-        ends, place, weight = map(torch.from_numpy, (targets.offsets, targets.place, weights))
-        parts = {"place": place, "weights": weight, "address": where, "sequence": sequence}
+        ends, place, weight, of = map(torch.from_numpy, (targets.offsets, targets.place, weights, example))
+        parts = {"place": place, "weights": weight, "address": where, "example": of, "sequence": sequence}
         return WindowBatch.of_targets((values, offsets), (target, ends), epoch=epoch, **parts)
 
     def __iter__(self) -> Iterator[PairBatch]:
@@ -150,10 +150,12 @@ class GenPASStream(IterableDataset[PairBatch]):
 
     def state_dict(self) -> dict[str, int]:
         """Return the position and the settings that it depends on; rank and world size are not among them."""
-        return {**self._identity(), "epoch": self.epoch, "step": self.step}
+        return {**self._identity(), "draws": self.stream.draws, "epoch": self.epoch, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue at the position `state`, on any number of ranks. Raises InputError for another stream's state."""
+        if self.stream.draws != ENUMERATED:
+            check_draws(int(state.get("draws", 1)))
         wanted = self._identity()
         missing = [name for name in (*wanted, "epoch", "step") if name not in state]
         if missing:

@@ -38,6 +38,11 @@ class AugmentedStream(PairStream):
         self.view, self.seed, self.backend = stream.view, stream.seed, stream.backend
         self.pairs_per_epoch = stream.pairs_per_epoch
 
+    @property
+    def draws(self) -> int:
+        """How an epoch of the pairs is drawn."""
+        return self.stream.draws
+
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch; operators do not change them."""
         return self.stream.pairs(epoch, indices)

@@ -23,6 +23,7 @@ import numpy as np
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import PowerTable
+from genpas_plugins.sampling.protocol import DRAWS
 from genpas_plugins.sampling.random_stream import keyed_uniform, philox, uniform
 from genpas_plugins.sampling.sampler import DrawTables, choose, counted, located
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
@@ -48,6 +49,7 @@ class ChainedWindows(WindowStream):
     """
 
     tables: DrawTables
+    draws = DRAWS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -82,7 +84,7 @@ class ChainedWindows(WindowStream):
         example, begin, first, last = (
             (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else (begin,) * 4
         )
-        return self._rows(sequence, example, begin, first, last)
+        return self.rows(sequence, example, begin, first, last)
 
     def ranges(self, epoch: int, indices: Int64) -> Ranges:
         """Return the targets that the examples with these indices train, positions from 1."""
@@ -125,8 +127,8 @@ class ChainedWindows(WindowStream):
         words = philox(self.seed, epoch, link // 2, indices)[2 * (link % 2) :]
         return choose(self.tables.start, target, uniform(words[0], words[1]), 1)
 
-    def _rows(self, sequence: Int64, example: Int64, begin: Int64, first: Int64, last: Int64) -> TargetWindows:
-        """Return the windows of segments `first` … `last` with start `begin`: a history has at most L items."""
+    def rows(self, sequence: Int64, example: Int64, begin: Int64, first: Int64, last: Int64) -> TargetWindows:
+        """Return the windows of segments: targets `first` … `last` from start `begin`, int64 each, positions from 0."""
         cut = np.maximum(first, begin + self.max_length + 1)
         near, far = np.flatnonzero(first < cut), np.repeat(np.arange(len(cut)), np.maximum(last + 1 - cut, 0))
         target = spans(cut, np.maximum(last + 1 - cut, 0))

@@ -14,6 +14,19 @@ from numpy.typing import ArrayLike
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.batch import Batch, Histories, StoreHistories, Targets
 from genpas_plugins.support.array_types import Int64
+from genpas_plugins.support.errors import InputError
+
+ENUMERATED, DRAWS = 0, 2
+"""How an epoch is drawn. Of a sampled policy 1 was independent draws, and 2 is evenly spaced points."""
+
+
+def check_draws(recorded: int) -> None:
+    """Raise InputError for a sampled training that began under other draws than `DRAWS`."""
+    if recorded != DRAWS:
+        raise InputError(
+            f"The checkpoint is of a training under draws {recorded}, but this version draws a sampled policy under "
+            f"draws {DRAWS}. Train anew. Evaluation, recommend and the checkpoint's weights are not affected."
+        )
 
 
 class Stream(Protocol):
@@ -25,6 +38,7 @@ class Stream(Protocol):
     view : the sequences that examples come from
     seed : int in [0, 2⁶⁴)
     backend : "numpy" or "numba"
+    draws : how an epoch is drawn: `ENUMERATED`, or `DRAWS` for a sampled policy
     size : examples an epoch
     pairs_per_epoch : targets an epoch; of windows the expected number
     targets_per_example : `pairs_per_epoch` over `size`; of windows on average
@@ -34,6 +48,9 @@ class Stream(Protocol):
     seed: int
     backend: str
     pairs_per_epoch: int
+
+    @property
+    def draws(self) -> int: ...  # noqa: D102 – documented above
 
     @property
     def unit(self) -> Literal["pairs", "windows"]: ...  # noqa: D102 – documented above
@@ -62,6 +79,11 @@ class Stream(Protocol):
 
 class PairStream(Stream, Protocol):
     """A stream of pairs; a class that inherits it and has `pairs` has all the rest."""
+
+    @property
+    def draws(self) -> int:
+        """How an epoch is drawn: in a keyed order of all pairs."""
+        return ENUMERATED
 
     @property
     def unit(self) -> Literal["pairs", "windows"]:

@@ -24,7 +24,7 @@ from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.permutation import binary_halves, permute
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
-from genpas_plugins.sampling.protocol import PairStream
+from genpas_plugins.sampling.protocol import DRAWS, PairStream
 from genpas_plugins.sampling.random_stream import (
     EpochWords,
     check_epoch,
@@ -145,6 +145,11 @@ class PairSampler(PairStream):
     def __reduce__(self) -> Any:
         """Pickle the arguments: the tables are made again where the stream is opened."""
         return PairSampler, (self.view, self.policy, self.seed, self.pairs_per_epoch, self.backend)
+
+    @property
+    def draws(self) -> int:
+        """How an epoch is drawn: by evenly spaced points."""
+        return DRAWS
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""

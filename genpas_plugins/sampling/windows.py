@@ -21,6 +21,7 @@ from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.sampling.batch import Batch, StoreHistories, Targets
 from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.protocol import ENUMERATED
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed
 from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch
 from genpas_plugins.support.array_types import Float32, Int64
@@ -64,6 +65,7 @@ class WindowStream(ABC):
     """
 
     unit: Literal["pairs", "windows"] = "windows"
+    draws: int = ENUMERATED
 
     def __init__(
         self,

@@ -17,12 +17,14 @@ from recbole.utils import get_model, get_trainer
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy
+from genpas_plugins.sampling.chained_windows import ChainedWindows
 from genpas_plugins.sampling.gather import gather_padded
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
 from recbole_ext.models.contract import TRIM, require
 from recbole_ext.parallel_targets import WindowLoss
 from recbole_ext.trimming import TrimmedLoss
+from tests.chain_law import segments
 
 POLICIES = [
     *map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")),
@@ -52,17 +54,17 @@ def pairs_with_probability(prepared: Any, policy: SamplingPolicy) -> tuple[Pairs
 
 
 def windows_with_probability(prepared: Any, policy: SamplingPolicy) -> tuple[TargetWindows, np.ndarray]:
-    """Every window that the stream can draw and its probability."""
+    """Every window that the stream can draw and how many of them an example has on average."""
     stream = prepared.train.stream
     assert isinstance(stream, WindowStream)
     if policy.strategy != "sampled":
         n = stream.size
         return stream.windows(0, np.arange(n)), np.full(n, 1 / n)
-    pairs, probability = pairs_with_probability(prepared, policy)
-    pairs, probability = Pairs(*(part[probability > 0] for part in pairs)), probability[probability > 0]
-    first = np.maximum(pairs.start, pairs.target - stream.max_length)
-    addresses, which = np.unique(np.stack([pairs.sequence, first]), axis=1, return_inverse=True)
-    return stream.weighted(*addresses), np.bincount(which.ravel(), probability)
+    assert isinstance(stream, ChainedWindows)
+    law = segments(stream.view, policy, stream.max_length)
+    sequence, start, first, last = np.array(list(law), np.int64).T
+    windows = stream.rows(sequence, np.arange(len(law)), start, first, last)
+    return windows._replace(example=np.arange(len(windows.example))), np.array(list(law.values()))[windows.example]
 
 
 def gradient(model: Any, loss: Tensor) -> Tensor:
@@ -173,11 +175,17 @@ def test_a_batch_of_windows_has_the_targets_of_a_batch_of_pairs(prepare: Callabl
     windows = loader.stream.windows(20, loader.indices(0))
     expected = gather_padded(store.values, store.offsets, windows.pairs, limit, trim=True)
     assert np.array_equal(batch["item_id_list"], expected.history)
-    # With exponents (1, 0, 0) every item after the first of a window is a target: the history one step on.
+    # The target at a place is the item one step on.
     following = np.zeros_like(expected.history)
     following[:, :-1] = expected.history[:, 1:]
     following[np.arange(len(following)), expected.length - 1] = expected.target
-    assert np.array_equal(batch[TARGETS], following)
+    trained = windows.weight > 0
+    assert np.array_equal(batch[TARGETS], np.where(trained, following, 0))
+    # The mean over the windows of a batch is the mean over its examples.
+    examples = len(loader.indices(0))
+    assert len(np.unique(windows.example)) == examples <= len(trained)
+    weight = len(trained) / examples / loader.stream.targets_per_example
+    assert batch[TARGET_WEIGHT].numpy() == pytest.approx(trained * weight)
 
 
 def test_negatives_are_drawn_for_every_target(prepare: Callable[..., Any]) -> None:

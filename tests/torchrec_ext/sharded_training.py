@@ -152,6 +152,7 @@ def draw_windows(step: int, rank: int, n_rows: int = N_ROWS) -> WindowBatch:
         place=chosen.nonzero()[:, 1],
         weights=weights,
         address=torch.arange(len(pairs.length)),
+        example=torch.arange(len(pairs.length)),
         epoch=0,
     )
 

@@ -11,6 +11,7 @@ import torch
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
 from genpas_plugins.augment import OPERATORS as KINDS
 from genpas_plugins.augment import augmented
+from genpas_plugins.sampling.protocol import DRAWS, ENUMERATED
 from torchrec_ext.stream import GenPASStream
 
 POLICIES = [SamplingPolicy.named("multi_target"), SamplingPolicy(1, 0.5, -0.5)]
@@ -121,7 +122,8 @@ def test_the_position_counts_steps_done_and_not_batches_read(pairs):
     stream.step_done()
     stream.step_done()
     assert stream.state_dict() == {
-        "seed": 7, "pairs_per_epoch": 100, "global_batch_size": 16, "drop_last": 0, "epoch": 0, "step": 2,
+        "seed": 7, "pairs_per_epoch": 100, "global_batch_size": 16, "drop_last": 0, "draws": pairs.draws, "epoch": 0,
+        "step": 2,
     }  # fmt: skip
 
 
@@ -170,7 +172,18 @@ def test_the_state_of_another_stream_is_refused(pairs, change, message):
 def test_a_state_that_lacks_something_is_refused(pairs):
     (stream,) = ranks(pairs, 1)
     with pytest.raises(InputError, match="lacks pairs_per_epoch, global_batch_size, drop_last, step"):
-        stream.load_state_dict({"seed": 7, "epoch": 0})
+        stream.load_state_dict({"seed": 7, "epoch": 0, "draws": DRAWS})
+
+
+def test_a_sampled_state_of_other_draws_is_refused_and_an_enumerated_one_is_taken(pairs):
+    (stream,) = ranks(pairs, 1)
+    old = {name: value for name, value in stream.state_dict().items() if name != "draws"}
+    for state in (old, {**old, "draws": 1}):
+        if pairs.draws != ENUMERATED:
+            with pytest.raises(InputError, match=rf"under draws 1, but .* under draws {DRAWS}\. Train anew"):
+                stream.load_state_dict(state)
+        else:
+            stream.load_state_dict(state)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ class Record:
     seconds: float = 0.0  # of the whole run without restarts
     training_seconds: float = 0.0
     curve: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
+    draws: int = 1  # how the run's epochs are drawn; 1 in a record without it
 
 
 @dataclass
@@ -105,11 +106,13 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Return the content of a checkpoint: live tensors, and the position as plain values."""
         names = {id(value): name for name, value in dense_parameters(self.sharded).items()}
+        # `draws` is in the record: the keys here must be those of every earlier checkpoint.
+        position = {name: value for name, value in self.stream.state_dict().items() if name != "draws"}
         return {
             "model": self.sharded.state_dict(),
             "table_optimizer": self.sharded.fused_optimizer.state_dict(),
             "optimizer": {names[id(value)]: dict(state) for value, state in self.optimizer.state.items()},
-            "progress": {**self.stream.state_dict(), "record": json.dumps(asdict(self.record))},
+            "progress": {**position, "record": json.dumps(asdict(self.record))},
         }
 
     def set_rates(self) -> None:
@@ -121,8 +124,9 @@ class Run:
 
     def go_on(self, progress: dict[str, Any]) -> None:
         """Take over the position and the record of a checkpoint."""
-        self.stream.load_state_dict(progress)
-        self.record = Record(**json.loads(progress["record"]))
+        record = Record(**json.loads(progress["record"]))
+        self.stream.load_state_dict({**progress, "draws": record.draws})
+        self.record = record
         set_table_steps(self.sharded, self.steps_done)
 
 
@@ -159,7 +163,7 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
         proposal=proposal,
         # Augmented histories and windows are made on the CPU by the reading thread. The pipeline copies them.
         stage=genpas_stage(stream, device) if device.type == "cuda" and has_twin(pairs) else None,
-        record=Record(),
+        record=Record(draws=stream.stream.draws),
         validation=validation_loader(config, loaders.valid, ranks.say),
     )
 
