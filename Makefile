@@ -1,5 +1,5 @@
 # make venv | test | lint | demo | demo-torchrec | experiment | clean
-# make bench-data | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale
+# make bench-data | bench-draws | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
 # environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
@@ -27,7 +27,7 @@ READY   := $(VENV)/.project-installed
 export OMP_WAIT_POLICY ?= passive
 
 .PHONY: venv test lint demo demo-torchrec experiment clean
-.PHONY: bench-data bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale
+.PHONY: bench-data bench-draws bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale
 .DELETE_ON_ERROR:
 
 venv: $(READY)
@@ -71,6 +71,9 @@ experiment: $(READY)
 
 bench-data: $(READY)
 	$(PY) -m benchmarks.bench_data
+
+bench-draws: $(READY)
+	$(PY) -m benchmarks.bench_draws
 
 bench-analysis: $(READY)
 	$(PY) -m benchmarks.bench_analysis

@@ -201,9 +201,9 @@ def _reporting(fit: Any, trainer: Any, train_data: Any, valid_data: Any = None, 
 
 
 @_around
-def _checking_draws(resume_checkpoint: Any, trainer: Any, resume_file: Any) -> Any:
+def _resuming(resume_checkpoint: Any, trainer: Any, resume_file: Any) -> None:
     trained_on.check_resumed(resume_file)
-    return resume_checkpoint(trainer, resume_file)
+    random_state.resume(resume_checkpoint, trainer, resume_file)
 
 
 @_around
@@ -256,11 +256,10 @@ PATCHES = (
     Patch(_RANKING, "collate_fn", "mask_history", _masking_histories, "leaves a history out of the ranking"),
     Patch("recbole.data.utils", "get_dataloader", "dataloader", _with_our_loader, "draws training pairs"),
     Patch(_TRAINER, "fit", "trained_on", _reporting, "logs and keeps what a run trains on"),
-    Patch(_TRAINER, "resume_checkpoint", "trained_on", _checking_draws, "refuses another version's draws"),
     Patch(_TRAINER, "_train_epoch", "history_loss", _with_our_loss, "sets the loader's epoch and a section's loss"),
     Patch(_TRAINER, "_full_sort_batch_eval", "parallel_targets", _ranking_in_groups, "ranks by length"),
     Patch("recbole.trainer.trainer", "torch", "checkpoints", _TRAINING, "loads checkpoints without running code"),
-    Patch(_TRAINER, "resume_checkpoint", "random_state", _around(random_state.resume), "restores the generators"),
+    Patch(_TRAINER, "resume_checkpoint", "random_state", _resuming, "restores the generators, checks the draws"),
     *(
         Patch(module, "torch", "checkpoints", _CHECKPOINT, "loads checkpoints without running code")
         for module in _LOADING
