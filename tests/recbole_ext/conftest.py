@@ -174,14 +174,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[tuple[int, An
 
     def of(loader: Any) -> list[tuple[int, Any]]:
         record: list[tuple[int, Any]] = []
-        original = loader.stream.pairs
+        original = loader.stream.batch
 
-        def pairs(epoch: int, indices: Any) -> Any:
-            result = original(epoch, indices)
-            record.append((epoch, np.stack(result)))
-            return result
+        def batch(epoch: int, indices: Any, max_length: int) -> Any:
+            record.append((epoch, np.stack(loader.stream.pairs(epoch, indices))))
+            return original(epoch, indices, max_length)
 
-        monkeypatch.setattr(loader.stream, "pairs", pairs)
+        monkeypatch.setattr(loader.stream, "batch", batch)
         return record
 
     return of
