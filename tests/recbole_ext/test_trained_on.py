@@ -114,6 +114,7 @@ def test_the_report_reaches_the_queue_of_a_run_of_many_processes(monkeypatch):
         return {"test_result": 1, "trained_on": {"strategy": "sampled"}}
 
     monkeypatch.setattr("recbole.quick_start.run_recbole", run_recbole)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     queue = SimpleQueue()
     for rank in (0, 1):
         run_recboles(rank, "SASRec", "tiny", None, {"config_dict": CommandLine({"nproc": 2}), "queue": queue})

@@ -74,7 +74,7 @@ def test_all_users_are_the_default_and_json_is_all_there_is_on_stdout(seen: dict
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "names no user"), (b"\n \n", "names no user"), (b"\xff\xfeu", "no text in UTF-8"), (None, "No such file")],
+    [(b"", "names no user"), (b"\n \n", "names no user"), (b"\xff\xfeu", "not text in UTF-8"), (None, "No such file")],
 )
 def test_a_file_of_users_that_names_none_is_one_sentence(
     seen: dict[str, Any], content: bytes | None, message: str, tmp_path: Path
