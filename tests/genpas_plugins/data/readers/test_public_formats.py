@@ -30,8 +30,9 @@ def sequences(store: SequenceStore) -> dict[Any, list[Any]]:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Callable[..., dict[Any, list[Any]]]:
+def prepared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., dict[Any, list[Any]]]:
     """Write a file and return the sequences of its store; the columns are user, item and t."""
+    caplog.set_level("WARNING", "genpas_plugins")  # RecBole, in an earlier test, may have raised the root's level
 
     def prepare(name: str, content: str | bytes, **options: Any) -> dict[Any, list[Any]]:
         data = content.encode() if isinstance(content, str) else content
