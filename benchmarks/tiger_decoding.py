@@ -157,7 +157,7 @@ def all_items(sizes: dict[str, Any], index: str) -> dict[str, Any]:
 
     with torch.inference_mode():
         wall, cpu = in_turn({"score_all": score}, of.repeats)
-        nodes = decoding._all_nodes(tree)
+        nodes = [torch.arange(tree.n_nodes(level)) for level in range(tree.depth)]
         prefixes = [int(decoding._shared(tree, level, node).sum()) for level, node in enumerate(nodes)]
     return {
         "users": of.batch,

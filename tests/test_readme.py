@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "genpas.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
-    rows = [f"u{user},i{(user * 7 + step * 3) % 40},{step}" for user in range(30) for step in range(3 + user % 5)]
+    rows = [f"u{user},i{(user * 7 + step * step) % 40},{step}" for user in range(120) for step in range(3 + user % 7)]
     (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
     return tmp_path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     settings = json.loads(Path(sys.argv.pop()).read_text())
     main({**settings, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0})
+    os._exit(0)  # a library's thread may still run, and the interpreter's end would abort

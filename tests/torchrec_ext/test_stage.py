@@ -121,7 +121,7 @@ def again(stream: GenPASStream) -> GenPASStream:
 
 def test_the_plain_loop_learns(stream):
     losses, addresses, _ = loop(stream, iter)
-    assert losses[-1] < losses[0]
+    assert sum(losses[5:]) < sum(losses[:5])
     assert [epoch for epoch, _ in addresses] == [0] * 5 + [1] * 5
     assert stream.state_dict()["epoch"] == 2
 

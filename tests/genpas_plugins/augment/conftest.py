@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 def changes_of(stream: AugmentedStream, max_length: int, epoch: int = 0) -> list[Change]:
     index, store = np.arange(stream.pairs_per_epoch), stream.view.store
-    pairs, (after, _, _) = stream.pairs(epoch, index), stream.batch(epoch, index, max_length)
+    pairs, after = stream.pairs(epoch, index), stream.batch(epoch, index, max_length).histories
     assert after.items.dtype == store.values.dtype
     assert after.offsets[0] == 0 and after.offsets[-1] == len(after.items) == len(after.rows)
     before = StoreHistories.of(store, pairs, max_length, "numpy")
