@@ -50,7 +50,6 @@ def command(
     """
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.sampling.pairs_table import write_pairs
-    from genpas_plugins.sampling.policy import SAMPLED
     from genpas_plugins.sampling.stream import pair_stream
     from genpas_plugins.settings.genpas import GenPASConfig
     from genpas_plugins.settings.points import read_number
@@ -64,11 +63,7 @@ def command(
     section = {key: value for key, value in given.items() if value is not None}
     config = GenPASConfig.from_mapping(section, "command line")
     train = SequenceStore.open(store).leave_last_out().train
-    length = config.pairs_per_epoch
-    if length is None and config.strategy == SAMPLED:
-        # A drawn stream is endless, and its pairs are the same whatever the length of the epoch.
-        length = max(1, train.n_pairs, first + (count or 1))
-    stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=length)
+    stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=config.pairs_per_epoch)
     if count is None:
         count = min(1000, max(1, stream.pairs_per_epoch - first))
     with progress_bar() as tell:

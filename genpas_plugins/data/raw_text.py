@@ -49,10 +49,25 @@ def open_text(file: Path) -> TextIO:
     return io.TextIOWrapper(open_bytes(file), encoding="utf-8-sig", newline="")
 
 
-def head_of(file: Path) -> bytes:
-    """Return the first bytes without compression. Raises InputError if they are damaged."""
+def head_of(file: Path, options: ReadOptions) -> bytes:
+    """Return the first text of a file as UTF-8, without compression and byte-order mark.
+
+    Other encodings have the bytes of separators inside of letters, so a search needs UTF-8. Raises InputError if the
+    first bytes are damaged.
+    """
+    head = _first_bytes(file)
+    encoding = _encoding_of(head, options)
+    return head.decode(encoding, "ignore").encode() if encoding != "utf-8" else head.removeprefix(codecs.BOM_UTF8)
+
+
+def _first_bytes(file: Path) -> bytes:
     with undamaged(file), open_bytes(file) as stream:
         return stream.read(_HEAD)
+
+
+def _encoding_of(head: bytes, options: ReadOptions) -> str:
+    utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if utf16 else codecs.lookup(options.encoding).name
 
 
 def plain_files(files: list[Path], options: ReadOptions) -> tuple[list[Path], object]:
@@ -110,9 +125,8 @@ def _magic(file: Path) -> bytes:
 
 def _conversion(file: Path, options: ReadOptions) -> Iterator[str] | None:
     """Return the pieces of a copy, or None if polars can read the file itself. Checks the lines of compressed files."""
-    magic, head = _magic(file), head_of(file)
-    utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    encoding = "utf-16" if utf16 else codecs.lookup(options.encoding).name
+    magic, head = _magic(file), _first_bytes(file)
+    encoding = _encoding_of(head, options)
     first = head.split(b"\n", maxsplit=1)[0].lstrip()
     if first.startswith((b"{'", b"{u'")):
         return _literals(file, options)

@@ -31,7 +31,7 @@ def commit() -> str | None:
 
     A "+" follows if files differ, except results. The first call decides, so call this before a long run.
     """
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -75,7 +75,7 @@ def _reader_of_file(file: Path, options: ReadOptions) -> Reader | None:
     general = [reader for reader in named if reader.looks_like is None]
     knowing: list[Reader] = []
     if file.is_file() and file.stat().st_size:
-        head = head_of(file)
+        head = head_of(file, options)
         knowing = [reader for reader in READERS.values() if reader.looks_like and reader.looks_like(head)]
     if options.columns:  # only text without a header line has none of its own
         knowing = [reader for reader in knowing if reader.name in ("parquet", "json")]

@@ -19,7 +19,7 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
     commas, semicolons or bars may be in double quotes. Raises InputError where the header is unusable.
     """
     files = files_of(source, SUFFIXES)
-    first = head_of(files[0]).lstrip(b"\xef\xbb\xbf\xff\xfe").replace(b"\0", b"").splitlines()[:1] or [b""]
+    first = head_of(files[0], options).splitlines()[:1] or [b""]
     separator = next((separator for separator in _SEPARATORS if separator.encode() in first[0]), ",")
     quoted = separator in (",", ";", "|")
     return scan_delimited(str(source), files, separator, options, names=options.columns or None, quoted=quoted)

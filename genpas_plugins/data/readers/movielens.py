@@ -26,7 +26,7 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
             raise InputError(f"Directory {source} holds none of {', '.join(RATINGS)}; name the ratings file.")
         path = found[0]
     files = files_of(path, SUFFIXES)
-    first = _first_line(head_of(files[0]))
+    first = _first_line(head_of(files[0], options))
     if first == ",".join(COLUMNS):
         return scan_delimited(str(path), files, ",", options, quoted=True)
     separator = "::" if "::" in first else "\t"

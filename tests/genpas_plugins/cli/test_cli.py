@@ -330,6 +330,7 @@ def test_sample_takes_infinite_exponents(genpas: Run, saved: Path, tmp_path: Pat
         (("--strategy", "sampled", "--alpha", "1"), ("beta, gamma is missing",)),
         (("--strategy", "last_target", "--beta", "1"), ("remove beta",)),
         (("--strategy", "multi_target", "--count", "9"), ("8 pairs", "count 9")),
+        ((*SAMPLED, "--count", "9"), ("8 pairs", "count 9", "pairs_per_epoch")),
         ((*SAMPLED, "--pairs-per-epoch", "8", "--first", "8", "--count", "1"), ("first 8",)),
         ((*SAMPLED[:-1], str(2**64)), ("seed",)),
     ],
@@ -341,11 +342,10 @@ def test_sample_refuses(genpas: Run, saved: Path, tmp_path: Path, arguments: tup
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_drawn_stream_has_no_end_and_the_same_pairs_whatever_is_asked_for(genpas: Run, saved: Path, tmp_path: Path):
+def test_a_drawn_stream_has_the_same_pairs_however_many_are_asked_for(genpas: Run, saved: Path, tmp_path: Path):
+    epoch = (*SAMPLED, "--pairs-per-epoch", 5000)
     for count in (5, 5000):
-        assert (
-            genpas("sample", saved, *SAMPLED, "--count", count, "--out", tmp_path / f"{count}.parquet").exit_code == 0
-        )
+        assert genpas("sample", saved, *epoch, "--count", count, "--out", tmp_path / f"{count}.parquet").exit_code == 0
     few, many = (pq.read_table(tmp_path / f"{count}.parquet") for count in (5, 5000))
     assert many.slice(0, 5).equals(few)
 

@@ -162,6 +162,13 @@ def test_a_byte_order_mark_names_the_encoding(prepared, encoding: str):
     assert prepared("t.csv", "user,item,t\n1,é,3\n1,b,1\n".encode(encoding)) == {1: ["b", "é"]}
 
 
+def test_bytes_of_letters_are_no_separators(prepared):
+    header = "user;item;t\n"
+    assert prepared("t.csv", f"{header}听;a,听;3\n听;b;1\n".encode("utf-16")) == {"听": ["b", "a,听"]}
+    options = ReadOptions(encoding="shift-jis", columns=("user", "item", "t"))  # the second byte of ポ is |
+    assert prepared("t.csv", "1 ポ 3\n1 b 1\n".encode("shift-jis"), options=options) == {1: ["b", "ポ"]}
+
+
 def test_other_encodings_are_named(prepared):
     data = "user,item,t\n1,é,3\n1,b,1\n".encode("latin-1")
     assert prepared("t.csv", data, options=ReadOptions(encoding="latin-1")) == {1: ["b", "é"]}
