@@ -186,7 +186,7 @@ def on_device(*, path: str, policy: str, batch: int, count: int, repeats: int, d
 
 def make_stage_loop(stream: Any, device: str, count: int) -> Callable[[], int]:
     """Return a function that takes an epoch's first batches from the stage."""
-    from torchrec_ext.stage import genpas_stage, staged_batches
+    from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
 
     made = genpas_stage(stream, device)
 

@@ -20,10 +20,10 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import enum_type, get_model, init_logger, init_seed
 
 from genpas_plugins.neural import checkpoint_file
+from genpas_plugins.settings.base import Settings
 from genpas_plugins.settings.genpas import GenPASConfig
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.personaliser import PersonaliserConfig
-from genpas_plugins.settings.settings_section import Settings
 from genpas_plugins.support.errors import InputError
 from recbole_ext import safe_input
 

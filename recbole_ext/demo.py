@@ -18,7 +18,7 @@ import typer
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.console import print_json, print_table, progress_bar
-from recbole_ext.run_one import evaluate_checkpoint, train
+from recbole_ext.training_run import evaluate_checkpoint, train
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "last_target": {"strategy": "last_target"},

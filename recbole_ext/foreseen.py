@@ -11,7 +11,7 @@ from recbole.evaluator.register import metric_information
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
-from genpas_plugins.settings.sections import SECTIONS, flat_keys
+from genpas_plugins.settings.all_sections import SECTIONS, flat_keys
 from genpas_plugins.support.errors import InputError, whole_number
 from recbole_ext.genpas_key import where_set
 

@@ -12,9 +12,9 @@ from recbole.config import Config
 from recbole.utils import InputType, ModelType
 
 from genpas_plugins import GenPASConfig, InputError
+from genpas_plugins.settings.all_sections import flat_keys, misspelt_section
+from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, SECTION
-from genpas_plugins.settings.sections import flat_keys, misspelt_section
-from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.settings.yaml_text import KeyPath, key_lines, name_places
 
 OURS_ALONE = [name for name in GenPASConfig.model_fields if name not in EXPONENT_NAMES]

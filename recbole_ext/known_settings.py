@@ -17,8 +17,8 @@ from recbole.data.dataset import Dataset
 from recbole.evaluator import metrics
 from recbole.utils import argument_list, get_model, get_trainer
 
+from genpas_plugins.settings.all_sections import SECTIONS, flat_keys
 from genpas_plugins.settings.genpas import PREFIX, SECTION, GenPASConfig
-from genpas_plugins.settings.sections import SECTIONS, flat_keys
 from genpas_plugins.settings.yaml_text import key_lines
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.mask_history import KEY as MASK_HISTORY

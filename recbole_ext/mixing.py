@@ -23,8 +23,8 @@ from genpas_plugins.neural.basrec.losses import Batch, Model, mixing_losses
 from genpas_plugins.neural.basrec.mixture import mix
 from genpas_plugins.neural.basrec.step_draws import generator
 from genpas_plugins.neural.layers.dropout import cheap_dropout
+from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.mixing import SECTION, MixingConfig
-from genpas_plugins.settings.sections import flat_keys
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import override
 from recbole_ext.genpas_key import genpas_config, read_section, where_set

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from genpas_plugins import pair_stream
 from genpas_plugins.neural.dr4sr.personaliser import Personaliser, outer_step, relative_weights
+from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
-from genpas_plugins.settings.sections import flat_keys
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import PairDataLoader, Step
 from recbole_ext.genpas_key import genpas_config, read_section, where_set

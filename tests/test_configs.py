@@ -7,10 +7,10 @@ import yaml
 
 from genpas_plugins import GenPASConfig
 from genpas_plugins.experiments.table import read_table
+from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.field_words import commented_yaml
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.personaliser import PersonaliserConfig
-from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.settings.yaml_text import read_scalar
 

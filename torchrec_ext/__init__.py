@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
-    from torchrec_ext.stage import genpas_stage, staged_batches
+    from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
     from torchrec_ext.stream import GenPASStream
     from torchrec_ext.torch_sampling import DeviceStream
 

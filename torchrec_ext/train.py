@@ -159,7 +159,7 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
     for key in ("model", "dataset"):
         if getattr(options, key) is None and key not in named:
             raise InputError(f"No {key} is named: write `{key}: …` in a file given with --config, or --{key}.")
-    from genpas_plugins.settings.sections import misspelt_section
+    from genpas_plugins.settings.all_sections import misspelt_section
     from genpas_plugins.settings.torchrec import SECTION, TorchRecConfig
     from torchrec_ext.training.torchrec_section import check_keys, check_model, check_recbole
 

@@ -26,9 +26,9 @@ import numpy as np
 
 from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination, ratio, require_same_items
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles, SharedItems, shared_items
+from genpas_plugins.analysis.history_length import position_coefficients
 from genpas_plugins.analysis.sampled_alignment import sampled_alignment_discrimination
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
-from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import inverse_mass, sum_by_target
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks, sum_over_rows
 from genpas_plugins.data.sequences import SequenceView

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genpas_plugins.analysis.starts import length_distribution
+from genpas_plugins.analysis.history_length import length_distribution
 from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import spans

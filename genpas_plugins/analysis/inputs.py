@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from genpas_plugins.analysis.history_length import position_coefficients
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
-from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import inverse_mass, sum_by_target
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks
 from genpas_plugins.data.sequences import SequenceView

@@ -54,25 +54,25 @@ class RecBoleRun:
     def check(self) -> None:
         """Raise InputError if the run could not be trained to its last epoch."""
         with quiet_recbole(self.folder):
-            from recbole_ext import run_cell
+            from recbole_ext import experiment_cell
 
-            run_cell.check(self._settings(), model=self.model, dataset=DATASET)
+            experiment_cell.check(self._settings(), model=self.model, dataset=DATASET)
 
     def train(self, on_epoch: Callable[[int, float], None]) -> RunResult:
         """Train anew. `on_epoch` gets epoch and figure after every validation; an exception of it ends the run."""
         self.discard()
         with quiet_recbole(self.folder):
-            from recbole_ext import run_one
+            from recbole_ext import training_run
 
-            result = run_one.train(self._settings(), model=self.model, dataset=DATASET, on_epoch=on_epoch)
+            result = training_run.train(self._settings(), model=self.model, dataset=DATASET, on_epoch=on_epoch)
         return replace(result, checkpoint=str(Path(result.checkpoint).relative_to(self.folder)))
 
     def test(self, checkpoint: str) -> TestResult:
         """Test a checkpoint of `train` in both protocols."""
         with quiet_recbole(self.folder):
-            from recbole_ext import run_cell
+            from recbole_ext import experiment_cell
 
-            return run_cell.test(self.folder / checkpoint, self.data / DATA / DATASET)
+            return experiment_cell.test(self.folder / checkpoint, self.data / DATA / DATASET)
 
     def discard(self) -> None:
         """Remove the checkpoints of this run."""
@@ -92,10 +92,10 @@ def check_model(model: str, keys: Sequence[str] = ()) -> None:
     """Raise InputError without RecBole, for a model that it lacks, and for a setting that nothing reads."""
     require_recbole()
     with quiet_recbole(None):
-        from recbole_ext import known_settings, run_cell
+        from recbole_ext import experiment_cell, known_settings
 
         known_settings.check_model(model)
-        run_cell.check_known(model, keys)
+        experiment_cell.check_known(model, keys)
 
 
 def settings_of(files: Sequence[Path]) -> dict[str, Any]:

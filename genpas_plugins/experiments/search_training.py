@@ -102,7 +102,7 @@ class SearchTraining:
     def test(self, result: Mapping[str, Any]) -> Mapping[str, float]:
         """Return the test figures of what `train` returned."""
         with quiet_recbole(self.folder):
-            from recbole_ext.run_one import evaluate_checkpoint
+            from recbole_ext.training_run import evaluate_checkpoint
 
             return evaluate_checkpoint(self.folder / result["checkpoint"])
 

@@ -13,8 +13,8 @@ from typing_extensions import Self
 
 from genpas_plugins.experiments.allowed_settings import check_metric, check_setting, check_varied, measures
 from genpas_plugins.experiments.methods import Method, check_different, check_mixing, read_method
+from genpas_plugins.settings.base import Settings
 from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
-from genpas_plugins.settings.settings_section import Settings
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError, nearest
 

@@ -10,7 +10,7 @@ from genpas_plugins.analysis.curves import target_curves
 from genpas_plugins.analysis.measures import analyze
 from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.data.sequences import LeaveLastOut
-from genpas_plugins.pages.analysis_page import render_page
+from genpas_plugins.pages.analysis_html import render_page
 from genpas_plugins.pages.report_files import made_with, write_files
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.support.errors import InputError

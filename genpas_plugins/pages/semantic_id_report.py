@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins.pages.report_files import made_with, write_files
-from genpas_plugins.pages.semantic_id_page import render_page
+from genpas_plugins.pages.semantic_id_html import render_page
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.array_types import Int32, Int64
 from genpas_plugins.support.errors import InputError

@@ -22,8 +22,8 @@ import numpy as np
 from genpas_plugins.analysis.alignment import AlignmentIndex, AlignmentTables, alignment_index
 from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination
 from genpas_plugins.analysis.divergence import kl_divergence
+from genpas_plugins.analysis.history_length import position_coefficients
 from genpas_plugins.analysis.similarity import Similarity
-from genpas_plugins.analysis.starts import position_coefficients
 from genpas_plugins.analysis.target_distribution import (
     inverse_mass,
     last_target_distribution,
@@ -132,7 +132,7 @@ def weight_slopes(view: SequenceView, policy: SamplingPolicy) -> tuple[list[Targ
 
 
 def length_slopes(n_before: int, gamma: float, longest: int) -> Float64:
-    """Return the derivative in γ of `analysis.starts.length_probabilities`, `float64 [n_before + 1, longest + 1]`."""
+    """Return the derivative in γ of `length_probabilities`, `float64 [n_before + 1, longest + 1]`."""
     slopes = np.zeros((n_before + 1, longest + 1))
     if math.isinf(gamma):
         return slopes

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, ValidationInfo
 
 from genpas_plugins.sampling.policy import EXPONENTS, SamplingPolicy, shortest
+from genpas_plugins.settings.base import Settings
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, exponent
-from genpas_plugins.settings.settings_section import Settings
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError
 

@@ -15,8 +15,8 @@ from typing_extensions import Self
 
 from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy, check_exponent
+from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.points import read_number
-from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.support.errors import InputError
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")

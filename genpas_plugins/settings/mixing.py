@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from genpas_plugins.settings.settings_section import Section
+from genpas_plugins.settings.base import Section
 from genpas_plugins.support.errors import InputError
 
 SECTION = "mixing"

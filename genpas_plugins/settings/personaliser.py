@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from genpas_plugins.settings.settings_section import Section
+from genpas_plugins.settings.base import Section
 
 SECTION = "personaliser"
 PREFIX = "personaliser_"

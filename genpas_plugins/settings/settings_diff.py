@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from genpas_plugins.settings.sections import SECTIONS
+from genpas_plugins.settings.all_sections import SECTIONS
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import as_json_value
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 from typing_extensions import Self
 
-from genpas_plugins.settings.settings_section import Settings
+from genpas_plugins.settings.base import Settings
 from genpas_plugins.support.errors import InputError
 
 

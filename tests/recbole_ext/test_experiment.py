@@ -23,8 +23,8 @@ from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from genpas_plugins.support.folder_lock import sole_use
-from recbole_ext import run_cell
-from recbole_ext.run_one import evaluate_checkpoint, train
+from recbole_ext import experiment_cell
+from recbole_ext.training_run import evaluate_checkpoint, train
 
 TABLE = """
 model: SASRec
@@ -317,7 +317,7 @@ def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, 
     run = train({**given, "checkpoint_dir": str(tmp_path / "a")}, model="SASRec", dataset="tiny")
     data = tmp_path / "moved"
     shutil.copytree(Path(settings["data_path"]) / "tiny", data)
-    figures = run_cell.test(Path(run.checkpoint), data).test
+    figures = experiment_cell.test(Path(run.checkpoint), data).test
     assert figures["masked"] == evaluate_checkpoint(run.checkpoint) != figures["unmasked"]
     # One epoch trains alike whatever validation is by, so the weights are the same.
     unmasked = train({**given, "mask_history": False}, model="SASRec", dataset="tiny")
@@ -331,9 +331,9 @@ TABLES = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.y
 def test_the_shipped_tables_have_settings_that_recbole_knows(file: Path):
     table = read_table(file)
     keys = table.recbole_keys
-    run_cell.check_known(table.model, keys)
+    experiment_cell.check_known(table.model, keys)
     with pytest.raises(InputError, match=r"'hidden_droput_prob'\. Did you mean 'hidden_dropout_prob'"):
-        run_cell.check_known(table.model, [*keys, "hidden_droput_prob"])
+        experiment_cell.check_known(table.model, [*keys, "hidden_droput_prob"])
 
 
 @pytest.mark.parametrize(

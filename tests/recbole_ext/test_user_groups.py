@@ -19,8 +19,8 @@ from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
-from recbole_ext import run_cell
-from recbole_ext.run_one import train
+from recbole_ext import experiment_cell
+from recbole_ext.training_run import train
 from recbole_ext.user_groups import POPULARITY, evaluated, groups_of, interactions, popularity_groups
 
 METRICS = ["Recall", "NDCG", "MRR", "Hit", "Precision", "MAP"]
@@ -206,7 +206,7 @@ def test_metrics_without_an_entry_a_row_have_no_groups(
 def test_a_tested_cell_has_them_in_both_protocols(settings: dict[str, Any]):
     given = {**settings, **MEASURED, "valid_metric": "NDCG@5", "genpas": PART}
     run = train(given, model="SASRec", dataset="tiny")
-    result = run_cell.test(Path(run.checkpoint), Path(settings["data_path"]) / "tiny")
+    result = experiment_cell.test(Path(run.checkpoint), Path(settings["data_path"]) / "tiny")
     assert result.test.keys() == result.groups.keys() == {"masked", "unmasked"}
     assert result.test["masked"] != result.test["unmasked"]
     for protocol, figures in result.test.items():

@@ -13,7 +13,7 @@ collect_ignore_glob = []
 if importlib.util.find_spec("torch") is None:
     collect_ignore_glob.append("test_*.py")
 elif importlib.util.find_spec("torchrec") is None:
-    collect_ignore_glob.extend(["test_batch.py", "test_stream.py", "test_stage.py"])
+    collect_ignore_glob.extend(["test_batch.py", "test_stream.py", "test_pipeline_stage.py"])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,8 +24,8 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.evaluation import check_catalogue, evaluate
+from torchrec_ext.pipeline_stage import genpas_stage
 from torchrec_ext.shard import own_rows, shard
-from torchrec_ext.stage import genpas_stage
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, set_table_rate, whole_table
 from torchrec_ext.tiger import with_tokens

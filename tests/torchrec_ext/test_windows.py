@@ -24,8 +24,8 @@ from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceVi
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 from torchrec_ext.batch import PairBatch, WindowBatch
+from torchrec_ext.pipeline_stage import genpas_stage
 from torchrec_ext.shard import own_rows, shard, with_output_rows
-from torchrec_ext.stage import genpas_stage
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, whole_table
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.settings.sections import flat_keys
+from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.settings.torchrec import SECTION, TorchRecConfig
 from genpas_plugins.support.checksums import array_crc32

@@ -42,11 +42,11 @@ from genpas_plugins.support.json_text import to_json
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics
-from torchrec_ext.training.board import Board
 from torchrec_ext.training.folder import RunFolder, all_settings
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.results import evaluated, finish
 from torchrec_ext.training.run import Loaders, Run, batches, prepared, step_seed
+from torchrec_ext.training.tensorboard import TensorBoard
 
 LOG_EVERY = 20  # optimizer steps between two points of the loss curve
 
@@ -90,7 +90,7 @@ def train(
         if saved.load_newest(state) is not None:
             run.go_on(state["progress"])
             ranks.say(f"Going on after step {run.steps_done}, {run.record.seconds:.0f} seconds into the run.")
-        board = Board(folder.tensorboard, rank=ranks.rank, steps_done=run.steps_done)
+        board = TensorBoard(folder.tensorboard, rank=ranks.rank, steps_done=run.steps_done)
         with _written_alone(saved, ranks), board:
             while run.stream.epoch < config["epochs"] and not run.record.stopped:
                 train_epoch(run, saved, board, tell)
@@ -100,7 +100,7 @@ def train(
         return finish(run, saved, folder, settings, tell)
 
 
-def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
+def train_epoch(run: Run, saved: Checkpoints, board: TensorBoard, tell: Tell) -> None:
     """Train the rest of the stream's epoch and save every `checkpoint_every` steps, but not at the epoch's end."""
     stream, record = run.stream, run.record
     epoch, total = stream.epoch, stream.steps_per_epoch
@@ -158,7 +158,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: Board, tell: Tell) -> None:
     pipeline.detach()  # evaluation looks rows up without it
 
 
-def finish_epoch(run: Run, board: Board, tell: Tell) -> bool:
+def finish_epoch(run: Run, board: TensorBoard, tell: Tell) -> bool:
     """Validate if it is time, add the epoch to the curve and return whether it is the best so far."""
     record, config, epoch = run.record, run.config, run.stream.epoch
     point: dict[str, Any] = {

@@ -30,9 +30,9 @@ from recbole_ext.genpas_key import genpas_config
 from recbole_ext.training_settings import rate_factor, validation_loader
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue
+from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
 from torchrec_ext.prefetch import prefetched
 from torchrec_ext.shard import OutputLayer, own_rows, shard, with_output_rows
-from torchrec_ext.stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_table_steps
 from torchrec_ext.torch_sampling import has_twin

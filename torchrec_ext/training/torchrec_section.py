@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 
 from genpas_plugins.settings import genpas, torchrec
-from genpas_plugins.settings.sections import flat_keys
-from genpas_plugins.settings.settings_section import Settings
+from genpas_plugins.settings.all_sections import flat_keys
+from genpas_plugins.settings.base import Settings
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.genpas_key import genpas_config

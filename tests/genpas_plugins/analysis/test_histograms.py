@@ -16,8 +16,8 @@ from genpas_plugins.analysis.histograms import (
     target_positions,
     user_mass,
 )
+from genpas_plugins.analysis.history_length import length_distribution
 from genpas_plugins.analysis.inputs import input_target_statistics
-from genpas_plugins.analysis.starts import length_distribution
 from genpas_plugins.sampling.policy import PowerTable
 
 anything = {"store": st.from_type(SequenceStore), "policy": st.from_type(SamplingPolicy)}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.analysis.alignment import alignment_discrimination
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles
+from genpas_plugins.analysis.history_length import length_probabilities
 from genpas_plugins.analysis.inputs import input_profiles, input_target_statistics
 from genpas_plugins.analysis.similarity import jaccard, positional, recency_containment
-from genpas_plugins.analysis.starts import length_probabilities
 
 EXPONENTS = [-math.inf, -2.5, 0.0, 1.0, math.inf]
 

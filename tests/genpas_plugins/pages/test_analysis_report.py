@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
-from genpas_plugins.pages.analysis_page import render_page
+from genpas_plugins.pages.analysis_html import render_page
 from genpas_plugins.pages.analysis_report import build_report, write_report
 from genpas_plugins.pages.findings import findings
 from genpas_plugins.support.json_text import to_json

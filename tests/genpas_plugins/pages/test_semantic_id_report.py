@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError
-from genpas_plugins.pages.semantic_id_page import render_page
+from genpas_plugins.pages.semantic_id_html import render_page
 from genpas_plugins.pages.semantic_id_report import build_report, write_report
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.json_text import to_json

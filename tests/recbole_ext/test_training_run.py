@@ -9,7 +9,7 @@ import pytest
 from recbole.quick_start import run_recbole
 
 from genpas_plugins import InputError
-from recbole_ext.run_one import evaluate_checkpoint, train
+from recbole_ext.training_run import evaluate_checkpoint, train
 
 GENPAS = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
 

@@ -14,7 +14,7 @@ from genpas_plugins.support.run_result import TestResult
 from recbole_ext.command_line import config_errors, sealed
 from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
-from recbole_ext.run_one import loaded
+from recbole_ext.training_run import loaded
 from recbole_ext.user_groups import evaluated, groups_of
 
 PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves out the items of a user's history
@@ -41,7 +41,7 @@ def check_known(model: str, keys: Sequence[str]) -> None:
 
 
 def test(checkpoint: Path, data_path: Path) -> TestResult:
-    """Test a checkpoint of `recbole_ext.run_one.train` in both protocols, for all users and for groups of them.
+    """Test a checkpoint of `recbole_ext.training_run.train` in both protocols, for all users and for groups of them.
 
     Each protocol ranks once. `recbole_ext.user_groups` describes the groups.
     """

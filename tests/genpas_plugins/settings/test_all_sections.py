@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from genpas_plugins import InputError
+from genpas_plugins.settings.all_sections import SECTIONS, flat_keys, misspelt_section
+from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.field_words import valid_values
-from genpas_plugins.settings.sections import SECTIONS, flat_keys, misspelt_section
-from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.settings.yaml_text import read_yaml
 
 LEAST = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Board:
+class TensorBoard:
     """TensorBoard on rank 0, nothing on other ranks. Points after the last checkpoint of a killed run are hidden."""
 
     def __init__(self, directory: Path, *, rank: int, steps_done: int) -> None:
@@ -17,7 +17,7 @@ class Board:
 
             self._writer = SummaryWriter(str(directory), purge_step=steps_done + 1)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> TensorBoard:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 
+from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.genpas import GenPASConfig
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.personaliser import PersonaliserConfig
-from genpas_plugins.settings.settings_section import Section
 from genpas_plugins.settings.torchrec import TorchRecConfig
 
 SECTIONS: dict[str, type[Section]] = {

@@ -23,7 +23,7 @@ from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backwa
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.augment import augmented
 from genpas_plugins.augment.operators.delete import Delete
-from torchrec_ext.stage import genpas_stage, staged_batches
+from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
 from torchrec_ext.stream import GenPASStream
 
 CPU = torch.device("cpu")
