@@ -17,15 +17,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genpas_plugins.neural.device.device_stream import DeviceStream
     from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
     from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
     from torchrec_ext.stream import GenPASStream
-    from torchrec_ext.torch_sampling import DeviceStream
 
 __all__ = ["DeviceStream", "GenPASStream", "PairBatch", "StepAddress", "WindowBatch", "genpas_stage", "staged_batches"]
 
 _HOME = {
-    "DeviceStream": "torch_sampling",
     "GenPASStream": "stream",
     "PairBatch": "batch",
     "StepAddress": "batch",
@@ -36,6 +35,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "DeviceStream":
+        from genpas_plugins.neural.device.device_stream import DeviceStream
+
+        return DeviceStream
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -12,9 +12,9 @@ from torchrec_ext.batch import PairBatch, StepAddress  # first: it explains a to
 from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: skip
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
 
+from genpas_plugins.neural.device.device_stream import DeviceStream, has_twin
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.stream import GenPASStream
-from torchrec_ext.torch_sampling import DeviceStream, has_twin
 
 
 def genpas_stage(

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genpas_plugins.neural.device.random_words import philox, uniform
 from genpas_plugins.support.array_types import Float64
-from torchrec_ext.torch_sampling import philox, uniform
 
 UNIFORM = 0.1  # share of the uniform distribution in the proposal, so that every item is drawn sometimes
 

@@ -23,6 +23,7 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
+from genpas_plugins.neural.device.device_stream import has_twin
 from genpas_plugins.sampling.random_stream import philox
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError
@@ -35,7 +36,6 @@ from torchrec_ext.prefetch import prefetched
 from torchrec_ext.shard import OutputLayer, own_rows, shard, with_output_rows
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_table_steps
-from torchrec_ext.torch_sampling import has_twin
 from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
 from torchrec_ext.training.torchrec_section import OPTIMIZERS

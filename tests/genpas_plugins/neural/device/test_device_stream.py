@@ -19,8 +19,9 @@ from genpas_plugins.sampling.random_stream import uniform as uniform_numpy
 
 torch = pytest.importorskip("torch")
 
-import torchrec_ext.torch_sampling  # noqa: E402
-from torchrec_ext.torch_sampling import DeviceStream, permute, philox, round_keys, uniform  # noqa: E402
+from genpas_plugins.neural.device import device_stream  # noqa: E402
+from genpas_plugins.neural.device.device_stream import DeviceStream  # noqa: E402
+from genpas_plugins.neural.device.random_words import permute, philox, round_keys, uniform  # noqa: E402
 
 EXPONENTS = (-math.inf, -1.5, 0.0, 0.7, 1.0, math.inf)
 POLICIES = [
@@ -145,7 +146,7 @@ def test_no_pairs_are_legal(medium: SequenceStore):
 
 
 def test_the_docstrings_example_runs():
-    assert doctest.testmod(torchrec_ext.torch_sampling) == (0, 4)
+    assert doctest.testmod(device_stream) == (0, 4)
 
 
 def test_a_foreign_stream_is_refused():
