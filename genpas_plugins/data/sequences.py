@@ -11,7 +11,7 @@ A store may end in sequences that only train, made by augmentation for example. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from genpas_plugins.data.ids import as_ids, numbers_of
 from genpas_plugins.data.lengths import LengthGroups, LengthIndex, smallest_index_type
+from genpas_plugins.data.tables import TableConversions
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -136,7 +137,7 @@ class SequenceView:
 
 
 @dataclass(frozen=True, eq=False)
-class SequenceStore:
+class SequenceStore(TableConversions):
     """All sequences of a data set in two arrays, with ids and optional columns."""
 
     values: Integers
@@ -221,74 +222,6 @@ class SequenceStore:
                 raise InputError(f"{name} has {len(known)} entries; {count} are needed.")
         values = values.astype(smallest_index_type(n_items), copy=False)
         return cls(values, offsets, n_items, columns=columns, **ids)
-
-    @classmethod
-    def from_arrow(
-        cls,
-        table: pa.Table,
-        *,
-        user: str = "user_id",
-        item: str = "item_id",
-        order: str | Sequence[str] | None = None,
-        columns: Sequence[str] = (),
-    ) -> SequenceStore:
-        """Group a table of interactions by user and sort it.
-
-        Parameters
-        ----------
-        table
-            One row an interaction. It is copied.
-        user, item
-            Columns with the ids, integers or text.
-        order
-            Columns that sort a user's interactions, the most important first. They are columns of the store. None:
-            the table is in order.
-        columns
-            Further columns to keep. Dates and times become int64 microseconds since 1970.
-
-        Raises
-        ------
-        InputError
-            A column is absent, is of another type, or lacks a value.
-
-        Examples
-        --------
-        >>> import pyarrow as pa
-        >>> table = pa.table({"user_id": ["u", "u"], "item_id": [7, 5], "time": [2, 1]})
-        >>> SequenceStore.from_arrow(table, order="time").to_arrow().column("item_id").to_pylist()
-        [5, 7]
-        """
-        from genpas_plugins.data.tables import arrays_of_table
-
-        return cls.from_arrays(**arrays_of_table(table, user=user, item=item, order=order, columns=columns))
-
-    @classmethod
-    def from_pandas(cls, frame: Any, **how: Any) -> SequenceStore:
-        """Group a pandas frame of interactions, without its index. `from_arrow` has the arguments."""
-        from genpas_plugins.data.tables import arrow_table
-
-        return cls.from_arrow(arrow_table(frame), **how)
-
-    @classmethod
-    def from_polars(cls, frame: Any, **how: Any) -> SequenceStore:
-        """Group a polars frame of interactions. `from_arrow` has the arguments."""
-        return cls.from_arrow(frame.to_arrow(), **how)
-
-    def to_arrow(self) -> pa.Table:
-        """Return one row an interaction: `user_id`, `item_id` and the columns of the store."""
-        from genpas_plugins.data.tables import table_of_arrays
-
-        return table_of_arrays(self.values, self.offsets, self.user_ids, self.item_ids, dict(self.columns))
-
-    def to_pandas(self) -> Any:
-        """Return `to_arrow` as a pandas frame."""
-        return self.to_arrow().to_pandas()
-
-    def to_polars(self) -> Any:
-        """Return `to_arrow` as a polars frame."""
-        import polars as pl
-
-        return pl.from_arrow(self.to_arrow())
 
     def __repr__(self) -> str:
         """Return the counts and the names of the columns."""

@@ -2,14 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class TableConversions:
+    """A store from and to tables in memory. `SequenceStore` inherits these methods."""
+
+    if TYPE_CHECKING:
+        values: AnyArray
+        offsets: AnyArray
+        user_ids: pa.Array | None
+        item_ids: pa.Array | None
+        columns: Mapping[str, AnyArray]
+        from_arrays: ClassVar[Callable[..., Any]]
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: pa.Table,
+        *,
+        user: str = "user_id",
+        item: str = "item_id",
+        order: str | Sequence[str] | None = None,
+        columns: Sequence[str] = (),
+    ) -> Self:
+        """Group a table of interactions by user and sort it.
+
+        Parameters
+        ----------
+        table
+            One row an interaction. It is copied.
+        user, item
+            Columns with the ids, integers or text.
+        order
+            Columns that sort a user's interactions, the most important first. They are columns of the store. None:
+            the table is in order.
+        columns
+            Further columns to keep. Dates and times become int64 microseconds since 1970.
+
+        Raises
+        ------
+        InputError
+            A column is absent, is of another type, or lacks a value.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from genpas_plugins import SequenceStore
+        >>> table = pa.table({"user_id": ["u", "u"], "item_id": [7, 5], "time": [2, 1]})
+        >>> SequenceStore.from_arrow(table, order="time").to_arrow().column("item_id").to_pylist()
+        [5, 7]
+        """
+        store: Self = cls.from_arrays(**arrays_of_table(table, user=user, item=item, order=order, columns=columns))
+        return store
+
+    @classmethod
+    def from_pandas(cls, frame: Any, **how: Any) -> Self:
+        """Group a pandas frame of interactions, without its index. `from_arrow` has the arguments."""
+        return cls.from_arrow(arrow_table(frame), **how)
+
+    @classmethod
+    def from_polars(cls, frame: Any, **how: Any) -> Self:
+        """Group a polars frame of interactions. `from_arrow` has the arguments."""
+        return cls.from_arrow(frame.to_arrow(), **how)
+
+    def to_arrow(self) -> pa.Table:
+        """Return one row an interaction: `user_id`, `item_id` and the columns of the store."""
+        return table_of_arrays(self.values, self.offsets, self.user_ids, self.item_ids, dict(self.columns))
+
+    def to_pandas(self) -> Any:
+        """Return `to_arrow` as a pandas frame."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> Any:
+        """Return `to_arrow` as a polars frame."""
+        import polars as pl
+
+        return pl.from_arrow(self.to_arrow())
 
 
 def arrays_of_table(
