@@ -17,8 +17,10 @@ from benchmarks.goals import Goal
 from benchmarks.jobs import Job
 from benchmarks.report import Grid, goals_grid
 from genpas_plugins import Pairs, SamplingPolicy, SequenceStore, SequenceView, pair_stream
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import PowerTable
 from genpas_plugins.sampling.stream import window_stream
+from genpas_plugins.sampling.windows import TargetWindows
 from genpas_plugins.support.array_types import Float64, Int64
 
 SECTION = "draws"
@@ -97,7 +99,7 @@ def _epochs(view: SequenceView, policy: SamplingPolicy, way: str) -> Callable[[i
         return lambda epoch: _of_pairs(stream.pairs(epoch, np.arange(stream.size)))
     if way == "windows":
         windows = window_stream(view, policy, max_length=MAX_LENGTH, seed=1, pairs_per_epoch=view.n_pairs)
-        return lambda epoch: _of_windows(*windows.windows(epoch, np.arange(windows.size))[:2])
+        return lambda epoch: _of_target_windows(windows.windows(epoch, np.arange(windows.size)))
     if way == "independent pairs":
         return lambda epoch: _of_pairs(_independent(view, policy, epoch, view.n_pairs))
     per_window = np.count_nonzero(_marginal(view, policy, _independent(view, policy, 0, 2**14))[1]) / 2**14
@@ -108,6 +110,13 @@ def _epochs(view: SequenceView, policy: SamplingPolicy, way: str) -> Callable[[i
 def _of_pairs(pairs: Pairs) -> Addresses:
     start = np.maximum(pairs.start, pairs.target - MAX_LENGTH)
     return pairs.sequence, start, pairs.target, np.ones(len(start)), len(start)
+
+
+def _of_target_windows(windows: TargetWindows) -> Addresses:
+    pairs, first, weights, _ = windows
+    count = pairs.target + 1 - first
+    sequence, start = np.repeat(pairs.sequence, count), np.repeat(pairs.start, count)
+    return sequence, start, spans(first, count), weights.astype(np.float64), len(first)
 
 
 def _of_windows(pairs: Pairs, weight: Any) -> Addresses:

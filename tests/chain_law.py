@@ -1,4 +1,4 @@
-"""The law of the chains of windows by plain recursion: how many segments of each kind an example has on average."""
+"""The law of the chains of windows by plain recursion, and windows with a weight for each item."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+
 from genpas_plugins import SamplingPolicy, SequenceView
+from genpas_plugins.sampling.windows import TargetWindows
 
 Segment = tuple[int, int, int, int]
 """Sequence, start from 0, and the first and last target from 0 that are trained from this start."""
@@ -29,6 +32,15 @@ def segments(view: SequenceView, policy: SamplingPolicy, max_length: int) -> dic
                 for (start, first, last), q in _chain(trained, policy.gamma):
                     rates[s, start, first, last] += p * share * q
     return {segment: rate / visits for segment, rate in rates.items() if rate > 0}
+
+
+def dense_weights(windows: TargetWindows) -> np.ndarray:
+    """Return the weight of each item after the first of each window, float32 [n, longest]; 0 where none is trained."""
+    (_, start, last), first, weights, _ = windows
+    place = start[:, None] + 1 + np.arange((last - start).max(initial=1))
+    dense = np.zeros(place.shape, np.float32)
+    dense[(place >= first[:, None]) & (place <= last[:, None])] = weights
+    return dense
 
 
 def _ranges(block: list[int], weights: list[float]) -> Iterator[tuple[list[int], float]]:

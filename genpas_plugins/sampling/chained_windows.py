@@ -16,130 +16,176 @@ the targets whose weight is above t times the largest.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from genpas_plugins.data.sequences import Pairs
+from genpas_plugins.data.sequences import Pairs, SequenceView
+from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.jagged import spans
-from genpas_plugins.sampling.policy import PowerTable
+from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.sampling.protocol import DRAWS
 from genpas_plugins.sampling.random_stream import keyed_uniform, philox, uniform
 from genpas_plugins.sampling.sampler import DrawTables, choose, counted, located
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
 from genpas_plugins.support.array_types import Float64, Int64
 
+_MODULE = "genpas_plugins.sampling.chain_kernels"
 
-class Ranges(NamedTuple):
-    """The targets that examples train, int64 [n] each: `first` … `last` of a sequence."""
 
+class Segments(NamedTuple):
+    """Neighbouring targets that share a start, int64 [n] each; positions from 0.
+
+    Attributes
+    ----------
+    example : from 0 and rising
+    sequence : the store's row
+    start : the first item that is read
+    first, last : the targets
+    """
+
+    example: Int64
     sequence: Int64
+    start: Int64
     first: Int64
     last: Int64
 
 
-class ChainedWindows(WindowStream):
-    """Windows of a sampled policy, in chains: an example is a visit of a block of targets.
+@dataclass(frozen=True, eq=False)
+class ChainTables:
+    """Tables that a draw of windows reads, for a view of d distinct lengths.
 
     Attributes
     ----------
+    visits : the visits of sequences, and the powers i^β and i^γ
     blocks : float64 [⌈longest / L⌉ + 1], rates of the whole blocks before each, in units of the powers i^β
     group_rate : float64 [d], rate of all blocks of a sequence of the length group, in the same units
-    tables : the visits of sequences, and the powers i^β and i^γ
+    limit : L
+    n_sequences : of the store
     """
 
-    tables: DrawTables
+    visits: DrawTables
+    blocks: Float64
+    group_rate: Float64
+    limit: int
+    n_sequences: int
+
+
+class ChainedWindows(WindowStream):
+    """Windows of a sampled policy, in chains: an example is a visit of a block of targets."""
+
+    tables: ChainTables
     draws = DRAWS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.tables = DrawTables.of(self.view, self.policy, self.size, self._weight)
+        visits = DrawTables.of(self.view, self.policy, self.size, self._rates.weight)
+        self.tables = ChainTables(
+            visits, self._rates.blocks, self._rates.group_rate, self.max_length, self.view.store.n_sequences
+        )
 
     def _tabulate(self) -> tuple[int, float]:
-        groups, powers = self.view.groups, PowerTable.of(self.policy.beta, self.view.max_length - 1)
-        weight = self.policy.sequence_weight(groups.length)
-        if powers.last:
-            self.blocks, self.group_rate, share = np.zeros(1), np.ones(len(weight)), np.ones(len(weight))
-        else:
-            targets = groups.length - 1
-            whole = (targets - 1) // self.max_length
-            ends = np.arange(self.max_length, targets[-1] + 1, self.max_length)
-            self.blocks = np.concatenate([[0.0], np.cumsum(self._largest(powers, ends - self.max_length + 1, ends))])
-            rest = self._largest(powers, whole * self.max_length + 1, targets)
-            self.group_rate = self.blocks[whole] + rest
-            share = self.group_rate / powers.cumulative[targets]
-        self._weight = weight * share
-        return self.view.n_pairs, float(weight @ groups.size) / float(self._weight @ groups.size)
+        self._rates = _Rates.of(self.view, self.policy, self.max_length)
+        weight, size = self.policy.sequence_weight(self.view.groups.length), self.view.groups.size
+        return self.view.n_pairs, float(weight @ size) / float(self._rates.weight @ size)
 
     def _windows(self, epoch: int, indices: Int64) -> TargetWindows:
-        sequence, first, last = self.ranges(epoch, indices)
-        example, begin = np.arange(len(indices)), np.zeros(0, np.int64)
-        parts = []
-        going, target, link = example, last, 0
-        while len(going):
-            start = self._starts(epoch, indices[going], target, link)
-            parts.append((going, start - 1, np.maximum(start, first[going]), target))
-            left = start > first[going]
-            going, target, link = going[left], start[left] - 1, link + 1
-        example, begin, first, last = (
-            (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else (begin,) * 4
-        )
-        return self.rows(sequence, example, begin, first, last)
+        draw = implementation(draw_windows, self.backend, _MODULE)
+        return self.target_windows(draw(self.tables, self.seed, epoch, indices))
 
-    def ranges(self, epoch: int, indices: Int64) -> Ranges:
-        """Return the targets that the examples with these indices train, positions from 1."""
-        tables, limit = self.tables, self.max_length
-        words = tables.words(self.seed, epoch)
-        group, rank, place, low, high = located(tables, words, indices)
-        number = tables.group_first[group] + rank
-        sequence, targets = tables.order[number].astype(np.int64), tables.group_length[group] - 1
-        if tables.target.last:
-            return Ranges(sequence, targets, targets)
-        # The blocks of a sequence divide its part of the line.
-        unit, whole = (high - low) / self.group_rate[group], (targets - 1) // limit
-        unit = np.where(rank + 1 < tables.group_count[group], tables.group_weight[group] / self.group_rate[group], unit)
-        point = np.minimum(place + words.offset, tables.last_point)
-        block = np.searchsorted(self.blocks, (point - low) / unit, side="right") - 1
-        block = np.clip(block, 0, whole)
-        block -= (block > 0) & (low + unit * self.blocks[block] > point)
-        block += (block < whole) & (low + unit * self.blocks[np.minimum(block + 1, whole)] <= point)
-        after = np.where(block < whole, low + unit * self.blocks[np.minimum(block + 1, whole)], high)
-        visit, visits = counted(place, low + unit * self.blocks[block], after, words.offset)
-        threshold = (visit + keyed_uniform(number + block * self.view.store.n_sequences, words.key)) / visits
-        first, last = block * limit + 1, np.minimum((block + 1) * limit, targets)
-        if tables.target.even:
-            return Ranges(sequence, first, last)
-        return Ranges(sequence, *self._above(threshold, first, last))
+    def target_windows(self, windows: Segments) -> TargetWindows:
+        """Return the windows of segments that end within L items of their start."""
+        example, sequence, start, first, last = windows
+        self.view.lengths_of(sequence, last - 1)
+        weights = np.full(int((last - first + 1).sum()), 1 / self.targets_per_example, np.float32)
+        return TargetWindows(Pairs(sequence, start, last), first, weights, example)
 
-    def _above(self, threshold: Float64, first: Int64, last: Int64) -> tuple[Int64, Int64]:
-        """Return the first and last target whose power is above `threshold` times the largest of first … last."""
-        powers = self.tables.target.powers
-        bound = threshold * self._largest(self.tables.target, first, last)
-        if self.policy.beta > 0:
-            return np.clip(np.searchsorted(powers, bound, side="right") + 1, first, last), last
-        return first, np.clip(np.searchsorted(-powers, -bound, side="left"), first, last)
 
-    def _largest(self, powers: PowerTable, first: Int64, last: Int64) -> Float64:
-        return np.asarray(powers.powers[(last if self.policy.beta >= 0 else first) - 1])
+class _Rates(NamedTuple):
+    """Rates of visits; `weight` float64 [d] is of a sequence of the length group, the others are of `ChainTables`."""
 
-    def _starts(self, epoch: int, indices: Int64, target: Int64, link: int) -> Int64:
-        """Return the start of each target, int64 [n], positions from 1; two links of a chain share a block of words."""
-        words = philox(self.seed, epoch, link // 2, indices)[2 * (link % 2) :]
-        return choose(self.tables.start, target, uniform(words[0], words[1]), 1)
+    blocks: Float64
+    group_rate: Float64
+    weight: Float64
 
-    def rows(self, sequence: Int64, example: Int64, begin: Int64, first: Int64, last: Int64) -> TargetWindows:
-        """Return the windows of segments: targets `first` … `last` from start `begin`, int64 each, positions from 0."""
-        cut = np.maximum(first, begin + self.max_length + 1)
-        near, far = np.flatnonzero(first < cut), np.repeat(np.arange(len(cut)), np.maximum(last + 1 - cut, 0))
-        target = spans(cut, np.maximum(last + 1 - cut, 0))
-        of = np.concatenate([near, far])
-        order = np.argsort(example[of], kind="stable")
-        of = of[order]
-        start = np.concatenate([begin[near], target - self.max_length])[order]
-        first = np.concatenate([first[near], target])[order]
-        last = np.concatenate([np.minimum(last[near], begin[near] + self.max_length), target])[order]
-        windows = Pairs(sequence[example[of]], start, last)
-        self.view.lengths_of(windows.sequence, last - 1)
-        place = start[:, None] + 1 + np.arange((last - start).max(initial=1))
-        weight = (place >= first[:, None]) & (place <= last[:, None])
-        return TargetWindows(windows, (weight / self.targets_per_example).astype(np.float32), example[of])
+    @classmethod
+    def of(cls, view: SequenceView, policy: SamplingPolicy, limit: int) -> _Rates:
+        length, powers = view.groups.length, PowerTable.of(policy.beta, view.max_length - 1)
+        weight = policy.sequence_weight(length)
+        if powers.last:
+            return cls(np.zeros(1), np.ones(len(weight)), weight)
+        targets = length - 1
+        whole = (targets - 1) // limit
+        ends = np.arange(limit, targets[-1] + 1, limit)
+        blocks = np.concatenate([[0.0], np.cumsum(largest(powers, ends - limit + 1, ends))])
+        group_rate = blocks[whole] + largest(powers, whole * limit + 1, targets)
+        return cls(blocks, group_rate, weight * (group_rate / powers.cumulative[targets]))
+
+
+def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> Segments:
+    """Draw the windows of the examples with these indices, int64 [n], example by example."""
+    sequence, first, last = trained_ranges(tables, seed, epoch, indices)
+    example = going = np.arange(len(indices))
+    parts, target, link = [], last, 0
+    while len(going):
+        # Two links of a chain share a block of words.
+        words = philox(seed, epoch, link // 2, indices[going])[2 * (link % 2) :]
+        start = choose(tables.visits.start, target, uniform(words[0], words[1]), 1)
+        parts.append((going, start - 1, np.maximum(start, first[going]), target))
+        left = start > first[going]
+        going, target, link = going[left], start[left] - 1, link + 1
+    none = np.zeros(0, np.int64)
+    example, start, first, last = (np.concatenate(part) for part in zip((none,) * 4, *parts, strict=True))
+    return cut_segments(Segments(example, sequence[example], start, first, last), tables.limit)
+
+
+def cut_segments(segments: Segments, limit: int) -> Segments:
+    """Return the windows of segments, by example: a target more than `limit` items from the start has its own."""
+    _, _, start, first, last = segments
+    cut = np.maximum(first, start + limit + 1)
+    near, far = np.flatnonzero(first < cut), np.repeat(np.arange(len(cut)), np.maximum(last + 1 - cut, 0))
+    target = spans(cut, np.maximum(last + 1 - cut, 0))
+    of = np.concatenate([near, far])
+    order = np.argsort(segments.example[of], kind="stable")
+    of = of[order]
+    return Segments(
+        segments.example[of],
+        segments.sequence[of],
+        np.concatenate([start[near], target - limit])[order],
+        np.concatenate([first[near], target])[order],
+        np.concatenate([np.minimum(last[near], start[near] + limit), target])[order],
+    )
+
+
+def trained_ranges(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return sequence, first and last target of the examples with these indices, int64 [n] each, positions from 1."""
+    visits, limit = tables.visits, tables.limit
+    words = visits.words(seed, epoch)
+    group, rank, place, low, high = located(visits, words, indices)
+    number = visits.group_first[group] + rank
+    sequence, targets = visits.order[number].astype(np.int64), visits.group_length[group] - 1
+    if visits.target.last:
+        return sequence, targets, targets
+    # The blocks of a sequence divide its part of the line.
+    unit, whole = (high - low) / tables.group_rate[group], (targets - 1) // limit
+    unit = np.where(rank + 1 < visits.group_count[group], visits.group_weight[group] / tables.group_rate[group], unit)
+    point = np.minimum(place + words.offset, visits.last_point)
+    block = np.clip(np.searchsorted(tables.blocks, (point - low) / unit, side="right") - 1, 0, whole)
+    block -= (block > 0) & (low + unit * tables.blocks[block] > point)
+    block += (block < whole) & (low + unit * tables.blocks[np.minimum(block + 1, whole)] <= point)
+    after = np.where(block < whole, low + unit * tables.blocks[np.minimum(block + 1, whole)], high)
+    visit, of_block = counted(place, low + unit * tables.blocks[block], after, words.offset)
+    first, last = block * limit + 1, np.minimum((block + 1) * limit, targets)
+    if visits.target.even:
+        return sequence, first, last
+    threshold = (visit + keyed_uniform(number + block * tables.n_sequences, words.key)) / of_block
+    powers, bound = visits.target.powers, threshold * largest(visits.target, first, last)
+    if visits.target.exponent > 0:
+        return sequence, np.clip(np.searchsorted(powers, bound, side="right") + 1, first, last), last
+    return sequence, first, np.clip(np.searchsorted(-powers, -bound, side="left"), first, last)
+
+
+def largest(powers: PowerTable, first: Int64, last: Int64) -> Float64:
+    """Return the largest of the powers of the numbers first[i] … last[i], float64 [n]."""
+    return np.asarray(powers.powers[(last if powers.exponent >= 0 else first) - 1])

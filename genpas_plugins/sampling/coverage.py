@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.support.array_types import Float64, Int64
 
@@ -47,8 +48,6 @@ def _targets(stream: Any, indices: Int64) -> tuple[Int64, Int64, Float64]:
     if stream.unit == "pairs":
         pairs = stream.pairs(0, indices)
         return pairs.sequence, offsets[pairs.sequence] + pairs.target, np.ones(len(indices))
-    windows = stream.windows(0, indices)
-    row, place = np.nonzero(windows.weight)
-    sequence = windows.pairs.sequence[row]
-    rows = offsets[sequence] + windows.pairs.start[row] + 1 + place
-    return sequence, rows, windows.weight[row, place].astype(np.float64)
+    pairs, first, weights, _ = stream.windows(0, indices)
+    count = pairs.target + 1 - first
+    return np.repeat(pairs.sequence, count), spans(offsets[pairs.sequence] + first, count), weights.astype(np.float64)

@@ -28,17 +28,15 @@ class EnumeratedWindows(WindowStream):
         if strategy == "last_target":
             start = np.maximum(self.view.lengths(sequence) - 1 - limit, 0)
         last = np.minimum(self.view.lengths_of(sequence, start) - 1, start + limit)
-        count = (last - start)[:, None]
-        place = np.arange(count.max(initial=1))
-        # Once histories are cut, every start at or before that of the target at place L - 1 is the same pair.
-        cut, first = place == limit - 1, start[:, None]
-        pairs_of = {
-            "last_target": place == count - 1,
-            "multi_target": (first == 0) | cut,
-            "slide_window": np.where(cut, first + 1, 1),
-        }[strategy]
-        weight = np.where(place < count, pairs_of * self._share, 0)
-        return TargetWindows(Pairs(sequence, start, last), weight.astype(np.float32), np.arange(len(indices)))
+        # A window of multi_target that does not begin the sequence has one target, whose history is cut.
+        every = {"last_target": False, "multi_target": start == 0, "slide_window": True}[strategy]
+        first = np.where(every, start + 1, last)
+        weights = np.full(int((last + 1 - first).sum()), self._share)
+        if strategy == "slide_window":
+            # Once histories are cut, every start at or before that of the target at place L - 1 is the same pair.
+            cut = last - start == limit
+            weights[(np.cumsum(last + 1 - first) - 1)[cut]] *= start[cut] + 1
+        return TargetWindows(Pairs(sequence, start, last), first, weights.astype(np.float32), np.arange(len(indices)))
 
 
 def window_numbering(view: SequenceView, strategy: str, max_length: int) -> PairNumbering:

@@ -13,13 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.sampling.batch import Batch, StoreHistories, Targets
-from genpas_plugins.sampling.jagged import bounds
+from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.sampling.policy import SamplingPolicy
 from genpas_plugins.sampling.protocol import ENUMERATED
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed
@@ -29,19 +28,21 @@ from genpas_plugins.support.errors import InputError, whole_number
 
 
 class TargetWindows(NamedTuple):
-    """Windows of sequences: every item after the first is a target of the items of the window before it.
+    """Windows of sequences: a trained item is a target of the items of the window before it.
 
     Attributes
     ----------
     pairs : start … last target of each window, at most L + 1 items: what the gather functions take
-    weight : float32 [n, longest history], in column i of the target at start + 1 + i; 0 where none is trained. The
-        expected sum over an example is 1: the sum of weighted losses over the number of examples has the expectation
-        of the mean over single pairs.
+    first : int64 [n], the first target that is trained; the targets `first` … `pairs.target` of a window are
+    weights : float32 [T], of the trained targets, those of one window after those of another. The expected sum over an
+        example is 1: the sum of weighted losses over the number of examples has the expectation of the mean over
+        single pairs.
     example : int64 [n], the example that each window is of, from 0 and rising
     """
 
     pairs: Pairs
-    weight: Float32
+    first: Int64
+    weights: Float32
     example: Int64
 
 
@@ -98,19 +99,19 @@ class WindowStream(ABC):
         return self._windows(check_epoch(epoch), index)
 
     def batch(self, epoch: int, indices: ArrayLike, max_length: int) -> Batch:
-        """Return the windows with their targets of weight above 0; see `genpas_plugins.sampling.protocol.Stream`."""
+        """Return the windows with their trained targets; see `genpas_plugins.sampling.protocol.Stream`."""
         if max_length != self.max_length:
             raise InputError(f"max_length is {max_length}, but the windows were made for {self.max_length}.")
         return self.batch_of(self.windows(epoch, indices))
 
     def batch_of(self, windows: TargetWindows) -> Batch:
         """Return the batch of these windows."""
-        pairs, weight, example = windows
+        pairs, first, weights, example = windows
         histories = StoreHistories.of(self.view.store, pairs, self.max_length, self.backend)
-        row, place = np.nonzero(weight)
-        rows = self.view.store.offsets[pairs.sequence[row]] + pairs.start[row] + 1 + place
-        targets = Targets(rows, place, bounds(np.count_nonzero(weight, axis=1)))
-        return Batch(histories, targets, weight[row, place], example)
+        count = pairs.target + 1 - first
+        rows = spans(self.view.store.offsets[pairs.sequence] + first, count)
+        targets = Targets(rows, spans(first - pairs.start - 1, count), bounds(count))
+        return Batch(histories, targets, weights, example)
 
     @abstractmethod
     def _tabulate(self) -> tuple[int, float]:

@@ -17,14 +17,14 @@ from recbole.utils import get_model, get_trainer
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy
-from genpas_plugins.sampling.chained_windows import ChainedWindows
+from genpas_plugins.sampling.chained_windows import ChainedWindows, Segments, cut_segments
 from genpas_plugins.sampling.gather import gather_padded
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
 from recbole_ext.models.contract import TRIM, require
 from recbole_ext.parallel_targets import WindowLoss
 from recbole_ext.trimming import TrimmedLoss
-from tests.chain_law import segments
+from tests.chain_law import dense_weights, segments
 
 POLICIES = [
     *map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")),
@@ -63,7 +63,8 @@ def windows_with_probability(prepared: Any, policy: SamplingPolicy) -> tuple[Tar
     assert isinstance(stream, ChainedWindows)
     law = segments(stream.view, policy, stream.max_length)
     sequence, start, first, last = np.array(list(law), np.int64).T
-    windows = stream.rows(sequence, np.arange(len(law)), start, first, last)
+    cut = cut_segments(Segments(np.arange(len(law)), sequence, start, first, last), stream.max_length)
+    windows = stream.target_windows(cut)
     return windows._replace(example=np.arange(len(windows.example))), np.array(list(law.values()))[windows.example]
 
 
@@ -179,7 +180,7 @@ def test_a_batch_of_windows_has_the_targets_of_a_batch_of_pairs(prepare: Callabl
     following = np.zeros_like(expected.history)
     following[:, :-1] = expected.history[:, 1:]
     following[np.arange(len(following)), expected.length - 1] = expected.target
-    trained = windows.weight > 0
+    trained = dense_weights(windows) > 0
     assert np.array_equal(batch[TARGETS], np.where(trained, following, 0))
     # The mean over the windows of a batch is the mean over its examples.
     examples = len(loader.indices(0))

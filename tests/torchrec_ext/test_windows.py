@@ -23,6 +23,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceView, pair_stream
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
+from tests.chain_law import dense_weights
 from torchrec_ext.batch import PairBatch, WindowBatch
 from torchrec_ext.pipeline_stage import genpas_stage
 from torchrec_ext.shard import own_rows, shard, with_output_rows
@@ -79,7 +80,9 @@ def test_a_batch_is_the_windows_of_its_step(policy: SamplingPolicy):
     for batches in ranks(stream, 2):
         for step in range(len(batches)):
             address = np.arange(*batches.share(step))
-            (sequence, start, last), weight, example = stream.windows(1, address)
+            drawn = stream.windows(1, address)
+            (sequence, start, last), _, _, example = drawn
+            weight = dense_weights(drawn)
             expected = []
             for at, index in enumerate(address[example].tolist()):
                 items = store.values[store.offsets[sequence[at]] : store.offsets[sequence[at] + 1]]
