@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from genpas_plugins import __version__
 from genpas_plugins.cli import (
     analyze,
+    append,
     doctor,
     experiment,
     export_recbole,
@@ -71,6 +72,7 @@ app = typer.Typer(
 for _name, _module in {
     "doctor": doctor,
     "prepare": prepare,
+    "append": append,
     "inspect": inspect_store,
     "sample": sample,
     "analyze": analyze,

@@ -45,6 +45,13 @@ def command(
         ("bytes on disk", summary["bytes"]),
         ("format version", summary["format_version"]),
     ]
+    rows += [(f"step {number}", _step(step)) for number, step in enumerate(summary["history"], start=1)]
     if verify:
         rows.append(("checksums", "as written"))
     print_lines(rows)
+
+
+def _step(step: dict[str, object]) -> str:
+    source = f" of {step['source']}" if "source" in step else ""
+    counts = ", ".join(f"{step.get(name, '?')} {name}" for name in ("users", "items", "interactions"))
+    return f"{step.get('step', '?')}{source}: {counts}"

@@ -55,6 +55,11 @@ class Command(TyperCommand):
         return parser
 
 
+def comma_list(text: str) -> tuple[str, ...]:
+    """Return the parts of an option's text between commas, without blanks around them; empty text has none."""
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
 def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
     """Raise InputError, with the nearest choice, if an option has none of its values."""
     if value not in (known := list(choices)):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite
+from genpas_plugins.cli.options import JSON, Overwrite, comma_list
 from genpas_plugins.data.readers import READERS, reader_of
 from genpas_plugins.data.source import ReadOptions
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
@@ -67,7 +67,7 @@ def command(
     """Read interactions and save each user's sequence."""
     if order and file_order:
         raise InputError(f"--order {order[0]} and --file-order contradict each other; keep one of the two.")
-    options = ReadOptions(_listed(columns), encoding, max_line)
+    options = ReadOptions(comma_list(columns), encoding, max_line)
     reader = reader_of(source, format, options)
     if not (user and item and order):
         usual_user, usual_item, usual_order = reader.usual_columns(reader.scan(source, options).columns)
@@ -88,7 +88,7 @@ def command(
             format=reader.name,
             options=options,
             time_format=time_format,
-            null_values=_listed(null_values),
+            null_values=comma_list(null_values),
             strip=strip,
             drop_duplicates=drop_duplicates,
             overwrite=overwrite,
@@ -124,7 +124,3 @@ def command(
             *(("note", note) for note in notes),
         ]
     )
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",")) if text else ()

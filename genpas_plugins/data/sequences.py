@@ -248,9 +248,10 @@ class SequenceStore(TableConversions):
         """
         from genpas_plugins.data.storage import write_arrays
 
-        write_arrays(Path(path), self._stored(), overwrite=overwrite)
+        write_arrays(Path(path), self.stored(), overwrite=overwrite)
 
-    def _stored(self) -> StoredArrays:
+    def stored(self) -> StoredArrays:
+        """Return the content of the files of a saved store."""
         from genpas_plugins.data.storage import StoredArrays
 
         index = self.index()
@@ -358,7 +359,7 @@ class SequenceStore(TableConversions):
         if self.path is not None and "_content" not in self.__dict__:
             from genpas_plugins.data.storage import check_content
 
-            check_content(self.path, self._stored())
+            check_content(self.path, self.stored())
             self.__dict__["_content"] = "checked"
 
     def user_rows(self, ids: ArrayLike | pa.Array) -> Int64:

@@ -5,7 +5,7 @@ Opening reads the header and maps the files. The cost does not depend on the num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,8 +36,10 @@ class StoredArrays(NamedTuple):
     """int64 [2, d]. The distinct lengths, and the number of sequences of each."""
 
 
-def write_arrays(path: Path, content: StoredArrays, *, overwrite: bool = False) -> None:
-    """Write the directory `path`, whole or not at all.
+def write_arrays(
+    path: Path, content: StoredArrays, *, overwrite: bool = False, history: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write the directory `path`, whole or not at all. A store that grew has its `history` in the header.
 
     Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
     """
@@ -57,7 +59,18 @@ def write_arrays(path: Path, content: StoredArrays, *, overwrite: bool = False) 
             "n_interactions": len(content.values),
             "columns": list(content.columns),
         }
-        STORE.write(directory, facts)
+        STORE.write(directory, {**facts, "history": list(history)} if history else facts)
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the steps by which a store grew, the first first; without an appended part there are none.
+
+    Raises InputError if `path` holds no store, or a header with another history.
+    """
+    history = STORE.read(path).get("history", [])
+    if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
+        raise STORE.damaged(path / HEADER, "its history is not a list of steps")
+    return history
 
 
 def read_arrays(path: Path) -> StoredArrays:

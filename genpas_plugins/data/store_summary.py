@@ -9,7 +9,7 @@ import numpy as np
 
 from genpas_plugins.data.lengths import LengthIndex
 from genpas_plugins.data.sequences import SequenceStore
-from genpas_plugins.data.storage import STORE
+from genpas_plugins.data.storage import STORE, read_history
 
 
 def summarize_store(path: Path) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def summarize_store(path: Path) -> dict[str, Any]:
             for name, column in store.columns.items()
         },
         "values_dtype": str(store.values.dtype),
+        "history": read_history(path),
         "bytes": sum(file.stat().st_size for file in path.iterdir()),
     }
 

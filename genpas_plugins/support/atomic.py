@@ -65,3 +65,35 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def exchange_directory(new: Path, path: Path) -> None:
+    """Put the directory `new` in the place of `path`, and the old one in the place of `new`.
+
+    The files are on disk before. On Linux the exchange is one step: there is no moment without a directory at `path`.
+    Elsewhere a kill between two renames leaves the old directory as `NEW.old`.
+    """
+    for file in new.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    if not _exchanged(new, path):
+        aside = new.with_name(f"{new.name}.old")
+        path.rename(aside)
+        try:
+            new.rename(path)
+        except BaseException:
+            aside.rename(path)
+            raise
+        aside.rename(new)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names by Linux's renameat2; return whether the system can."""
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)

@@ -58,6 +58,10 @@ class DirectoryHeader:
         header = self._whole(folder)
         return {key: value for key, value in header.items() if key not in _OWN_KEYS}
 
+    def fingerprint(self, folder: Path) -> str:
+        """Return the checksum of the header, which names the content of every file. Raises InputError as `read`."""
+        return _checksum(self._header(folder))
+
     def verify(self, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Read every file. Raises InputError that names the first damaged one."""
         files = self._whole(folder)["files"]

@@ -7,14 +7,10 @@
 
 from __future__ import annotations
 
-import errno
-import glob
 import itertools
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from genpas_plugins.data.prepare.k_core import Core, find_core
-from genpas_plugins.data.prepare.scratch import ScratchColumn
+from genpas_plugins.data.prepare.scratch import ScratchColumn, scratch_folder
 from genpas_plugins.data.prepare.survey import Survey, Wanted, survey
 from genpas_plugins.data.readers import read
 from genpas_plugins.data.sequences import SequenceStore
@@ -148,7 +144,7 @@ def build_store(
     for text in found.notes:
         note(text)
     cores = (k_core if user_core is None else user_core, k_core if item_core is None else item_core)
-    with _scratch_folder(out) as folder, ExitStack() as stack:
+    with scratch_folder(out) as folder, ExitStack() as stack:
         rows = _numbered_rows(found)
         scratch = {
             name: stack.enter_context(closing(ScratchColumn(folder / str(index), dtype)))
@@ -172,34 +168,6 @@ def build_store(
         store.save(out, overwrite=overwrite)
         tell("saving", store.n_interactions, store.n_interactions)
     return SequenceStore.open(out)
-
-
-@contextmanager
-def _scratch_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` for this run alone. Folders of runs that were killed are removed."""
-    from filelock import FileLock, Timeout
-
-    prefix = f".{out.name}.build."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out.parent / f"{prefix}lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"Another run prepares {out}. Wait until it has ended, or choose another --out.") from None
-    try:
-        for old in out.parent.glob(f"{glob.escape(prefix)}*/"):
-            shutil.rmtree(old, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as folder:
-            yield Path(folder)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise InputError(
-            f"{out.parent} has no space left for {out.name}; free some or choose another --out."
-        ) from error
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _repeats(

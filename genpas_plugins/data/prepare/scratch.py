@@ -1,13 +1,20 @@
-"""A column on disk that is written and read in pieces."""
+"""A folder for the files of one preparation, and columns in it that are written and read in pieces."""
 
 from __future__ import annotations
 
+import errno
+import glob
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from genpas_plugins.support.array_types import AnyArray
+from genpas_plugins.support.errors import InputError
 
 
 class ScratchColumn:
@@ -38,3 +45,31 @@ class ScratchColumn:
     def close(self) -> None:
         """Close the file; it stays on disk."""
         self._file.close()
+
+
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` for this run alone. Folders of runs that were killed are removed."""
+    from filelock import FileLock, Timeout
+
+    prefix = f".{out.name}.build."
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.parent / f"{prefix}lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"Another run prepares {out}. Wait until it has ended, or choose another --out.") from None
+    try:
+        for old in out.parent.glob(f"{glob.escape(prefix)}*/"):
+            shutil.rmtree(old, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(
+            f"{out.parent} has no space left for {out.name}; free some or choose another --out."
+        ) from error
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)

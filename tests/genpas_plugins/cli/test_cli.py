@@ -164,6 +164,22 @@ def test_doctor_prints_problems_with_their_fix(genpas: Run, monkeypatch: pytest.
 # prepare ------------------------------------------------------------------------------------------------------------
 
 
+def test_append_says_what_grew_and_inspect_shows_the_steps(genpas: Run, source: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    assert genpas("prepare", source, "--out", store, "--order", "timestamp").exit_code == 0
+    more = tmp_path / "more.csv"
+    more.write_text("user_id,item_id,timestamp\nann,z,99\neve,a,0\n")
+    unordered = genpas("append", store, more, "--user", "user_id")
+    assert unordered.exit_code == 2
+    assert "is not known. Name the column that sorts it with --order NAME" in unordered.output
+    grown = json.loads(genpas("append", store, more, "--order", "timestamp", "--json").stdout)
+    assert grown["users"] == {"before": 4, "after": 5}
+    assert grown["items"] == {"before": 7, "after": 8}
+    assert grown["interactions"] == {"before": 19, "after": 21}
+    assert "append of more.csv: 5 users, 8 items, 21 interactions" in genpas("inspect", store).stdout
+    assert "already" in genpas("append", store, more).output
+
+
 def test_prepare_builds_the_store_and_says_what(genpas: Run, source: Path, tmp_path: Path):
     out = tmp_path / "store"
     result = genpas("prepare", source, "--order", "timestamp", "--column", "rating", "--out", out, "--json")
