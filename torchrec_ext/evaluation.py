@@ -142,26 +142,6 @@ def _masked(loader: FullSortEvalDataLoader, users: range, device: torch.device) 
     return place.to(device), items.to(device)
 
 
-def top_items(sharded: DistributedModelParallel, history: JaggedTensor, k: int, own: Tensor) -> TopItems:
-    """Return the k best items of this rank's histories, never row 0: a collective call.
-
-    Ranks may have different numbers of histories, or none. Of equal scores the lower item number comes first. NaN ranks
-    above all scores, as in torch.topk. `own` is this rank's `output_rows`, `[M, D]`.
-    """
-    layer = output_layer(sharded)
-    _check_k(k, layer.n_rows)
-    rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
-    size = torch.tensor([len(history.lengths())], device=sharded.device)
-    with _evaluating(sharded):
-        sizes: list[int] = gather_rows(size, [1] * world_size, layer.group).tolist()
-        if not any(sizes):
-            none = own.new_empty(0, k)
-            return TopItems(none.long(), none)
-        hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
-        items, scores = _merged(hidden, own, k, layer.n_rows, layer.group)
-    return TopItems(items.split(sizes)[rank], scores.split(sizes)[rank])
-
-
 def output_rows(sharded: DistributedModelParallel) -> Tensor:
     """Return the rows of `losses.row_block` for this rank, `float [M, D]`, as they are now: a collective call."""
     ids = own_rows(sharded)

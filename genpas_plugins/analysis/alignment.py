@@ -75,23 +75,21 @@ class AlignmentIndex:
     profiles: EvaluationProfiles
     shared: SharedItems
 
-    def tables(
-        self, policy: SamplingPolicy, *, threads: int | None = None, backend: str | None = None
-    ) -> AlignmentTables:
+    def tables(self, policy: SamplingPolicy, *, threads: int | None = None) -> AlignmentTables:
         """Return the tables of the policy's α and β, in one pass over the interactions."""
         profiles, view = self.profiles, self.view
         weights = TargetWeights.of(view, policy)
-        mass = sum_by_target(view, weights, threads=threads, backend=backend)
+        mass = sum_by_target(view, weights, threads=threads)
         inverse = inverse_mass(mass)
         trained = inverse > 0
-        alignment, own, total = self.sums(weights, inverse, threads=threads, backend=backend)
+        alignment, own, total = self.sums(weights, inverse, threads=threads)
         evaluated = profiles.pairs > 0
         others = int(evaluated.sum()) * int(trained.sum()) - int((evaluated & trained).sum())
         n_covered, n_pairs = int(profiles.pairs[trained].sum()), int(profiles.pairs.sum())
         return AlignmentTables(alignment, own, total, self.similarity.training_table(), n_covered, n_pairs, others)
 
     def sums(
-        self, weights: TargetWeights, factor: Float64, *, threads: int | None = None, backend: str | None = None
+        self, weights: TargetWeights, factor: Float64, *, threads: int | None = None
     ) -> tuple[Float64, Float64, Float64]:
         """Return the tables alignment, own and total with r_o = scale[n] power[t] factor[y_o].
 
@@ -105,7 +103,7 @@ class AlignmentIndex:
             np.bincount(cell, values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
             for values in (share, share / profiles.pairs[shared.target])
         )
-        add = implementation(add_profiles, choose_backend(backend), _COMPILED)
+        add = implementation(add_profiles, choose_backend(), _COMPILED)
         features = profiles.total()
 
         def part(rows: slice) -> Float64:
@@ -118,7 +116,7 @@ class AlignmentIndex:
 
 
 def alignment_index(
-    view: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None, *, backend: str | None = None
+    view: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None
 ) -> AlignmentIndex:
     """Return the index of a training and an evaluation view, for a bilinear similarity.
 
@@ -129,7 +127,7 @@ def alignment_index(
     view.require_content()
     require_same_items(view, evaluation)
     profiles = EvaluationProfiles.of(evaluation, similarity)
-    return AlignmentIndex(view, similarity, profiles, shared_items(view, profiles, backend=backend))
+    return AlignmentIndex(view, similarity, profiles, shared_items(view, profiles))
 
 
 def alignment_discrimination(

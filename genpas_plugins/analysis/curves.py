@@ -11,9 +11,11 @@ from genpas_plugins.analysis.target_distribution import last_target_distribution
 from genpas_plugins.data.sequences import LeaveLastOut
 from genpas_plugins.sampling.policy import SamplingPolicy
 
+_POINTS = 60
+
 
 def target_curves(
-    split: LeaveLastOut, policies: Sequence[SamplingPolicy], points: int = 60
+    split: LeaveLastOut, policies: Sequence[SamplingPolicy]
 ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Return the curves of the test and of every policy, and how much of the test each policy covers.
 
@@ -22,7 +24,7 @@ def target_curves(
     Returns
     -------
     curves
-        {"rank": about `points` ranks, evenly spaced by logarithm, label: {"cumulative": probability of the items up to
+        {"rank": about 60 ranks, evenly spaced by logarithm, label: {"cumulative": probability of the items up to
         each rank, "mean": mean probability of an item since the rank before}}. One label is "test".
     coverage
         {label: {"items": share of the requested items that are training targets, "requests": share of the requests for
@@ -30,7 +32,7 @@ def target_curves(
     """
     test = last_target_distribution(split.test)
     order = 1 + np.argsort(-test[1:], kind="stable")
-    rank = np.unique(np.geomspace(1, max(len(order), 1), points).round().astype(np.int64))
+    rank = np.unique(np.geomspace(1, max(len(order), 1), _POINTS).round().astype(np.int64))
     asked = test > 0
     curves: dict[str, Any] = {"rank": rank.tolist()}
     coverage = {}

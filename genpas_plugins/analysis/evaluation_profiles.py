@@ -79,9 +79,9 @@ class SharedItems(NamedTuple):
     weight: Float64  # weight of the shared item in the target's evaluation profile
 
 
-def shared_items(view: SequenceView, profiles: EvaluationProfiles, *, backend: str | None = None) -> SharedItems:
+def shared_items(view: SequenceView, profiles: EvaluationProfiles) -> SharedItems:
     """Find the shared items of the full histories in `view`, cut to the similarity's length."""
-    find = implementation(find_shared, choose_backend(backend), _COMPILED)
+    find = implementation(find_shared, choose_backend(), _COMPILED)
     parts = [find(view, chunk, profiles) for chunk in row_chunks(view)]
     return SharedItems(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from genpas_plugins.analysis.history_length import position_coefficients
-from genpas_plugins.analysis.similarity import Similarity, recency_containment
-from genpas_plugins.analysis.target_distribution import inverse_mass, sum_by_target
-from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks
+from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.support.array_types import Bools, Float64, Int64, Integers
 from genpas_plugins.support.errors import whole_number
 
 MAX_LENGTH = 50  # items of a history that count, as many as RecBole keeps by default
-
-
-def input_profiles(view: SequenceView, policy: SamplingPolicy, similarity: Similarity | None = None) -> Any:
-    """Return E[b(m, d) of each item | target y] over p_train(x | y), the mean training profile of every target.
-
-    The result is a scipy.sparse.csr_array, `float64 [n_items + 1, n_items + 1]`: row by target, column by item. The
-    column is item + d · (n_items + 1) for a positional similarity.
-    """
-    from scipy import sparse
-
-    similarity = recency_containment() if similarity is None else similarity
-    weights = TargetWeights.of(view, policy)
-    mass = sum_by_target(view, weights)
-    inverse = inverse_mass(mass)
-    coefficients = position_coefficients(view.max_length - 1, policy.gamma, similarity.training_table())
-    size, values = view.store.n_items + 1, view.store.values
-    shape = (size, size * (similarity.length if similarity.positional else 1))
-    profiles = sparse.csr_array(shape, dtype=np.float64)
-    for rows in row_chunks(view):
-        found = occurrences(view, rows, last=weights.last)
-        target = values[found.place].astype(np.int64)
-        share = weights.of_occurrences(found.length, found.position) * inverse[target]
-        for d in range(similarity.length):
-            coefficient = coefficients[found.position, d]
-            kept = np.flatnonzero((coefficient > 0) & (share > 0))
-            column = values[found.place[kept] - 1 - d].astype(np.int64) + (d * size if similarity.positional else 0)
-            entries = (share[kept] * coefficient[kept], (target[kept], column))
-            profiles += sparse.coo_array(entries, shape=shape).tocsr()
-    return profiles
 
 
 def input_target_statistics(

@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 import recbole_ext  # noqa: F401 – mends RecBole for current numpy
-from torchrec_ext.evaluation import evaluate, output_rows, recbole_state, top_items
+from torchrec_ext import evaluation
+from torchrec_ext.evaluation import evaluate, output_rows, recbole_state
+from torchrec_ext.losses import gather_rows
 from torchrec_ext.ranking_keys import TopItems
-from torchrec_ext.shard import shard
+from torchrec_ext.shard import output_layer, shard
 
 SETTINGS = {
     "genpas": {"strategy": "last_target"},
@@ -173,7 +175,22 @@ class Problem(NamedTuple):
 
 def solve(problem: Problem, rank: int, sharding: str, output: str) -> TopItems:
     sharded = shard(LastItem(problem.rows), sharding=sharding, output=output)
-    return top_items(sharded, jagged(problem.histories[rank]), problem.k, output_rows(sharded))
+    return top_items(sharded, jagged(problem.histories[rank]), problem.k)
+
+
+def top_items(sharded, history: JaggedTensor, k: int) -> TopItems:
+    """Return the k best items of this rank's histories, as an evaluation ranks them."""
+    layer, own = output_layer(sharded), output_rows(sharded)
+    rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
+    size = torch.tensor([len(history.lengths())])
+    with evaluation._evaluating(sharded):
+        sizes = gather_rows(size, [1] * world_size, layer.group).tolist()
+        if not any(sizes):
+            none = own.new_empty(0, k)
+            return TopItems(none.long(), none)
+        hidden = gather_rows(evaluation._encoded(sharded, history), sizes, layer.group)
+        items, scores = evaluation._merged(hidden, own, k, layer.n_rows, layer.group)
+    return TopItems(items.split(sizes)[rank], scores.split(sizes)[rank])
 
 
 def jagged(histories: list[list[int]]) -> JaggedTensor:

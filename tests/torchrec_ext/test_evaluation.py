@@ -23,7 +23,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from genpas_plugins.support.errors import InputError
 from torchrec_ext import evaluation, ranking_keys
 from torchrec_ext.batch import PairBatch
-from torchrec_ext.evaluation import check_catalogue, evaluate, output_rows, recbole_state, top_items
+from torchrec_ext.evaluation import check_catalogue, evaluate, recbole_state
 from torchrec_ext.shard import output_layer, own_rows, shard, with_output_rows
 from torchrec_ext.tables import dense_parameters, whole_table
 
@@ -89,7 +89,7 @@ def test_top_items_are_torch_topks_on_random_scores():
     rows = torch.randn(300, 8)
     histories = [[item] for item in range(1, 300)]
     sharded = shard(evaluating.LastItem(rows))
-    found = top_items(sharded, evaluating.jagged(histories), 20, output_rows(sharded))
+    found = evaluating.top_items(sharded, evaluating.jagged(histories), 20)
     expected = (rows[1:] @ rows[1:].T).topk(20)
     assert torch.equal(found.items, expected.indices + 1)
     torch.testing.assert_close(found.scores, expected.values)
@@ -252,10 +252,9 @@ def test_the_catalogue_must_be_the_tables():
 
 
 def test_more_items_than_there_are():
-    sharded = shard(evaluating.LastItem(torch.randn(9, 4)))
     for k in (0, 9):
         with pytest.raises(InputError, match=rf"The {k} best items are asked for \(topk\); the catalogue has 8"):
-            top_items(sharded, evaluating.jagged([[1]]), k, output_rows(sharded))
+            evaluation._check_k(k, 9)
 
 
 @pytest.mark.parametrize(

@@ -158,14 +158,6 @@ def train_regenerator(
     return Trained(model, curve)
 
 
-def load_regenerator(checkpoint: Path, *, device: str = "cpu") -> Trained:
-    """Return the regenerator of a checkpoint. Raises InputError for a file that does not hold one."""
-    saved = _read(checkpoint, None)
-    model = Regenerator(Shape(**saved["made_from"]["shape"]))
-    model.load_state_dict(saved["model"])
-    return Trained(model.to(device).eval(), saved["curve"])
-
-
 def _plain(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as torch.load gives it back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
@@ -175,11 +167,11 @@ def _cuda(device: str) -> list[torch.device]:
     return [torch.device(device)] if torch.device(device).type == "cuda" else []
 
 
-def _read(checkpoint: Path, origin: dict[str, Any] | None) -> dict[str, Any]:
+def _read(checkpoint: Path, origin: dict[str, Any]) -> dict[str, Any]:
     saved = checkpoint_file.read(checkpoint, dict, map_location="cpu", advice="Remove it to train again.")
     if saved.get("magic") != MAGIC:
         raise InputError(f"{checkpoint} does not hold a regenerator; choose another folder for the work.")
-    if origin is not None and saved["made_from"] != origin:
+    if saved["made_from"] != origin:
         recipe, wanted = saved["made_from"].get("recipe") or {}, origin["recipe"]
         if {**saved["made_from"], "recipe": wanted} == origin and {**recipe, "epochs": wanted["epochs"]} == wanted:
             raise InputError(

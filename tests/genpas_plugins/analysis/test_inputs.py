@@ -11,8 +11,8 @@ from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.analysis.alignment import alignment_discrimination
 from genpas_plugins.analysis.evaluation_profiles import EvaluationProfiles
 from genpas_plugins.analysis.history_length import length_probabilities
-from genpas_plugins.analysis.inputs import input_profiles, input_target_statistics
-from genpas_plugins.analysis.similarity import jaccard, positional, recency_containment
+from genpas_plugins.analysis.inputs import input_target_statistics
+from genpas_plugins.analysis.similarity import positional, recency_containment
 
 EXPONENTS = [-math.inf, -2.5, 0.0, 1.0, math.inf]
 
@@ -26,50 +26,33 @@ def joint(store, policy, lengths, probabilities_of):
     return table
 
 
-@given(
-    store=st.from_type(SequenceStore),
-    policy=st.from_type(SamplingPolicy),
-    length=st.sampled_from([1, 3, 20]),
-    decay=st.sampled_from([0.5, 1.0]),
-)
-def test_profiles_are_expectations(store, policy, length, decay, probabilities_of):
-    pytest.importorskip("scipy")
-    view = store.view(held_out=2)
-    mass, expected = np.zeros(store.n_items + 1), np.zeros((store.n_items + 1, store.n_items + 1))
-    for (x, y), p in joint(store, policy, view.lengths().tolist(), probabilities_of).items():
-        kept = x[::-1][:length]
-        norm = sum(decay**d for d in range(len(kept)))
+def mean_profiles(store, policy, lengths, similarity, probabilities_of):
+    """Return E[b(m, d) of each item | target y], [n_items + 1, features], by plain loops."""
+    size, table = store.n_items + 1, similarity.training_table()
+    profiles, mass = np.zeros((size, size * (similarity.length if similarity.positional else 1))), np.zeros(size)
+    for (x, y), p in joint(store, policy, lengths, probabilities_of).items():
         mass[y] += p
-        for d, item in enumerate(kept):
-            expected[y, item] += p * decay**d / norm
-    expected[mass > 0] /= mass[mass > 0, None]
-    actual = input_profiles(view, policy, recency_containment(decay, length))
-    assert actual.format == "csr" and actual.dtype == np.float64
-    np.testing.assert_allclose(actual.toarray(), expected, rtol=1e-9, atol=1e-12)
+        for d, item in enumerate(x[::-1][: similarity.length]):
+            profiles[y, item + d * size * similarity.positional] += p * table[min(len(x), similarity.length), d]
+    return profiles / np.where(mass > 0, mass, 1)[:, None]
 
 
 @pytest.mark.parametrize("of", [recency_containment(), positional()], ids=lambda of: of.name)
-def test_alignment_is_the_product_of_the_profiles(medium, of):
+def test_alignment_is_the_product_of_the_profiles(medium, of, probabilities_of):
     sparse = pytest.importorskip("scipy.sparse")
     split, policy = medium.leave_last_out(), SamplingPolicy(1, 1, -0.5)
-    training = input_profiles(split.train, policy, of)
+    training = mean_profiles(medium, policy, split.train.lengths().tolist(), of, probabilities_of)
     tests = EvaluationProfiles.of(split.test, of)
     inputs = sparse.csr_array((tests.weight, tests.feature, tests.bounds), shape=training.shape)
     trained, evaluated = training.sum(1) > 0, tests.pairs > 0
     mean = sparse.diags_array(1 / np.maximum(tests.pairs, 1)) @ inputs
-    similar = (mean @ training.T).toarray()
+    similar = mean @ training.T
     other = similar[np.ix_(evaluated, trained)].sum() - similar.diagonal()[evaluated & trained].sum()
     found = alignment_discrimination(split.train, policy, split.test, of)
     covered = tests.pairs[trained].sum()
     assert found.alignment == pytest.approx((tests.pairs * similar.diagonal())[trained].sum() / covered)
     n = evaluated.sum() * trained.sum() - (evaluated & trained).sum()
     assert found.discrimination == pytest.approx(other / n)
-
-
-def test_profiles_need_weights(medium):
-    pytest.importorskip("scipy")
-    with pytest.raises(InputError, match="no item weights"):
-        input_profiles(medium.view(), SamplingPolicy(1, 0, 0), jaccard())
 
 
 @given(n=st.integers(1, 12), gamma=st.sampled_from(EXPONENTS), longest=st.integers(1, 15))
