@@ -51,7 +51,6 @@ def report(name: str) -> dict[str, str | None]:
 
 
 def _settings(name: str, folder: Path) -> dict[str, Any]:
-    """Write the data set `tiny` and return the settings for it."""
     (folder / "tiny").mkdir()
     rows = [
         f"u{user}\ti{(user * 7 + time * time) % _ITEMS}\t{time}" for user in range(_USERS) for time in range(_LENGTH)

@@ -133,7 +133,6 @@ class PersonalisedLoss:
         return encoded.loss + ((relative_weights(weights) - 1) * single).mean()
 
     def _move(self, interaction: Any, number: int) -> None:
-        """Take the personaliser's step `number`, counted from 1."""
         original = self.original_batch(number).to(self.device)
         cuda = [self.device] if self.device.type == "cuda" else []
         # cuDNN's recurrent layers have no second derivative, and half precision has too few digits for one.

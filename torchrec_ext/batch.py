@@ -95,7 +95,6 @@ class PairBatch(Pipelineable):
         return self._each(lambda part: part.pin_memory())
 
     def _parts(self) -> dict[str, Any]:
-        """Return the tensors, by field."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, torch.Tensor | KeyedJaggedTensor)}
 

@@ -131,7 +131,6 @@ def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader
 
 
 def _share(users: range, sizes: list[int], group: dist.ProcessGroup) -> range:
-    """Return this rank's users."""
     rank = dist.get_rank(group)
     return users[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
 

@@ -43,15 +43,11 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are InputErrors, so that one rank prints them."""
-
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[:1].upper()}{message[1:]}; {PROGRAM} --help lists the options.")
 
 
 class _Once(argparse.Action):
-    """An option with one value, refused a second time."""
-
     def __call__(self, parser: Any, namespace: Any, value: Any, name: str | None = None) -> None:
         """Store the value."""
         if getattr(namespace, self.dest) is not None:
@@ -88,7 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
-    """Run and return the exit status; what went wrong is said."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     # What TorchRec and torch will change one day is theirs to mend, not news for whoever trains, times the ranks.

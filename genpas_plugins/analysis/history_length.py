@@ -63,7 +63,6 @@ def length_distribution(targets: Float64, gamma: float) -> Float64:
 
 
 def _convolve(a: Float64, b: Float64) -> Float64:
-    """Convolve non-negative numbers."""
     if len(b) <= _DIRECT:
         return np.convolve(a, b)
     size = 1 << (len(a) + len(b) - 2).bit_length()

@@ -142,7 +142,6 @@ def _ratio_error(alignment: Estimate, discrimination: Estimate) -> float:
 
 
 def _by_weights(similarity: Similarity) -> Callable[[Integers, Integers], Float64]:
-    """Return a bilinear similarity as a comparison of histories."""
     if similarity.evaluation is None:
         raise InputError(f"The similarity {similarity.name!r} has neither weights nor a compare function.")
     evaluation, training = similarity.evaluation_table()[:, ::-1], similarity.training_table()[:, ::-1]

@@ -164,7 +164,6 @@ def _check_decay(decay: float) -> None:
 
 
 def _set_sizes(a: Integers, b: Integers) -> tuple[Float64, Float64, Float64]:
-    """Count the distinct items in a, in b and in both, for each row."""
     new_a, new_b = _first_of_kind(a), _first_of_kind(b)
     both = (new_a & (a[:, :, None] == b[:, None, :]).any(2)).sum(1)
     return new_a.sum(1).astype(np.float64), new_b.sum(1).astype(np.float64), both.astype(np.float64)

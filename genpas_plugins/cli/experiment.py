@@ -155,7 +155,6 @@ def _train(  # noqa: PLR0917 – what the command was given
     minutes: float | None,
     out: Path,
 ) -> Report:
-    """Train what is missing, within the minutes; return the report."""
     from genpas_plugins.experiments.plan import Plan
     from genpas_plugins.experiments.report import write_report
     from genpas_plugins.experiments.results import Cells

@@ -80,7 +80,6 @@ def command(
 
 
 def _train_command(settings: Mapping[str, Any]) -> list[str]:
-    """Return the words of a `genpas train` that reads the file; values of settings are YAML."""
     inter = ", ".join(settings["load_col"]["inter"])
     path = settings["data_path"]
     return [

@@ -122,7 +122,6 @@ def _run(
     embeddings: Path | None,
     device: str,
 ) -> tuple[dict[str, Any], tuple[Patterns, Regenerated] | None]:
-    """Run the stages up to `stage`; return figures, and the new sequences if no stage was named."""
     try:
         from genpas_plugins.neural.dr4sr.inference import summarize
         from genpas_plugins.neural.dr4sr.regenerator import Shape
@@ -183,7 +182,6 @@ def _start(
 
 
 def _origin_counts(store: SequenceStore) -> dict[str, dict[str, int]]:
-    """Count the sequences, training items and training pairs of each origin."""
     from genpas_plugins.neural.dr4sr.regenerated_store import ORIGINS
 
     origin, length = store.kinds(), store.leave_last_out().train.lengths()

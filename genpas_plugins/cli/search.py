@@ -135,7 +135,6 @@ def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
 
 
 def _trained(trials: SearchTraining, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
-    """Train the points; return the chosen point and the study as plain values."""
     from genpas_plugins.search.study import open_study, run_study
     from genpas_plugins.support.folder_lock import sole_use
 

@@ -175,7 +175,6 @@ def _given_vectors(
     id_column: str | None,
     seed: int,
 ) -> tuple[Any, dict[str, str]]:
-    """Return item vectors in the store's order, and their source; from co-occurrence if no file is given."""
     if embeddings is not None:
         from genpas_plugins.semantic_ids.item_files import read_embeddings
 

@@ -111,7 +111,6 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def _panels(count: int, entries: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels on one pair of scales, with room for the legend."""
     lines = math.ceil(count / COLUMNS)
     columns = math.ceil(count / lines)
     height = max(PANEL[1] * lines + 0.4, ENTRY * entries + 0.5)

@@ -128,7 +128,6 @@ def _tuning_column(point: Point) -> Column:
 
 
 def _along(rows: Rows, table: Table, protocol: str) -> list[list[str]]:
-    """Return the test figure of every method (down) at every point (across)."""
     figure = Column("", spread(of_test(protocol, table.metric)))
     figures = {(row.method, row.at): figure.text(row) for row in rows}
     head = ["method", *(place_text(point, table) for point in table.points)]
@@ -154,7 +153,6 @@ def table_lines(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _links(name: str, table: Table, out: Path) -> str:
-    """Return Markdown that shows the plots of a data set that are there."""
     titles = {f"{name}-validation": f"validation {table.metric} against pairs seen"}
     if table.along is not None:
         titles[f"{name}-along"] = f"test {table.metric} by {table.along.name}"

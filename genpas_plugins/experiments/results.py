@@ -115,7 +115,6 @@ def _trained_seeds(folder: Path) -> tuple[int, ...]:
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Yield a phrase for every setting of a cell that has changed; digests are not shown."""
     for name in _DIGESTS:
         if name in before and name in now and before.pop(name) != now.pop(name):
             yield f"the {name} has other content"

@@ -61,7 +61,6 @@ def _missing(name: str, data_dir: Path) -> str:
 
 
 def _prepare(source: Path, store: Path, tell: Tell) -> None:
-    """Make a store, if it is not there, with a note of its source beside it."""
     if store.exists():
         _check_note(source, store)
         return

@@ -132,7 +132,6 @@ class Training:
         return result
 
     def _progress(self) -> str:
-        """Return how many runs are trained, and of how many: the grid with the first seed, one with each other seed."""
         plan, rows = self.cells.plan, row_results(self.cells)
         done = sum(result is not None for row in rows for result in row.tuning.values())
         done += sum(seed in row.trained for row in rows for seed in plan.seeds[1:])

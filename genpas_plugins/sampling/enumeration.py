@@ -78,15 +78,9 @@ class PairEnumeration(PairStream):
     ----------
     view : the sequences
     strategy : "last_target", "multi_target" or "slide_window"
-    seed : int in [0, 2⁶⁴), keys the order
+    seed, backend : see `PairSampler`, as for what is raised
     pairs_per_epoch : length of an epoch; None: one pass, `n_pairs`. Epochs cut the endless row of passes into pieces of
         this length, so each pass stays complete.
-    backend : "numpy" or "numba"; None: see `choose_backend`
-
-    Raises
-    ------
-    InputError
-        If no sequence has two items, or an argument is out of range.
     """
 
     def __init__(

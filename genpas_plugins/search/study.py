@@ -208,7 +208,6 @@ def _tested(study: optuna.Study, chosen: Trial, test: Test) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Optuna's log, which would write across the progress bar."""
     import optuna
 
     before = optuna.logging.get_verbosity()

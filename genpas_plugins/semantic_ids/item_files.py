@@ -192,7 +192,6 @@ def _is_text(type_: pa.DataType) -> bool:
 
 
 def _flat(value: Any) -> list[str]:
-    """Return the texts in a text or in nested lists of texts, such as Amazon's categories of 2014."""
     if value is None:
         return []
     if isinstance(value, str):

@@ -51,7 +51,6 @@ def _json(value: object) -> str:
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Return the table with lists as text."""
     for place, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             texts = pa.array(map(_json, table.column(place).to_pylist()), pa.string())

@@ -202,7 +202,6 @@ class Checkpoints:
                 part.load_state_dict(holders[key])
 
     def _check(self, path: Path, saved: dict[str, str], entries: dict[str, tuple[Any, Any]]) -> None:
-        """Raise InputError on all ranks if the saved names or shapes differ from the live ones."""
         # Ranks may hold different parts: a table on one rank has its optimizer's state on that rank only.
         own = {name: shape_of(at[key]) for name, (at, key) in entries.items()}
         live = {name: shape for of_rank in together(lambda: own, self._group) for name, shape in of_rank.items()}

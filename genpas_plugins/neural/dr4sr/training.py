@@ -159,7 +159,6 @@ def train_regenerator(
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as torch.load gives it back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
 
 
