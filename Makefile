@@ -1,4 +1,5 @@
-# make venv | test | lint | demo | demo-torchrec | experiment | clean
+# make venv | test | lint | docs | demo | demo-torchrec | experiment | clean
+# make coverage | locks | dist | licences | sbom
 # make bench-data | bench-draws | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
@@ -26,18 +27,19 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test lint demo demo-torchrec experiment clean
+.PHONY: venv test lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
 .PHONY: bench-data bench-draws bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale
 .DELETE_ON_ERROR:
 
 venv: $(READY)
 
 # A changed lock rebuilds the environment from nothing: a package dropped from the lock must not linger.
-$(LOCKED): requirements/common.txt requirements/$(VARIANT).txt requirements/no-deps.txt
+$(LOCKED): requirements/common.txt requirements/hashes.txt requirements/$(VARIANT).txt requirements/no-deps.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH. Install Python 3.11, or say which to use: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test ! -e $(VENV) || test -e $(OURS) || { echo "make: $(VENV) exists and was not made by this Makefile. Remove it, or choose another place: make venv VENV=.venv-genpas" >&2; exit 1; }
 	rm -rf $(VENV) && mkdir -p $(VENV) && touch $(OURS)
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes --no-deps -r requirements/hashes.txt
 	$(PIP) -r requirements/$(VARIANT).txt
 	$(PIP) --no-deps -r requirements/no-deps.txt
 	@touch $@
@@ -55,6 +57,36 @@ lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# -W: a warning is an error; -n: so is a reference to nothing. The site needs no server: open build/site/index.html.
+docs: $(READY)
+	$(PY) -m sphinx -W --keep-going -n -q -j 2 -d build/doctrees docs build/site
+
+# Branches of everything but the compiled kernels, over all processes that the tests start.
+coverage: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --cov --cov-report=term $(ARGS)
+
+# Tools in an environment of their own: they look at ours, and are no part of it.
+TOOLS := build/tools/bin
+$(TOOLS)/python:
+	$(PYTHON) -m venv build/tools
+	$(TOOLS)/pip install --quiet uv build twine pip-licenses cyclonedx-bom
+
+locks: $(TOOLS)/python
+	@{ echo "# The pins of common.txt with the hashes of their files, for \`pip install --require-hashes --no-deps\`."; \
+	   echo "# Written by \`make locks\`; do not edit."; \
+	   $(TOOLS)/uv pip compile --quiet --generate-hashes --no-deps --no-annotate --no-header \
+	     --python $(TOOLS)/python requirements/common.txt; } > build/hashes.txt && mv build/hashes.txt requirements/hashes.txt
+
+dist: $(TOOLS)/python
+	rm -rf dist && $(TOOLS)/python -m build --quiet && $(TOOLS)/twine check --strict dist/*
+
+licences: $(READY) $(TOOLS)/python
+	$(TOOLS)/pip-licenses --python $(PY) --format markdown --order license --ignore-packages genpas-plugins \
+	  --output-file docs/reference/licences-table.md
+
+sbom: $(READY) $(TOOLS)/python
+	$(TOOLS)/cyclonedx-py environment $(PY) --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
 demo: $(READY)
 	$(PY) -m recbole_ext.demo
