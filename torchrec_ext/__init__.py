@@ -29,8 +29,8 @@ _HOME = {
     "PairBatch": "batch",
     "StepAddress": "batch",
     "WindowBatch": "batch",
-    "genpas_stage": "stage",
-    "staged_batches": "stage",
+    "genpas_stage": "pipeline_stage",
+    "staged_batches": "pipeline_stage",
 }
 
 
