@@ -22,7 +22,7 @@ import polars as pl
 
 from genpas_plugins.data.prepare.build import build_store
 from genpas_plugins.data.readers import read, reader_of
-from genpas_plugins.data.source import AS_FOUND
+from genpas_plugins.data.source import AS_FOUND, usual_columns
 from genpas_plugins.support.errors import InputError
 
 Row = tuple[str, str, str, int]
@@ -113,7 +113,7 @@ def one_trial(folder: Path, name: str, seed: int) -> str:
     try:
         reader = reader_of(file)
         columns = read(file, reader.name, AS_FOUND).columns
-        user, item, _ = reader.usual_columns(columns)
+        user, item, _ = usual_columns(columns)
         order = "timestamp" if "timestamp" in columns else None
         build_store(file, folder / "store", user=user, item=item, order=order, overwrite=True)
     except InputError as error:

@@ -8,7 +8,7 @@ import typer
 
 from genpas_plugins.cli.options import JSON, StorePath, check_choice, comma_list
 from genpas_plugins.data.readers import reader_of
-from genpas_plugins.data.source import ReadOptions
+from genpas_plugins.data.source import ReadOptions, usual_columns
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
@@ -58,7 +58,7 @@ def command(
     before = SequenceStore.open(store)
     options = ReadOptions(comma_list(columns), encoding, max_line)
     reader = reader_of(source, format, options)
-    usual_user, usual_item, usual_order = reader.usual_columns(reader.scan(source, options).columns)
+    usual_user, usual_item, usual_order = usual_columns(reader.scan(source, options).columns)
     if not order and not file_order:
         order = next((step["order"] for step in reversed(read_history(store)) if "order" in step), None)
         if order is None and usual_order in before.columns:

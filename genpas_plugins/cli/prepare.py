@@ -9,7 +9,7 @@ import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite, comma_list
 from genpas_plugins.data.readers import READERS, reader_of
-from genpas_plugins.data.source import ReadOptions
+from genpas_plugins.data.source import ReadOptions, usual_columns
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
 
@@ -21,21 +21,20 @@ def command(
     *,
     out: Annotated[Path, typer.Option("--out", metavar="STORE", help="Directory to make.")],
     user: Annotated[
-        str | None, typer.Option(help="Column with user ids. Default: as the format has it, or user_id.")
+        str | None, typer.Option(help="Column with user ids. Default: user_id, userId or reviewerID.")
     ] = None,
     item: Annotated[
-        str | None, typer.Option(help="Column with item ids. Default: as the format has it, or item_id.")
+        str | None, typer.Option(help="Column with item ids. Default: item_id, movieId, asin or parent_asin.")
     ] = None,
     order: Annotated[
         list[str] | None,
         typer.Option(
             help="Column to sort a user's interactions by; repeatable, the most important first. Ties keep the order "
-            "of the file. Default: the format's own time column; parquet and CSV files have none and keep the order "
-            "of the file."
+            "of the file. Default: timestamp or unixReviewTime in any format, else the order of the file."
         ),
     ] = None,
     file_order: Annotated[
-        bool, typer.Option("--file-order", help="Keep the order of the file even if the format has a time column.")
+        bool, typer.Option("--file-order", help="Keep the order of the file even if it has a column of times.")
     ] = False,
     column: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Further column to keep; repeatable.")
@@ -68,9 +67,9 @@ def command(
     if order and file_order:
         raise InputError(f"--order {order[0]} and --file-order contradict each other; keep one of the two.")
     options = ReadOptions(comma_list(columns), encoding, max_line)
-    reader = reader_of(source, format, options)
+    reader, is_asked = reader_of(source, format, options), bool(order)
     if not (user and item and order):
-        usual_user, usual_item, usual_order = reader.usual_columns(reader.scan(source, options).columns)
+        usual_user, usual_item, usual_order = usual_columns(reader.scan(source, options).columns)
         user, item, order = user or usual_user, item or usual_item, order or ([usual_order] if usual_order else [])
     order = [] if file_order else order
     from genpas_plugins.data.prepare.build import build_store
@@ -107,6 +106,7 @@ def command(
     if as_json:
         print_json(built)
         return
+    why = "" if is_asked else " (--file-order keeps its order)"
     print_lines(
         [
             ("store", out),
@@ -117,7 +117,7 @@ def command(
             ("format", reader.name),
             (
                 "order",
-                f"by {', then '.join(order)}, ties as in the file"
+                f"by {', then '.join(order)}, ties as in the file{why}"
                 if order
                 else "of the file (--order NAME sorts by a column)",
             ),

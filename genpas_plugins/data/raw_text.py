@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,17 +25,48 @@ from genpas_plugins.support.errors import InputError
 
 _BLOCK = 1 << 20
 _HEAD = 1 << 16
+_ZIP = b"PK\x03\x04"
 # A Python literal nests in the parser, so that long lines are refused before they are parsed.
 _LONGEST_LITERAL = 1 << 20
+
+
+def _open_member(file: Path) -> IO[bytes]:
+    """Open the one file in a zip archive. Raises InputError if it holds several, or cannot be read."""
+    try:
+        archive = zipfile.ZipFile(file)
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) != 1:
+            raise InputError(
+                f"{file} is a zip archive of {len(members)} files; unpack it, and name the file of interactions."
+            )
+        return archive.open(members[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # the last two: passwords, methods
+        raise InputError(
+            f"{file} cannot be unpacked ({first_line(error)}); unpack it, and name the file inside."
+        ) from error
+
 
 _MAGIC: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\x28\xb5\x2f\xfd": lambda file: io.BufferedReader(pa.input_stream(str(file), compression="zstd")),
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
+    _ZIP: _open_member,
 }
+_FOREIGN = {
+    b"SQLite format 3": "an SQLite database; export its table as CSV",
+    b"ARROW1\0\0": "an Arrow or Feather file; write it as parquet",
+    b"\x89HDF": "an HDF5 file; write its table as parquet",
+    b"Obj\x01": "an Avro file; write it as parquet",
+    b"7z\xbc\xaf": "a 7z archive; unpack it, and name the file inside",
+    b"Rar!": "a RAR archive; unpack it, and name the file inside",
+} | dict.fromkeys(
+    (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+    "a pickle, which can run code and is not read; write its table as parquet",
+)
+_TAR = slice(257, 262)
 _READ_BY_POLARS = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
 
 def open_bytes(file: Path) -> IO[bytes]:
@@ -42,6 +74,14 @@ def open_bytes(file: Path) -> IO[bytes]:
     magic = _magic(file)
     opened: IO[bytes] = _MAGIC[magic](file) if magic else file.open("rb")
     return opened
+
+
+def inner_name(file: Path) -> Path:
+    """Return the name of the only file in a zip archive, and any other name as it is."""
+    if not file.is_file() or _magic(file) != _ZIP:
+        return file
+    with open_bytes(file) as stream:
+        return Path(stream.name)
 
 
 def open_text(file: Path) -> TextIO:
@@ -62,7 +102,13 @@ def head_of(file: Path, options: ReadOptions) -> bytes:
 
 def _first_bytes(file: Path) -> bytes:
     with undamaged(file), open_bytes(file) as stream:
-        return stream.read(_HEAD)
+        head = stream.read(_HEAD)
+    what = next((what for magic, what in _FOREIGN.items() if head.startswith(magic)), None)
+    if head[_TAR] == b"ustar":
+        what = "a tar archive; unpack it, and name the file inside"
+    if what is not None:
+        raise InputError(f"{file} is {what}.")
+    return head
 
 
 def _encoding_of(head: bytes, options: ReadOptions) -> str:
@@ -118,8 +164,6 @@ def undamaged(file: Path) -> Iterator[None]:
 def _magic(file: Path) -> bytes:
     with file.open("rb") as stream:
         head = stream.read(8)
-    if head.startswith(b"PK\x03\x04"):
-        raise InputError(f"{file} is a zip archive; unpack it and name the file inside.")
     return next((magic for magic in _MAGIC if head.startswith(magic)), b"")
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 ROW = "__row__"
 BATCH_ROWS = 1_000_000
 
-UsualColumns = tuple[str, str, str | None]
-"""Columns of the user, the item and the time."""
+PATH = "__path__"
+_USUAL_IDS = (("user_id", "item_id"), ("userId", "movieId"), ("reviewerID", "asin"), ("user_id", "parent_asin"))
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_USUAL_TIMES = ("timestamp", "unixReviewTime")
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,19 @@ class Reader:
     """How names of such files end."""
     scan: Callable[[str | Path, ReadOptions], Source]
     """Look at a file, a directory or a glob pattern, and return its interactions."""
-    columns: tuple[UsualColumns, ...] = (("user_id", "item_id", None),)
-    """The columns that such files usually have, the most usual first."""
     looks_like: Callable[[bytes], bool] | None = None
     """Whether a file that begins with these bytes has this format. None: the suffix decides."""
     names: tuple[str, ...] = ()
     """File names that decide for this format in a directory."""
 
-    def usual_columns(self, present: Collection[str]) -> UsualColumns:
-        """Return the usual columns of a file that has the columns `present`. The time is None where it is absent."""
-        user, item, time = max(self.columns, key=lambda usual: len({usual[0], usual[1]} & set(present)))
-        return user, item, time if time in present else None
+
+def usual_columns(present: Collection[str]) -> tuple[str, str, str | None]:
+    """Return the columns of the user, the item and the time that public data usually has, in any format.
+
+    The time is None if no usual name is among the columns `present`.
+    """
+    user, item = max(_USUAL_IDS, key=lambda usual: len({*usual} & {*present}))
+    return user, item, next((time for time in _USUAL_TIMES if time in present), None)
 
 
 def _nothing_to_check() -> None:
@@ -69,10 +74,14 @@ def _nothing_to_check() -> None:
 
 def check_address(source: str | Path) -> None:
     """Raise InputError if the source is a remote address or a pipe, which cannot be read several times."""
-    scheme, found, _ = str(source).partition("://")
+    scheme, found, path = str(source).partition("://")
+    if found and scheme == "file":
+        raise InputError(f"{source} is an address, and a source is a path; name {path}.")
     if found:
         raise InputError(f"{source} is a remote address ({scheme}); copy the files to a local folder and name it.")
-    if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
+    if not str(source):
+        raise InputError("The source is an empty text; name a file, a directory or a pattern.")
+    if str(source) == "-" or (Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir())):
         raise InputError(f"{source} is a pipe or device, but a source is read several times; save it as a file.")
 
 
@@ -96,6 +105,8 @@ class Source:
     """Find the fault after polars failed. Raises InputError that names file and line."""
     has_text_ids: bool = False
     """Whether ids stay text even if all are written as integers."""
+    check_ids: Callable[[str], None] = lambda name: None
+    """Find a list or an object in a column of ids, which is read as its text. Raises InputError that names the line."""
     notes: tuple[str, ...] = ()
     """What the user must know about how the files are read."""
     held: object = None
@@ -119,8 +130,7 @@ class Source:
                 raise  # the disk of the output
             self.diagnose()
             raise InputError(
-                f"{self.name} could not be read ({first_line(error)}); "
-                "check that the file is whole and has the format that its name says."
+                f"{self.name} could not be read ({first_line(error)}); write it again, with columns of plain types."
             ) from error
 
 
@@ -167,6 +177,34 @@ def has_suffix(file: Path, suffixes: tuple[str, ...]) -> bool:
     """Whether a name ends with one of the suffixes, in small or capital letters, before that of a compression."""
     name = file.name.lower()
     return name.removesuffix(next((s for s in COMPRESSIONS if name.endswith(s)), "")).endswith(suffixes)
+
+
+def folder_values(files: list[Path]) -> dict[str, list[str | None]]:
+    """Return the columns that folders such as `day=2014-07-23` name, with a value for each file.
+
+    Raises InputError if the files are in folders of different names.
+    """
+    folders = [dict(part.split("=", 1) for part in file.parent.parts if "=" in part) for file in files]
+    for file, found in zip(files, folders, strict=True):
+        if found.keys() != folders[0].keys():
+            raise InputError(
+                f"{file} is in folders of the columns {', '.join(found) or 'none'}, {files[0]} of "
+                f"{', '.join(folders[0]) or 'none'}; name files with the same folders."
+            )
+    return {
+        name: [None if found[name] == _NO_VALUE else unquote(found[name]) for found in folders] for name in folders[0]
+    }
+
+
+def with_folder_values(frame: pl.LazyFrame, paths: list[Path], values: dict[str, list[str | None]]) -> pl.LazyFrame:
+    """Turn the column `PATH`, one of `paths` a row, into the columns of `folder_values`."""
+    import polars as pl
+
+    columns = (
+        pl.col(PATH).replace_strict([*map(str, paths)], of_file, return_dtype=pl.String).alias(name)
+        for name, of_file in values.items()
+    )
+    return frame.with_columns(*columns).drop(PATH) if values else frame
 
 
 def place_of(

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from genpas_plugins.data.raw_text import open_bytes, open_text, plain_files, undamaged
-from genpas_plugins.data.source import ROW, ReadOptions, Source, place_of
+from genpas_plugins.data.source import (
+    PATH,
+    ROW,
+    ReadOptions,
+    Source,
+    folder_values,
+    place_of,
+    with_folder_values,
+)
 from genpas_plugins.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,6 +88,8 @@ def scan_delimited(
                     f"{', '.join(names)}; write all part files with the same header, or name one file."
                 )
     columns = list(names)
+    folders = {name: values for name, values in folder_values(files).items() if name not in columns}
+    path = PATH if folders else None
     if quoted or len(separator) == 1:
         frame = pl.scan_csv(
             plain,
@@ -91,12 +101,15 @@ def scan_delimited(
             infer_schema=False,
             empty_string_is_null=False,
             row_index_name=ROW,
+            include_file_paths=path,
         )
     else:
         fields = pl.col("line").str.strip_suffix("\r").str.split(separator)
         parts = [fields.list.get(index, null_on_oob=True).alias(field) for index, field in enumerate(columns)]
-        lines = pl.concat([pl.scan_lines(file, glob=False).slice(int(has_header)) for file in plain])
-        frame = lines.with_row_index(ROW).select(ROW, *parts)
+        lines = pl.concat(
+            [pl.scan_lines(file, glob=False, include_file_paths=path).slice(int(has_header)) for file in plain]
+        )
+        frame = lines.with_row_index(ROW).select(ROW, *parts, *([PATH] if folders else []))
 
     def line(file: Path, row: int) -> str:
         number = row + 1 + has_header
@@ -106,8 +119,8 @@ def scan_delimited(
     count = _count_quoted if quoted else _count_lines
     return Source(
         name=name,
-        frame=frame,
-        columns=tuple(column for column in columns if column != INDEX),
+        frame=with_folder_values(frame, plain, folders),
+        columns=tuple(column for column in (*columns, *folders) if column != INDEX),
         is_text=True,
         place=place_of(
             files,

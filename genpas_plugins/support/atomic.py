@@ -38,8 +38,7 @@ def write_text(file: Path, text: str) -> None:
 def replaced_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory, which becomes `path` if the block succeeds and vanishes if it fails.
 
-    An old directory at `path` is moved aside first, and back if anything fails. A kill between the two renames leaves
-    the old directory whole as `.NAME.old.…`.
+    A kill leaves an old directory at `path`, or the new one; see `exchange_directory`.
     """
     import shutil
     import tempfile
@@ -49,30 +48,22 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     try:
         temporary.chmod(0o755)
         yield temporary
-        if not path.exists():
-            temporary.rename(path)
-            return
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-        try:
-            path.rename(aside / path.name)
-            temporary.rename(path)
-        except BaseException:
-            if (aside / path.name).exists():
-                (aside / path.name).rename(path)
-            aside.rmdir()
-            raise
-        shutil.rmtree(aside)
+        exchange_directory(temporary, path)
+        shutil.rmtree(temporary, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
 def exchange_directory(new: Path, path: Path) -> None:
-    """Put the directory `new` in the place of `path`, and the old one in the place of `new`.
+    """Put the directory `new` in the place of `path`, and an old one at `path` in the place of `new`.
 
     The files are on disk before. On Linux the exchange is one step: there is no moment without a directory at `path`.
     Elsewhere a kill between two renames leaves the old directory as `NEW.old`.
     """
+    if not path.exists():
+        new.rename(path)
+        return
     for file in new.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())

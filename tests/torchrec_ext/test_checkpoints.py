@@ -213,9 +213,7 @@ def test_a_step_saved_twice_is_replaced(tmp_path: Path):
 def test_a_start_clears_away_what_a_killed_run_left(tmp_path: Path):
     save_all(Checkpoints(tmp_path), [1, 2])
     shutil.copytree(tmp_path / "step-000000002", tmp_path / ".step-000000003.abc")
-    aside = tmp_path / ".step-000000002.old.abc"
-    aside.mkdir()
-    (tmp_path / "step-000000002").rename(aside / "step-000000002")
+    (tmp_path / "step-000000002").rename(tmp_path / ".step-000000002.abc.old")
     saved = Checkpoints(tmp_path)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000001", "step-000000002"]
     assert saved.load_newest(small(0)) == 2

@@ -229,8 +229,9 @@ class _Writer(FileSystemWriter):
 def _tidy(directory: Path) -> None:
     """Make the directory, and delete in it what a killed run left half done."""
     directory.mkdir(parents=True, exist_ok=True)
-    for aside in directory.glob(".step-*/step-*"):  # a whole checkpoint that was about to be replaced
-        if not (directory / aside.name).exists():
-            aside.rename(directory / aside.name)
+    for aside in directory.glob(".step-*.old"):  # a whole checkpoint that was about to be replaced
+        whole = directory / aside.name.split(".")[1]
+        if not whole.exists():
+            aside.rename(whole)
     for rest in directory.glob(".step-*"):
         shutil.rmtree(rest)

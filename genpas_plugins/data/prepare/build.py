@@ -26,6 +26,7 @@ from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.source import AS_FOUND, BATCH_ROWS, ROW, ReadOptions, Source
 from genpas_plugins.data.storage import STORE
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
+from genpas_plugins.support.atomic import exchange_directory
 from genpas_plugins.support.errors import InputError
 
 Progress = Callable[[str, int, int | None], None]
@@ -133,7 +134,7 @@ def build_store(
     """
     given, out = read(source, format, options), Path(out)
     tell = progress if progress is not None else lambda step, done, total: None
-    STORE.check_target(out, overwrite=overwrite)  # before hours of sorting; saving checks again
+    STORE.check_target(out, overwrite=overwrite)  # before hours of sorting; checked again at the end
     if bucket_rows < 1:
         raise InputError(f"bucket_rows is {bucket_rows}; it must be 1 or more.")
     tell("counting", 0, None)
@@ -165,7 +166,9 @@ def build_store(
             columns={name: scratch[name].mapped(n_kept) for name in found.kept},
         )
         tell("saving", 0, store.n_interactions)
-        store.save(out, overwrite=overwrite)
+        store.save(folder / "saved")  # in the scratch folder, which a killed run leaves to the next one
+        STORE.check_target(out, overwrite=overwrite)
+        exchange_directory(folder / "saved", out)
         tell("saving", store.n_interactions, store.n_interactions)
     return SequenceStore.open(out)
 

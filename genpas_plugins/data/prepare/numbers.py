@@ -10,7 +10,6 @@ from genpas_plugins.data.source import ROW, Source
 from genpas_plugins.support.errors import InputError
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
-_AS_TEXT = (pl.Decimal, pl.Int128)
 # Integer part and at most 18 digits after the point: both fit into 64 bits.
 _DECIMAL = r"^([+-]?)0*(\d{0,19})(?:\.(\d{0,18})0*)?$"
 _DIGITS_OF_A_FLOAT = 17
@@ -84,7 +83,7 @@ def _time(text: pl.Expr, moment: pl.Expr) -> Reading:
 def typed(source: Source, name: str, dtype: pl.DataType) -> Numbers | None:
     """Return how a column of numbers, booleans or times is read; None for text and decimals."""
     column = pl.col(name)
-    if isinstance(dtype, _AS_TEXT) or dtype in (*_AS_TEXT, pl.String):
+    if isinstance(dtype, pl.Decimal) or dtype == pl.String:
         return None
     if dtype in (*_INTEGERS, pl.Boolean):
         return Numbers(column, (column,), column.is_null())

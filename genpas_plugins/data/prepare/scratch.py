@@ -71,5 +71,6 @@ def scratch_folder(out: Path) -> Iterator[Path]:
             f"{out.parent} has no space left for {out.name}; free some or choose another --out."
         ) from error
     finally:
-        lock.release()
+        # While the lock is held: a run that waits for the removed file finds that it has no name, and takes no lock.
         Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -121,9 +121,17 @@ def _one_item_a_row(source: Source, wanted: Wanted) -> tuple[Source, bool]:
     schema = source.frame.collect_schema()
     if not isinstance(schema[wanted.item], pl.List):
         return source, False
-    used = dict.fromkeys([wanted.user, wanted.item, *wanted.order, *wanted.columns])
+    used = dict.fromkeys([wanted.item, wanted.user, *wanted.order, *wanted.columns])
     lists = [name for name in used if isinstance(schema[name], pl.List)]
     place = pl.int_ranges(0, pl.col(wanted.item).list.len()).alias("__place__")
+    for name in lists[1:]:  # the first is the items
+        uneven = pl.col(name).list.len() != pl.col(wanted.item).list.len()
+        n_uneven, where = _first_row(source, uneven.fill_null(pl.col(wanted.item).list.len() > 0))
+        if n_uneven:
+            raise InputError(
+                f"{where}: the list {name!r} is of another length than {wanted.item!r}, as in {rows_text(n_uneven)} "
+                "altogether; fix the rows."
+            )
     frame = source.frame.select(ROW, *used).with_columns(place).filter(pl.col("__place__").list.len() > 0)
     row = pl.col(ROW).cast(pl.UInt64) * _PLACE + pl.col("__place__").cast(pl.UInt64)
     frame = frame.explode(*lists, "__place__").with_columns(row).drop("__place__")
@@ -187,6 +195,8 @@ def _numbered(source: Source, counts: pl.DataFrame, name: str, key: pl.Expr) -> 
             f"{place}: {name!r} is missing, as in {rows_text(rows)} altogether; fill in the ids or drop the rows."
         )
     ids = counts["key"]
+    if source.has_text_ids and ids.str.contains(r"^[\[{]").any():
+        source.check_ids(name)
     if source.is_text and not source.has_text_ids:
         integers = ids.cast(pl.Int64, strict=False)
         # Only where nothing is lost: "07" and "7" are two ids, and so everything stays text.
@@ -248,7 +258,11 @@ def _numbers(source: Source, name: str, numbers: Numbers | None, facts: pl.DataF
         return replace(numbers, value=numbers.value.fill_null(float("nan")))
     if missing:
         _, place = _first_row(source, numbers.absent)
-        remedy = "order by another column" if is_order else "leave the column out"
+        remedy = (
+            "order by another column, keep the order of the file with --file-order"
+            if is_order
+            else "leave the column out"
+        )
         raise InputError(
             f"{place}: {name!r} is missing, as in {rows_text(missing)} altogether; "
             f"{remedy}, fill in the values or drop the rows."
@@ -259,4 +273,4 @@ def _numbers(source: Source, name: str, numbers: Numbers | None, facts: pl.DataF
 def _first_row(source: Source, condition: pl.Expr) -> tuple[int, str]:
     """Return how many rows meet the condition, and the place of the first of them."""
     found = source.frame.filter(condition).select(pl.len(), pl.col(ROW).min()).collect(engine="streaming")
-    return int(found.item(0, 0)), source.place(int(found.item(0, 1)))
+    return int(found.item(0, 0)), source.place(found.item(0, 1) or 0)

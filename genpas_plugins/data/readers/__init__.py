@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 
-from genpas_plugins.data.raw_text import head_of
+from genpas_plugins.data.raw_text import head_of, inner_name
 from genpas_plugins.data.source import AS_FOUND, Reader, ReadOptions, Source, check_address, files_in, has_suffix
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -71,7 +71,8 @@ def reader_of(source: str | Path, format: str | None = None, options: ReadOption
 
 def _reader_of_file(file: Path, options: ReadOptions) -> Reader | None:
     """Return the reader that knows the content, else the reader of the suffix."""
-    named = [reader for reader in READERS.values() if has_suffix(file, reader.suffixes)]
+    name = inner_name(file)
+    named = [reader for reader in READERS.values() if has_suffix(name, reader.suffixes)]
     general = [reader for reader in named if reader.looks_like is None]
     knowing: list[Reader] = []
     if file.is_file() and file.stat().st_size:

@@ -5,21 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genpas_plugins.data.raw_text import open_text, plain_files, undamaged
-from genpas_plugins.data.source import ROW, Reader, ReadOptions, Source, files_of, place_of
+from genpas_plugins.data.source import (
+    PATH,
+    ROW,
+    Reader,
+    ReadOptions,
+    Source,
+    files_of,
+    folder_values,
+    place_of,
+    with_folder_values,
+)
 from genpas_plugins.support.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 _LINES_TO_SEE_FIELDS = 1000
+# The parsers of Python and of polars end at about 1,000 levels, and no option raises both.
+_DEPTH_ADVICE = "write the line without the fields of more than 900 levels."
+_LINES_ADVICE = "write one object a line, for example with jq -c '.[]' for a list of objects, and jq -c . for others."
 
 
 def scan(source: str | Path, options: ReadOptions) -> Source:
-    """Scan JSON lines. The columns are the fields in the first lines, all as text.
+    """Scan JSON lines. The columns are the fields in the first lines, all as text or lists of text.
 
-    Ids stay text, as "0001" and "1" are different products. A file with one object of lists, {user: [items]}, has the
-    columns `user_id` and `item_id`.
+    Ids stay text, as "0001" and "1" are different products. A field that is a list in one of the first lines is a
+    column of lists. A file with one object of lists, {user: [items]}, has the columns `user_id` and `item_id`.
 
     Raises InputError that names file and line where a line is not a JSON object.
     """
@@ -28,11 +44,11 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
     files = files_of(source, SUFFIXES)
     plain, held = plain_files(files, options)
     named = dict(zip(plain, files, strict=True))
-    seen: dict[str, None] = {}
+    seen: dict[str, bool] = {}  # whether the field is a list
     first: dict[str, Any] = {}
     for number, (_, review) in enumerate(_objects(plain[0], files[0], options)):
         first = first or review
-        seen |= dict.fromkeys(review)
+        seen |= {name: isinstance(value, list) or seen.get(name, False) for name, value in review.items()}
         if number == _LINES_TO_SEE_FIELDS:
             break
     if not seen:
@@ -44,18 +60,32 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
         return next(f"line {number}" for index, (number, _) in enumerate(_lines(of[file], options)) if index == row)
 
     of = {shown: file for file, shown in named.items()}
+    folders = {name: values for name, values in folder_values(files).items() if name not in seen}
+    frame = pl.scan_ndjson(
+        plain, schema=dict.fromkeys(seen, pl.String), row_index_name=ROW, include_file_paths=PATH if folders else None
+    )
+    lists = [_as_list(pl.col(name)) for name, is_list in seen.items() if is_list]
     lines = pl.scan_lines(plain, glob=False).filter(pl.col("line").str.strip_chars() != "").select(pl.len())
     return Source(
         name=str(source),
-        frame=pl.scan_ndjson(plain, schema=dict.fromkeys(seen, pl.String), row_index_name=ROW),
-        columns=tuple(seen),
+        frame=with_folder_values(frame.with_columns(lists), plain, folders),
+        columns=(*seen, *folders),
         is_text=True,
         place=place_of(files, lambda file: sum(1 for _ in _lines(of[file], options)), place_in),
         check=lambda: int(lines.collect(engine="streaming").item()),
         diagnose=lambda: _diagnose(named, options),
         has_text_ids=True,
+        check_ids=lambda name: _check_ids(named, options, name, is_list=seen[name]),
         held=held,
     )
+
+
+def _as_list(column: pl.Expr) -> pl.Expr:
+    import polars as pl
+
+    is_list = column.str.starts_with("[")
+    decoded = pl.when(is_list).then(column).otherwise(pl.lit("[]")).str.json_decode(pl.List(pl.String))
+    return pl.when(is_list.fill_null(True)).then(decoded).otherwise(pl.concat_list(column)).name.keep()
 
 
 def _sequences(name: str, of_user: dict[str, Any]) -> Source:
@@ -94,11 +124,29 @@ def _objects(file: Path, shown: Path, options: ReadOptions) -> Iterator[tuple[in
         try:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
-            reason = "it is nested too deep" if isinstance(error, RecursionError) else error
-            raise InputError(f"{shown}, line {number} is not JSON ({reason}); fix or delete the line.") from error
+            if isinstance(error, RecursionError):
+                raise InputError(f"{shown}, line {number} is nested too deep; {_DEPTH_ADVICE}") from error
+            if line.strip() in ("{", "["):
+                raise InputError(
+                    f"{shown}, line {number} begins an object of several lines; {_LINES_ADVICE}"
+                ) from error
+            raise InputError(f"{shown}, line {number} is not JSON ({error}); fix or delete the line.") from error
         if not isinstance(found, dict):
-            raise InputError(f"{shown}, line {number} is not a JSON object; write one object a line.")
+            raise InputError(f"{shown}, line {number} is not a JSON object; {_LINES_ADVICE}")
         yield number, found
+
+
+def _check_ids(named: dict[Path, Path], options: ReadOptions, name: str, *, is_list: bool) -> None:
+    for file, shown in named.items():
+        for number, found in _objects(file, shown, options):
+            value = found.get(name)
+            for one in value if is_list and isinstance(value, list) else [value]:
+                if isinstance(one, (list, dict)):
+                    kind = "an object" if isinstance(one, dict) else "a list"
+                    raise InputError(
+                        f"{shown}, line {number}: {name!r} holds {kind}, but ids are numbers or text; "
+                        "write its id as a field."
+                    )
 
 
 def _diagnose(named: dict[Path, Path], options: ReadOptions) -> None:
@@ -112,10 +160,5 @@ READER = Reader(
     "JSON lines, Amazon reviews for example",
     SUFFIXES,
     scan,
-    columns=(
-        ("reviewerID", "asin", "unixReviewTime"),
-        ("user_id", "parent_asin", "timestamp"),
-        ("user_id", "item_id", "timestamp"),
-    ),
     looks_like=lambda head: head.lstrip().startswith(b"{"),
 )

@@ -53,7 +53,6 @@ READER = Reader(
     "MovieLens' ratings.dat, ratings.csv or u.data",
     SUFFIXES,
     scan,
-    columns=(("userId", "movieId", "timestamp"),),
     looks_like=_looks_like,
     names=RATINGS,
 )

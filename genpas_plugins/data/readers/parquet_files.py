@@ -81,6 +81,11 @@ def _footer(file: Path) -> FileMetaData:
 
     try:
         return read_metadata(file)
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{file} has a column of a type that pyarrow cannot read ({first_line(error)}); "
+            "write it with integers of 64 bits, floats, text, dates or times."
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{file} is not a whole parquet file ({first_line(error)}); write or copy it again."

@@ -48,6 +48,5 @@ READER = Reader(
     "RecBole's atomic .inter",
     SUFFIXES,
     scan,
-    columns=(("user_id", "item_id", "timestamp"),),
     looks_like=_looks_like,
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -169,7 +170,8 @@ def test_append_says_what_grew_and_inspect_shows_the_steps(genpas: Run, source: 
     assert genpas("prepare", source, "--out", store, "--order", "timestamp").exit_code == 0
     more = tmp_path / "more.csv"
     more.write_text("user_id,item_id,timestamp\nann,z,99\neve,a,0\n")
-    unordered = genpas("append", store, more, "--user", "user_id")
+    assert genpas("prepare", source, "--out", tmp_path / "filed", "--file-order").exit_code == 0
+    unordered = genpas("append", tmp_path / "filed", more, "--user", "user_id")
     assert unordered.exit_code == 2
     assert "is not known. Name the column that sorts it with --order NAME" in unordered.output
     grown = json.loads(genpas("append", store, more, "--order", "timestamp", "--json").stdout)
@@ -197,10 +199,22 @@ def test_prepare_builds_the_store_and_says_what(genpas: Run, source: Path, tmp_p
     assert sorted(store.columns) == ["rating", "timestamp"]
 
 
-def test_prepare_keeps_the_order_of_the_file_without_an_order(genpas: Run, tmp_path: Path):
-    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\nann,b,2\nann,a,1\n")
-    assert genpas("prepare", tmp_path / "log.csv", "--out", tmp_path / "store").exit_code == 0
-    assert sequences(SequenceStore.open(tmp_path / "store")) == {"ann": "ba"}
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet", "log.inter"])
+def test_prepare_sorts_by_a_usual_time_in_every_format_and_says_so(genpas: Run, tmp_path: Path, name: str):
+    rows = {"user_id": ["ann", "ann"], "item_id": ["b", "a"], "timestamp": [2, 1]}
+    types = {"user_id": "user_id:token", "item_id": "item_id:token", "timestamp": "timestamp:float"}
+    {
+        "log.csv": lambda frame, file: frame.write_csv(file),
+        "log.jsonl": lambda frame, file: frame.write_ndjson(file),
+        "log.parquet": lambda frame, file: frame.write_parquet(file),
+        "log.inter": lambda frame, file: frame.rename(types).write_csv(file, separator="\t"),
+    }[name](pl.DataFrame(rows), tmp_path / name)
+    sorted_ = genpas("prepare", tmp_path / name, "--out", tmp_path / "sorted")
+    assert "by timestamp, ties as in the file (--file-order keeps its order)" in " ".join(sorted_.stdout.split())
+    assert sequences(SequenceStore.open(tmp_path / "sorted")) == {"ann": "ab"}
+    filed = genpas("prepare", tmp_path / name, "--out", tmp_path / "filed", "--file-order")
+    assert "of the file (--order NAME sorts by a column)" in " ".join(filed.stdout.split())
+    assert sequences(SequenceStore.open(tmp_path / "filed")) == {"ann": "ba"}
 
 
 def test_prepare_knows_the_columns_of_its_formats(genpas: Run, tmp_path: Path):

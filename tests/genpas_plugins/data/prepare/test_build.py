@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genpas_plugins.data.prepare.build import Buckets, build_store
+from genpas_plugins.data.prepare.scratch import scratch_folder
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.support.errors import InputError
 
@@ -136,6 +139,35 @@ def test_many_batches_and_buckets(tmp_path, monkeypatch):
     kept = k_core_by_hand(table.to_dicts(), 20, 40)
     assert 0 < len(kept) < 20_000
     check(store, kept, "time")
+
+
+def hold_in_turn(out: Path) -> int:
+    """Hold the scratch folder again and again for half a second; return how often another run held it as well."""
+    mark, end, n_shared = out.parent / "held", time.monotonic() + 0.5, 0
+    while time.monotonic() < end:
+        try:
+            with scratch_folder(out):
+                try:
+                    os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    n_shared += 1
+                else:
+                    mark.unlink()
+        except InputError:
+            pass
+    return n_shared
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_three_runs_never_share_ascratch_folder(tmp_path):
+    children = []
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            os._exit(min(hold_in_turn(tmp_path / "store"), 1))
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_buckets_hold_whole_users():

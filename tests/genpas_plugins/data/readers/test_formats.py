@@ -12,6 +12,7 @@ import pytest
 from genpas_plugins.data.prepare.build import build_store
 from genpas_plugins.data.readers import READERS, read, reader_of
 from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.data.source import usual_columns
 
 # user, item, time, rating
 TEXT_ROWS = [
@@ -29,14 +30,23 @@ NUMBER_ROWS = [(int(user[1:]) * 10, int(item[1:]) * 4, time, rating) for user, i
 def test_every_reader_is_tested_and_described(name, readers):
     reader = READERS[name]
     assert name in {*readers.values(), "sequences"}, "add a file to FILES in conftest.py"
-    assert reader.name == name and reader.what and reader.suffixes and reader.columns
+    assert reader.name == name and reader.what and reader.suffixes
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_a_reader_finds_its_usual_columns(name):
-    for user, item, time in READERS[name].columns:
-        assert READERS[name].usual_columns([time or "t", item, user, "more"]) == (user, item, time)
-        assert READERS[name].usual_columns([user, item]) == (user, item, None)
+@pytest.mark.parametrize(
+    "usual",
+    [
+        ("user_id", "item_id", "timestamp"),
+        ("userId", "movieId", "timestamp"),
+        ("reviewerID", "asin", "unixReviewTime"),
+        ("user_id", "parent_asin", "timestamp"),
+    ],
+)
+def test_usual_columns_have_one_rule_in_every_format(usual):
+    user, item, time = usual
+    assert usual_columns([time, item, user, "more"]) == usual
+    assert usual_columns([user, item]) == (user, item, None)
+    assert usual_columns([time])[2] == time, "a time counts beside ids of any name"
 
 
 def test_the_content_and_the_name_tell_the_format(write, file_name, readers, tmp_path):
@@ -45,11 +55,10 @@ def test_the_content_and_the_name_tell_the_format(write, file_name, readers, tmp
     assert reader_of(tmp_path).name == readers[file_name], "the same in a directory"
 
 
-def test_the_usual_columns_are_there(write, file_name, readers):
+def test_the_usual_columns_are_there(write, file_name):
     source, options = write(file_name, TEXT_ROWS)
-    reader = READERS[readers[file_name]]
     if options["user"] != "user":
-        found = reader.usual_columns(read(source).columns)
+        found = usual_columns(read(source).columns)
         assert found == (options["user"], options["item"], options["order"])
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 from genpas_plugins.data.prepare.build import build_store
 from genpas_plugins.data.readers import reader_of
 from genpas_plugins.data.sequences import SequenceStore
-from genpas_plugins.data.source import ReadOptions
+from genpas_plugins.data.source import ReadOptions, usual_columns
 from genpas_plugins.support.errors import InputError
 
 
@@ -144,9 +146,39 @@ def test_compression_goes_by_content(prepared, compress, name: str):
     assert prepared(name, compress(TABLE.encode())) == {1: [2, 1]}
 
 
-def test_a_zip_archive_is_named(prepared):
-    with pytest.raises(InputError, match="is a zip archive; unpack it"):
-        prepared("t.csv", b"PK\x03\x04" + b"x" * 100)
+def zipped(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, TABLE.replace(",", "\t") if name.endswith(".tsv") else TABLE)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("inside", ["t.csv", "folder/t.tsv"])
+def test_one_file_in_a_zip_archive_is_read(prepared, inside: str):
+    assert prepared("archive.zip", zipped(inside)) == {1: [2, 1]}
+
+
+def test_a_zip_archive_of_several_files_is_named(prepared):
+    with pytest.raises(InputError, match="is a zip archive of 2 files; unpack it"):
+        prepared("t.csv", zipped("a.csv", "b.csv"))
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        prepared("t.csv", zipped("a.csv")[:-30])
+
+
+FOREIGN = {
+    "a pickle, which can run code": b"\x80\x04\x95",
+    "an SQLite database": b"SQLite format 3\0",
+    "an Arrow or Feather file": b"ARROW1\0\0",
+    "a tar archive": bytes(257) + b"ustar",
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+@pytest.mark.parametrize("name", ["t.csv", "t.bin"])
+def test_other_files_are_named_for_what_they_are(prepared, what: str, name: str):
+    with pytest.raises(InputError, match=f"{name} is {what}.*;"):
+        prepared(name, FOREIGN[what] + bytes(99))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:40] + b"\xff" * 9 + data[49:]])
@@ -197,6 +229,32 @@ def test_json_lines_with_any_fields(prepared):
     assert prepared("t.json", "\n".join(map(json.dumps, rows))) == {"u": ["01", "1"]}
 
 
+def test_lists_in_json_lines(prepared):
+    rows = [
+        {"user": "a", "item": ["x", 1, "[y]"], "t": [3, 1, 2]},
+        {"user": "b", "item": "z", "t": 4},
+        {"user": "c", "item": [], "t": []},
+    ]
+    assert prepared("t.jsonl", "\n".join(map(json.dumps, rows))) == {"a": ["1", "[y]", "x"], "b": ["z"]}
+    rows[0]["t"] = [1, 2]
+    with pytest.raises(InputError, match=r"line 1: the list 't' is of another length than 'item', as in 1 row"):
+        prepared("t.jsonl", "\n".join(map(json.dumps, rows)))
+
+
+@pytest.mark.parametrize(("value", "what"), [({"id": 1}, "an object"), (["a"], "a list")])
+def test_an_id_that_is_no_plain_value_names_its_line(prepared, value, what: str):
+    rows = [{"user": "[u]", "item": "1", "t": 1}] * 1500 + [{"user": value, "item": "1", "t": 1}]
+    with pytest.raises(InputError, match=rf"line 1501: 'user' holds {what}, but ids are numbers or text"):
+        prepared("t.jsonl", "\n".join(map(json.dumps, rows)))
+    assert prepared("t.jsonl", json.dumps(rows[0])) == {"[u]": ["1"]}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_json_array_is_named(prepared, indent: int | None):
+    with pytest.raises(InputError, match=r"line 1 .*write one object a line, for example with jq -c '\.\[\]'"):
+        prepared("t.json", json.dumps([{"user": "u", "item": "1", "t": 1}], indent=indent))
+
+
 def test_a_late_change_of_type_names_its_line(prepared):
     rows = [{"user": "u", "item": "1", "t": number} for number in range(1500)] + [{"user": "u", "item": 1, "t": "x"}]
     with pytest.raises(InputError, match=r"line 1501: 't' is 'x'"):
@@ -215,7 +273,7 @@ def test_python_literals_are_read_and_never_run(prepared, tmp_path: Path):
 @pytest.mark.parametrize("row", ['{"user":' * 100_000, "[" * 100_000])
 @pytest.mark.parametrize("before", [0, 2000])
 def test_deep_json_is_one_sentence(prepared, row: str, before: int):
-    with pytest.raises(InputError, match=r"t\.json"):
+    with pytest.raises(InputError, match=r"t\.json, line \d+ is nested too deep; write the line without the fields"):
         prepared("t.json", '{"user": 1, "item": 2, "t": 3}\n' * before + row + "\n")
 
 
@@ -248,13 +306,34 @@ def test_parts_of_two_types(tmp_path: Path):
         build_store(folder, tmp_path / "s", user="user", item="item", order="t", overwrite=True)
 
 
-def test_folders_can_be_columns(tmp_path: Path):
-    for day in ("2014-07-24", "2014-07-23"):
+WRITERS = {
+    "0.parquet": lambda item, file: pl.DataFrame({"user": ["u"], "item": [item]}).write_parquet(file),
+    "0.csv": lambda item, file: file.write_text(f"user,item\nu,{item}\n"),
+    "0.csv.gz": lambda item, file: file.write_bytes(gzip.compress(f"user,item\nu,{item}\n".encode())),
+    "utf16.csv": lambda item, file: file.write_bytes(f"user,item\nu,{item}\n".encode("utf-16")),
+    "0.dat": lambda item, file: file.write_text(f"user::item\nu::{item}\n"),
+    "0.jsonl": lambda item, file: file.write_text(json.dumps({"user": "u", "item": item})),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_folders_can_be_columns(tmp_path: Path, name: str):
+    for day in ("2014-07-24", "2014-07-23 15%3A00"):
         folder = tmp_path / "parts" / f"day={day}"
         folder.mkdir(parents=True)
-        pl.DataFrame({"user": [1], "item": [int(day[-2:])]}).write_parquet(folder / "0.parquet")
+        WRITERS[name](f"i{day[8:10]}", folder / name)
     store = build_store(tmp_path / "parts", tmp_path / "s", user="user", item="item", order="day")
-    assert sequences(store) == {1: [23, 24]}
+    assert sequences(store) == {"u": ["i23", "i24"]}
+
+
+def test_folders_of_other_names_and_without_a_value(tmp_path: Path):
+    for folder in ("day=__HIVE_DEFAULT_PARTITION__", "week=3"):
+        (tmp_path / "parts" / folder).mkdir(parents=True)
+        (tmp_path / "parts" / folder / "t.csv").write_text("user,item\n1,1\n")
+    with pytest.raises(InputError, match=r"week=3.t\.csv is in folders of the columns week, .* of day"):
+        build_store(tmp_path / "parts", tmp_path / "s", user="user", item="item")
+    with pytest.raises(InputError, match=r"line 2: 'day' is missing"):
+        build_store(tmp_path / "parts" / "day*" / "t.csv", tmp_path / "s", user="user", item="item", order="day")
 
 
 def test_movielens_by_content_in_a_file_and_a_folder(tmp_path: Path):
@@ -263,7 +342,7 @@ def test_movielens_by_content_in_a_file_and_a_folder(tmp_path: Path):
     (tmp_path / "ml" / "movies.csv").write_text('movieId,title,genres\n1,"Toy, Story",A\n')
     for source in (tmp_path / "ml", tmp_path / "ml" / "ratings.csv"):
         reader = reader_of(source)
-        found = reader.usual_columns(reader.scan(source, ReadOptions()).columns)
+        found = usual_columns(reader.scan(source, ReadOptions()).columns)
         assert (reader.name, found) == ("movielens", ("userId", "movieId", "timestamp"))
 
 
@@ -291,7 +370,13 @@ def test_duplicates_are_counted_and_dropped_when_asked(prepared, caplog):
 def test_remote_addresses_and_pipes_are_named(tmp_path: Path):
     import os
 
-    for source, message in (("s3://bucket/t.csv", "s3://bucket/t.csv is a remote address"), ("/dev/null", "is a pipe")):
+    for source, message in {
+        "s3://bucket/t.csv": "s3://bucket/t.csv is a remote address",
+        "file:///tmp/t.csv": "file:///tmp/t.csv is an address, and a source is a path; name /tmp/t.csv",
+        "/dev/null": "is a pipe",
+        "-": "is a pipe",
+        "": "is an empty text",
+    }.items():
         with pytest.raises(InputError, match=message):
             build_store(source, tmp_path / "s", user="user", item="item")
     os.mkfifo(tmp_path / "pipe.csv")
