@@ -31,7 +31,8 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
     if getattr(trainer, "_genpas_loss_for", None) is not train_data:
         trainer._genpas_loss_for, trainer._genpas_loss = train_data, None
         if train_data.stream.unit == "windows":
-            trainer._genpas_loss = WindowLoss(trainer.config, trainer.model)
+            own = hasattr(trainer.model, "target_losses")
+            trainer._genpas_loss = (OwnWindowLoss if own else WindowLoss)(trainer.config, trainer.model)
         elif train_data.trim:
             require(trainer.model, TRIM, trainer.config["loss_type"])
             trainer._genpas_loss = TrimmedLoss(trainer.model)
@@ -41,7 +42,9 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
 def ranking_of(trainer: Trainer) -> AbstractContextManager[None]:
     """Let a trainer rank in groups of similar length inside the block, if its run trains in them."""
     genpas = genpas_config(trainer.config)
-    if genpas is None or not (genpas.trim or genpas.targets == "parallel"):
+    # A model with a search groups histories itself.
+    parallel = genpas is not None and genpas.targets == "parallel" and not hasattr(trainer.model, "best_items")
+    if genpas is None or not (genpas.trim or parallel):
         return nullcontext()
     if getattr(trainer, "_genpas_ranks_in_groups", None) is not trainer.model:  # it may not have been trained here
         require(trainer.model, TRIM if genpas.trim else PARALLEL, trainer.config["loss_type"])
@@ -77,4 +80,20 @@ class WindowLoss:
         if self.kind == "CE":
             return weighted_catalogue_loss(hidden, table, targets[0], weight)
         loss: Tensor = (weight * history_losses(self.kind, hidden, table, Targets(*targets))).sum()
+        return loss
+
+
+class OwnWindowLoss:
+    """As `WindowLoss`, for a model that computes the losses of a window's targets itself."""
+
+    def __init__(self, config: Config, model: Any) -> None:
+        self.model = model
+        require(model, PARALLEL, config["loss_type"])
+
+    def __call__(self, interaction: Any) -> Tensor:
+        """Return the sum of the weighted losses of all targets over the number of windows."""
+        row, place = (on_cpu(interaction, TARGET_WEIGHT) > 0).nonzero(as_tuple=True)
+        weight, targets = interaction[TARGET_WEIGHT][row, place], interaction[TARGETS][row, place]
+        losses = self.model.target_losses(interaction, row, place, targets)
+        loss: Tensor = (weight * losses).sum() / len(interaction)
         return loss

@@ -47,6 +47,15 @@ class Offers(Protocol):
     def shared_arguments(self) -> dict[str, Any]:
         """Return the arguments of the constructor with which another rank builds the same model."""
 
+    def parallel_refusal(self) -> str | None:
+        """Return why a model with `target_losses` cannot be trained with targets: parallel, None where it can."""
+
+    def target_losses(self, interaction: Any, row: Tensor, place: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each target, `float [T]`, for a model that computes the losses of windows itself.
+
+        `row` and `place`, int64 [T] on the CPU, are the history of each target and the place of the item before it.
+        """
+
     def best_items(
         self, interaction: Any, k: int, without: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -178,6 +187,9 @@ def why_not(model: Any, feature: str, loss_type: str) -> str | None:
     """Return why a model cannot use a feature, None where it can."""
     if feature == SHARDING and sharded_as(model) != ITEMS:
         return None
+    if feature == PARALLEL and hasattr(model, "target_losses"):
+        reason: str | None = model.parallel_refusal()
+        return reason
     for condition in CAPABILITIES[feature].conditions:
         try:
             with evaluating(model):
@@ -199,7 +211,8 @@ def require(model: Any, feature: str, loss_type: str) -> None:
 
 def require_of_class(model_class: type[Any], feature: str) -> None:
     """Raise InputError for what the class alone shows, before there is a model: the arguments of its forward."""
-    reason = reads_histories(model_class)
+    own = feature == PARALLEL and hasattr(model_class, "target_losses")
+    reason = None if own else reads_histories(model_class)
     if reason is not None:
         raise InputError(refusal(model_class.__name__, feature, reason))
 

@@ -12,9 +12,11 @@ from torch import Tensor
 from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.errors import InputError
+from recbole_ext.genpas_key import genpas_config
 from recbole_ext.models.tiger_ids import collaborative_ids, read_ids
-from recbole_ext.models.tiger_settings import TigerSettings
+from recbole_ext.models.tiger_settings import BIDIRECTIONAL, TigerSettings
 from recbole_ext.models.tiger_trainer import TIGERTrainer
+from recbole_ext.trimming import on_cpu
 
 __all__ = ["TIGER", "TIGERTrainer"]
 
@@ -55,6 +57,7 @@ class TIGER(SequentialRecommender):
             encoder_layers=settings.encoder_layers,
             decoder_layers=settings.decoder_layers,
             dropout=settings.dropout,
+            encoder=settings.encoder,
             max_history=self.max_seq_length,
         )
 
@@ -98,7 +101,8 @@ class TIGER(SequentialRecommender):
     @classmethod
     def check_config(cls, config: Any) -> None:
         """Raise InputError for settings that cannot be used, before any data are read."""
-        TigerSettings.of(config).check_training(config["topk"])
+        section = genpas_config(config)
+        TigerSettings.of(config).check_training(config["topk"], "single" if section is None else section.targets)
 
     def shared_arguments(self) -> dict[str, Any]:
         """Return the semantic IDs: quantised on another rank, an item could get other codes."""
@@ -121,13 +125,38 @@ class TIGER(SequentialRecommender):
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Return the mean over the batch of the cross-entropy of the targets' codes, a scalar."""
-        loss: Tensor = self.network(
+        if self.device.type == "cpu":
+            row, last = torch.arange(len(interaction)), interaction[self.ITEM_SEQ_LEN] - 1
+            return self.target_losses(interaction, row, last, interaction[self.POS_ITEM_ID]).mean()
+        loss: Tensor = self.network(  # padded: no group of windows is large enough for a GPU
             interaction[self.ITEM_SEQ],
             interaction[self.ITEM_SEQ_LEN],
             interaction[self.POS_ITEM_ID],
             interaction[self.USER_ID] if self.settings.user_buckets else None,
         ).mean()
         return loss
+
+    def parallel_refusal(self) -> str | None:
+        """Return why targets cannot be parallel, None where they can."""
+        return None if self.network.causal else BIDIRECTIONAL
+
+    def target_losses(self, interaction: Any, row: Tensor, place: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each target of a batch of windows, `float [T]`.
+
+        Parameters
+        ----------
+        interaction : batch of W histories
+        row, place : int64 [T] on the CPU, the history of each target, rising, and the place in it of the item before
+        targets : int [T], items
+        """
+        from genpas_plugins.neural.tiger.window_losses import Windows, window_losses
+
+        network, items, lengths = self.network, interaction[self.ITEM_SEQ], on_cpu(interaction, self.ITEM_SEQ_LEN)
+        known = torch.arange(items.shape[1]) < lengths[:, None]
+        history = network.tokens_of(items.flatten()[known.flatten().nonzero()[:, 0].to(items.device)])
+        buckets = network.user_buckets(interaction[self.USER_ID]) if self.settings.user_buckets else None
+        windows = Windows(lengths.long(), row, place)
+        return window_losses(network, windows, history, network.tokens_of(targets), buckets)
 
     def predict(self, interaction: Any) -> Tensor:
         """Return the score of each row's item, `float32 [B]`; padding, item 0, has -inf."""
@@ -190,12 +219,15 @@ class TIGER(SequentialRecommender):
         from genpas_plugins.neural.tiger.decoding import beam_search
 
         rows = max(1, self.rows_at_once // beams)  # eval_batch_size counts users times beams
-        found = []
+        # Users of like history lengths together: a batch is padded to its longest history.
+        order = histories[:, 1].argsort(stable=True)
+        place = order.argsort()
+        histories, found = histories[order], []
         for begin in range(0, len(histories), rows):
             memory = self._encode(histories[begin : begin + rows])
-            left_out = None if without is None else _of_rows(*without, begin, begin + rows)
+            left_out = None if without is None else _of_rows(place[without[0]], without[1], begin, begin + rows)
             found.append(beam_search(self.network, self.tree, memory, beams=beams, top_k=beams, without=left_out))
-        return torch.cat([items for items, _ in found]), torch.cat([score for _, score in found])
+        return torch.cat([items for items, _ in found])[place], torch.cat([score for _, score in found])[place]
 
     def _histories(self, interaction: Any) -> Tensor:
         """Return what the encoder reads, `int64 [B, 2 + L]`: user, length, item numbers."""

@@ -11,6 +11,8 @@ from typing_extensions import Self
 from genpas_plugins.settings.base import Settings
 from genpas_plugins.support.errors import InputError
 
+BIDIRECTIONAL = "its encoder reads later items too. Set encoder: causal, or targets: single"
+
 
 class TigerSettings(Settings):
     """The keys of TIGER.yaml that RecBole does not know; TIGER.yaml explains them."""
@@ -24,6 +26,7 @@ class TigerSettings(Settings):
     d_ff: int = Field(ge=1)
     encoder_layers: int = Field(ge=1)
     decoder_layers: int = Field(ge=1)
+    encoder: Literal["bidirectional", "causal"]
     dropout: float = Field(ge=0, lt=1)
     user_buckets: int = Field(ge=0)
     beams: int = Field(ge=1)
@@ -37,13 +40,16 @@ class TigerSettings(Settings):
         """Return the settings of a RecBole Config. Raises InputError naming the key and what is valid."""
         given = {name: config[name] for name in cls.model_fields}
         path = given["semantic_ids"]
+        given["encoder"] = given["encoder"] or "bidirectional"  # checkpoints of older versions lack it
         return cls.read({**given, "semantic_ids": str(path) if isinstance(path, Path) else path}, "TIGER's settings")
 
-    def check_training(self, topk: list[int]) -> None:
-        """Raise InputError for a missing file of IDs, and for metrics that look at more items than a search ranks.
+    def check_training(self, topk: list[int], targets: str) -> None:
+        """Raise InputError for a missing file of IDs, parallel targets of a bidirectional encoder, and too few beams.
 
         This is for a new configuration: a checkpoint brings its IDs. `topk` is of the metrics.
         """
+        if targets == "parallel" and self.encoder != "causal":
+            raise InputError(f"targets: parallel is not possible with TIGER: {BIDIRECTIONAL}.")
         if self.semantic_ids is not None and not Path(self.semantic_ids).exists():
             raise InputError(
                 f"TIGER's semantic_ids is {self.semantic_ids}, which does not exist. Make them with "

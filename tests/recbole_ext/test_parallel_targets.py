@@ -22,7 +22,7 @@ from genpas_plugins.sampling.gather import gather_padded
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS
 from recbole_ext.models.contract import TRIM, require
-from recbole_ext.parallel_targets import WindowLoss
+from recbole_ext.parallel_targets import OwnWindowLoss, WindowLoss
 from recbole_ext.trimming import TrimmedLoss
 from tests.chain_law import dense_weights, segments
 
@@ -236,3 +236,34 @@ def test_a_model_that_cannot_is_refused_before_it_trains(
     }
     with pytest.raises(InputError, match=words):
         run_recbole(name, "tiny", config_dict=changed)
+
+
+@pytest.mark.parametrize("max_length", [3, 50])
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.label)
+def test_the_expected_gradient_of_tiger_is_that_of_single_targets(
+    prepare: Callable[..., Any], policy: SamplingPolicy, max_length: int
+) -> None:
+    pytest.importorskip("transformers", reason="TIGER's blocks are those of transformers")
+    size = {"d_model": 8, "num_heads": 2, "head_size": 4, "d_ff": 8, "encoder_layers": 2, "decoder_layers": 1}
+    changes = {**size, "levels": 2, "codes": 4, "dropout": 0.0, "encoder": "causal", "user_buckets": 3}
+    changes |= {"train_batch_size": 32, "MAX_ITEM_LIST_LENGTH": max_length}
+    prepared = prepare(section(policy, targets="parallel"), "TIGER", **changes)
+    dataset = prepared.train._dataset
+    torch.manual_seed(3)
+    model = get_model("TIGER")(prepared.config, dataset).double().train()
+
+    pairs, probability = pairs_with_probability(prepared, policy)
+    drawn = probability > 0
+    single = dataset.windows_of_pairs(Pairs(*(part[drawn] for part in pairs)))
+    fields = (model.ITEM_SEQ, model.ITEM_SEQ_LEN, model.ITEM_ID, model.USER_ID)
+    losses = model.network(*(single[field] for field in fields))  # padded, through transformers' own blocks
+    expected = torch.from_numpy(probability[drawn]) @ losses.double()
+
+    windows, chance = windows_with_probability(prepared, policy)
+    batch = prepared.train.interaction(prepared.train.stream.batch_of(windows))
+    weight = batch[TARGET_WEIGHT].double() * torch.from_numpy(chance * len(chance))[:, None]
+    batch.update(Interaction({TARGET_WEIGHT: weight}))
+    batch.kept[TARGET_WEIGHT] = weight
+    found = OwnWindowLoss(prepared.config, model)(batch)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(gradient(model, found), gradient(model, expected), rtol=1e-6, atol=1e-6)

@@ -360,3 +360,11 @@ def test_the_configuration_to_copy_is_valid(settings: dict[str, Any]):
     file = Path(__file__).parents[2] / "configs/model/TIGER.yaml"
     config = Config(dataset="tiny", config_file_list=[str(file)], config_dict={"data_path": settings["data_path"]})
     assert config["model"] == "TIGER" and config["beams"] >= 2 * max(config["topk"])
+
+
+def test_it_trains_on_windows_with_a_causal_encoder_alone(tiger: dict[str, Any]):
+    section = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 1, "targets": "parallel"}
+    result = run_recbole("TIGER", "tiny", config_dict={**tiger, "encoder": "causal", "genpas": section})
+    assert result["trained_on"]["targets"] == "parallel" and math.isfinite(result["test_result"]["ndcg@10"])
+    with pytest.raises(InputError, match=r"TIGER: its encoder reads later items too\. Set encoder: causal"):
+        run_recbole("TIGER", "tiny", config_dict={**tiger, "genpas": section})

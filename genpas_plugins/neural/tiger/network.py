@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genpas_plugins.support.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 if TYPE_CHECKING:
     from genpas_plugins.semantic_ids.codebook import SemanticIds
+
+ENCODERS = ("bidirectional", "causal")
 
 INITIAL_SCALE = 0.02  # standard deviation of the first output rows: every level starts near its uniform distribution
 
@@ -45,11 +47,12 @@ class TigerNetwork(nn.Module):
     encoder_layers, decoder_layers : blocks
     dropout : rate, everywhere T5 has it
     max_history : items read, the last ones of a longer history
+    encoder : "bidirectional", or "causal": the tokens of an item see each other and the items before
 
     Raises
     ------
     InputError
-        If a dimension is below 1, or dropout outside [0, 1).
+        If a dimension is below 1, dropout outside [0, 1), or the encoder unknown.
     """
 
     codes: Tensor
@@ -68,6 +71,7 @@ class TigerNetwork(nn.Module):
         decoder_layers: int = 4,
         dropout: float = 0.1,
         max_history: int = 20,
+        encoder: str = "bidirectional",
     ) -> None:
         super().__init__()
         self.sizes = ids.sizes
@@ -79,6 +83,9 @@ class TigerNetwork(nn.Module):
             whole_number(name, value, 1)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {dropout!r}.")
+        if encoder not in ENCODERS:
+            raise InputError(f"encoder is {encoder!r}.{nearest(encoder, ENCODERS)}")
+        self.causal, self.dropout = encoder == "causal", dropout
         # Row 0 is padding. The codes are in the state, because the weights mean nothing without them.
         self.register_buffer("codes", F.pad(torch.tensor(ids.codes), (0, 0, 1, 0)))
         firsts = [0, *accumulate(self.sizes)]
@@ -134,17 +141,40 @@ class TigerNetwork(nn.Module):
         """
         rows = self.token_embedding(tokens)
         mask = tokens != 0
-        if self.user_embedding is not None:
-            if buckets is None:
-                raise InputError(f"This network has a user table of {self.n_users} rows: give encode the users' rows.")
-            rows = torch.cat([self.user_embedding(buckets)[:, None], rows], 1)
+        lead = self.user_rows(buckets)
+        if lead is not None:
+            rows = torch.cat([lead[:, None], rows], 1)
             mask = F.pad(mask, (1, 0), value=True)
         else:
             # A history without items reads one row of zeros, so that its output does not depend on padding.
             mask = mask | (torch.arange(mask.shape[1], device=mask.device) == 0)
         # With two dimensions transformers would wait for the device to know whether any is False.
-        states = self.encoder(inputs_embeds=rows, attention_mask=mask[:, None, None]).last_hidden_state
+        seen = mask[:, None, None]
+        if self.causal:
+            item = self.item_of(rows.shape[1], rows.device)
+            seen = seen & (item <= item[:, None])
+        states = self.encoder(inputs_embeds=rows, attention_mask=seen).last_hidden_state
         return Memory(states, mask)
+
+    def user_rows(self, buckets: Tensor | None) -> Tensor | None:
+        """Return the first row of each history, `float [B, D]`, for the users' rows of the table; None without a table.
+
+        Raises InputError if there is a table and no buckets.
+        """
+        if self.user_embedding is None:
+            return None
+        if buckets is None:
+            raise InputError(f"This network has a user table of {self.n_users} rows: give encode the users' rows.")
+        return self.user_embedding(buckets)  # type: ignore[no-any-return]
+
+    def width(self, items: int) -> int:
+        """Return the number of tokens that the encoder reads for a history of `items`."""
+        return items * self.depth + (self.user_embedding is not None)
+
+    def item_of(self, width: int, device: torch.device) -> Tensor:
+        """Return the place in its history of each token's item, `int64 [width]`; -1 is a user's token."""
+        own = int(self.user_embedding is not None)
+        return torch.arange(-own, width - own, device=device).div(self.depth, rounding_mode="floor")
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
         """Return the decoder's states, `float [B, depth, D]`, by teacher forcing; position l has read l codes.
@@ -178,8 +208,10 @@ class TigerNetwork(nn.Module):
         memory : of B users
         tokens : int64 [B, depth], of the targets, from `tokens_of`
         """
-        states = self.decode(memory, tokens)
-        codes = tokens - self.first_token
+        return self.level_losses(self.decode(memory, tokens), tokens - self.first_token)
+
+    def level_losses(self, states: Tensor, codes: Tensor) -> Tensor:
+        """Return the losses, `float [B]`, of codes `[B, depth]` for the decoder's states `[B, depth, D]`."""
         levels = [
             F.cross_entropy(self.logits(states[:, level], level).float(), codes[:, level], reduction="none")
             for level in range(self.depth)
