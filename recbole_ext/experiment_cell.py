@@ -11,11 +11,12 @@ from recbole.config import Config
 from genpas_plugins import InputError
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.run_result import TestResult
+from recbole_ext.beyond_accuracy import COLLECTS, beyond_accuracy
 from recbole_ext.command_line import config_errors, sealed
 from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
 from recbole_ext.training_run import loaded
-from recbole_ext.user_groups import evaluated, groups_of
+from recbole_ext.user_groups import evaluated, groups_of, interactions
 
 PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves out the items of a user's history
 
@@ -43,15 +44,24 @@ def check_known(model: str, keys: Sequence[str]) -> None:
 def test(checkpoint: Path, data_path: Path) -> TestResult:
     """Test a checkpoint of `recbole_ext.training_run.train` in both protocols, for all users and for groups of them.
 
-    Each protocol ranks once. `recbole_ext.user_groups` describes the groups.
+    Each protocol ranks once. See `recbole_ext.user_groups` and `recbole_ext.beyond_accuracy`.
     """
-    with loaded(checkpoint, data_path) as (trainer, train_data, test_data):
-        groups = groups_of(train_data._dataset, test_data._dataset)
-        by_protocol = {}
+    figures, of_groups, ranks = {}, {}, {}
+    with loaded(checkpoint, data_path, [COLLECTS]) as (trainer, train_data, test_data):
+        groups, counts = groups_of(train_data._dataset, test_data._dataset), interactions(train_data._dataset)
         for protocol, masked in PROTOCOLS.items():
             test_data.config[KEY] = masked
-            by_protocol[protocol] = evaluated(trainer, test_data, groups)
-    return TestResult(
-        {protocol: figures.figures for protocol, figures in by_protocol.items()},
-        {protocol: figures.groups for protocol, figures in by_protocol.items()},
-    )
+            found = evaluated(trainer, test_data, groups)
+            assert found.items is not None and found.ranks is not None
+            of_lists = {k: beyond_accuracy(found.items[:, :k], counts) for k in test_data.config["topk"]}
+            beyond = {f"{name}@{k}": figure for k, named in of_lists.items() for name, figure in named.items()}
+            figures[protocol], ranks[protocol] = _asked(found.figures) | beyond, found.ranks
+            of_groups[protocol] = {
+                kind: {name: _asked(of_group) for name, of_group in named.items()}
+                for kind, named in found.groups.items()
+            }
+    return TestResult(figures, of_groups, ranks)
+
+
+def _asked(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: figure for name, figure in figures.items() if not name.startswith(COLLECTS.lower())}

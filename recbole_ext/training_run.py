@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,17 @@ def train(
 
 
 @contextmanager
-def loaded(checkpoint: str | Path, data_path: Path | None = None) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield the trainer, the training loader and the test loader of a checkpoint that `train` wrote."""
+def loaded(
+    checkpoint: str | Path, data_path: Path | None = None, metrics: Sequence[str] = ()
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield the trainer, the training loader and the test loader of a checkpoint that `train` wrote.
+
+    `metrics` are measured beside those of the checkpoint.
+    """
     content = load(checkpoint)
     if data_path is not None:
         content["config"]["data_path"] = str(data_path)
+    content["config"]["metrics"] = [*content["config"]["metrics"], *metrics]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # as in `train`
         init_logger(content["config"])

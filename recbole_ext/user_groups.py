@@ -19,7 +19,7 @@ from recbole.evaluator.collector import DataStruct
 from recbole.trainer import Trainer
 
 from genpas_plugins.sampling.jagged import spans
-from genpas_plugins.support.array_types import Bools, Int64
+from genpas_plugins.support.array_types import AnyArray, Bools, Int64, Integers
 from genpas_plugins.support.override import recorded
 from recbole_ext.dataset import WindowDataset
 
@@ -37,6 +37,10 @@ class Evaluated(NamedTuple):
 
     figures: dict[str, float]
     groups: dict[str, dict[str, dict[str, float]]]
+    ranks: Integers | None  # uint16 [n], rank of each row's best target, from 1; 0 below the longest list
+    items: Integers | None  # int64 [n, longest list], what is recommended
+
+    # Both are None if no metric needs them: an accuracy, or a figure of the lists.
 
 
 def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
@@ -110,7 +114,14 @@ def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
         }
         if of_group:
             by_kind[kind] = of_group
-    return Evaluated(figures, by_kind)
+    hits, items = (content[name].numpy() if name in content else None for name in ("rec.topk", "rec.items"))
+    return Evaluated(figures, by_kind, None if hits is None else _ranks(hits), items)
+
+
+def _ranks(hits: AnyArray) -> Integers:
+    """Return the rank of each row's first hit, 0 without one; the last column of `hits` counts the targets."""
+    inside = hits[:, :-1] > 0
+    return np.where(inside.any(1), inside.argmax(1) + 1, 0).astype(np.uint16)
 
 
 def _part(content: Mapping[str, Any], rows: set[str], chosen: Bools) -> Any:

@@ -17,7 +17,7 @@ OWN = {
     "valid_metric": "Write metric at the top of the table, or --metric.",
     "targets": "Write targets at the top of the table.",
     "trim": "Write trim at the top of the table.",
-    "stopping_step": "Leave it out: no run stops early.",
+    "stopping_step": "Write patience at the top of the table, or leave it out: no run stops early.",
     "checkpoint_dir": "Leave it out.",
     "data_path": "Leave it out.",
 }

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from genpas_plugins.experiments.rows import PROTOCOLS, Figure, RowResult, Spread, of_test
+from genpas_plugins.experiments.paired_bootstrap import Difference, paired_bootstrap
+from genpas_plugins.experiments.results import CellResult
+from genpas_plugins.experiments.rows import PROTOCOLS, REFERENCE, Figure, RowResult, Spread, of_test
 from genpas_plugins.experiments.table import Point, Table
 from genpas_plugins.settings.genpas import PREFIX
 
 NOT_RUN, NONE = "not run", "–"
+
+BEYOND_ACCURACY = ("coverage", "gini", "novelty", "popularity")
+"""Figures of what is recommended, whoever the user is."""
 
 
 class Column(NamedTuple):
@@ -26,6 +31,9 @@ class Column(NamedTuple):
         value = self.value(row)
         if value is None:
             return self.missing or (NONE if row.tested else NOT_RUN)
+        if isinstance(value, Difference):
+            mean, low, high = (f"{number:+.{self.digits}f}" for number in value[:3])
+            return f"{mean} [{low}, {high}], p {value.p:.2g}"
         if isinstance(value, Spread):
             return f"{value.mean:.{self.digits}f} ± {NONE if value.sd is None else f'{value.sd:.{self.digits}f}'}"
         return (
@@ -50,13 +58,51 @@ def columns(table: Table, rows: Sequence[RowResult]) -> list[Column]:
         *([Column("setting", lambda row: row.chosen and point_text(row.chosen))] if table.tuned else []),
         Column("seeds", lambda row: ", ".join(map(str, row.tested)) or None, brief=True, missing=NONE),
         Column(chosen, spread(lambda cell: cell.run.validation), brief=True),
+        *_equal_budget(table, rows),
         *masked,
+        *_difference(table, rows),
         *(Column(f"published {n}", _published(n), brief=n == table.metric, missing=NONE) for n in published),
         *unmasked,
         Column("pairs", of_first_seed(lambda cell: cell.run.pairs_seen)),
         Column("seconds", spread(lambda cell: cell.run.seconds), digits=0, brief=True),
         Column("KL", of_first_seed(lambda cell: cell.run.trained_on.get("kl_validation"))),
     ]
+
+
+def beyond_accuracy(table: Table, rows: Sequence[RowResult]) -> list[Column]:
+    """Return the columns of what is recommended in masked lists; none if no row has a figure."""
+    _, _, k = table.metric.partition("@")
+    figures = {name: of_test(PROTOCOLS[0], f"{name}@{k}") for name in BEYOND_ACCURACY}
+    return [
+        Column(f"{head}@{k}", spread(figure), digits=1 if head == "popularity" else 3)
+        for head, figure in figures.items()
+        if any(row.spread(figure) for row in rows)
+    ]
+
+
+def _equal_budget(table: Table, rows: Sequence[RowResult]) -> list[Column]:
+    """Return the column of the best validation within the pairs of the shortest run, if runs stop early."""
+    ends = [result.run.pairs_seen for row in rows for result in row.trained.values()]
+    if table.patience is None or not ends:
+        return []
+    pairs = min(ends)
+
+    def best(cell: CellResult) -> float | None:
+        return max((at.validation for at in cell.run.curve if at.pairs <= pairs), default=None)
+
+    return [Column(f"validation within {pairs:,} pairs", spread(best))]
+
+
+def _difference(table: Table, rows: Sequence[RowResult]) -> list[Column]:
+    """Return the column of the difference to REFERENCE with its bootstrap interval, if any row has one."""
+    of_users = {(row.method, row.at): row.of_users(PROTOCOLS[0], table.metric) for row in rows}
+    found: dict[tuple[str, Point], Difference] = {}
+    for (method, at), figures in of_users.items():
+        reference = of_users.get((REFERENCE, at))
+        if method != REFERENCE and figures is not None and reference is not None and len(figures) == len(reference):
+            found[method, at] = paired_bootstrap(figures - reference)
+    head = f"{PROTOCOLS[0]} {table.metric} over {REFERENCE}"
+    return [Column(head, lambda row: found.get((row.method, row.at)))] if found else []
 
 
 def place_columns(table: Table) -> list[Column]:

@@ -95,7 +95,8 @@ class Plan:
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return RecBole's settings of a cell."""
-        budget = {"epochs": self.epochs, "stopping_step": self.epochs}  # an equal budget: no run stops early
+        patience = self.table.patience or self.epochs + 1  # without patience no run stops early
+        budget = {"epochs": self.epochs, "stopping_step": patience - 1}  # RecBole stops after one validation more
         return {**self.table.settings, **cell.sections, **cell.recbole, "seed": cell.seed, **budget}
 
     def configuration(self, cell: Cell) -> dict[str, Any]:
@@ -110,6 +111,7 @@ class Plan:
             "pairs_per_epoch": self.pairs_per_epoch,
             "metric": self.table.metric,
             "method": cell.sections,
+            **({} if self.table.patience is None else {"patience": self.table.patience}),
             **({} if cell.method.store is None else {"regenerated store": digest(cell.method.store)}),
         }
         return {key: as_json_value(value) for key, value in content.items()}

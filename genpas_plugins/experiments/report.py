@@ -10,9 +10,18 @@ from urllib.parse import quote
 
 import typer
 
-from genpas_plugins.experiments.columns import Column, columns, place_columns, place_text, point_text, spread
+from genpas_plugins.experiments.columns import (
+    Column,
+    beyond_accuracy,
+    columns,
+    place_columns,
+    place_text,
+    point_text,
+    spread,
+)
+from genpas_plugins.experiments.paired_bootstrap import LEVEL, Difference
 from genpas_plugins.experiments.results import Cells
-from genpas_plugins.experiments.rows import PROTOCOLS, RowResult, Spread, of_group, of_test, row_results
+from genpas_plugins.experiments.rows import PROTOCOLS, REFERENCE, RowResult, Spread, of_group, of_test, row_results
 from genpas_plugins.experiments.table import Point, Table
 from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.errors import InputError
@@ -26,6 +35,12 @@ GROUPS = {
 }
 """Titles of the kinds of groups."""
 
+
+_BEYOND = (
+    f"Over {REFERENCE}: the mean difference with its {LEVEL:.0%} interval and p, by paired bootstrap over the users. "
+    "Coverage: share of the items. Novelty: mean of -log2 of a recommended item's share of the training interactions. "
+    "Popularity: mean number of its training interactions."
+)
 
 Report = tuple[dict[str, Any], dict[str, Rows]]  # the content of table.json, and the rows of every data set
 
@@ -58,10 +73,10 @@ def write_report(
 
 
 def _values(rows: Rows, table: Table) -> list[dict[str, Any]]:
-    shown = columns(table, rows)
+    shown = [*columns(table, rows), *beyond_accuracy(table, rows)]
 
     def plain(value: Any) -> Any:
-        return value._asdict() if isinstance(value, Spread) else value
+        return value._asdict() if isinstance(value, Spread | Difference) else value
 
     def groups(row: RowResult, kind: str, name: str) -> dict[str, Any]:
         names = ("n", *(metric.lower() for metric in table.measured))
@@ -88,9 +103,14 @@ def note(table: Table) -> str:
     """Return the text below the tables: how the figures came about."""
     tuned = " and the same grid; validation chooses its point with the first seed" if table.tuned else ""
     tested = ", and only the chosen point is tested" if table.tuned else ""
+    pairs = "Each row has the same pairs"
+    if table.patience is not None:
+        pairs = f"Each row is trained until {table.patience} validations in a row are no better"
+    if table.test_best is not None:
+        tested += f". Only the {table.test_best} rows with the best validation and multi_target are tested"
     return (
         "Full ranking of all items, leave-last-out. Masked: without the items of the user's history; unmasked: with "
-        f"them. Figures are mean ± standard deviation over the seeds. Each row has the same pairs{tuned}. The epoch "
+        f"them. Figures are mean ± standard deviation over the seeds. {pairs}{tuned}. The epoch "
         f"is the best on validation{tested}. Pairs are drawn pairs: operators and mixing add computation, which the "
         "seconds of training and validation show. KL: from the validation targets to the training targets."
     )
@@ -108,6 +128,9 @@ def section(name: str, rows: Rows, table: Table) -> str:
         for protocol in PROTOCOLS:
             add(f"Test {metric}, {protocol}, by {table.along.name}", _along(rows, table, protocol))
     add("", grid(rows, columns(table, rows)))
+    if beyond := beyond_accuracy(table, rows):
+        add("What is recommended, history masked", grid([row for row in rows if row.tested], [*place, *beyond]))
+        lines.extend(["", _BEYOND])
     for kind in dict.fromkeys(kind for row in rows for kind in row.groups):
         having = [row for row in rows if kind in row.groups]
         names = dict.fromkeys(name for row in having for name in row.groups[kind])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genpas_plugins.experiments.plan import Cell, Plan
 from genpas_plugins.experiments.table import Table
 from genpas_plugins.settings.settings_diff import differences, with_defaults
-from genpas_plugins.support.atomic import write_text
+from genpas_plugins.support.array_types import Integers
+from genpas_plugins.support.atomic import replaced_file, write_text
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 from genpas_plugins.support.run_result import RunResult, TestResult, Validation
@@ -43,10 +47,29 @@ def read_cell(file: Path) -> tuple[dict[str, Any], CellResult]:
             configuration.pop("config files", None)
         own = {field.name: values[field.name] for field in fields(RunResult)}
         run = RunResult(**{**own, "curve": tuple(map(_validation, own["curve"]))})
-        tested = TestResult(values["test"], values.get("groups", {})) if "test" in values else None
+        tested = TestResult(values["test"], values.get("groups", {}), _ranks(file)) if "test" in values else None
         return configuration, CellResult(run, values.get("environment", {}), tested)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is not the file of a cell. Remove it to train the cell.") from error
+
+
+def _ranks_file(file: Path) -> Path:
+    return file.with_suffix(".ranks.npz")
+
+
+def _ranks(cell: Path) -> dict[str, Integers]:
+    """Return the ranks beside a cell's file by protocol; empty for cells of older versions."""
+    file = _ranks_file(cell)
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            ranks = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} has no ranks: {error}. Remove it, or test the cell again.") from error
+    if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in ranks.values()):
+        raise InputError(f"{file} has no ranks: each array must be a list of whole numbers. Remove it.")
+    return ranks
 
 
 def _validation(point: Mapping[str, float]) -> Validation:
@@ -100,7 +123,10 @@ class Cells:
 
     def put(self, cell: Cell, result: CellResult) -> None:
         """Keep the result of a cell: its file is written whole or not at all."""
-        tested = {} if result.tested is None else asdict(result.tested)
+        tested = {} if result.tested is None else {"test": result.tested.test, "groups": result.tested.groups}
+        if result.tested is not None and result.tested.ranks:  # first: a cell that is there has its ranks
+            with replaced_file(_ranks_file(self._file(cell))) as temporary, temporary.open("wb") as opened:
+                np.savez_compressed(opened, **result.tested.ranks)
         values = {**asdict(result.run), "environment": result.environment, **tested}
         content = {"method": cell.method.label, "configuration": self.plan.configuration(cell), "result": values}
         write_text(self._file(cell), to_json(content))

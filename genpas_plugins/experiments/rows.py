@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from genpas_plugins.experiments.paired_bootstrap import figure_of_ranks
 from genpas_plugins.experiments.plan import Row
 from genpas_plugins.experiments.results import CellResult, Cells
 from genpas_plugins.experiments.table import Point
+from genpas_plugins.support.array_types import Float64
 
 PROTOCOLS = ("masked", "unmasked")
+REFERENCE = "multi_target"
+"""The row that others are compared with, user by user."""
 
 Figure = Callable[[CellResult], float | None]  # reads a figure from a cell's result, None if it has none
 
@@ -56,6 +63,13 @@ class RowResult:
         known = [value for value in values if value is not None]
         return Spread.of(known) if known and len(known) == len(values) else None
 
+    def of_users(self, protocol: str, metric: str) -> Float64 | None:
+        """Return a test figure of every user, `float64 [n]`, mean over the seeds. None if a tested seed lacks ranks."""
+        ranks = [result.tested.ranks.get(protocol) for result in self.tested.values() if result.tested is not None]
+        known = [figure_of_ranks(array, metric) for array in ranks if array is not None]
+        alike = len(known) == len(ranks) and len({len(figures) for figures in known}) == 1
+        return np.mean(known, axis=0) if alike else None
+
     @property
     def curve(self) -> list[tuple[int, Spread]]:
         """The spread of the validation figure by pairs seen, wherever all seeds have one."""
@@ -98,6 +112,25 @@ def row_result(cells: Cells, row: Row) -> RowResult:
     published = plan.table.published.get(plan.name, {}).get(row.method.label, {})
     of_metric = {metric.lower(): figure for metric, figure in published.items()}
     return RowResult(row.method.label, row.at, tuning, chosen, done, of_metric)
+
+
+def best_rows(cells: Cells) -> list[Row]:
+    """Return the rows to test: all, or the best of every point on validation and multi_target, in the table's order."""
+    best = cells.plan.table.test_best
+    if best is None:
+        return cells.plan.rows
+    tested = set()
+    for at in cells.plan.table.points:
+        rows = [(number, row) for number, row in enumerate(cells.plan.rows) if row.at == at]
+        scores = {number: _validation(row_result(cells, row)) for number, row in rows}
+        tested |= {number for number, row in rows if row.method.label == REFERENCE}
+        tested |= set(sorted(scores, key=scores.__getitem__, reverse=True)[:best])
+    return [row for number, row in enumerate(cells.plan.rows) if number in tested]
+
+
+def _validation(row: RowResult) -> float:
+    result = None if row.chosen is None else row.tuning[row.chosen]
+    return -math.inf if result is None else result.run.validation
 
 
 def row_results(cells: Cells) -> list[RowResult]:

@@ -93,6 +93,12 @@ class Table(Settings):
     epochs: int | None = Field(None, ge=1, description="the budget of every run, in epochs")
     pairs: int | None = Field(None, ge=1, description="or the budget in pairs, a multiple of the pairs of an epoch")
     pairs_per_epoch: int | None = Field(None, ge=1, description="of all rows; null: as many as multi_target has")
+    patience: int | None = Field(
+        None, ge=1, description="a run ends after so many validations without a better one; the budget is then the most"
+    )
+    test_best: int | None = Field(
+        None, ge=1, description="only so many rows, the best on validation, and multi_target are tested; null: all"
+    )
     targets: Literal["single", "parallel"] | None = Field(None, description="for the genpas section of all rows")
     trim: bool | None = Field(None, description="for the genpas section of all rows")
     metric: Annotated[str, AfterValidator(check_metric)] = Field(

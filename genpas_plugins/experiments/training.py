@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import filecmp
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 
 from genpas_plugins.experiments.methods import Method
-from genpas_plugins.experiments.plan import Cell, digest
+from genpas_plugins.experiments.plan import Cell, Row, digest
 from genpas_plugins.experiments.results import CellResult, Cells
-from genpas_plugins.experiments.rows import row_result, row_results
+from genpas_plugins.experiments.rows import best_rows, row_result, row_results
 from genpas_plugins.experiments.run import RecBoleRun, export
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import describe
@@ -50,20 +50,27 @@ class Training:
     def missing(self) -> Iterator[tuple[Cell, bool]]:
         """Yield every cell to train, and whether to test it. The next one is looked for when it is asked for.
 
-        Row by row with the first seed, tuned and tested, then seed by seed: a table that ends early has whole rows.
+        Row by row with the first seed, tuned and tested, then seed by seed: a table that ends early has whole rows. If
+        only the best rows are tested, all rows are trained before.
         """
         plan = self.cells.plan
+        if plan.table.test_best is not None:
+            yield from self._untuned(plan.rows)
         for seed in plan.seeds:
-            for row in plan.rows:
+            for row in best_rows(self.cells):
                 if seed == plan.seeds[0]:
-                    cells = [row.cell(seed, point) for point in plan.table.grid]
-                    yield from ((cell, False) for cell in cells if self.cells.get(cell) is None)
+                    yield from self._untuned([row])
                 chosen = row_result(self.cells, row).chosen
                 assert chosen is not None  # all points were trained when they were yielded
                 cell = row.cell(seed, chosen)
                 result = self.cells.get(cell)
                 if result is None or result.tested is None:
                     yield cell, True
+
+    def _untuned(self, rows: Sequence[Row]) -> Iterator[tuple[Cell, bool]]:
+        plan = self.cells.plan
+        cells = [row.cell(plan.seeds[0], point) for row in rows for point in plan.table.grid]
+        yield from ((cell, False) for cell in cells if self.cells.get(cell) is None)
 
     def is_complete(self) -> bool:
         """Return whether no cell is missing."""
@@ -135,7 +142,8 @@ class Training:
         plan, rows = self.cells.plan, row_results(self.cells)
         done = sum(result is not None for row in rows for result in row.tuning.values())
         done += sum(seed in row.trained for row in rows for seed in plan.seeds[1:])
-        return f"{done} of {len(rows) * (len(plan.table.grid) + len(plan.seeds) - 1)}"
+        seeds = len(best_rows(self.cells)) * (len(plan.seeds) - 1)
+        return f"{done} of {len(rows) * len(plan.table.grid) + seeds}"
 
     def _usual_seconds(self, cell: Cell) -> float:
         """Return what the slowest run so far took, of runs at the same point of what is varied if there are any."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from genpas_plugins.support.array_types import Integers
 from genpas_plugins.support.errors import InputError
 
 Figures = Mapping[str, float]  # test figures by metric, as ndcg@10
@@ -47,5 +48,7 @@ class TestResult:
     test: Mapping[str, Figures]  # figures by protocol: masked or unmasked
     # Figures by protocol, kind of group and group. A group has `n`, its number of users.
     groups: Mapping[str, Mapping[str, Mapping[str, Figures]]]
+    # Rank of every test row's target by protocol, from 1; 0 below the list. Rows are in the order of the test set.
+    ranks: Mapping[str, Integers] = field(default_factory=dict, compare=False)
 
     __test__ = False  # pytest collects classes of this name

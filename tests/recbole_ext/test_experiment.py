@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -83,7 +84,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
 
 def cells(out: Path) -> dict[str, dict[str, Any]]:
-    return {file.stem: json.loads(file.read_text())["result"] for file in (out / "cells" / "tiny").iterdir()}
+    return {file.stem: json.loads(file.read_text())["result"] for file in (out / "cells" / "tiny").glob("*.json")}
 
 
 def without_seconds(value: Any) -> Any:
@@ -122,7 +123,8 @@ def test_a_table_is_tuned_tested_once_and_resumed(experiment: Experiment, tmp_pa
         chosen[row["method"]] = f"{row['method']}.hidden_dropout_prob={row['chosen']['hidden_dropout_prob']}"
         for protocol in ("masked", "unmasked"):
             figures = [kept[f"{chosen[row['method']]}.seed{seed}"]["test"][protocol] for seed in (1, 2)]
-            assert {f"{metric}@{k}" for metric in ("ndcg", "recall") for k in (5, 10)} == figures[0].keys()
+            beyond = ("coverage", "gini", "novelty", "popularity")
+            assert {f"{metric}@{k}" for metric in ("ndcg", "recall", *beyond) for k in (5, 10)} == figures[0].keys()
             for name in ("NDCG@5", "NDCG@10", "Recall@5", "Recall@10"):
                 mean = row["figures"][f"{protocol} {name}"]["mean"]
                 assert mean == pytest.approx(np.mean([figure[name.lower()] for figure in figures]))
@@ -150,6 +152,31 @@ def test_a_table_is_tuned_tested_once_and_resumed(experiment: Experiment, tmp_pa
     (tmp_path / "t.yaml").write_text(TABLE.replace("hidden_size: 8", "hidden_size: 16"))
     done, trained = experiment()
     assert (done.exit_code, trained) == (2, []) and "settings.hidden_size was '8' and is '16' now" in done.stderr
+
+
+def test_rows_stop_early_and_only_the_best_are_tested_against_multi_target(experiment: Experiment, tmp_path: Path):
+    rows = 'rows: [last_target, multi_target, "1,0,0"]\npatience: 1\ntest_best: 1'
+    text = TABLE.replace('rows: [last_target, "1,0,0"]', rows).replace("epochs: 4", "epochs: 20")
+    (tmp_path / "t.yaml").write_text(re.sub("grid: .*", "", text).replace("eval_step: 2", "eval_step: 1"))
+    done, _ = experiment("--json", "--seeds", "1")
+    assert done.exit_code == 0, done.stderr
+    for cell in cells(tmp_path / "out").values():
+        curve = [point["validation"] for point in cell["curve"]]
+        assert len(curve) == 20 or curve[-1] < max(curve)
+        assert all(later >= before for before, later in itertools.pairwise(curve[:-1]))
+    result = json.loads(done.stdout)["datasets"]["tiny"]
+    best = max(result, key=lambda row: row["tuning"][0]["validation"])["method"]
+    assert {row["method"] for row in result if row["seeds"]} == {best, "multi_target"}
+    for row in result:
+        name = next(name for name in row["figures"] if name.startswith("validation within"))
+        assert name == f"validation within {min(r['curve'][-1]['pairs'] for r in result):,} pairs"
+        difference = row["figures"].get("masked NDCG@10 over multi_target")
+        if row["seeds"] and row["method"] != "multi_target":
+            of_test = [r["figures"]["masked NDCG@10"]["mean"] for r in (row, result[1])]
+            assert difference["mean"] == pytest.approx(of_test[0] - of_test[1], abs=1e-4)
+            assert difference["low"] <= difference["mean"] <= difference["high"]
+        else:
+            assert difference is None
 
 
 def test_a_tuned_cell_without_its_checkpoint_is_trained_anew(experiment: Experiment, tmp_path: Path):
@@ -318,10 +345,12 @@ def test_both_protocols_are_those_of_runs_that_test_by_them(settings: dict[str, 
     data = tmp_path / "moved"
     shutil.copytree(Path(settings["data_path"]) / "tiny", data)
     figures = experiment_cell.test(Path(run.checkpoint), data).test
-    assert figures["masked"] == evaluate_checkpoint(run.checkpoint) != figures["unmasked"]
+    alone = evaluate_checkpoint(run.checkpoint)
+    assert {name: figures["masked"][name] for name in alone} == alone
+    assert {name: figures["unmasked"][name] for name in alone} != alone
     # One epoch trains alike whatever validation is by, so the weights are the same.
     unmasked = train({**given, "mask_history": False}, model="SASRec", dataset="tiny")
-    assert figures["unmasked"] == evaluate_checkpoint(unmasked.checkpoint)
+    assert {name: figures["unmasked"][name] for name in alone} == evaluate_checkpoint(unmasked.checkpoint)
 
 
 TABLES = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.yaml"))

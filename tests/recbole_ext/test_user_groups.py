@@ -213,7 +213,7 @@ def test_a_tested_cell_has_them_in_both_protocols(settings: dict[str, Any]):
         for kind, names in {"popularity": {"G1", "G2", "G3"}, "users": {"seen", "unseen"}}.items():
             named = result.groups[protocol][kind]
             assert named.keys() == names
-            for metric, figure in figures.items():
+            for metric, figure in ((metric, figures[metric]) for metric in NAMES):
                 n = [group["n"] for group in named.values()]
                 mean = np.average([group[metric] for group in named.values()], weights=n)
                 assert mean == pytest.approx(figure, abs=1e-11)
