@@ -42,6 +42,7 @@ $(LOCKED): requirements/common.txt requirements/hashes.txt requirements/$(VARIAN
 	$(PIP) --require-hashes --no-deps -r requirements/hashes.txt
 	$(PIP) -r requirements/$(VARIANT).txt
 	$(PIP) --no-deps -r requirements/no-deps.txt
+	@test $(VARIANT) != cuda || $(PY) -c 'import sys, torch; torch.version.cuda or sys.exit(f"make: pip took torch {torch.__version__}, a CPU build. Remove CPU builds from the settings of pip (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) and run make venv VARIANT=cuda again.")'
 	@touch $@
 
 # --no-build-isolation: the pinned setuptools builds the project, nothing more is downloaded.

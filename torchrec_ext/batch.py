@@ -58,6 +58,7 @@ class PairBatch(Pipelineable):
             keys=[HISTORY, TARGET],
             values=torch.cat([values, target]).to(torch.int64),
             lengths=torch.cat([torch.diff(offsets), ones]),
+            length_per_key=[len(values), len(target)],  # without it TorchRec waits for the device to add lengths up
         )
         return cls(features, ones.to(torch.float32), address, epoch, sequence)
 
@@ -138,6 +139,7 @@ class WindowBatch(PairBatch):
             keys=[HISTORY, TARGET],
             values=torch.cat([histories[0], targets[0]]).to(torch.int64),
             lengths=torch.cat([torch.diff(histories[1]), torch.diff(targets[1])]),
+            length_per_key=[len(histories[0]), len(targets[0])],
         )
         return cls(features, weights, address, epoch, sequence, place=place, example=example)
 

@@ -2,7 +2,7 @@
 
 Two functions return one loss for each local sample. `global_mean` turns the losses into the number for `backward`, and
 `vocab_parallel_loss` returns this number: its mean over the ranks is the mean over the global batch.
-DistributedDataParallel and TorchRec average gradients over the ranks, so the gradients are equal to the gradients of
+GradientMean and TorchRec average gradients over the ranks, so the gradients are equal to the gradients of
 one process with the whole batch.
 
 Shapes: B local samples, G global samples, D dimensions, N rows of the table (row 0 is padding), M rows of this rank's

@@ -1,6 +1,6 @@
 """Train a RecBole sequential model with its tables sharded over ranks; the model's class stays as it is.
 
-    batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> RecBole model (DDP) ──> loss
+    batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> RecBole model ──> loss
       history, target,   one lookup a batch, where pipelines see it        history rows padded; own rows   losses.py
       all | negatives                                                      or negatives for the output
 
@@ -178,8 +178,9 @@ def shard(
     """Move a RecBole model's tables into a sharded `EmbeddingCollection` and wrap all for distributed training.
 
     Every rank calls it with a model of the same weights (same seed) and keeps its part of the tables. The model object
-    changes: other modules take the tables' places. DistributedDataParallel holds the dense parameters, which need an
-    ordinary optimizer (`dense_parameters`). The tables are updated during `backward`.
+    changes: other modules take the tables' places. The dense parameters (`dense_parameters`) need an ordinary
+    optimizer; their gradients are averaged at the end of `backward` (`GradientMean`). The tables are updated during
+    `backward`.
 
     Padding behaves as with `padding_idx=0`, so row 0 learns nothing from histories. As in the unsharded model, row 0 of
     an item table takes part in the full softmax.
@@ -248,6 +249,7 @@ def with_output_rows(batch: BatchT, key: str, ids: Tensor) -> BatchT:
         keys=[key, *features.keys()],
         values=torch.cat([ids.to(features.values()), features.values()]),  # a batch finds its targets at the end
         lengths=torch.cat([shares, features.lengths()]),
+        length_per_key=[len(ids), *features.length_per_key()],
     )
     return dataclasses.replace(batch, features=more)
 

@@ -1,6 +1,6 @@
 """A model's embedding tables in a sharded `EmbeddingCollection`, and the rest of the model with its code unchanged.
 
-    batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> Layer (DDP): the model, the loss
+    batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> Layer: the model, the loss
                          one lookup a batch, where pipelines see it
 
 A `LookedUpRows` takes the place of a table in the model and returns the rows that were looked up. A `Layer` names what
@@ -26,7 +26,7 @@ from fbgemm_gpu.split_table_batched_embeddings_ops_common import BoundsCheckMode
 from torch import Tensor, nn
 from torch.nn import functional
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
-from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardingEnv
 from torchrec.modules.embedding_configs import EmbeddingConfig
 from torchrec.modules.embedding_modules import EmbeddingCollection
@@ -34,6 +34,7 @@ from torchrec.optim.optimizers import in_backward_optimizer_filter
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from genpas_plugins.support.errors import InputError
+from torchrec_ext.gradient_mean import GradientMean
 from torchrec_ext.sharding_plan import FBGEMM_ALIGNMENT, plan_for
 
 OPTIMIZERS = {
@@ -210,8 +211,7 @@ def shard_tables(
         device=device,
         plan=plan,
         sharders=[sharder],
-        # By default DDP reorders its buckets after its first step, and a resumed run sums gradients in another order.
-        data_parallel_wrapper=DefaultDataParallelWrapper(static_graph=False, find_unused_parameters=True),
+        data_parallel_wrapper=GradientMean(),
     )
     for table in layer.tables:
         for offsets, piece in local_shards(sharded, table.name):

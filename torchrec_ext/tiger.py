@@ -1,6 +1,6 @@
 """TIGER with its tables sharded: semantic-ID tokens are features of the batch, looked up where pipelines see it.
 
-    items ──with_tokens──> tokens, users' buckets ──> EmbeddingCollection ──> rows ──> TigerNetwork (DDP) ──> loss
+    items ──with_tokens──> tokens, users' buckets ──> EmbeddingCollection ──> rows ──> TigerNetwork ──> loss
 
 The network's code is unchanged: `encode` and `loss` get the tensors of tokens whose rows were looked up. To rank, every
 rank gathers the tables, which are small for any catalogue, and searches for its own users.
@@ -124,6 +124,7 @@ def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
         keys=[*new, *features.keys()],
         values=torch.cat([*(values for values, _ in new.values()), features.values()]),
         lengths=torch.cat([*(lengths.to(features.lengths()) for _, lengths in new.values()), features.lengths()]),
+        length_per_key=[*(len(values) for values, _ in new.values()), *features.length_per_key()],
     )
     return dataclasses.replace(batch, features=more)
 

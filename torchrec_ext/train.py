@@ -61,8 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if {"-h", "--help"} & set(arguments):
         _parser().print_help()
         return
-    # DDP would say on every rank that it looks for unused parameters in vain; `shard` has its reason to let it.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from torchrec_ext.training.ranks import Ranks
 
     try:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -82,9 +82,9 @@ _counts: list[Counts] = []
 
 
 @contextmanager
-def counting() -> Iterator[Counts]:
-    """Count inside the block."""
-    _counts.append(Counts())
+def counting(counts: Counts | None = None) -> Iterator[Counts]:
+    """Count inside the block, from zero or on in `counts`."""
+    _counts.append(Counts() if counts is None else counts)
     try:
         yield _counts[-1]
     finally:
@@ -107,6 +107,12 @@ def _count(kind: str) -> None:
         getattr(counts, kind)[_site()] += 1
 
 
+def count_kernel() -> None:
+    """Count one kernel more."""
+    for counts in _counts:
+        counts.kernels += 1
+
+
 class OnDevice(torch.Tensor):
     """A tensor on the device; `held` is its memory on the CPU."""
 
@@ -123,8 +129,15 @@ class OnDevice(torch.Tensor):
         _count("waits")
         return self.held.tolist()
 
+    def __repr__(self) -> str:
+        _count("waits")
+        return f"OnDevice({self.held!r})"
+
     def record_stream(self, stream: Any) -> None:
         pass
+
+    def as_subclass(self, cls: Any) -> Any:
+        return OnDevice.__new__(type(cls.__name__, (cls, OnDevice), {}), self.held)
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -163,8 +176,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         if _waits(func, name, args, kwargs):
             _count("waits")
     if on_device and name not in _VIEWS:
-        for counts in _counts:
-            counts.kernels += 1
+        count_kernel()
     on_cpu = {"device": torch.device("cpu"), "pin_memory": False}
     kwargs = {key: on_cpu.get(key, held(value)) if value is not None else None for key, value in kwargs.items()}
     result = func(*tree_map(held, args), **kwargs)
@@ -187,8 +199,7 @@ def _copied(func: Any, args: Any, kwargs: Any, target: str | None) -> Any:
     if here != there:
         _count("waits" if here else "copies")
     elif there:
-        for counts in _counts:
-            counts.kernels += 1
+        count_kernel()
     options = {key: value for key, value in kwargs.items() if key not in ("device", "pin_memory")}
     result = func(held(source), *rest, **options)
     if result is held(source):
@@ -230,6 +241,31 @@ def to_device(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
+class _OnHeld(torch.autograd.Function):
+    """A function of tensors that counts as one kernel forward and one backward, as cuDNN's recurrent layers do."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, *tensors: Any) -> Any:
+        ctx.inputs = [held(tensor).detach().requires_grad_(tensor.requires_grad) for tensor in tensors]
+        with torch.enable_grad():
+            ctx.outputs = function(*ctx.inputs)
+        count_kernel()
+        return tuple(OnDevice(output.detach()) for output in ctx.outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        wanted = [tensor for tensor in ctx.inputs if tensor.requires_grad]
+        found = iter(torch.autograd.grad(ctx.outputs, wanted, [held(gradient) for gradient in gradients]))
+        count_kernel()
+        return None, *(OnDevice(next(found)) if tensor.requires_grad else None for tensor in ctx.inputs)
+
+
+def _gru(inputs: Any, state: Any, weights: Any, *rest: Any) -> Any:
+    if not isinstance(inputs, OnDevice):
+        return _cpu_gru(inputs, state, weights, *rest)
+    return _OnHeld.apply(lambda x, h, *flat: _cpu_gru(x, h, list(flat), *rest), inputs, state, *weights)
+
+
 class _Stream:
     """A stream or an event that does nothing."""
 
@@ -247,13 +283,17 @@ class _Stream:
 
 if LIBRARY in os.environ:
     torch._C._set_only_lift_cpu_tensors(True)
+    torch.__future__.set_swap_module_params_on_conversion(True)  # Module.to makes OnDevice parameters
     torch.cuda.Stream = torch.cuda.Event = _Stream  # type: ignore[misc]
+    torch.Tensor.pin_memory = lambda tensor, *_: tensor  # type: ignore[method-assign]
+    _cpu_gru = torch._VF.gru
+    torch._VF.gru = _gru
     _stream = _Stream()
     for _name, _value in {
         **dict.fromkeys(("is_available", "is_initialized", "is_bf16_supported"), True),
         **dict.fromkeys(("current_stream", "default_stream", "stream"), _stream),
         **{"current_device": 0, "device_count": 1, "get_device_name": "stand-in", "get_device_capability": (9, 0)},
         **dict.fromkeys(("set_device", "synchronize", "manual_seed", "manual_seed_all", "_lazy_init"), None),
-        "is_current_stream_capturing": False,
+        **{"is_current_stream_capturing": False, "get_device_properties": SimpleNamespace(total_memory=2**36)},
     }.items():
         setattr(torch.cuda, _name, lambda *_, _value=_value, **__: _value)

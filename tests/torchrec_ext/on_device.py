@@ -1,12 +1,13 @@
-"""The losses over a sharded table on the stand-in device and on the CPU, for one rank; a JSON line a case."""
+"""Losses over a sharded table, and steps of sharded models, on the stand-in device and on the CPU: JSON lines."""
 
 from __future__ import annotations
 
 import json
 import os
 
-import stand_in  # isort: skip – before torch
+import stand_in, table_lookup  # noqa: E401, F401 # isort: skip – before torch
 
+import sharded_training as training
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -39,9 +40,25 @@ def step(output: str, place: object) -> tuple[float, list[Tensor], stand_in.Coun
     return float(stand_in.held(loss.detach())), [stand_in.held(value.grad) for value in (hidden, table)], counts
 
 
+def sharded_steps(case: training.Case) -> dict[str, object]:
+    """Return losses, the largest difference of the tables, and the counts of the second of two steps."""
+    expected, table = training.train_sharded(case, 0, steps=2)
+    counts = stand_in.Counts()
+
+    def counting() -> object:
+        return stand_in.counting(counts)
+
+    with stand_in.Device():
+        losses, found = training.train_sharded(case, 0, device="cuda:0", steps=2, counting=counting)
+    off = float((stand_in.held(found) - table).abs().max())
+    return {"case": case.name, "losses": [losses, expected], "gradients": off, **vars(counts)}
+
+
 def main() -> None:
     """Print the cases."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("cpu:gloo,cuda:gloo", store=dist.HashStore(), rank=0, world_size=1)
+    for case in training.ON_DEVICE:
+        print(json.dumps(sharded_steps(case)), flush=True)
     for output in ("vocab_parallel", "gather"):
         expected = step(output, lambda tensor: tensor)
         with stand_in.Device():

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +77,19 @@ CASES = [
     Case("table_wise", "gather", "sgd", model="GRU4Rec", targets="parallel"),
     Case("row_wise", "sampled", "row_wise_adagrad", targets="parallel"),
 ]
+
+
+ON_DEVICE = [
+    Case("row_wise", "vocab_parallel", "row_wise_adagrad"),
+    Case("row_wise", "gather", "adagrad"),
+    Case("row_wise", "sampled", "sgd"),
+    Case("table_wise", "vocab_parallel", "adagrad"),
+    Case("column_wise", "vocab_parallel", "sgd"),
+    Case("planner", "vocab_parallel", "adagrad"),
+    Case("row_wise", "vocab_parallel", "adagrad", model="GRU4Rec"),
+    Case("row_wise", "vocab_parallel", "adagrad", targets="parallel"),
+]
+"""Trained on a GPU, or on what tests take for one."""
 
 
 def cases_of(world_size: int) -> list[Case]:
@@ -187,11 +201,15 @@ def batch_of(padded: Padded) -> Batch:
         keys=["history", "target"],
         values=torch.cat([padded.history[present], padded.target]),
         lengths=torch.cat([padded.length, torch.ones_like(padded.target)]),
+        length_per_key=[int(present.sum()), len(padded.target)],
     )
     return Batch(features, padded.weights)
 
 
-def train_sharded(case: Case, rank: int) -> tuple[list[float], Tensor]:
+def train_sharded(
+    case: Case, rank: int, *, device: str = "cpu", steps: int = STEPS, counting: Any = nullcontext
+) -> tuple[list[float], Tensor]:
+    """Return losses and item table; the steps after the first are inside `counting()`."""
     sharded = shard(
         build(case.model, case.n_rows),
         sharding=case.sharding,
@@ -201,18 +219,21 @@ def train_sharded(case: Case, rank: int) -> tuple[list[float], Tensor]:
         learning_rate=RATE,
         eps=EPS,
         log_q=proposal(case.n_rows) if case.output == "sampled" else None,
+        device=device,
     )
     dense = torch.optim.SGD(dense_parameters(sharded).values(), lr=RATE)
     rows = own_rows(sharded)
     losses = []
-    for step in range(STEPS):
+    for step in range(steps):
         padded = draw(step, rank, n_rows=case.n_rows, weighted=case.weighted)
-        extra = ("negatives", padded.negatives) if case.output == "sampled" else ("all", rows)
+        extra = ("negatives", padded.negatives.to(device)) if case.output == "sampled" else ("all", rows)
         dense.zero_grad()
         batch = draw_windows(step, rank, case.n_rows) if case.targets == "parallel" else batch_of(padded)
-        loss = sharded(with_output_rows(batch, *extra)).loss
-        loss.backward()
-        dense.step()
+        batch = batch.to(torch.device(device))
+        with counting() if step else nullcontext():
+            loss = sharded(with_output_rows(batch, *extra)).loss
+            loss.backward()
+            dense.step()
         mean = loss.detach().clone()
         dist.all_reduce(mean)
         losses.append(float(mean) / dist.get_world_size())

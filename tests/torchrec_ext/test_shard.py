@@ -19,6 +19,7 @@ from torch.nn import functional
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins.support.errors import InputError
+from torchrec_ext.gradient_mean import average
 from torchrec_ext.shard import output_layer, own_rows, shard, with_output_rows
 from torchrec_ext.tables import dense_parameters, local_shards, set_table_steps, table_kernels, whole_table
 
@@ -111,6 +112,14 @@ def test_the_tables_optimizer_counts_on_from_where_a_run_stopped():
         sharded(batch).loss.backward()
     for kernel in table_kernels(sharded):
         assert int(kernel.iter) == int(kernel.iter_cpu) == 7 + len(batches(sharded))
+
+
+def test_a_parameter_without_a_gradient_on_any_rank_keeps_none():
+    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    used.grad = torch.tensor([1.0, 2.0])
+    average([used, unused], dist.group.WORLD)
+    assert torch.equal(used.grad, torch.tensor([1.0, 2.0]))
+    assert unused.grad is None
 
 
 def test_the_planner_knows_the_memory_of_the_gpu(monkeypatch: pytest.MonkeyPatch):

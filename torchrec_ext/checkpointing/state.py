@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
+from torch.distributed._shard.metadata import ShardMetadata
 from torch.distributed._shard.sharded_tensor.api import ShardedTensor, ShardedTensorBase
 from torch.distributed._shard.sharded_tensor.shard import Shard
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.stateful import Stateful
+from torch.distributed.remote_device import _remote_device
 
 from genpas_plugins.support.errors import InputError
 
@@ -42,10 +45,22 @@ def copy_on_cpu(tensor: Tensor) -> Tensor:
     """Return a copy on CPU that training does not change; of a sharded tensor, a copy of this rank's shards."""
     if not isinstance(tensor, ShardedTensor):
         return tensor.detach().to("cpu", copy=True)
-    shards = [Shard(shard.tensor.detach().to("cpu", copy=True), shard.metadata) for shard in tensor.local_shards()]
-    # The base class, because ShardedTensor requires shards on the device that the metadata names.
-    copy: Tensor = ShardedTensorBase._init_from_local_shards_and_global_metadata(shards, tensor.metadata())
+    shards = [
+        Shard(shard.tensor.detach().to("cpu", copy=True), _placed_on_cpu(shard.metadata))
+        for shard in tensor.local_shards()
+    ]
+    whole = tensor.metadata()
+    whole = replace(whole, shards_metadata=[_placed_on_cpu(shard) for shard in whole.shards_metadata])
+    # The base class, because ShardedTensor communicates on the device of its process group.
+    copy: Tensor = ShardedTensorBase._init_from_local_shards_and_global_metadata(shards, whole)
     return copy
+
+
+def _placed_on_cpu(shard: ShardMetadata) -> ShardMetadata:
+    """Return where a shard is, with the CPU of its rank in place of the device; a Shard compares its device."""
+    if shard.placement is None:
+        return shard
+    return replace(shard, placement=_remote_device(f"rank:{shard.placement.rank()}/cpu"))
 
 
 def shape_of(entry: Any) -> str:

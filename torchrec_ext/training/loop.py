@@ -6,8 +6,9 @@
 
 A run is a pure function of its settings and the number of ranks. Pairs and negatives of a step follow from (seed,
 epoch, step). Dropout is seeded before each step from (seed, epoch, step, rank). So no state of a random generator is
-saved. A resumed run on as many ranks has the same losses as an unbroken one, bit for bit. On another number of ranks
-the pairs are the same, and the losses differ by rounding and dropout.
+saved. A resumed run on as many ranks has the same losses as an unbroken one: bit for bit on a CPU, up to the order of
+atomic additions on a GPU. On another number of ranks the pairs are the same, and the losses differ by rounding and
+dropout.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported

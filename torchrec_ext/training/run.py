@@ -197,7 +197,7 @@ def batches(run: Run) -> Generator[PairBatch, None, None]:
     if run.stage is not None:
         source = staged_batches(run.stream.addresses(), [run.stage])
     else:
-        source = prefetched(iter(run.stream), depth=READ_AHEAD)
+        source = prefetched((batch.pin_memory() for batch in iter(run.stream)), depth=READ_AHEAD)
     return _with_rows(run, source, first)
 
 
