@@ -186,7 +186,7 @@ def on_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
     def python(*arguments: str, **more: str) -> str:
         command = [sys.executable, "-W", "ignore", *arguments]
         done = subprocess.run(
-            command, cwd=folder, env={**environment, **more}, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=folder, env={**environment, **more}, capture_output=True, text=True, timeout=900, check=False
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
