@@ -53,7 +53,7 @@ def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
     """
     state = {**state, "other_parameter": _without_modules(state.get("other_parameter") or {})}
     content = {
-        key: _plain_config(value) if isinstance(value, Config) else plain(value, key) for key, value in state.items()
+        key: plain_config(value) if isinstance(value, Config) else plain(value, key) for key, value in state.items()
     }
     checkpoint_file.write(content, file)
 
@@ -213,7 +213,7 @@ def restored(value: Any) -> Any:  # noqa: PLR0911 – as in `plain`
 def _state(content: dict[str, Any]) -> dict[str, Any]:
     state = {key: restored(value) for key, value in content.items()}
     if "config" in state:
-        state["config"] = _config(state["config"])
+        state["config"] = config_of(state["config"])
     return state
 
 
@@ -222,13 +222,14 @@ def _without_modules(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if not isinstance(value, torch.nn.Module)}
 
 
-def _plain_config(config: Config) -> Any:
+def plain_config(config: Config) -> Any:
+    """Return a Config as tensors and plain values; `config_of` rebuilds it."""
     # Absolute, so that the checkpoint finds its data from any directory.
     final = {**config.final_config_dict, "data_path": str(Path(config["data_path"]).absolute())}
     return plain({"final": final, "parameters": config.parameters}, "config")
 
 
-def _config(content: dict[str, Any]) -> Config:
+def config_of(content: dict[str, Any]) -> Config:
     """Rebuild a Config without reading files or the command line again."""
     final = content["final"]
     for key in ("model", "dataset"):  # they become parts of paths

@@ -16,6 +16,10 @@ _TOLERANCE = 1e-4
 """How far outputs may be off, relative to their largest: float32 rounds products in another order by less."""
 
 
+PROBE_ERRORS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, NotImplementedError)
+"""What a model raises for histories that it cannot read."""
+
+
 def random_histories(model: Any) -> tuple[Tensor, Tensor]:
     """Return eight full histories of random items, and lengths from 1 to L, int64 [8, L] and [8]."""
     longest, random = model.max_seq_length, torch.Generator().manual_seed(0)

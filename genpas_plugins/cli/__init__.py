@@ -18,6 +18,7 @@ from genpas_plugins.cli import (
     append,
     doctor,
     experiment,
+    export,
     export_recbole,
     inspect_store,
     prepare,
@@ -83,6 +84,7 @@ for _name, _module in {
     "export-recbole": export_recbole,
     "train": train,
     "recommend": recommend,
+    "export": export,
 }.items():
     # Options that `train` does not know are RecBole's settings: --learning_rate=0.01
     _settings = {"allow_extra_args": True, "ignore_unknown_options": True} if _module is train else None

@@ -44,9 +44,10 @@ def command(
     max_line: Annotated[int, typer.Option(min=1, help="Bytes that a line of text may have.")] = 1 << 24,
     as_json: JSON = False,
 ) -> None:
-    """Add interactions to a store: known users and items keep their numbers, new ones follow.
+    """Add interactions to a store, atomically.
 
-    The store is as before or complete, whenever the command ends. MORE has the columns of the store.
+    Known users and items keep their numbers, and new ones follow. The store is as before or complete, whenever the
+    command ends. MORE has the columns of the store.
     """
     from genpas_plugins.data.prepare.append import LATE, append_interactions
     from genpas_plugins.data.sequences import SequenceStore

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, history_losses
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import recorded
-from recbole_ext.model_probe import close, evaluating, every_position, random_batch, random_histories
+from recbole_ext.model_probe import PROBE_ERRORS, close, evaluating, every_position, random_batch, random_histories
 from recbole_ext.trimming import ranking_in_groups
 
 PARALLEL, TRIM, MIXING, PERSONALISER, SHARDING = "targets: parallel", "trim: true", "mixing", "personaliser", "sharding"
@@ -26,8 +26,6 @@ ITEMS = "items"  # the `sharded_as` of a model that has none: its item table is 
 
 Condition = Callable[[Any, str], str | None]
 """Called as condition(model, loss_type); returns why the model does not meet it, None where it does."""
-
-_PROBE_ERRORS = (RuntimeError, IndexError, KeyError, TypeError, ValueError, AttributeError, NotImplementedError)
 
 
 class Offers(Protocol):
@@ -115,7 +113,7 @@ def is_causal(model: Any, _: str) -> str | None:
     try:
         with every_position(model):
             outputs = model(histories, torch.full_like(lengths, histories.shape[1]))
-    except _PROBE_ERRORS:
+    except PROBE_ERRORS:
         outputs = alone
     if outputs.dim() != alone.dim() + 1:
         return "its forward does not give every position of a history a vector of its own"
@@ -194,7 +192,7 @@ def why_not(model: Any, feature: str, loss_type: str) -> str | None:
         try:
             with evaluating(model):
                 reason = condition(model, loss_type)
-        except _PROBE_ERRORS as error:
+        except PROBE_ERRORS as error:
             what = str(error).partition("\n")[0]
             reason = f"it does not take histories of any length ({type(error).__name__}: {what})"
         if reason is not None:

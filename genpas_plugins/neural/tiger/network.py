@@ -185,7 +185,8 @@ class TigerNetwork(nn.Module):
         tokens : int64 [B, depth], of one item a user, from `tokens_of`
         """
         rows = self.token_embedding(tokens)[:, :-1]
-        rows = torch.cat([self.start.to(rows.dtype).expand(len(rows), 1, -1), rows], 1)
+        # Not len(rows): it would fix B in an exported graph.
+        rows = torch.cat([self.start.to(rows.dtype).expand(rows.shape[0], 1, -1), rows], 1)
         # Given, so that transformers derives no mask.
         causal = torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool, device=rows.device).tril()
         states: Tensor = self.decoder(
