@@ -9,7 +9,6 @@ below). Later files win, `key=value` wins over files. A run found in RUN goes on
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import os
 import sys
@@ -31,7 +30,7 @@ from genpas_plugins.support.console import (
     split_list,
     stdout_to_stderr,
 )
-from genpas_plugins.support.errors import InputError, require_recbole
+from genpas_plugins.support.errors import InputError, is_full_disk, require_recbole
 
 if TYPE_CHECKING:
     from genpas_plugins.settings.torchrec import TorchRecConfig
@@ -105,7 +104,7 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
         ranks.say("error: interrupted; the same command goes on from the last checkpoint.")
         return INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
+        if isinstance(error, OSError) and (error.filename is not None or is_full_disk(error)):
             typer.echo(
                 f"error: {error.filename or 'output'}: {error.strerror}, so the run ends here. Check its folder and "
                 "the disk's space. The same command goes on from the last checkpoint that is left.",

@@ -1,7 +1,7 @@
-"""Flip one bit of one file of a store or of semantic IDs, and use the folder in every way.
+"""Flip one bit of one file, and use the file in every way: by the library and by every command that reads it.
 
-A trial fails if the process dies, or if an error is not an `InputError`. Run it with
-`python -m benchmarks.faults.bit_flips [TRIALS] [SEED]`.
+A trial fails if the process dies, if an error is not one sentence, or if a use that compares checksums sees no damage.
+Run it with `python -m benchmarks.faults.bit_flips [TRIALS] [SEED]`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import os
 import shutil
 import sys
 import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
+from benchmarks.faults.children import USED, genpas, outcomes, report
+from benchmarks.faults.tiny import make_semantic_ids, make_store, write_settings
+from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.analysis.measures import analyze
 from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.data.recbole_files import export_recbole
@@ -27,29 +29,10 @@ from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 
+Use = Callable[[Path], object]
+
 _LENGTH = 10
 _POLICIES = [SamplingPolicy(0.5, 1, 0), SamplingPolicy.named("slide_window")]
-
-
-def make_store(path: Path, seed: int = 0) -> None:
-    """Save a small store with ids and columns."""
-    rng = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(1, 30, 40))])
-    n = int(offsets[-1])
-    SequenceStore.from_arrays(
-        rng.integers(1, 31, n),
-        offsets,
-        n_items=30,
-        user_ids=[f"u{number}" for number in range(40)],
-        item_ids=np.arange(30) + 100,
-        columns={"timestamp": np.arange(n), "price": rng.random((n, 2))},
-    ).save(path)
-
-
-def make_semantic_ids(path: Path) -> None:
-    """Save semantic IDs of 30 items."""
-    codes = np.stack([np.arange(30) // 10, np.arange(30) % 10], axis=1)
-    SemanticIds.of(codes, item_ids=[f"i{number}" for number in range(30)]).save(path)
 
 
 def _stream(path: Path, backend: str) -> None:
@@ -82,7 +65,7 @@ def _criteria(path: Path) -> None:
     Criteria.of(split.train, split.validation).divergence(_POLICIES[0])
 
 
-STORE_USES: dict[str, Callable[[Path], object]] = {
+STORE_USES: dict[str, Use] = {
     "summary": summarize_store,
     "numpy stream": lambda path: _stream(path, "numpy"),
     "numba stream": lambda path: _stream(path, "numba"),
@@ -93,7 +76,48 @@ STORE_USES: dict[str, Callable[[Path], object]] = {
     "neighbours": lambda path: nearest_items(SequenceStore.open(path).view()),
     "export": lambda path: export_recbole(SequenceStore.open(path), path.parent / "export", "data", overwrite=True),
 }
-ID_USES: dict[str, Callable[[Path], object]] = {"semantic IDs": SemanticIds.open}
+
+
+def _command(*arguments: object, path: Path) -> None:
+    """Run a command on the folder `path`; "PATH" is the folder and "OUT/…" a file of its own beside it."""
+    given = [str(argument).replace("PATH", str(path)).replace("OUT", str(path.parent)) for argument in arguments]
+    genpas(*given)
+
+
+def _append(path: Path) -> None:
+    more = path.parent / "more.csv"
+    more.write_text("user_id,item_id,timestamp,price\nu1,100,100000,1\nnew,999,100001,2\n")
+    genpas("append", path, more, "--order", "timestamp")
+
+
+_TRAIN = ("train", "--model", "SASRec", "--dataset", "tiny", "--config", "PATH/settings.yaml", "data_path=PATH")
+_TRAIN += ("epochs=1", "checkpoint_dir=OUT/saved")
+STORE_COMMANDS: dict[str, Use] = {
+    name: partial(_command, *arguments)
+    for name, arguments in {
+        "genpas inspect": ("inspect", "PATH"),
+        "genpas inspect --verify": ("inspect", "PATH", "--verify"),
+        "genpas sample": ("sample", "PATH", "--out", "OUT/pairs.csv", "--strategy", "multi_target"),
+        "genpas analyze": ("analyze", "PATH", "--out", "OUT/analysis"),
+        "genpas search": ("search", "PATH", "--out", "OUT/search", "--alpha", "0,1", "--beta", 0, "--gamma", 0),
+        "genpas semantic-ids": (
+            *("semantic-ids", "PATH", "--collaborative", "--levels", 2, "--codes", 4, "--out", "OUT/ids"),
+        ),
+        "genpas regenerate": (
+            *("regenerate", "PATH", "--epochs", 1, "--dimension", 8, "--memories", 1, "--out", "OUT/regenerated"),
+        ),
+        "genpas export-recbole": ("export-recbole", "PATH", "--out", "OUT/exported"),
+    }.items()
+} | {"genpas append": _append}
+ID_USES: dict[str, Use] = {"semantic IDs": SemanticIds.open}
+CHECKPOINT_COMMANDS: dict[str, Use] = {
+    "genpas recommend": partial(
+        _command, "recommend", "--checkpoint", "PATH/model.pth", "--out", "OUT/top.csv", "--top-k", 3
+    ),
+}
+TRAIN_COMMANDS: dict[str, Use] = {"genpas train": partial(_command, *_TRAIN)}
+CHECKED = ("genpas inspect --verify", "semantic IDs")
+"""Uses that compare checksums: any change is seen."""
 
 
 def flip(file: Path, bit: int) -> None:
@@ -103,56 +127,62 @@ def flip(file: Path, bit: int) -> None:
     file.write_bytes(content)
 
 
-def outcome_of(use: Callable[[Path], object], path: Path) -> str:
-    """Use a folder in a child process; return "used", "refused", "crash" or "traceback"."""
-    child = os.fork()
-    if child == 0:
-        code = 2
-        try:
-            use(path)
-            code = 0
-        except InputError as error:
-            code = 1 if len(str(error).splitlines()) == 1 else 2
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return {0: "used", 1: "refused", 2: "traceback"}.get(os.waitstatus_to_exitcode(status), "crash")
-
-
-def campaign(trials: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
-    """Flip `trials` bits in every file; return how often each outcome came, and the failures."""
-    make_store(folder / "whole")
-    make_semantic_ids(folder / "ids")
+def campaign(whole: Path, uses: dict[str, Use], trials: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
+    """Flip `trials` bits in every file of `whole`; return how often each outcome came, and the failures."""
     counts: Counter[str] = Counter()
     failures = []
     rng = np.random.default_rng(seed)
-    for whole, uses in ((folder / "whole", STORE_USES), (folder / "ids", ID_USES)):
-        for use in uses.values():
-            use(whole)  # compiles the kernels before the processes fork
-        for file in sorted(whole.iterdir()):
-            for bit in rng.integers(8 * file.stat().st_size, size=trials).tolist():
-                damaged = folder / "damaged"
-                shutil.copytree(whole, damaged)
-                flip(damaged / file.name, bit)
-                for name, use in uses.items():
-                    outcome = outcome_of(use, damaged)
-                    counts[outcome] += 1
-                    if outcome in ("crash", "traceback"):
-                        failures.append(f"{file.name} bit {bit}: {outcome} in {name}")
-                shutil.rmtree(damaged)
+    for file in sorted(file for file in whole.rglob("*") if file.is_file()):
+        for bit in rng.integers(8 * file.stat().st_size, size=trials).tolist():
+            damaged = folder / "trial" / whole.name
+            shutil.copytree(whole, damaged)
+            flip(damaged / file.relative_to(whole), bit)
+            for name, outcome in outcomes({name: partial(use, path=damaged) for name, use in uses.items()}).items():
+                counts[outcome] += 1
+                if outcome in ("crash", "traceback") or (outcome == USED and name in CHECKED):
+                    failures.append(f"{file.name} bit {bit}: {outcome} in {name}")
+            shutil.rmtree(damaged.parent)
     return counts, failures
+
+
+def warm(whole: Path, uses: dict[str, Use], folder: Path) -> None:
+    """Use the undamaged folder once: modules are loaded and kernels compiled before the processes fork."""
+    copied = folder / "trial" / whole.name
+    shutil.copytree(whole, copied)
+    for use in uses.values():
+        use(path=copied)  # type: ignore[call-arg]
+    shutil.rmtree(copied.parent)
 
 
 def main(arguments: list[str]) -> int:
     """Run the campaign and print its outcome."""
     trials, seed = map(int, [*arguments, *["40", "0"][len(arguments) :]])
-    with tempfile.TemporaryDirectory() as folder:
-        counts, failures = campaign(trials, seed, Path(folder))
-    print(*failures, sep="\n")
-    print(f"trials {sum(counts.values())}, survived {counts['used'] + counts['refused']}, failed {len(failures)}")
-    return bool(failures)
+    sys.argv[1:] = []  # RecBole reads it
+    counts: Counter[str] = Counter()
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.chdir(folder)  # RecBole writes into the working folder
+        for part in ("training", "checkpoint"):
+            (folder / part).mkdir()
+        make_store(folder / "store")
+        make_semantic_ids(folder / "ids")
+        write_settings(folder / "training")
+        _command(*_TRAIN, path=folder / "training")
+        next((folder / "saved").glob("*.pth")).rename(folder / "checkpoint" / "model.pth")
+        parts: dict[str, dict[str, Use]] = {
+            "store": STORE_USES | STORE_COMMANDS,
+            "ids": ID_USES,
+            "checkpoint": CHECKPOINT_COMMANDS,
+            "training": TRAIN_COMMANDS,
+        }
+        for part, uses in parts.items():
+            warm(folder / part, uses, folder)
+            some, failed = campaign(folder / part, uses, trials, seed, folder)
+            print(f"{part}: {dict(some)}", flush=True)
+            counts += some
+            failures += failed
+    return report(counts, failures)
 
 
 if __name__ == "__main__":

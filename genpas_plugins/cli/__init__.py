@@ -5,7 +5,6 @@ Figures go to stdout, progress and errors to stderr. Bad input is one sentence a
 
 from __future__ import annotations
 
-import errno
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -30,7 +29,7 @@ from genpas_plugins.cli import (
     train,
 )
 from genpas_plugins.cli.options import Command
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.errors import InputError, is_full_disk
 
 __all__ = ["app", "main"]
 
@@ -52,7 +51,7 @@ class SentenceErrors(TyperGroup):
             raise typer.Exit(BAD_INPUT) from error
         except OSError as error:
             # The user can fix a path and a full disk; any other error keeps its traceback.
-            if error.filename is None and error.errno != errno.ENOSPC:
+            if error.filename is None and not is_full_disk(error):
                 raise
             _say(
                 f"{error.filename or 'output'}: {error.strerror}; check the path, its permissions and the disk's space."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from genpas_plugins.support.errors import InputError, nearest
+from genpas_plugins.support.errors import InputError, is_full_disk, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,7 +125,7 @@ class Source:
         try:
             yield
         except (PolarsError, PanicException, OSError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if is_full_disk(error):
                 raise  # the disk of the output
             self.diagnose()
             raise InputError(

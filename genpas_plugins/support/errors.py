@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib.util
 import operator
 from collections.abc import Iterable
@@ -11,6 +12,11 @@ from typing import Any
 
 class InputError(ValueError):
     """Input that cannot be used. The message names the cause, the place and the fix."""
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether a write failed because the disk, the quota or the largest size of a file is reached."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from genpas_plugins.support.array_types import AnyArray
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.errors import InputError, is_full_disk
 
 
 class ScratchColumn:
@@ -65,7 +64,7 @@ def scratch_folder(out: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as folder:
             yield Path(folder)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_full_disk(error):
             raise
         raise InputError(
             f"{out.parent} has no space left for {out.name}; free some or choose another --out."

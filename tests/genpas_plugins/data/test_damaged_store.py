@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.faults.bit_flips import STORE_USES, campaign, make_store
+from benchmarks.faults.bit_flips import CHECKED, STORE_COMMANDS, STORE_USES, campaign, warm
+from benchmarks.faults.tiny import make_store
 from genpas_plugins import InputError, Pairs, SequenceStore, gather_jagged, gather_padded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -82,6 +83,9 @@ def test_pairs_outside_the_store_are_refused_by_every_backend(gather, backend: s
 
 @pytest.mark.slow
 def test_no_flipped_bit_ends_the_process_or_shows_a_traceback(tmp_path: Path):
-    counts, failures = campaign(12, 1, tmp_path)
+    make_store(tmp_path / "store")
+    uses = STORE_USES | {name: STORE_COMMANDS[name] for name in CHECKED if name in STORE_COMMANDS}
+    warm(tmp_path / "store", uses, tmp_path)
+    counts, failures = campaign(tmp_path / "store", uses, 2, 1, tmp_path)
     assert failures == []
-    assert counts["refused"] > 100
+    assert counts["refused"] > 50
