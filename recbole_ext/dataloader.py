@@ -16,13 +16,15 @@ from recbole.utils import ModelType
 
 from genpas_plugins import pair_stream
 from genpas_plugins.augment import augmented
+from genpas_plugins.neural.device.device_batch import DeviceBatch, order_by_length
 from genpas_plugins.sampling.batch import Batch
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.array_types import Int64
-from recbole_ext.dataset import WindowDataset
+from recbole_ext.dataset import Columns, WindowDataset, as_tensor
+from recbole_ext.device_draws import device_draws
 from recbole_ext.genpas_key import genpas_config
-from recbole_ext.trimming import DrawnInteraction
+from recbole_ext.trimming import DrawnInteraction, LengthOrder
 
 TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
 """Fields of a batch under `targets: parallel`: the item after each item of the history, and its weight."""
@@ -106,6 +108,7 @@ class PairDataLoader(TrainDataLoader):
         self.generator.manual_seed(config["seed"])
         self.transform = construct_transform(config)
         self.is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        self.on_device = device_draws(config, self.stream, dataset, negatives=self._samples_negatives)
         torch.utils.data.DataLoader.__init__(
             self,
             dataset=Addresses(),
@@ -130,44 +133,64 @@ class PairDataLoader(TrainDataLoader):
         super().update_config(config)
         self.sampler.count = self._n_steps()
 
-    def indices(self, step: int) -> Int64:
-        """Return the stream indices of this process's part of a step, int64 [n]."""
+    def part(self, step: int) -> tuple[int, int]:
+        """Return the first example of this process's part of a step, and their number; the epoch wraps around."""
         first = step * self.step * self.world_size
         total = min(self.step * self.world_size, self.sample_size - first)
         # Every process needs a part of the same size: the last batch wraps around, as in DistributedSampler.
         share = math.ceil(total / self.world_size)
-        return np.asarray((first + self.rank * share + np.arange(share)) % self.sample_size)
+        return (first + self.rank * share) % self.sample_size, share
+
+    def indices(self, step: int) -> Int64:
+        """Return the stream indices of this process's part of a step, int64 [n]."""
+        first, count = self.part(step)
+        return np.asarray((first + np.arange(count)) % self.sample_size)
 
     def collate_fn(self, address: Step) -> Interaction:
         """Draw the batch at this address and return it as RecBole's."""
-        indices, limit = self.indices(address.step), self._dataset.max_item_list_len
-        return self.interaction(self.stream.batch(address.epoch, indices, limit))
+        limit = self._dataset.max_item_list_len
+        if self.on_device is None:
+            return self.interaction(self.stream.batch(address.epoch, self.indices(address.step), limit))
+        return self.interaction(self.on_device.batch(address.epoch, *self.part(address.step), limit))
 
-    def interaction(self, batch: Batch) -> Interaction:
+    def interaction(self, batch: Batch | DeviceBatch) -> Interaction:
         """Gather, join, transform and sample negatives for a batch of the stream."""
-        dataset = self._dataset
-        several = self.stream.unit == "windows"
+        dataset, there = self._dataset, self.on_device
+        several, limit = self.stream.unit == "windows", dataset.max_item_list_len
         last = batch.targets.rows[batch.targets.offsets[1:] - 1]
-        data = dataset.join(dataset.windows(batch.histories, last, trim=self.trim or several))
-        data = self.transform(dataset, data)
-        data = self._with_targets(data, batch) if several else self._neg_sampling(data)
+        grouped = self.trim or several
+        if there is None or isinstance(batch, Batch):
+            columns, longest = Columns(dataset.owner, dataset.store.columns), int(batch.histories.lengths.max())
+        else:
+            columns, longest = there.columns, batch.sizes.width
+        width = longest if grouped else limit
+        data = dataset.windows(batch.histories, last, width, columns)
+        data = self.transform(dataset, (dataset if there is None else there).join(data))
+        data = self._with_targets(data, batch, columns) if several else self._neg_sampling(data)
+        if isinstance(batch, DeviceBatch):
+            order = (
+                LengthOrder(order_by_length(batch.histories.lengths, limit), batch.sizes.groups) if grouped else None
+            )
+            return DrawnInteraction(data.interaction, {}, order, batch.sizes.targets)
         read = [dataset.item_list_length_field, TARGET_WEIGHT] if several else [dataset.item_list_length_field]
         return DrawnInteraction(data.interaction, {name: data[name] for name in read})
 
-    def _with_targets(self, data: Interaction, batch: Batch) -> Interaction:
-        """Add targets and weights, [n, longest], and a negative for each target if the loss needs negatives."""
-        row = torch.from_numpy(np.repeat(np.arange(len(data)), np.diff(batch.targets.offsets)))
-        place = torch.from_numpy(batch.targets.place)
-        items = torch.from_numpy(self._dataset.store.columns[self.iid_field][batch.targets.rows])
+    @property
+    def _samples_negatives(self) -> bool:
+        return bool(self.neg_sample_args["distribution"] != "none" and self.neg_sample_args["sample_num"] != "none")
+
+    def _with_targets(self, data: Interaction, batch: Batch | DeviceBatch, columns: Columns) -> Interaction:
+        """Add targets and weights, as wide as the lists, and a negative for each target if the loss needs negatives."""
+        items, width = columns.fields[self.iid_field], data[self._dataset._list_fields[self.iid_field]].shape[1]
+        items, place, offsets, weights = map(as_tensor, (items[batch.targets.rows], *batch.targets[1:], batch.weights))
+        row = torch.repeat_interleave(offsets.diff(), output_size=len(items))
         # The loss divides by the number of histories, of which an example may have several.
-        weights = torch.from_numpy(batch.weights) * (len(data) / batch.n_examples)
-        fields = {TARGETS: items, TARGET_WEIGHT: weights}
-        if self.neg_sample_args["distribution"] != "none" and self.neg_sample_args["sample_num"] != "none":
+        fields = {TARGETS: items, TARGET_WEIGHT: weights * (len(data) / batch.n_examples)}
+        if self._samples_negatives:
             users = data[self.uid_field][row].numpy()
             fields[self.neg_item_id] = self._sampler.sample_by_user_ids(users, items.numpy(), 1)
-        shape = (len(data), int(batch.histories.lengths.max()))
         for name, values in fields.items():
-            data.update(Interaction({name: values.new_zeros(shape).index_put_((row, place), values)}))
+            data.update(Interaction({name: values.new_zeros(len(data), width).index_put_((row, place), values)}))
         return data
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
+from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView
 from genpas_plugins.sampling.backend import choose_backend
-from genpas_plugins.sampling.batch import Histories, StoreHistories
+from genpas_plugins.sampling.batch import StoreHistories
 from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.array_types import AnyArray, Int64
@@ -53,6 +55,18 @@ class Rows(Interaction):
             index = torch.as_tensor(np.asarray(index))
             index = index if index.numel() else index.long()  # an empty list has no type, and becomes float
         return Rows({field: column[index] for field, column in self.interaction.items()})
+
+
+class Columns(NamedTuple):
+    """What a batch reads: the user of each sequence of the store, and the store's columns; arrays or tensors."""
+
+    owner: Any
+    fields: Mapping[str, Any]
+
+
+def as_tensor(values: Any) -> Tensor:
+    """Return an array as a tensor that shares its memory; a tensor as it is."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(values)
 
 
 class WindowDataset(SequentialDataset):
@@ -186,29 +200,32 @@ class WindowDataset(SequentialDataset):
         histories = StoreHistories.of(self.store, pairs, self.max_item_list_len, choose_backend())
         return self.windows(histories, self.store.offsets[pairs.sequence] + pairs.target)
 
-    def windows(self, histories: Histories, rows: Int64, *, trim: bool = False) -> Interaction:
+    def windows(
+        self, histories: Any, rows: Any, width: int | None = None, columns: Columns | None = None
+    ) -> Interaction:
         """Return a batch: scalar fields at the target, `<field>_list` right-padded, `item_length`.
 
         Parameters
         ----------
-        histories : n histories, of at most MAX_ITEM_LIST_LENGTH items
+        histories : n `Histories` or `DeviceHistories`, of at most MAX_ITEM_LIST_LENGTH items
         rows : int64 [n], the row of the store of each target
-        trim : whether lists are as long as the longest history, instead of MAX_ITEM_LIST_LENGTH
+        width : length of the lists; None: MAX_ITEM_LIST_LENGTH
+        columns : on the device of `histories` and `rows`; None: the store's
         """
-        limit = int(histories.lengths.max()) if trim else self.max_item_list_len
+        width, (owner, fields) = width or self.max_item_list_len, columns or Columns(self.owner, self.store.columns)
         batch = {
-            self.uid_field: torch.from_numpy(self.owner[histories.sequence]),
+            self.uid_field: as_tensor(owner[histories.sequence]),
             **{
-                field: torch.from_numpy(column[rows])
-                for field, column in self.store.columns.items()
+                field: as_tensor(column[rows])
+                for field, column in fields.items()
                 if field in self.inter_feat  # unless unused_col dropped it
             },
-            self.item_list_length_field: torch.from_numpy(histories.lengths),
+            self.item_list_length_field: as_tensor(histories.lengths),
         }
         for field, list_field in self._list_fields.items():
-            column, is_item = self.store.columns[field], field == self.iid_field
-            padded = histories.padded(limit, column.dtype) if is_item else histories.padded_column(column, limit)
-            batch[list_field] = torch.from_numpy(padded)
+            column, is_item = fields[field], field == self.iid_field
+            padded = histories.padded(width, column.dtype) if is_item else histories.padded_column(column, width)
+            batch[list_field] = as_tensor(padded)
         return Interaction(batch)
 
     def _grouped_index(self, group_by_list: Any) -> list[Int64]:

@@ -17,8 +17,8 @@ from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, SECTION
 from genpas_plugins.settings.yaml_text import KeyPath, key_lines, name_places
 
-OURS_ALONE = [name for name in GenPASConfig.model_fields if name not in EXPONENT_NAMES]
-"""Keys of the section that RecBole does not know: outside the section they would do nothing."""
+OURS_ALONE = [name for name in GenPASConfig.model_fields if name not in (*EXPONENT_NAMES, "device")]
+"""Keys of the section alone: outside it they would do nothing. RecBole sets a `device` of its own."""
 
 Checked = TypeVar("Checked", bound=Section)
 

@@ -22,6 +22,7 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.neural.basrec.losses import Batch, Model, mixing_losses
 from genpas_plugins.neural.basrec.mixture import mix
 from genpas_plugins.neural.basrec.step_draws import generator
+from genpas_plugins.neural.device.device_batch import LengthGroup
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.mixing import SECTION, MixingConfig
@@ -29,7 +30,7 @@ from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import override
 from recbole_ext.genpas_key import genpas_config, read_section, where_set
 from recbole_ext.history_loss import HistoryLoss, check_trainable
-from recbole_ext.trimming import length_groups, on_cpu
+from recbole_ext.trimming import LengthOrder, order_of
 
 
 def check(config: Config, config_files: Sequence[Any] = ()) -> None:
@@ -87,11 +88,13 @@ class BASRecLoss:
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
-        groups = [(torch.arange(len(lengths)), histories.shape[1])]
+        by_length = LengthOrder(torch.arange(len(lengths)), [LengthGroup(len(lengths), histories.shape[1], None)])
         if self.plain.trim:
-            groups = length_groups(on_cpu(interaction, model.ITEM_SEQ_LEN))
-        groups = [(rows.to(lengths.device), longest) for rows, longest in groups]
-        back = torch.cat([rows for rows, _ in groups]).argsort()
+            by_length = order_of(model, interaction)
+        order = by_length.order.to(lengths.device)
+        parts = torch.split(order, [group.size for group in by_length.groups])
+        groups = [(rows, group.width) for rows, group in zip(parts, by_length.groups, strict=True)]
+        back = order.argsort()
 
         def encode(changed: Tensor, share: Tensor) -> Tensor:
             parts = [

@@ -72,7 +72,7 @@ class WindowLoss:
                 histories = group[model.ITEM_SEQ]
                 hidden = model(histories, group[model.ITEM_SEQ_LEN]).flatten(0, 1)
                 longest = histories.shape[1]
-                chosen = (on_cpu(group, TARGET_WEIGHT)[:, :longest] > 0).flatten().nonzero()[:, 0].to(hidden.device)
+                chosen = _trained(group, longest).to(hidden.device)
                 places = [hidden, *(group[field][:, :longest].flatten() for field in fields)]
                 groups.append([values.index_select(0, chosen) for values in places])
         hidden, weight, *targets = (torch.cat(parts) for parts in zip(*groups, strict=True))
@@ -92,8 +92,18 @@ class OwnWindowLoss:
 
     def __call__(self, interaction: Any) -> Tensor:
         """Return the sum of the weighted losses of all targets over the number of windows."""
-        row, place = (on_cpu(interaction, TARGET_WEIGHT) > 0).nonzero(as_tuple=True)
+        width = interaction[TARGET_WEIGHT].shape[1]
+        chosen = _trained(interaction, width)
+        row, place = chosen // width, chosen % width
         weight, targets = interaction[TARGET_WEIGHT][row, place], interaction[TARGETS][row, place]
         losses = self.model.target_losses(interaction, row, place, targets)
         loss: Tensor = (weight * losses).sum() / len(interaction)
         return loss
+
+
+def _trained(interaction: Any, width: int) -> Tensor:
+    """Return which places of the flattened histories have a trained target, int64 [T]."""
+    number = getattr(interaction, "n_targets", None)
+    if number is None:
+        return (on_cpu(interaction, TARGET_WEIGHT)[:, :width] > 0).flatten().nonzero()[:, 0]
+    return torch.nonzero_static((interaction[TARGET_WEIGHT][:, :width] > 0).flatten(), size=number)[:, 0]

@@ -6,14 +6,15 @@ and its mean loss stay and the padding shrinks. Full ranking uses the same group
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from genpas_plugins.neural.device.device_batch import LengthGroup
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.override import override
 
@@ -21,22 +22,38 @@ _SHORTEST = 8
 """Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""
 
 
+class LengthOrder(NamedTuple):
+    """The histories of a batch by length: `order`, int64 [n] on the device, holds one group after another."""
+
+    order: Tensor
+    groups: Sequence[LengthGroup]
+
+
 class DrawnInteraction(Interaction):
-    """A batch that keeps fields on the CPU when it moves: to read them on a GPU means to wait for it.
+    """A batch that knows on the CPU what a step reads there: to read it on a GPU means to wait for it.
 
     Parameters
     ----------
     interaction : dict of the fields
     kept : fields on the CPU, by name
+    by_length : of a batch that was drawn on a device
+    n_targets : trained targets of such a batch, or of a group of it
     """
 
-    def __init__(self, interaction: Any, kept: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        interaction: Any,
+        kept: dict[str, Tensor],
+        by_length: LengthOrder | None = None,
+        n_targets: int | None = None,
+    ) -> None:
         super().__init__(interaction)
-        self.kept = kept
+        self.kept, self.by_length, self.n_targets = kept, by_length, n_targets
 
     def to(self, device: Any, selected_field: Any = None) -> DrawnInteraction:
         """Return the batch on a device."""
-        return DrawnInteraction(super().to(device, selected_field).interaction, self.kept)
+        moved = super().to(device, selected_field).interaction
+        return DrawnInteraction(moved, self.kept, self.by_length, self.n_targets)
 
 
 def on_cpu(interaction: Interaction, field: str) -> Tensor:
@@ -58,19 +75,29 @@ def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
     return [(rows, int(lengths[rows].max())) for rows in groups]
 
 
-def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
-    """Yield the rows of every group of similar length, int64, and these rows of the batch with less padding."""
+def order_of(model: Any, interaction: Interaction) -> LengthOrder:
+    """Return the histories of a batch by length."""
+    known: LengthOrder | None = getattr(interaction, "by_length", None)
+    if known is not None:
+        return known
     groups = length_groups(on_cpu(interaction, model.ITEM_SEQ_LEN))
     # One copy to the device, and groups are slices: RecBole's Interaction would make a list of other indices.
-    order = torch.cat([rows for rows, _ in groups]).to(interaction[model.ITEM_SEQ_LEN].device)
+    order = torch.cat([rows for rows, _ in groups])
+    return LengthOrder(order, [LengthGroup(len(rows), longest, None) for rows, longest in groups])
+
+
+def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
+    """Yield the rows of every group of similar length, int64, and these rows of the batch with less padding."""
+    host_order, groups = order_of(model, interaction)
+    order = host_order.to(interaction[model.ITEM_SEQ_LEN].device)
     ordered = Interaction({name: values[order] for name, values in interaction.interaction.items()})
     begin = 0
-    for here, longest in groups:
-        rows = slice(begin, begin + len(here))
+    for size, width, n_targets in groups:
+        rows = slice(begin, begin + size)
         group, begin = ordered[rows], rows.stop
-        group.interaction[model.ITEM_SEQ] = group[model.ITEM_SEQ][:, :longest]
-        kept = {name: values[here] for name, values in getattr(interaction, "kept", {}).items()}
-        yield order[rows], DrawnInteraction(group.interaction, kept)
+        group.interaction[model.ITEM_SEQ] = group.interaction[model.ITEM_SEQ][:, :width]
+        kept = {name: values[host_order[rows]] for name, values in getattr(interaction, "kept", {}).items()}
+        yield order[rows], DrawnInteraction(group.interaction, kept, n_targets=n_targets)
 
 
 def ranking_in_groups(model: Any) -> AbstractContextManager[None]:

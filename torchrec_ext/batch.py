@@ -33,6 +33,7 @@ class PairBatch(Pipelineable):
     address : int64 [n], the index of each pair in its epoch: (seed, epoch, address) is the pair
     epoch : the epoch of all pairs
     sequence : int64 [n], the store's sequence of each pair, its user; None if unknown
+    width : a length that no history exceeds, which a device pads them to; None if unknown
     """
 
     features: KeyedJaggedTensor
@@ -40,6 +41,7 @@ class PairBatch(Pipelineable):
     address: torch.Tensor
     epoch: int
     sequence: torch.Tensor | None = None
+    width: int | None = None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class PairBatch(Pipelineable):
         epoch: int,
         *,
         sequence: torch.Tensor | None = None,
+        width: int | None = None,
     ) -> PairBatch:
         """Make a batch of jagged histories (values [Σ length], offsets [n + 1]), targets, addresses, sequences [n]."""
         ones = torch.ones(len(address), dtype=torch.int64, device=address.device)
@@ -60,7 +63,7 @@ class PairBatch(Pipelineable):
             lengths=torch.cat([torch.diff(offsets), ones]),
             length_per_key=[len(values), len(target)],  # without it TorchRec waits for the device to add lengths up
         )
-        return cls(features, ones.to(torch.float32), address, epoch, sequence)
+        return cls(features, ones.to(torch.float32), address, epoch, sequence, width)
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -114,6 +117,7 @@ class WindowBatch(PairBatch):
     address : int64 [n], the index of each example in its epoch
     epoch : the epoch of all examples
     sequence : int64 [w], the store's sequence of each window
+    width : as in a PairBatch
     place : int64 [T], the place in its history of the item before each target, from 0
     example : int64 [w], the example of each window, from 0 and rising
     """
@@ -133,6 +137,7 @@ class WindowBatch(PairBatch):
         example: torch.Tensor,
         epoch: int,
         sequence: torch.Tensor | None = None,
+        width: int | None = None,
     ) -> WindowBatch:
         """Make a batch of jagged histories and targets, each (values, offsets [w + 1])."""
         features = KeyedJaggedTensor(
@@ -141,7 +146,7 @@ class WindowBatch(PairBatch):
             lengths=torch.cat([torch.diff(histories[1]), torch.diff(targets[1])]),
             length_per_key=[len(histories[0]), len(targets[0])],
         )
-        return cls(features, weights, address, epoch, sequence, place=place, example=example)
+        return cls(features, weights, address, epoch, sequence, width, place=place, example=example)
 
     @property
     def target(self) -> torch.Tensor:

@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 
-from torchrec_ext.batch import PairBatch, StepAddress  # first: it explains a torchrec that cannot be imported
+from torchrec_ext.batch import (  # first: it explains a torchrec that cannot be imported
+    PairBatch,
+    StepAddress,
+    WindowBatch,
+)
 
 from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: skip
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
@@ -36,20 +40,24 @@ def genpas_stage(
     Raises
     ------
     InputError
-        For an augmented stream and a stream of windows.
+        For an augmented stream.
     """
     if not has_twin(batches.stream):
         raise InputError(
-            f"The stage draws pairs with plain histories and cannot draw {type(batches.stream).__name__}. "
-            "Iterate over the GenPASStream, which makes batches on the CPU, in place of its addresses. Or set "
-            "targets: single and remove the augment key."
+            f"The stage draws plain histories and cannot draw {type(batches.stream).__name__}. Iterate over the "
+            "GenPASStream, which makes batches on the CPU, in place of its addresses. Or remove the augment key."
         )
     source = DeviceStream.of(batches.stream, device)
 
     def draw(address: StepAddress) -> PairBatch:
-        pairs, index = source.consecutive(address.epoch, *batches.share(address.step))
-        jagged = source.jagged(pairs, batches.max_length)
-        return PairBatch.of(*jagged, address=index, epoch=address.epoch, sequence=pairs.sequence)
+        drawn, index = source.consecutive(address.epoch, *batches.share(address.step), batches.max_length)
+        histories, targets, weights, example, _, sizes = drawn
+        jagged, items = histories.jagged(sizes.items), source.values.index_select(0, targets.rows)
+        known: dict[str, Any] = {"epoch": address.epoch, "sequence": histories.sequence, "width": sizes.width}
+        if batches.stream.unit == "pairs":
+            return PairBatch.of(*jagged, items, index, **known)
+        known |= {"place": targets.place, "weights": weights, "example": example, "address": index}
+        return WindowBatch.of_targets(jagged, (items, targets.offsets), **known)
 
     return PipelineStage(name=name, runnable=draw, stream=stream or _new_stream(source.device))
 

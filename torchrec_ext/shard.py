@@ -103,7 +103,8 @@ class OutputLayer(Layer):
                 "The batch holds windows, and whether the model is causal was not checked. Call shard() with "
                 'targets="parallel", or use batches of pairs.'
             )
-        hidden = self.hidden(rows["history"], batch.features["history"], everywhere=windows)
+        width = getattr(batch, "width", None)
+        hidden = self.hidden(rows["history"], batch.features["history"], everywhere=windows, width=width)
         if windows:
             hidden = hidden[batch.row, batch.place]
         targets = batch.features["target"].values().long()
@@ -116,7 +117,9 @@ class OutputLayer(Layer):
         losses = self._losses(hidden, targets, rows, batch)
         return Step(global_mean(losses, weights, self.group, count), hidden.detach())
 
-    def hidden(self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False) -> Tensor:
+    def hidden(
+        self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False, width: int | None = None
+    ) -> Tensor:
         """Return the model's hidden states, float [B, D], or at all positions, [B, longest history, D].
 
         Parameters
@@ -124,9 +127,10 @@ class OutputLayer(Layer):
         rows : float [sum, D], looked up for the histories
         history : int64, jagged histories
         everywhere : whether all positions are asked for
+        width : of the batch; see `padded_length`
         """
         lengths = history.lengths().long()
-        longest = padded_length(lengths, int(self.model.max_seq_length))  # type: ignore[arg-type]  # nn.Module hides it
+        longest = padded_length(lengths, int(self.model.max_seq_length), width)  # type: ignore[arg-type]  # nn.Module hides it
         ids, dense = padded(history, rows, longest)
         with (
             self.stand_in(self.tables[0]).holding((ids, dense)),

@@ -117,7 +117,13 @@ class GenPASStream(IterableDataset[PairBatch]):
         if self.stream.unit == "pairs":
             return PairBatch.of(values, offsets, target, where, epoch, sequence=sequence)
         ends, place, weight, of = map(torch.from_numpy, (targets.offsets, targets.place, weights, example))
-        parts = {"place": place, "weights": weight, "address": where, "example": of, "sequence": sequence}
+        parts: dict[str, Any] = {
+            "place": place,
+            "weights": weight,
+            "address": where,
+            "example": of,
+            "sequence": sequence,
+        }
         return WindowBatch.of_targets((values, offsets), (target, ends), epoch=epoch, **parts)
 
     def __iter__(self) -> Iterator[PairBatch]:

@@ -220,15 +220,16 @@ def shard_tables(
     return sharded
 
 
-def padded_length(lengths: Tensor, longest: int) -> int:
+def padded_length(lengths: Tensor, longest: int, width: int | None = None) -> int:
     """Return the length to which the histories of a batch are padded.
 
-    On a CPU it is the longest history's. On a GPU it is `longest`, because to know lengths means waiting.
+    On a CPU it is the longest history's. On a GPU it is `width` if it is known, because to know lengths means waiting.
 
     Parameters
     ----------
     lengths : int [B]
     longest : what the model takes
+    width : of the batch; see `torchrec_ext.batch.PairBatch`
 
     Raises
     ------
@@ -236,7 +237,7 @@ def padded_length(lengths: Tensor, longest: int) -> int:
         On a CPU, for a history that is empty or too long.
     """
     if lengths.device.type != "cpu" or not len(lengths):
-        return longest
+        return longest if width is None else min(longest, width)
     shortest, present = int(lengths.min()), int(lengths.max())
     if present > longest or shortest < 1:
         raise InputError(

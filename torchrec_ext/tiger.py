@@ -62,7 +62,8 @@ class TigerLayer(Layer):
         """Return the loss of one batch, and each pair's loss, [B], as output."""
         network, features = self.network, batch.features
         history = features[HISTORY_TOKENS]
-        longest = padded_length(history.lengths().long() // network.depth, network.max_history)
+        width = getattr(batch, "width", None)
+        longest = padded_length(history.lengths().long() // network.depth, network.max_history, width)
         read = padded(history, rows[HISTORY_TOKENS], longest * network.depth)
         # Every target has `depth` tokens and needs no padding.
         written = features[TARGET_TOKENS].values().long().view(-1, network.depth)

@@ -24,7 +24,7 @@ def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> 
     a, b = binary_halves(visits.size)
     place = np.empty(len(indices), np.int64)
     _shuffle(indices, visits.size, a, b.bit_length() - 1, words.order, place)
-    ranges = np.empty((3, len(indices)), np.int64)
+    sequence, first, last = np.empty((3, len(indices)), np.int64)
     _trained_ranges(
         words.offset,
         visits.last_point,
@@ -44,14 +44,24 @@ def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> 
         visits.target.powers,
         visits.target.exponent,
         place,
-        *ranges,
+        sequence,
+        first,
+        last,
     )
     start = visits.start
     found = np.empty((5, 4 * len(indices) + 16), np.int64)
     room = np.empty((3, int(min(tables.limit, visits.group_length[-1] - 1))), np.int64)
     count, found = _draw_chains(
-        *(start.cumulative, start.last, start.even, tables.limit, np.uint64(seed), np.uint32(epoch), indices),
-        *ranges,
+        start.cumulative,
+        start.last,
+        start.even,
+        tables.limit,
+        np.uint64(seed),
+        np.uint32(epoch),
+        indices,
+        sequence,
+        first,
+        last,
         room,
         found,
     )

@@ -11,13 +11,22 @@ from genpas_plugins.support.array_types import Int64
 
 
 class EnumeratedWindows(WindowStream):
-    """Windows of an enumerated strategy: the mean window has a weight of 1."""
+    """Windows of an enumerated strategy: the mean window has a weight of 1.
+
+    Attributes
+    ----------
+    numbering : of the distinct windows
+    share : the weight of a target that is in one pair
+    """
+
+    numbering: PairNumbering
+    share: float
 
     def _tabulate(self) -> tuple[int, float]:
         strategy = self.policy.strategy
         self.numbering = window_numbering(self.view, strategy, self.max_length)
         n_windows, n_pairs = self.numbering.total, PairNumbering.of(self.view, strategy).total
-        self._share = n_windows / n_pairs
+        self.share = n_windows / n_pairs
         distinct = n_distinct_pairs(self.view, strategy, self.max_length)
         return distinct, distinct / n_windows
 
@@ -31,7 +40,7 @@ class EnumeratedWindows(WindowStream):
         # A window of multi_target that does not begin the sequence has one target, whose history is cut.
         every = {"last_target": False, "multi_target": start == 0, "slide_window": True}[strategy]
         first = np.where(every, start + 1, last)
-        weights = np.full(int((last + 1 - first).sum()), self._share)
+        weights = np.full(int((last + 1 - first).sum()), self.share)
         if strategy == "slide_window":
             # Once histories are cut, every start at or before that of the target at place L - 1 is the same pair.
             cut = last - start == limit

@@ -69,6 +69,9 @@ class GenPASConfig(Section):
     time_order: Literal["exact", "stock"] = Field(
         "exact", description="stock: RecBole's float32 order of times, for comparisons"
     )
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="auto: a run on a GPU draws its batches there if it can; cpu: never"
+    )
     train_users: float = Field(
         1.0, gt=0, le=1, description="share of the users to train on; all are validated and tested"
     )

@@ -293,6 +293,7 @@ if LIBRARY in os.environ:
         **dict.fromkeys(("is_available", "is_initialized", "is_bf16_supported"), True),
         **dict.fromkeys(("current_stream", "default_stream", "stream"), _stream),
         **{"current_device": 0, "device_count": 1, "get_device_name": "stand-in", "get_device_capability": (9, 0)},
+        "mem_get_info": (1 << 34, 1 << 34),
         **dict.fromkeys(("set_device", "synchronize", "manual_seed", "manual_seed_all", "_lazy_init"), None),
         **{"is_current_stream_capturing": False, "get_device_properties": SimpleNamespace(total_memory=2**36)},
     }.items():

@@ -176,6 +176,7 @@ def test_the_checked_section_is_kept_in_full(configured: Configured):
         "targets": "single",
         "trim": False,
         "time_order": "exact",
+        "device": "auto",
         "train_users": 1.0,
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+ONE_A_DRAW = {"genpas_plugins/neural/device/device_batch.py:fetched_sizes": 2}
 BUDGET = {
     # case: waits by function, copies, kernels; lower a figure when a step needs less, and raise none
     "plain": ({}, 0, 94),
@@ -16,6 +17,12 @@ BUDGET = {
     "parallel": ({}, 3, 249),
     "plain, half": ({}, 0, 137),
     "parallel, half": ({}, 3, 306),
+    # of two steps' draws and one step
+    "plain, drawn": (ONE_A_DRAW, 0, 1140),
+    "trim, drawn": (ONE_A_DRAW, 0, 1287),
+    "parallel, drawn": (ONE_A_DRAW, 0, 803),
+    "sampled, drawn": (ONE_A_DRAW, 0, 1195),
+    "sampled, parallel, drawn": (ONE_A_DRAW, 0, 1973),
 }
 
 
@@ -31,4 +38,5 @@ def found(on_stand_in: Callable[..., Any], settings: dict[str, Any], tmp_path_fa
 @pytest.mark.slow
 @pytest.mark.parametrize("case", BUDGET)
 def test_a_step_is_the_cpus_and_stays_within_its_budget(found, check_on_device, case):
+    assert found[case].get("different", 0) == 0
     check_on_device(found[case], *BUDGET[case], tolerance=0.02 if "half" in case else 1e-5)

@@ -25,10 +25,10 @@ from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 from tests.chain_law import dense_weights
 from torchrec_ext.batch import PairBatch, WindowBatch
-from torchrec_ext.pipeline_stage import genpas_stage
+from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
 from torchrec_ext.shard import own_rows, shard, with_output_rows
 from torchrec_ext.stream import GenPASStream
-from torchrec_ext.tables import dense_parameters, whole_table
+from torchrec_ext.tables import dense_parameters, padded_length, whole_table
 
 L = training.MAX_LENGTH
 NAMED = ["last_target", "multi_target", "slide_window"]
@@ -177,6 +177,18 @@ def test_a_pass_over_the_windows_has_loss_and_gradients_of_a_pass_over_the_pairs
     assert float(single[1]["table"].abs().max()) > 1e-2
 
 
+@pytest.mark.parametrize("policy", POLICIES, ids=IDS)
+def test_the_stage_draws_the_windows_of_the_stream(policy: SamplingPolicy):
+    for batches in ranks(windows(policy), 2):
+        staged = staged_batches(batches.addresses(), [genpas_stage(batches)])
+        for step, other in enumerate(staged):
+            one = batches.batch(0, step)
+            assert content(one) == content(other)
+            longest = int(one.history.lengths().max())
+            assert (one.width, other.width) == (None, min(L, -(-longest // 8) * 8))
+            assert longest <= padded_length(one.history.lengths().to("meta"), L, other.width)
+
+
 def test_a_pipeline_trains_on_windows_as_the_plain_loop():
     (stream,) = ranks(windows(POLICIES[3]), 1)
 
@@ -252,8 +264,6 @@ def test_what_does_not_fit_together_is_refused():
     with pytest.raises(InputError, match="batch_size is 1 windows on all ranks together, too few for 2 ranks"):
         GenPASStream(stream, batch_size=1, max_length=L, rank=0, world_size=2)
     (batches,) = ranks(stream, 1)
-    with pytest.raises(InputError, match=r"cannot draw EnumeratedWindows.* set targets: single"):
-        genpas_stage(batches)
     sharded = shard(training.build())
     with pytest.raises(InputError, match="holds windows, and whether the model is causal was not checked"):
         sharded(with_output_rows(batches.batch(0, 0), "all", own_rows(sharded)))

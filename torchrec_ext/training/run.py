@@ -161,11 +161,15 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
         sharded=sharded,
         optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
         proposal=proposal,
-        # Augmented histories and windows are made on the CPU by the reading thread. The pipeline copies them.
-        stage=genpas_stage(stream, device) if device.type == "cuda" and has_twin(pairs) else None,
+        # Other batches are made on the CPU by the reading thread. The pipeline copies them.
+        stage=genpas_stage(stream, device) if _draws_on_device(config, pairs) else None,
         record=Record(draws=stream.stream.draws),
         validation=validation_loader(config, loaders.valid, ranks.say),
     )
+
+
+def _draws_on_device(config: Any, stream: Any) -> bool:
+    return bool(config["device"].type == "cuda" and config["genpas"].device == "auto" and has_twin(stream))
 
 
 def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

@@ -1,20 +1,36 @@
-"""A stream of pairs and its store on one device."""
+"""A stream and its store on one device."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from genpas_plugins.neural.device.pair_draws import TensorPairs, draw_pairs, enumerate_pairs
-from genpas_plugins.neural.device.random_words import round_keys
-from genpas_plugins.sampling import permutation
+from genpas_plugins.neural.device.device_batch import (
+    DeviceBatch,
+    Sizes,
+    StoreSlices,
+    TensorTargets,
+    bounds,
+    fetched_sizes,
+)
+from genpas_plugins.neural.device.pair_draws import TensorPairs, draw_pairs, pairs_in_passes
+from genpas_plugins.neural.device.random_words import Ahead
+from genpas_plugins.neural.device.window_draws import (
+    Pieces,
+    TensorWindows,
+    draw_chains,
+    enumerate_windows,
+    links_of,
+    windows_of,
+)
+from genpas_plugins.sampling.chained_windows import ChainedWindows
+from genpas_plugins.sampling.enumerated_windows import EnumeratedWindows
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.random_stream import check_epoch
@@ -23,24 +39,18 @@ from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.errors import InputError, whole_number
 
 
-class TensorJagged(NamedTuple):
-    """Histories one after another: values [Σ length], offsets int64 [n + 1], target [n]."""
-
-    values: Tensor
-    offsets: Tensor
-    target: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class DeviceStream:
-    """A stream of pairs and its store, on one device.
+    """A stream and its store on one device.
 
     Attributes
     ----------
-    stream : the stream with the same pairs
+    stream : the stream with the same examples
     device : where all tensors are
     values, offsets : the store's
+    cut_lengths : the view's; None: `view.held_out` decides
     tables : the tables of `stream`, with tensors in place of arrays
+    links : links of a chain of windows that are drawn without a question
 
     Examples
     --------
@@ -55,75 +65,136 @@ class DeviceStream:
     device: torch.device
     values: Tensor
     offsets: Tensor
+    cut_lengths: Tensor | None
     tables: Any
+    links: int
 
     @classmethod
     def of(cls, stream: Stream, device: torch.device | str = "cpu") -> DeviceStream:
         """Copy the arrays of `stream` to `device`; on CPU they are shared. Raises InputError without a twin."""
         if not has_twin(stream):
             raise InputError(f"A {type(stream).__name__} cannot be drawn on a device; give what pair_stream returns.")
-        place, store, tables = torch.device(device), stream.view.store, cast("Any", stream).tables
-        return cls(stream, place, _tensor(store.values, place), _tensor(store.offsets, place), moved(tables, place))
+        place, view, source = torch.device(device), stream.view, cast("Any", stream)
+        if place.type != "cpu":
+            view.require_content()  # a GPU does not stop at an address out of range
+        tables = source.numbering if isinstance(stream, EnumeratedWindows) else source.tables
+        return cls(
+            stream,
+            place,
+            tensor_of(view.store.values, place),
+            tensor_of(view.store.offsets, place),
+            None if view.cut_lengths is None else tensor_of(view.cut_lengths, place),
+            moved(tables, place),
+            links_of(tables) if isinstance(stream, ChainedWindows) else 0,
+        )
 
     def pairs(self, epoch: int, indices: Tensor | ArrayLike) -> TensorPairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        return self._pairs(check_epoch(epoch), self._checked(indices), None)
+
+    def windows(self, epoch: int, indices: Tensor | ArrayLike) -> TensorWindows:
+        """Return the windows of the examples with these indices of the epoch: int64 [n], each in [0, size)."""
+        limit = cast("Any", self.stream).max_length
+        pieces = self._pieces(check_epoch(epoch), self._checked(indices), None)
+        return windows_of(pieces, limit, int(pieces.windows.sum()))
+
+    def batch(self, epoch: int, indices: Tensor | ArrayLike, max_length: int) -> DeviceBatch:
+        """Return the examples with these indices of the epoch, as `Stream.batch` does; waits for the device once."""
+        return self._batch(check_epoch(epoch), self._checked(indices), max_length)
+
+    def consecutive(self, epoch: int, first: int, last: int, max_length: int) -> tuple[DeviceBatch, Tensor]:
+        """Return the examples `first` … `last - 1` and their indices, int64; waits for the device once.
+
+        The epoch begins again after its end: `last` is at most `first` plus the size.
+        """
+        size = self.stream.size
+        first = whole_number("first", first, 0, size)
+        index = torch.arange(first, whole_number("last", last, first, first + size), device=self.device)
+        if last > size:
+            index %= size
+        return self._batch(check_epoch(epoch), index, max_length), index
+
+    def lengths(self, sequence: Tensor) -> Tensor:
+        """Return the lengths of sequences in the view, int64."""
+        if self.cut_lengths is not None:
+            return self.cut_lengths[sequence]
+        return torch.clamp(self.offsets[sequence + 1] - self.offsets[sequence] - self.stream.view.held_out, min=0)
+
+    def _checked(self, indices: Tensor | ArrayLike) -> Tensor:
         index = torch.as_tensor(indices, device=self.device)
         if index.ndim != 1 or (index.numel() and (index.is_floating_point() or index.dtype == torch.bool)):
             raise InputError(
                 f"Pair indices must be one row of whole numbers; got {index.dtype} of shape {tuple(index.shape)}."
             )
         index = index.to(torch.int64)
-        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.stream.pairs_per_epoch):
-            raise InputError(f"Pair indices run from 0 to {self.stream.pairs_per_epoch - 1}, the epoch's last pair.")
-        return self._draw(check_epoch(epoch), index)
+        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.stream.size):
+            raise InputError(f"Pair indices run from 0 to {self.stream.size - 1}, the epoch's last pair.")
+        return index
 
-    def consecutive(self, epoch: int, first: int, last: int) -> tuple[TensorPairs, Tensor]:
-        """Return the pairs `first` … `last - 1` of the epoch and their indices, int64 [last - first]."""
-        last = whole_number("last", last, 0, self.stream.pairs_per_epoch)
-        index = torch.arange(whole_number("first", first, 0, last), last, device=self.device)
-        return self._draw(check_epoch(epoch), index), index
+    def _batch(self, epoch: int, index: Tensor, max_length: int) -> DeviceBatch:
+        limit = whole_number("max_length", max_length, 1)
+        if self.stream.unit == "windows" and limit != cast("Any", self.stream).max_length:
+            raise InputError(f"max_length is {limit}, but the windows were made for another one.")
+        batch = self._drawn(epoch, index, limit, Ahead())
+        return batch or cast("DeviceBatch", self._drawn(epoch, index, limit, None))
 
-    def jagged(self, pairs: TensorPairs, max_length: int) -> TensorJagged:
-        """Gather the histories, the last `max_length` items of each, and the targets, in the store's dtype."""
-        max_length = whole_number("max_length", max_length, 1)
-        stop = self.offsets[pairs.sequence] + pairs.target
-        length = torch.clamp(pairs.target - pairs.start, max=max_length)
-        bounds = torch.zeros(len(length) + 1, dtype=torch.int64, device=self.device)
-        torch.cumsum(length, 0, out=bounds[1:])
-        total = int(bounds[-1])  # the one wait for the device
-        shift = torch.repeat_interleave(stop - bounds[1:], length, output_size=total)
-        return TensorJagged(
-            self.values.index_select(0, shift.add_(torch.arange(total, device=self.device))),
-            bounds,
-            self.values.index_select(0, stop),
-        )
+    def _drawn(self, epoch: int, index: Tensor, limit: int, ahead: Ahead | None) -> DeviceBatch | None:
+        """Return the batch; None if `ahead` did not reach its end."""
+        if self.stream.unit == "pairs":
+            pairs = self._pairs(epoch, index, ahead)
+            lengths, ones = torch.clamp(pairs.target - pairs.start, max=limit), torch.ones_like(index)
+            sizes = fetched_sizes((lengths, ones, ones), limit, ahead)
+            return None if sizes is None else self._of_pairs(pairs, lengths, sizes, limit)
+        pieces = self._pieces(epoch, index, ahead)
+        sizes = fetched_sizes((pieces.lengths(limit), pieces.windows, pieces.targets()), limit, ahead)
+        if sizes is None:
+            return None
+        return self._of_windows(windows_of(pieces, limit, sizes.histories), sizes, len(index), limit)
 
-    def _draw(self, epoch: int, index: Tensor) -> TensorPairs:
-        return TWINS[type(self.stream)](self.stream, self.tables, epoch, index)
+    def _of_pairs(self, pairs: TensorPairs, lengths: Tensor, sizes: Sizes, limit: int) -> DeviceBatch:
+        rows, n = self.offsets[pairs.sequence] + pairs.target, sizes.histories
+        number = torch.arange(n + 1, device=self.device)
+        histories = StoreSlices(self.values, pairs.sequence, rows, lengths)
+        weights = torch.ones(n, device=self.device)
+        targets = TensorTargets(rows, lengths - 1, number)
+        return DeviceBatch(histories, targets, weights, number[:-1], n, sizes)
+
+    def _of_windows(self, windows: TensorWindows, sizes: Sizes, n_examples: int, limit: int) -> DeviceBatch:
+        (sequence, start, last), first, example = windows
+        begin, count = self.offsets[sequence], last + 1 - first
+        histories = StoreSlices(self.values, sequence, begin + last, last - start)
+        ends = bounds(count)
+        row = torch.repeat_interleave(count, output_size=sizes.targets)
+        place = torch.arange(sizes.targets, device=self.device) + (first - ends[:-1])[row]
+        targets = TensorTargets(begin[row] + place, place - start[row] - 1, ends)
+        weights = self._weights(windows, sizes.targets, ends, limit)
+        return DeviceBatch(histories, targets, weights, example, n_examples, sizes)
+
+    def _weights(self, windows: TensorWindows, n_targets: int, ends: Tensor, limit: int) -> Tensor:
+        (_, start, last), stream = windows.pairs, self.stream
+        if not isinstance(stream, EnumeratedWindows):
+            weight = 1 / stream.targets_per_example
+            return torch.full((n_targets,), weight, dtype=torch.float32, device=self.device)
+        weights = torch.full((n_targets,), stream.share, dtype=torch.float64, device=self.device)
+        if stream.policy.strategy == "slide_window":
+            weights[ends[1:] - 1] *= torch.where(last - start == limit, start + 1, 1)
+        return weights.to(torch.float32)
+
+    def _pairs(self, epoch: int, index: Tensor, ahead: Ahead | None) -> TensorPairs:
+        stream = self.stream
+        if isinstance(stream, PairEnumeration):
+            sizes = (stream.n_pairs, stream.pairs_per_epoch)
+            return pairs_in_passes(self.tables, sizes, stream.seed, epoch, index, ahead=ahead)
+        return draw_pairs(self.tables, stream.seed, epoch, index, ahead=ahead)
+
+    def _pieces(self, epoch: int, index: Tensor, ahead: Ahead | None) -> Pieces:
+        if isinstance(self.stream, EnumeratedWindows):
+            return enumerate_windows(self.stream, self.tables, self.lengths, epoch, index, ahead=ahead)
+        return draw_chains(self.tables, self.links, self.stream.seed, epoch, index, ahead=ahead)
 
 
-def _draw_samples(stream: PairSampler, tables: Any, epoch: int, index: Tensor) -> TensorPairs:
-    return draw_pairs(tables, stream.seed, epoch, index)
-
-
-def _draw_passes(stream: PairEnumeration, tables: Any, epoch: int, index: Tensor) -> TensorPairs:
-    # As in `pairs_in_passes`: the epochs cut the endless row of passes into pieces.
-    passes_before, skipped = divmod(epoch * stream.pairs_per_epoch, stream.n_pairs)
-    place = index + skipped
-    if skipped + stream.pairs_per_epoch <= stream.n_pairs:
-        keys: Sequence[int | Tensor] = permutation.round_keys(stream.seed, passes_before).tolist()
-    else:
-        passes = place // stream.n_pairs
-        place = place - passes * stream.n_pairs
-        keys = round_keys(stream.seed, passes + passes_before)
-    return enumerate_pairs(tables, stream.n_pairs, keys, place)
-
-
-TWINS: dict[type, Callable[[Any, Any, int, Tensor], TensorPairs]] = {
-    PairSampler: _draw_samples,
-    PairEnumeration: _draw_passes,
-}
-"""The kinds of streams that can be drawn in torch, each with `twin(stream, its tables, epoch, index)`."""
+TWINS = (PairSampler, PairEnumeration, ChainedWindows, EnumeratedWindows)
+"""The kinds of streams that can be drawn in torch."""
 
 
 def has_twin(stream: Stream) -> bool:
@@ -138,11 +209,12 @@ def moved(tables: Any, device: torch.device) -> Any:
         if is_dataclass(value):
             changes[name] = moved(value, device)
         elif isinstance(value, np.ndarray):
-            changes[name] = _tensor(value, device)
+            changes[name] = tensor_of(value, device)
     return replace(tables, **changes)
 
 
-def _tensor(array: AnyArray, device: torch.device) -> Tensor:
+def tensor_of(array: AnyArray, device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device; on CPU they share the memory."""
     with warnings.catch_warnings():
         # A store's memory map is read-only, and nothing here writes.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

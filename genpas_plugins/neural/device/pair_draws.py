@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genpas_plugins.neural.device.random_words import keyed_uniform, permute, philox, uniform
+from genpas_plugins.neural.device.random_words import Ahead, keyed_uniform, permute, philox, round_keys, uniform
 from genpas_plugins.sampling import permutation
+from genpas_plugins.sampling.random_stream import EpochWords
 
 
 class TensorPairs(NamedTuple):
@@ -20,10 +21,35 @@ class TensorPairs(NamedTuple):
     target: Tensor
 
 
-def draw_pairs(tables: Any, seed: int, epoch: int, index: Tensor) -> TensorPairs:
+def draw_pairs(tables: Any, seed: int, epoch: int, index: Tensor, *, ahead: Ahead | None = None) -> TensorPairs:
     """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
     words = tables.words(seed, epoch)
-    place = permute(index, tables.size, words.order.tolist(), permutation.binary_halves(tables.size))
+    group, rank, place, low, high = located(tables, words, index, ahead=ahead)
+    visit, visits = counted(place, low, high, words.offset)
+    number = tables.group_first[group] + rank
+    sequence = tables.order[number].to(torch.int64)
+    quantile = visit.to(torch.float64) + keyed_uniform(number, words.key)
+    quantile = torch.where(quantile < visit + 1, quantile, visit.to(torch.float64))
+    target = choose(tables.target, tables.group_length[group] - 1, quantile, visits)
+    a0, a1, _, _ = philox(seed, epoch, 0, index)
+    start = choose(tables.start, target, uniform(a0, a1), torch.ones_like(target)) - 1
+    return TensorPairs(sequence, start, target)
+
+
+class TensorPlaces(NamedTuple):
+    """Where examples lie on the line; see `genpas_plugins.sampling.sampler.Places`."""
+
+    group: Tensor
+    rank: Tensor
+    place: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def located(tables: Any, words: EpochWords, index: Tensor, *, ahead: Ahead | None) -> TensorPlaces:
+    """Twin of `genpas_plugins.sampling.sampler.located`."""
+    order = permute if ahead is None else ahead.permute
+    place = order(index, tables.size, words.order.tolist(), permutation.binary_halves(tables.size))
     point = torch.clamp(place.to(torch.float64) + words.offset, max=tables.last_point)
     group = torch.searchsorted(tables.group_end, point, right=True)
     begin, end = tables.group_begin[group], tables.group_end[group]
@@ -31,18 +57,15 @@ def draw_pairs(tables: Any, seed: int, epoch: int, index: Tensor) -> TensorPairs
     rank = torch.minimum((point - begin) * tables.group_inverse[group], (count - 1).to(torch.float64)).to(torch.int64)
     rank -= (begin + rank * weight > point).to(torch.int64)
     rank += ((rank + 1 < count) & (begin + (rank + 1) * weight <= point)).to(torch.int64)
-    after = torch.where(rank + 1 < count, torch.minimum(begin + (rank + 1) * weight, end), end)
-    first = _first_place(begin + rank * weight, words.offset)
-    visits = torch.clamp(_first_place(after, words.offset) - first, min=1)
-    visit = torch.minimum(torch.clamp(place - first, min=0), visits - 1)
-    number = tables.group_first[group] + rank
-    sequence = tables.order[number].to(torch.int64)
-    quantile = visit.to(torch.float64) + keyed_uniform(number, words.key)
-    quantile = torch.where(quantile < visit + 1, quantile, visit.to(torch.float64))
-    target = _choose(tables.target, tables.group_length[group] - 1, quantile, visits)
-    a0, a1, _, _ = philox(seed, epoch, 0, index)
-    start = _choose(tables.start, target, uniform(a0, a1), torch.ones_like(target)) - 1
-    return TensorPairs(sequence, start, target)
+    high = torch.where(rank + 1 < count, torch.minimum(begin + (rank + 1) * weight, end), end)
+    return TensorPlaces(group, rank, place, begin + rank * weight, high)
+
+
+def counted(place: Tensor, low: Tensor, high: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+    """Twin of `genpas_plugins.sampling.sampler.counted`."""
+    first = _first_place(low, offset)
+    count = torch.clamp(_first_place(high, offset) - first, min=1)
+    return torch.minimum(torch.clamp(place - first, min=0), count - 1), count
 
 
 def _first_place(bound: Tensor, offset: float) -> Tensor:
@@ -50,7 +73,8 @@ def _first_place(bound: Tensor, offset: float) -> Tensor:
     return (place + (place + offset < bound)).to(torch.int64)
 
 
-def _choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
+def choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
+    """Twin of `genpas_plugins.sampling.sampler.choose`."""
     if table.last:
         return size
     n = n.to(torch.float64)
@@ -60,9 +84,30 @@ def _choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
     return torch.minimum(chosen, size)
 
 
-def enumerate_pairs(numbering: Any, total: int, keys: Sequence[int | Tensor], index: Tensor) -> TensorPairs:
+def pairs_in_passes(
+    numbering: Any, sizes: tuple[int, int], seed: int, epoch: int, index: Tensor, *, ahead: Ahead | None = None
+) -> TensorPairs:
+    """Twin of `genpas_plugins.sampling.enumeration.pairs_in_passes` for the epoch of a stream.
+
+    `sizes` are the lengths of a pass and of an epoch. The epochs cut the endless row of passes into pieces.
+    """
+    total, size = sizes
+    passes_before, skipped = divmod(epoch * size, total)
+    place = index + skipped
+    if skipped + size <= total:
+        keys: Sequence[int | Tensor] = permutation.round_keys(seed, passes_before).tolist()
+    else:
+        passes = place // total
+        place = place - passes * total
+        keys = round_keys(seed, passes + passes_before)
+    return enumerate_pairs(numbering, total, keys, place, ahead=ahead)
+
+
+def enumerate_pairs(
+    numbering: Any, total: int, keys: Sequence[int | Tensor], index: Tensor, *, ahead: Ahead | None = None
+) -> TensorPairs:
     """Twin of `genpas_plugins.sampling.enumeration.enumerate_pairs`."""
-    number = permute(index, total, keys)
+    number = (permute if ahead is None else ahead.permute)(index, total, keys)
     group = torch.searchsorted(numbering.ends, number, right=True)
     size = numbering.per_sequence[group]
     inside = number - torch.where(group > 0, numbering.ends[group - 1], 0)

@@ -11,12 +11,14 @@ from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.random_stream import MIXERS, MULTIPLIERS, PERMUTATION, ROUNDS, WEYL
 
 _MASK = 0xFFFFFFFF
+_RARE = 1e-3
+"""How many of a batch are left outside on average when `Ahead` stops."""
 
 
-def philox(seed: int, epoch: int, block: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox(seed: int, epoch: int, block: int | Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Twin of `genpas_plugins.sampling.random_stream.philox`: four words of 32 bits, int64 [n] each."""
     c0, c1 = index & _MASK, index >> 32
-    c2, c3 = torch.full_like(index, epoch), torch.full_like(index, block)
+    c2, c3 = torch.full_like(index, epoch), torch.zeros_like(index) + block
     k0, k1 = seed & _MASK, seed >> 32
     for _ in range(ROUNDS):
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
@@ -63,6 +65,32 @@ def permute(index: Tensor, n: int, keys: Sequence[int | Tensor], sides: tuple[in
         places[outside] = _network(places[outside], a, b, own)
         outside = outside[places[outside] >= n]
     return places
+
+
+class Ahead:
+    """Draws in as many steps as are almost always enough, without a wait for the device.
+
+    Attributes
+    ----------
+    unfinished : bool [], whether more steps are needed, one a part of the draw; where one is, draw again without this
+    """
+
+    def __init__(self) -> None:
+        self.unfinished: list[Tensor] = []
+
+    def permute(
+        self, index: Tensor, n: int, keys: Sequence[int | Tensor], sides: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Return the places as `permute` does; unfinished places are n - 1."""
+        a, b = sides or permutation.halves(n)
+        places = _network(index, a, b, keys)
+        left = len(index) * (1 - n / (a * b))
+        while left > _RARE:
+            places = torch.where(places < n, places, _network(places, a, b, keys))
+            left *= 1 - n / (a * b)
+        if a * b > n:
+            self.unfinished.append((places >= n).any())
+        return places.clamp(max=n - 1)
 
 
 def _network(x: Tensor, a: int, b: int, keys: Sequence[int | Tensor]) -> Tensor:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
+from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.sampling.permutation import permute as permute_numpy
 from genpas_plugins.sampling.permutation import round_keys as round_keys_numpy
 from genpas_plugins.sampling.random_stream import philox as philox_numpy
 from genpas_plugins.sampling.random_stream import uniform as uniform_numpy
+from genpas_plugins.sampling.stream import window_stream
 
 torch = pytest.importorskip("torch")
 
-from genpas_plugins.neural.device import device_stream  # noqa: E402
+from genpas_plugins.neural.device import device_stream, random_words  # noqa: E402
+from genpas_plugins.neural.device.device_batch import order_by_length  # noqa: E402
 from genpas_plugins.neural.device.device_stream import DeviceStream  # noqa: E402
-from genpas_plugins.neural.device.random_words import permute, philox, round_keys, uniform  # noqa: E402
+from genpas_plugins.neural.device.random_words import Ahead, permute, philox, round_keys, uniform  # noqa: E402
 
 EXPONENTS = (-math.inf, -1.5, 0.0, 0.7, 1.0, math.inf)
 POLICIES = [
@@ -44,14 +47,41 @@ def device(request: pytest.FixtureRequest) -> str:
 
 def check_equal(stream, device: str, epoch: int, indices, max_length: int = 3) -> None:
     twin = DeviceStream.of(stream, device)
-    expected, pairs = stream.pairs(epoch, indices), twin.pairs(epoch, indices)
-    for one, other in zip(expected, pairs, strict=True):
-        assert other.dtype == torch.int64
-        assert np.array_equal(one, other.cpu().numpy())
-    store = stream.view.store
-    for one, other in zip(
-        gather_jagged(store.values, store.offsets, expected, max_length), twin.jagged(pairs, max_length), strict=True
-    ):
+    if stream.unit == "pairs":
+        check_tensors(twin.pairs(epoch, indices), stream.pairs(epoch, indices))
+    else:
+        expected, found = stream.windows(epoch, indices), twin.windows(epoch, indices)
+        check_tensors([*found.pairs, *found[1:]], [*expected.pairs, expected.first, expected.example])
+    batch = twin.batch(epoch, indices, max_length)
+    if not len(indices):
+        assert batch.sizes == (0, 0, 0, 1, ())
+        return
+    expected = stream.batch(epoch, indices, max_length)
+    assert batch.n_examples == expected.n_examples
+    (_, targets, width_items, width, groups), histories = batch.sizes, expected.histories
+    assert (targets, width_items) == (len(expected.weights), histories.lengths.sum())
+    assert width == min(max_length, -(-histories.lengths.max() // 8) * 8)
+    check_tensors(batch.histories.jagged(width_items), histories.jagged())
+    check_tensors(
+        [batch.histories.padded(width), batch.histories.lengths, *batch.targets, batch.weights, batch.example],
+        [histories.padded(width), histories.lengths, *expected.targets, expected.weights, expected.example],
+    )
+    check_groups(groups, histories.lengths, np.diff(expected.targets.offsets), max_length)
+    sorted_lengths = histories.lengths[order_by_length(batch.histories.lengths, max_length).cpu().numpy()]
+    ends = np.cumsum([group.size for group in groups])
+    for part, group in zip(np.split(sorted_lengths, ends[:-1]), groups, strict=True):
+        assert part.max() <= group.width < part.max() + 8
+
+
+def check_groups(groups, lengths, targets, max_length: int) -> None:
+    number = np.ceil(np.log2(np.maximum(lengths, 8) / 8))
+    for group, at in zip(groups, np.unique(number), strict=True):
+        longest = lengths[number == at].max()
+        assert group == ((number == at).sum(), min(max_length, -(-longest // 8) * 8), targets[number == at].sum())
+
+
+def check_tensors(tensors, arrays) -> None:
+    for other, one in zip(tensors, arrays, strict=True):
         assert other.cpu().numpy().dtype == one.dtype
         assert np.array_equal(one, other.cpu().numpy())
 
@@ -85,11 +115,12 @@ def test_orders_are_those_of_numpy_with_one_key_or_a_key_for_each_element(data, 
     epoch=st.integers(0, 2**32 - 1),
     sizes=st.tuples(st.none() | st.integers(1, 50), st.integers(1, 10)),
 )
-def test_pairs_and_histories_are_those_of_the_core(store, policy, seed, epoch, sizes):
+def test_examples_and_histories_are_those_of_the_core(store, policy, seed, epoch, sizes):
     view = store.leave_last_out().train
     pairs_per_epoch, max_length = sizes
-    stream = pair_stream(view, policy, seed=seed, pairs_per_epoch=pairs_per_epoch, backend="numpy")
-    check_equal(stream, "cpu", epoch, np.arange(stream.pairs_per_epoch), max_length)
+    options = {"seed": seed, "pairs_per_epoch": pairs_per_epoch, "backend": "numpy"}
+    for stream in (pair_stream(view, policy, **options), window_stream(view, policy, max_length=max_length, **options)):
+        check_equal(stream, "cpu", epoch, np.arange(stream.size), max_length)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
@@ -107,6 +138,9 @@ def test_uneven_groups_and_long_sequences(policy, device):
     stream = pair_stream(store.view(held_out=1), policy, seed=5, backend="numpy")
     indices = np.random.default_rng(4).integers(0, stream.pairs_per_epoch, 3000)
     check_equal(stream, device, 1, indices, max_length=50)
+    for max_length in (5, 50):
+        windows = window_stream(store.view(held_out=1), policy, max_length=max_length, seed=5, backend="numba")
+        check_equal(windows, device, 1, indices % windows.size, max_length)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
@@ -118,10 +152,10 @@ def test_the_compiled_backend_agrees_too(medium: SequenceStore, policy):
 
 def test_consecutive_pairs_are_the_pairs_with_those_indices(medium: SequenceStore):
     twin = DeviceStream.of(pair_stream(medium.view(), SamplingPolicy(1, 0, 0), seed=1))
-    pairs, index = twin.consecutive(2, 10, 30)
+    batch, index = twin.consecutive(2, 10, 30, 5)
     assert index.tolist() == list(range(10, 30))
-    for one, other in zip(pairs, twin.pairs(2, range(10, 30)), strict=True):
-        assert torch.equal(one, other)
+    pairs = twin.pairs(2, range(10, 30))
+    assert torch.equal(batch.targets.rows, twin.offsets[pairs.sequence] + pairs.target)
 
 
 def test_a_memory_mapped_store_is_shared_and_not_copied(medium: SequenceStore, tmp_path):
@@ -152,3 +186,27 @@ def test_the_docstrings_example_runs():
 def test_a_foreign_stream_is_refused():
     with pytest.raises(InputError, match="cannot be drawn on a device"):
         DeviceStream.of(object())
+
+
+@given(n=st.integers(1, 200), seed=st.integers(0, 2**64 - 1))
+def test_a_draw_ahead_is_the_order_or_says_that_it_is_unfinished(n, seed):
+    ahead, keys, index = Ahead(), round_keys_numpy(seed, 0), np.arange(n)
+    places = ahead.permute(torch.from_numpy(index), n, keys.tolist())
+    assert any(map(bool, ahead.unfinished)) or np.array_equal(places.numpy(), permute_numpy(index, n, keys))
+    assert int(places.max()) < n
+
+
+@pytest.mark.parametrize("cut", ["_RARE", "links"])
+def test_a_batch_that_was_cut_short_is_drawn_again(medium: SequenceStore, monkeypatch, cut):
+    stream = window_stream(medium.view(), SamplingPolicy(1, 0, 3), max_length=9, seed=3, pairs_per_epoch=77)
+    twin = DeviceStream.of(stream)
+    if cut == "links":
+        twin = replace(twin, links=2)
+    else:
+        monkeypatch.setattr(random_words, "_RARE", math.inf)
+    asked = Ahead()
+    pieces = twin._pieces(0, torch.arange(stream.size), asked)
+    assert any(map(bool, asked.unfinished)), "the draw was not cut short"
+    assert int(pieces.windows.sum()) <= 77
+    expected = stream.batch(0, np.arange(stream.size), 9)
+    assert np.array_equal(twin.batch(0, range(stream.size), 9).targets.rows.numpy(), expected.targets.rows)
