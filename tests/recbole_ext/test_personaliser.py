@@ -20,6 +20,7 @@ from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
+from genpas_plugins.neural.dr4sr.personaliser import relative_weights
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from genpas_plugins.settings.personaliser import PersonaliserConfig
 from recbole_ext import personaliser
@@ -200,34 +201,32 @@ def test_outer_batches_are_pairs_of_originals_and_repeat(strategy: str, loss_of:
     assert torch.equal(made["item_id_list"], again["item_id_list"])
 
 
-def validation_loss(trainer: Any, prepared: Any) -> float:
-    """Return the model's mean loss of the validation pairs."""
-    data = prepared.valid._dataset
-    trainer.model.eval()
-    with torch.no_grad():
-        return float(trainer.model.calculate_loss(data[np.arange(len(data))]))
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_gives_weight_to_pairs_whose_gradient_is_that_of_the_originals(name: str, loss_of: Callable[..., Any]):
+    loss, batch = loss_of(name, personaliser={**PLUS, "terms": 0}, train_batch_size=16)
+    unequal(loss)
+    rate = 1e6  # beside such a step the rounding of the parameters is small
+    loss.optimiser = torch.optim.SGD(loss.personaliser.parameters(), lr=rate)
+    model, preferences = loss.model, list(loss.personaliser.parameters())
+    before = [parameter.detach().clone() for parameter in preferences]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
+    def slope(value: Any) -> Any:
+        made = torch.autograd.grad(value, parameters, allow_unused=True)
+        return torch.cat(
+            [torch.zeros(p.numel()) if g is None else g.flatten() for p, g in zip(parameters, made, strict=True)]
+        )
 
-@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
-def test_it_takes_weight_from_sequences_that_mislead_and_lowers_validation_loss(name: str, made: Callable[..., Any]):
-    def trained(**changes: Any) -> tuple[Any, Any]:
-        prepared = made(model=name, epochs=11, learning_rate=0.02, train_batch_size=256, **NO_DROPOUT, **changes)
-        torch.manual_seed(0)
-        trainer = Trainer(prepared.config, get_model(name)(prepared.config, prepared.train._dataset))
-        for epoch in range(11):
-            trainer._train_epoch(prepared.train, epoch)
-        return trainer, prepared
-
-    plus = {"method": "dr4sr_plus", "warmup_epochs": 3, "interval": 3}
-    weighted, prepared = trained(personaliser=plus)
-    plain, _ = trained(personaliser={**plus, "interval": 10**6})
-    assert validation_loss(weighted, prepared) < validation_loss(plain, prepared)
-    weights, wrong = [], []
-    for batch in prepared.train:
-        weights.append(weighted._personalised.weights(batch).detach())
-        wrong.append(torch.from_numpy(prepared.dataset.field2id_token["item_id"][batch["item_id"]].astype(int) > WRONG))
-    mean = [float(torch.cat(weights)[torch.cat(wrong) == side].mean()) for side in (True, False)]
-    assert mean[0] < 0.5 * mean[1]
+    of_originals = slope(loss.losses(loss.original_batch(1)).loss)
+    single = [model.calculate_loss(batch[row : row + 1]) for row in range(len(batch))]
+    agreement = torch.stack([slope(value) @ of_originals for value in single])
+    gain = loss.step_size * (relative_weights(loss.weights(batch)) * agreement).mean()
+    expected = torch.autograd.grad(gain, preferences)
+    loss._move(batch, 1)
+    largest = float(max(part.abs().max() for part in expected))
+    assert largest > 0
+    for parameter, start, wanted in zip(preferences, before, expected, strict=True):
+        torch.testing.assert_close((parameter.detach() - start) / rate, wanted, rtol=1e-3, atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("name", MODELS)
