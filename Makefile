@@ -59,9 +59,9 @@ lint: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# -W: a warning is an error; -n: so is a reference to nothing. The site needs no server: open build/site/index.html.
+# -W: a warning is an error. The site needs no server: open build/site/index.html.
 docs: $(READY)
-	$(PY) -m sphinx -W --keep-going -n -q -j 2 -d build/doctrees docs build/site
+	$(PY) -m sphinx -W --keep-going -q -d build/doctrees docs build/site
 
 # Branches of everything but the compiled kernels, over all processes that the tests start.
 coverage: $(READY)
@@ -84,7 +84,7 @@ dist: $(TOOLS)/python
 
 licences: $(READY) $(TOOLS)/python
 	$(TOOLS)/pip-licenses --python $(PY) --format markdown --order license --ignore-packages genpas-plugins \
-	  --output-file docs/reference/licences-table.md
+	  > build/licences.md
 
 sbom: $(READY) $(TOOLS)/python
 	$(TOOLS)/cyclonedx-py environment $(PY) --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json

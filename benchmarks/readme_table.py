@@ -1,6 +1,6 @@
-"""Write the table of `make experiment` into the README: python -m benchmarks.readme_table.
+"""Write the table of `make experiment` into the page of results: python -m benchmarks.readme_table.
 
-The figures come from benchmarks/results/sasrec/table.json; a test holds that the README has them.
+The figures come from benchmarks/results/sasrec/table.json; a test holds that the page has them.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
-README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "sasrec" / "table.json"
+PAGE, RESULT = ROOT / "docs" / "explanation" / "results.md", ROOT / "benchmarks" / "results" / "sasrec" / "table.json"
 BEGIN, END = "<!-- Written by `python -m benchmarks.readme_table`; do not edit. -->\n", "<!-- end -->"
 METRICS = ("NDCG@10", "Recall@10")
 
 
 def with_table(readme: str, result: Mapping[str, Any]) -> str:
-    """Return the README's text with the result's table between the two marks.
+    """Return the page with the result's table between the two marks.
 
     Raises InputError unless BEGIN and END are there once each, in this order.
     """
     for mark in (BEGIN, END):
         if readme.count(mark) != 1:
             raise InputError(
-                f"The README has the mark {mark.strip()!r} {readme.count(mark)} times; it must have it once."
+                f"The page has the mark {mark.strip()!r} {readme.count(mark)} times; it must have it once."
             )
     before, _, rest = readme.partition(BEGIN)
     if END not in rest:
-        raise InputError(f"The README has the mark {END!r} before {BEGIN.strip()!r}; put it behind the table.")
+        raise InputError(f"The page has the mark {END!r} before {BEGIN.strip()!r}; put it behind the table.")
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n" + "\n".join(table_lines([*lines(result)])) + f"\n\n{END}{after}"
 
@@ -60,6 +60,6 @@ def _pair(figures: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    text = with_table(README.read_text(encoding="utf-8"), json.loads(RESULT.read_text(encoding="utf-8")))
-    with replaced_file(README) as temporary:
+    text = with_table(PAGE.read_text(encoding="utf-8"), json.loads(RESULT.read_text(encoding="utf-8")))
+    with replaced_file(PAGE) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The README's table of reproduced figures is that of the last result."""
+"""The table of the page of results of reproduced figures is that of the last result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.readme_table import BEGIN, END, README, RESULT, lines, with_table
+from benchmarks.readme_table import BEGIN, END, PAGE, RESULT, lines, with_table
 from genpas_plugins import InputError
 
 SPREADS = {"NDCG@10": {"mean": 0.05432, "sd": None}, "Recall@10": {"mean": 0.08791, "sd": None}}
@@ -15,7 +15,7 @@ PUBLISHED = {"published NDCG@10": 0.0426, "published Recall@10": 0.0689}
 
 
 def test_the_readme_has_the_last_result():
-    readme = README.read_text(encoding="utf-8")
+    readme = PAGE.read_text(encoding="utf-8")
     assert BEGIN in readme
     assert with_table(readme, json.loads(RESULT.read_text(encoding="utf-8"))) == readme
 

@@ -1,0 +1,58 @@
+"""README and the pages of the site: their blocks run as they stand, their links exist, `make` has their targets."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RUN = Path(__file__).with_name("run_page.py")
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*/*.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "docs/index.md")),
+]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS = {page: BLOCK.findall(page.read_text(encoding="utf-8")) for page in PAGES}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "reference"], ids=name_of)
+def test_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
+    runs = [text for language, text in BLOCKS[page] if language in ("python", "yaml") or "genpas " in text]
+    if not runs:
+        pytest.skip("the page has no block to run")
+    rows = [f"u{user},i{(user * 7 + step * step) % 40},{step}" for user in range(120) for step in range(3 + user % 7)]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(RUN), str(page), str(ROOT)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_make_has_the_targets_that_pages_name() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    bash = "\n".join(text for blocks in BLOCKS.values() for language, text in blocks if language == "bash")
+    named = set(re.findall(r"^make ([\w-]+)", bash, flags=re.MULTILINE))
+    assert {"demo", "test"} <= named
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named), named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_linked_files_exist(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (page.parent / link).exists() or "generated/" in link, f"{name_of(page)} links {link}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
