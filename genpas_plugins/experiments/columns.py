@@ -9,12 +9,22 @@ from genpas_plugins.experiments.paired_bootstrap import Difference, paired_boots
 from genpas_plugins.experiments.results import CellResult
 from genpas_plugins.experiments.rows import PROTOCOLS, REFERENCE, Figure, RowResult, Spread, of_test
 from genpas_plugins.experiments.table import Point, Table
+from genpas_plugins.sampling.policy import SAMPLED
 from genpas_plugins.settings.genpas import PREFIX
 
 NOT_RUN, NONE = "not run", "–"
 
 BEYOND_ACCURACY = ("coverage", "gini", "novelty", "popularity")
 """Figures of what is recommended, whoever the user is."""
+
+
+OF_AN_EPOCH = {
+    "targets an epoch": "pairs_per_epoch",
+    "distinct users": "distinct_users",
+    "distinct pairs": "distinct_pairs",
+    "effective targets": "effective_targets",
+}
+"""Columns with counts of an epoch, by their key in `trained_on`."""
 
 
 class Column(NamedTuple):
@@ -64,6 +74,8 @@ def columns(table: Table, rows: Sequence[RowResult]) -> list[Column]:
         *(Column(f"published {n}", _published(n), brief=n == table.metric, missing=NONE) for n in published),
         *unmasked,
         Column("pairs", of_first_seed(lambda cell: cell.run.pairs_seen)),
+        *(Column(head, of_first_seed(_trained_on(key))) for head, key in OF_AN_EPOCH.items()),
+        Column("draws", of_first_seed(_draws)),
         Column("seconds", spread(lambda cell: cell.run.seconds), digits=0, brief=True),
         Column("KL", of_first_seed(lambda cell: cell.run.trained_on.get("kl_validation"))),
     ]
@@ -116,9 +128,22 @@ def spread(figure: Figure) -> Callable[[RowResult], Spread | None]:
     return lambda row: row.spread(figure)
 
 
-def of_first_seed(figure: Figure) -> Callable[[RowResult], float | None]:
+def of_first_seed(figure: Callable[[CellResult], Any]) -> Callable[[RowResult], Any]:
     """Return a column's value: a figure that does not depend on the seed."""
     return lambda row: next(map(figure, row.tested.values()), None)
+
+
+def _trained_on(key: str) -> Callable[[CellResult], int | None]:
+    def count(cell: CellResult) -> int | None:
+        value = cell.run.trained_on.get(key)
+        return None if value is None else round(value)
+
+    return count
+
+
+def _draws(cell: CellResult) -> str | None:
+    """Return how the epochs of a sampled policy were drawn; runs before draws 2 do not record it."""
+    return f"draws {cell.run.trained_on.get('draws', 1)}" if cell.run.trained_on.get("strategy") == SAMPLED else None
 
 
 def _published(name: str) -> Callable[[RowResult], float | None]:

@@ -154,6 +154,35 @@ def test_a_new_column_is_one_line(make: Make):
     )
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "shown"),
+    [
+        ({"strategy": "sampled"}, ["–", "–", "–", "–", "draws 1"]),
+        (
+            {
+                "strategy": "sampled",
+                "draws": 2,
+                "pairs_per_epoch": 1000,
+                "distinct_users": 40,
+                "distinct_pairs": 900,
+                "effective_targets": 999.6,
+            },
+            ["1,000", "40", "900", "1,000", "draws 2"],
+        ),
+        ({"strategy": "multi_target", "pairs_per_epoch": 1000, "draws": 2}, ["1,000", "–", "–", "–", "–"]),
+        ({}, ["–"] * 5),
+    ],
+)
+def test_a_table_says_what_an_epoch_trains_on_and_how_it_was_drawn(
+    make: Make, trained_on: dict[str, Any], shown: list[str]
+):
+    one = cell(0.2)
+    rows = [RowResult("x", (), {}, (), {1: replace(one, run=replace(one.run, trained_on=trained_on))}, {})]
+    head, line = grid(rows, columns(make("model: SASRec\nrows: [multi_target]\nepochs: 2\n"), rows))
+    heads = ["targets an epoch", "distinct users", "distinct pairs", "effective targets", "draws"]
+    assert [dict(zip(head, line, strict=True))[name] for name in heads] == shown
+
+
 def test_the_validation_plot_has_a_panel_a_point_and_a_line_a_row(make: Make):
     table = make()
     drawn = validation_curves("beauty", rows_of(table), table)
