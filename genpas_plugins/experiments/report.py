@@ -113,7 +113,7 @@ def note(table: Table) -> str:
         f"them. Figures are mean ± standard deviation over the seeds. {pairs}{tuned}. The epoch "
         f"is the best on validation{tested}. Pairs are drawn pairs: operators and mixing add computation, which the "
         "seconds of training and validation show. Users, pairs and effective targets, (Σw)²/Σw², are of the first "
-        "epoch. Draws 1 are independent, draws 2 evenly spaced. KL: from the validation targets to the training targets."
+        "epoch. Draws 1 are independent, draws 2 evenly spaced. KL: from the validation to the training targets."
     )
 
 
