@@ -16,8 +16,11 @@ from genpas_plugins.support.json_text import to_json
 
 if TYPE_CHECKING:
     from genpas_plugins.analysis.similarity import Similarity
+    from genpas_plugins.data.sequences import LeaveLastOut
     from genpas_plugins.experiments.search_training import SearchTraining
+    from genpas_plugins.sampling.policy import SamplingPolicy
     from genpas_plugins.search.grid import Grid
+    from genpas_plugins.support.console import Tell
 
 _VALUES = "inf and -inf are allowed"
 
@@ -35,11 +38,17 @@ def command(
     grid_file: Annotated[
         Path | None, typer.Option("--grid", metavar="FILE", help="YAML with alpha, beta and gamma, a list each.")
     ] = None,
-    keep: Annotated[float, typer.Option(help="Share of the grid with the lowest KL that is ranked.")] = 0.2,
+    by: Annotated[
+        str, typer.Option(help="transitions: a closed-form model's NDCG@10. published: KL, then alignment.")
+    ] = "transitions",
+    keep: Annotated[
+        float | None, typer.Option(help="Share of the grid with the lowest KL that is ranked; published. Default: 0.2.")
+    ] = None,
     best: Annotated[int, typer.Option(help="Length of the shortlist.")] = 10,
     similarity: Annotated[
-        str, typer.Option(help="Similarity of histories, for alignment and discrimination; an exact one.")
-    ] = "recency_containment",
+        str | None,
+        typer.Option(help="Similarity of histories; published; an exact one. Default: recency_containment."),
+    ] = None,
     train: Annotated[bool, typer.Option("--train", help="Train the shortlist through RecBole.")] = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="RecBole's name of the model to train. Default: SASRec.")
@@ -56,19 +65,19 @@ def command(
 ) -> None:
     """Search the exponents (α, β, γ) to train on.
 
-    Points with the lowest KL to the validation targets are kept. They are ranked by alignment / discrimination. --train
-    trains the best ones and chooses by validation NDCG@10; only the chosen one is tested. A run with the same --out
-    continues where the last one stopped.
+    A closed-form model is fitted under the exact distribution of every point and ranks validation. Half of the users
+    choose the best point. It is taken if it is surely better than multi_target on the other half, else multi_target is.
+    --by published is the procedure of the paper: points with the lowest KL to the validation targets, ranked by
+    alignment / discrimination. --train trains the best ones and chooses by validation NDCG@10; only the chosen one is
+    tested. A run with the same --out continues where the last one stopped.
     """
     from genpas_plugins.data.sequences import SequenceStore
-    from genpas_plugins.search.criteria import Criteria
-    from genpas_plugins.search.optimum import optimum
-    from genpas_plugins.search.search_output import check_replaceable, genpas_yaml, row
-    from genpas_plugins.search.shortlist import check_amounts, require_validation, shortlist
+    from genpas_plugins.search.search_output import check_replaceable, genpas_yaml
+    from genpas_plugins.search.shortlist import check_amounts, require_validation
 
+    keep, chosen_similarity = _published_options(by, keep, similarity)
     grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})
     check_amounts(keep, best)
-    chosen_similarity = _similarity(similarity)
     split = SequenceStore.open(store).leave_last_out()
     require_validation(split.validation)
     split.train.require_pairs()
@@ -93,38 +102,99 @@ def command(
 
     started = time.perf_counter()
     with progress_bar() as tell:
-        criteria = Criteria.of(split.train, split.validation, chosen_similarity)
-        found = shortlist(criteria, grid, keep=keep, best=best, progress=tell)
-        continuous = optimum(criteria, grid, found, progress=tell)
-    seconds = time.perf_counter() - started
-    result: dict[str, Any] = {
+        if by == "published":
+            policy, points, why, result = _by_published(split, grid, keep, best, chosen_similarity, tell)
+        else:
+            policy, points, why, result = _by_transitions(split, grid, best, tell)
+    head = {
         "store": str(store),
+        "by": by,
         "grid": {"alpha": grid.alpha, "beta": grid.beta, "gamma": grid.gamma, "points": len(grid.points)},
-        "keep": keep,
-        "kept": found.n_kept,
-        "kl_cut": found.kl_cut,
         "best": best,
-        "similarity": criteria.index.similarity.label,
-        "seconds": round(seconds, 3),
-        "shortlist": [row(candidate) for candidate in found.ranked],
-        "optimum": {name: row(candidate) for name, candidate in continuous._asdict().items()},
-        "study": None,
+        "seconds": round(time.perf_counter() - started, 3),
     }
-    policy = found.ranked[0].policy
-    why = f"best A/D of the {found.n_kept} of {len(grid.points)} points with the lowest KL, {store.name}"
+    result = {**head, **result, "study": None}
     if trials is not None and out is not None:
-        policy, result["study"] = _trained(trials, [candidate.policy for candidate in found.ranked], out, pruner)
-        why = f"best validation NDCG@10 of {model} over a shortlist of {len(found.ranked)} points, {store.name}"
+        policy, result["study"] = _trained(trials, points, out, pruner)
+        why = f"best validation NDCG@10 of {model} over a shortlist of {len(points)} points"
     result["chosen"] = policy.label
     if out is not None:
         write_text(out / "search.json", to_json(result))
-        write_text(out / "genpas.yaml", genpas_yaml(policy, why, pairs_per_epoch))
+        write_text(out / "genpas.yaml", genpas_yaml(policy, f"{why}, {store.name}", pairs_per_epoch))
     if as_json:
         print_json(result)
         return
     _print(result)
     if out is not None:
         typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, a --config for RecBole.")
+
+
+def _published_options(by: str, keep: float | None, similarity: str | None) -> tuple[float, Similarity]:
+    from genpas_plugins.search.shortlist import KEEP
+
+    if by not in ("transitions", "published"):
+        raise InputError(f"--by {by}: write transitions or published.")
+    if by == "transitions" and (keep is not None or similarity is not None):
+        raise InputError("--keep and --similarity are of the published procedure; add --by published.")
+    return KEEP if keep is None else keep, _similarity(similarity or "recency_containment")
+
+
+Found = tuple["SamplingPolicy", list["SamplingPolicy"], str, dict[str, Any]]
+"""What a search gives: the chosen point, the points to train, why in a few words, and plain values for search.json."""
+
+
+def _by_published(  # noqa: PLR0917 – what the command was given
+    split: LeaveLastOut, grid: Grid, keep: float, best: int, similarity: Similarity, tell: Tell
+) -> Found:
+    from genpas_plugins.search.criteria import Criteria
+    from genpas_plugins.search.optimum import optimum
+    from genpas_plugins.search.search_output import row
+    from genpas_plugins.search.shortlist import shortlist
+
+    criteria = Criteria.of(split.train, split.validation, similarity)
+    found = shortlist(criteria, grid, keep=keep, best=best, progress=tell)
+    continuous = optimum(criteria, grid, found, progress=tell)
+    points = [candidate.policy for candidate in found.ranked]
+    why = f"best A/D of the {found.n_kept} of {len(grid.points)} points with the lowest KL"
+    return (
+        points[0],
+        points,
+        why,
+        {
+            "keep": keep,
+            "kept": found.n_kept,
+            "kl_cut": found.kl_cut,
+            "similarity": criteria.index.similarity.label,
+            "shortlist": [row(candidate) for candidate in found.ranked],
+            "optimum": {name: row(candidate) for name, candidate in continuous._asdict().items()},
+        },
+    )
+
+
+def _by_transitions(split: LeaveLastOut, grid: Grid, best: int, tell: Tell) -> Found:
+    from genpas_plugins.sampling.policy import SamplingPolicy
+    from genpas_plugins.search.by_transitions import MULTI_TARGET, search_by_transitions
+    from genpas_plugins.search.search_output import predicted_row
+    from genpas_plugins.search.transition_model import TransitionModel
+
+    found = search_by_transitions(TransitionModel.of(split.train, split.validation), grid.points, progress=tell)
+    first = found.ranked[0].policy
+    gain = f"{found.difference.mean:+.4f} [{found.difference.low:+.4f}, {found.difference.high:+.4f}]"
+    over = f"{first.label} over multi_target in the transition model, NDCG@10 {gain}"
+    why = over if found.sure else f"multi_target, as no point is surely better: {over}"
+    drawn = [SamplingPolicy(row.policy.alpha, row.policy.beta, row.policy.gamma) for row in found.ranked[:best]]
+    reference = next(row for row in found.ranked if row.policy is MULTI_TARGET)
+    return (
+        found.chosen,
+        drawn,
+        why,
+        {
+            "shortlist": [predicted_row(row) for row in found.ranked[:best]],
+            "multi_target": predicted_row(reference),
+            "difference": {"point": first.label, "users": found.users, **found.difference._asdict()},
+            "sure": found.sure,
+        },
+    )
 
 
 def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
@@ -197,22 +267,10 @@ def _axes(grid: Grid) -> str:
 
 
 def _print(result: dict[str, Any]) -> None:
-    optimum = {"nearest": "lowest KL", "best_ratio": "best A/D"}
-    between = [[optimum[name], *_cells(entry), ""] for name, entry in result["optimum"].items() if entry is not None]
-    print_table(
-        ("rank", "α", "β", "γ", "KL", "A", "D", "A/D", "name"),
-        [
-            *([str(rank), *_cells(entry), entry["name"]] for rank, entry in enumerate(result["shortlist"], start=1)),
-            *([[], *between] if between else []),
-        ],
-        title=f"{result['kept']:,} of {result['grid']['points']:,} points with the lowest KL, ranked by A/D",
-        caption="KL: of validation targets from training targets, in nats; lower is better\n"
-        "A (alignment): similarity of validation histories to training histories of the same target\n"
-        "D (discrimination): their similarity to training histories of other targets\nA/D: higher is better"
-        + "\nlowest KL, best A/D: the optimum between the points of the grid"
-        * bool(between),
-        left=["name"],
-    )
+    if result["by"] == "published":
+        _print_published(result)
+    else:
+        _print_transitions(result)
     study = result["study"]
     if study is not None:
         print_table(
@@ -229,6 +287,47 @@ def _print(result: dict[str, Any]) -> None:
             title=f"{study['model']}, trained",
         )
     typer.echo(f"Chosen: {result['chosen']} ({result['seconds']:g} s without training).")
+
+
+def _print_transitions(result: dict[str, Any]) -> None:
+    reference, difference = result["multi_target"], result["difference"]
+    rows = [[str(rank), row] for rank, row in enumerate(result["shortlist"], start=1)]
+    if reference not in result["shortlist"]:
+        rows.append(["", reference])
+    print_table(
+        ("rank", "α", "β", "γ", "NDCG@10", "name"),
+        [
+            [rank, *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")), f"{row['ndcg@10']:.4f}", row["name"]]
+            for rank, row in rows
+        ],
+        title=f"{result['grid']['points']:,} points, ranked by a closed-form model on validation",
+        caption="NDCG@10: of the transition model under the point's exact distribution, history masked, on half of the "
+        "users. It is no SASRec: compare points, not models",
+        left=["name"],
+    )
+    interval = f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
+    typer.echo(f"{difference['point']} over multi_target on the other {difference['users']:,} users: {interval}.")
+    if not result["sure"]:
+        typer.echo("The interval includes 0, so no point is surely better than multi_target.")
+
+
+def _print_published(result: dict[str, Any]) -> None:
+    optimum = {"nearest": "lowest KL", "best_ratio": "best A/D"}
+    between = [[optimum[name], *_cells(entry), ""] for name, entry in result["optimum"].items() if entry is not None]
+    print_table(
+        ("rank", "α", "β", "γ", "KL", "A", "D", "A/D", "name"),
+        [
+            *([str(rank), *_cells(entry), entry["name"]] for rank, entry in enumerate(result["shortlist"], start=1)),
+            *([[], *between] if between else []),
+        ],
+        title=f"{result['kept']:,} of {result['grid']['points']:,} points with the lowest KL, ranked by A/D",
+        caption="KL: of validation targets from training targets, in nats; lower is better\n"
+        "A (alignment): similarity of validation histories to training histories of the same target\n"
+        "D (discrimination): their similarity to training histories of other targets\nA/D: higher is better"
+        + "\nlowest KL, best A/D: the optimum between the points of the grid"
+        * bool(between),
+        left=["name"],
+    )
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from genpas_plugins.experiments.paired_bootstrap import Difference, paired_bootstrap
+from genpas_plugins.analysis.paired_bootstrap import Difference, paired_bootstrap
 from genpas_plugins.experiments.results import CellResult
 from genpas_plugins.experiments.rows import PROTOCOLS, REFERENCE, Figure, RowResult, Spread, of_test
 from genpas_plugins.experiments.table import Point, Table

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from genpas_plugins.analysis.paired_bootstrap import LEVEL, Difference
 from genpas_plugins.experiments.columns import (
     Column,
     beyond_accuracy,
@@ -19,7 +20,6 @@ from genpas_plugins.experiments.columns import (
     point_text,
     spread,
 )
-from genpas_plugins.experiments.paired_bootstrap import LEVEL, Difference
 from genpas_plugins.experiments.results import Cells
 from genpas_plugins.experiments.rows import PROTOCOLS, REFERENCE, RowResult, Spread, of_group, of_test, row_results
 from genpas_plugins.experiments.table import Point, Table

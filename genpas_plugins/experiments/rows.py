@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genpas_plugins.experiments.paired_bootstrap import figure_of_ranks
+from genpas_plugins.analysis.paired_bootstrap import figure_of_ranks
 from genpas_plugins.experiments.plan import Row
 from genpas_plugins.experiments.results import CellResult, Cells
 from genpas_plugins.experiments.table import Point

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.search.grid import yaml_number
+from genpas_plugins.sampling.policy import SAMPLED, SamplingPolicy
+from genpas_plugins.search.by_transitions import Predicted
+from genpas_plugins.search.grid import point_name, yaml_number
 from genpas_plugins.search.shortlist import Candidate
 from genpas_plugins.settings.genpas import EXPONENT_NAMES
 from genpas_plugins.support.errors import InputError
@@ -28,6 +29,13 @@ def row(candidate: Candidate | None) -> dict[str, Any] | None:
     }
 
 
+def predicted_row(predicted: Predicted) -> dict[str, Any]:
+    """Return label, name, exponents and the model's figure of a point as plain values."""
+    policy = predicted.policy
+    exponents = {name: getattr(policy, name) for name in EXPONENT_NAMES}
+    return {"point": policy.label, "name": point_name(policy), **exponents, "ndcg@10": predicted.ndcg}
+
+
 def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = None) -> str:
     """Return the `genpas:` section of a point. The first line names where it comes from.
 
@@ -39,8 +47,9 @@ def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = 
       beta: 2
       gamma: -.inf
     """
-    lines = [f"{MARK}: {' '.join(why.split())}", "genpas:", "  strategy: sampled"]
-    lines += [f"  {name}: {yaml_number(getattr(policy, name))}" for name in EXPONENT_NAMES]
+    lines = [f"{MARK}: {' '.join(why.split())}", "genpas:", f"  strategy: {policy.strategy}"]
+    if policy.strategy == SAMPLED:
+        lines += [f"  {name}: {yaml_number(getattr(policy, name))}" for name in EXPONENT_NAMES]
     if pairs_per_epoch is not None:
         lines.append(f"  pairs_per_epoch: {pairs_per_epoch}")
     return "\n".join(lines) + "\n"

@@ -29,8 +29,8 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def search() -> Run:
-    """Return search(*arguments), which runs `genpas search` in this process."""
-    return lambda *arguments: CliRunner().invoke(app, ["search", *map(str, arguments)])
+    """Return search(*arguments), which runs the published procedure of `genpas search` in this process."""
+    return lambda *arguments: CliRunner().invoke(app, ["search", *map(str, arguments), "--by", "published"])
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,21 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
         )
 
-    train = ("search", "tiny", "--out", "out", "--train", "--best", 3, "--epochs", 2, "--config", "small.yaml")
+    train = (
+        "search",
+        "tiny",
+        "--by",
+        "published",
+        "--out",
+        "out",
+        "--train",
+        "--best",
+        3,
+        "--epochs",
+        2,
+        "--config",
+        "small.yaml",
+    )
     first = genpas(*train, "--set", "learning_rate=1e-2", "--json")
     assert first.returncode == 0, first.stderr
     result = json.loads(first.stdout)
@@ -226,3 +240,22 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
     run = json.loads(trained.stdout)
     assert run["trained_on"] == json.loads(again.stdout)["study"]["trained_on"]
     assert run["test_result"]["ndcg@10"] == pytest.approx(result["study"]["test"]["ndcg@10"], abs=1e-4)
+
+
+def test_the_default_search_is_sure_or_takes_multi_target(saved: Path, tmp_path: Path):
+    arguments = ["search", str(saved), "--alpha", "0,1", "--beta", "0,inf", "--gamma=-inf,0", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.stderr
+    result = json.loads(done.stdout)
+    best = result["shortlist"][0]
+    assert result["by"] == "transitions" and best["ndcg@10"] >= result["multi_target"]["ndcg@10"]
+    assert result["sure"] == (result["difference"]["low"] > 0) and result["difference"]["point"] == best["point"]
+    assert result["chosen"] == (best["point"] if result["sure"] else "multi_target")
+    text = (tmp_path / "genpas.yaml").read_text()
+    section = GenPASConfig.from_mapping(yaml.safe_load(text)["genpas"])
+    assert section.policy.label == result["chosen"]
+    shown = CliRunner().invoke(app, arguments)
+    assert "on the other" in shown.stdout and ("no point is surely better" in shown.stdout) == (not result["sure"])
+    for more, told in ((["--keep", "0.5"], "add --by published"), (["--by", "guess"], "transitions or published")):
+        refused = CliRunner().invoke(app, [*arguments, *more])
+        assert refused.exit_code == 2 and told in refused.stderr

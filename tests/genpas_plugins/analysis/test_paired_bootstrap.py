@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from genpas_plugins.experiments.paired_bootstrap import RESAMPLES, figure_of_ranks, paired_bootstrap
+from genpas_plugins.analysis.paired_bootstrap import RESAMPLES, figure_of_ranks, paired_bootstrap
 
 
 @pytest.mark.parametrize("given", [[-1, 0, 3], [1, 1, -4, 2], [0.5, 0.5, 0.25], [2, -2, 2, -2]])

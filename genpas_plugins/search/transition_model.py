@@ -1,0 +1,137 @@
+"""A recommender in closed form, fitted under the exact distribution of a policy: what a policy is worth, in seconds.
+
+Every item of a history votes for the next one with the policy's own conditional distribution:
+
+    score(y | x) = Σ_d DECAY^d p(y | x_d),     p(y | i) ∝ Σ_(s, k, j) p(s, k, j) Σ_d DECAY^d [item k - d - 1 of s is i]
+
+x_d is the item d steps from the end of a history. The sums are over all pairs with their probability: no pair is drawn,
+so a policy has one figure without noise. A policy changes only the weights; which item follows which is found once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genpas_plugins.analysis.history_length import position_coefficients
+from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
+from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.jagged import spans
+from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.support.array_types import Float64, Int32, Int64
+
+LENGTH, DECAY = 20, 0.7
+"""Items of a history that count, and the weight of an item relative to the next one."""
+
+K = 10
+USERS = 5_000  # of the evaluation view at most, evenly spaced
+INTERACTIONS = 1_000_000  # of the training view at most, of evenly spaced sequences
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionModel:
+    """The model of any policy on a training view, with figures on an evaluation view. `TransitionModel.of` makes it."""
+
+    train: SequenceView
+    position: Int64  # int64 [n], position of every possible target
+    length: Int64  # int64 [n], length of its sequence
+    entries: tuple[tuple[Int64, Int32], ...]  # by distance: targets with so long a history, their entries
+    rows: Int64  # int64 [n_items + 2], bounds of the entries of each item
+    columns: Int32  # int32 [entries], item that follows
+    histories: Any  # csr_array [users, n_items + 1], weights of the evaluation histories
+    seen: Any  # csr_array [users, n_items + 1], 1 for the items of the whole history
+    targets: Int64  # int64 [users]; 0 for an item of the history
+
+    @classmethod
+    def of(cls, train: SequenceView, evaluation: SequenceView) -> TransitionModel:
+        """Find which item follows which. Raises InputError if the training view has no pair."""
+        train.require_content()
+        train = _thinned(train)
+        values, size = train.store.values, train.store.n_items + 1
+        found = occurrences(train)
+        target = values[found.place].astype(np.int64)
+        deep = [np.flatnonzero(found.position > d) for d in range(LENGTH)]
+        keys = [values[found.place[kept] - 1 - d].astype(np.int64) * size + target[kept] for d, kept in enumerate(deep)]
+        known, entry = np.unique(np.concatenate(keys), return_inverse=True)
+        parts = np.split(entry.astype(np.int32), np.cumsum([len(kept) for kept in deep])[:-1])
+        rows = np.searchsorted(known, np.arange(size + 1) * size)
+        columns = (known % size).astype(np.int32)
+        entries = tuple(zip(deep, parts, strict=True))
+        return cls(train, found.position, found.length, entries, rows, columns, *_evaluation(evaluation))
+
+    def transitions(self, policy: SamplingPolicy) -> Any:
+        """Return p(y | i) of the policy, a csr_array `float64 [n_items + 1, n_items + 1]`, row i, column y."""
+        from scipy import sparse
+
+        share = TargetWeights.of(self.train, policy).of_occurrences(self.length, self.position)
+        decay = DECAY ** np.arange(LENGTH)
+        weights = np.where(np.arange(LENGTH) < np.arange(LENGTH + 1)[:, None], decay, 0.0)
+        coefficients = position_coefficients(self.train.max_length - 1, policy.gamma, weights)
+        joint = np.zeros(len(self.columns))
+        for d, (kept, entry) in enumerate(self.entries):
+            joint += np.bincount(entry, share[kept] * coefficients[self.position[kept], d], len(joint))
+        n_items = len(self.rows) - 1
+        owner = np.repeat(np.arange(n_items), np.diff(self.rows))
+        of_item = np.bincount(owner, joint, n_items)
+        joint *= np.divide(1.0, of_item, out=np.zeros_like(of_item), where=of_item > 0)[owner]
+        return sparse.csr_array((joint, self.columns, self.rows), shape=(n_items, n_items))
+
+    def ndcg(self, policy: SamplingPolicy) -> Float64:
+        """Return NDCG@K of every evaluation user under the policy, history masked, `float64 [users]`.
+
+        Of items with equal scores the target has the middle place. A target that no item votes for has 0.
+        """
+        scores = self.histories @ self.transitions(policy)
+        scores.sort_indices()
+        n = len(self.targets)
+        own = np.zeros(n)
+        owner = np.repeat(np.arange(n), np.diff(scores.indptr))
+        hit = scores.indices == self.targets[owner]
+        own[owner[hit]] = scores.data[hit]
+        before = _compared(owner, scores.data, own)
+        masked = (scores * self.seen).tocsr()
+        masked_owner = np.repeat(np.arange(n), np.diff(masked.indptr))
+        before -= _compared(masked_owner, masked.data, own)
+        rank = before + 0.5  # the target itself is half before itself
+        return np.where((own > 0) & (rank < K + 1), 1 / np.log2(np.maximum(rank, 1) + 1), 0.0)
+
+
+def _compared(owner: Int64, scores: Float64, own: Float64) -> Float64:
+    """Return how many scores of each user are above its own one; equal ones count half."""
+    above = np.bincount(owner, scores > own[owner], len(own))
+    return above + np.bincount(owner, scores == own[owner], len(own)) / 2
+
+
+def _thinned(view: SequenceView) -> SequenceView:
+    """Return the view with evenly spaced sequences of about INTERACTIONS items in all."""
+    lengths = view.lengths()
+    total = int(lengths.sum())
+    if total <= INTERACTIONS:
+        return view
+    share = INTERACTIONS / total
+    number = np.floor(np.arange(1, len(lengths) + 1) * share)
+    return view.store.view(lengths=np.where(np.diff(number, prepend=0) > 0, lengths, 0))
+
+
+def _evaluation(view: SequenceView) -> tuple[Any, Any, Int64]:
+    """Return weights of the histories, seen items and targets of USERS evenly spaced users."""
+    from scipy import sparse
+
+    store, pairs = view.store, view.last_pairs()
+    chosen = np.unique(np.linspace(0, len(pairs.target) - 1, USERS).astype(np.int64)) if len(pairs.target) else []
+    sequence, length = pairs.sequence[chosen], pairs.target[chosen]
+    place = store.offsets[sequence] + length
+    rows, distance = np.repeat(np.arange(len(length)), length), spans(0, length)
+    items = store.values[place[rows] - 1 - distance].astype(np.int64)
+    recent = distance < LENGTH
+    shape = (len(length), store.n_items + 1)
+    weights = sparse.csr_array((DECAY ** distance[recent], (rows[recent], items[recent])), shape=shape)
+    seen = sparse.csr_array((np.ones(len(rows)), (rows, items)), shape=shape)
+    seen.sum_duplicates()
+    seen.data[:] = 1
+    targets = store.values[place].astype(np.int64)
+    # A masked target is in no list: nothing votes for item 0.
+    repeated = np.isin(np.arange(len(length)) * shape[1] + targets, rows * shape[1] + items)
+    return weights, seen, np.where(repeated, 0, targets)
