@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
 from genpas_plugins.neural.tiger.network import TigerNetwork
+from genpas_plugins.neural.tiger.window_losses import Windows, window_losses
 from genpas_plugins.support.errors import InputError
-from torchrec_ext.batch import HISTORY, TARGET
+from torchrec_ext.batch import HISTORY, TARGET, WindowBatch
 from torchrec_ext.losses import global_mean
 from torchrec_ext.tables import Layer, Step, Table, check_columns, embedding_at, padded, padded_length
 
@@ -59,12 +60,18 @@ class TigerLayer(Layer):
         return with_tokens(batch, self.network)
 
     def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
-        """Return the loss of one batch, and each pair's loss, [B], as output."""
+        """Return the loss of one batch, and each target's loss, [T], as output."""
         network, features = self.network, batch.features
-        history = features[HISTORY_TOKENS]
-        width = getattr(batch, "width", None)
-        longest = padded_length(history.lengths().long() // network.depth, network.max_history, width)
-        read = padded(history, rows[HISTORY_TOKENS], longest * network.depth)
+        history, several = features[HISTORY_TOKENS], isinstance(batch, WindowBatch)
+        lengths = history.lengths().long() // network.depth
+        longest = padded_length(lengths, network.max_history, getattr(batch, "width", None))
+        # Windows need their shapes on the CPU. Pairs on a GPU are padded, so that nothing waits.
+        shapes = _shapes(batch, lengths) if several or lengths.device.type == "cpu" else None
+        if shapes is None:
+            read = padded(history, rows[HISTORY_TOKENS], longest * network.depth)
+        else:
+            tokens = history.values().long().view(-1, network.depth)
+            read = tokens, rows[HISTORY_TOKENS].values().view(*tokens.shape, -1)
         # Every target has `depth` tokens and needs no padding.
         written = features[TARGET_TOKENS].values().long().view(-1, network.depth)
         of_written = rows[TARGET_TOKENS].values().view(*written.shape, -1)
@@ -73,8 +80,20 @@ class TigerLayer(Layer):
             stack.enter_context(self.stand_in(TOKENS).holding(read, (written, of_written)))
             if buckets is not None:
                 stack.enter_context(self.stand_in(USERS).holding((buckets, rows[BUCKET].values())))
-            losses = network.loss(network.encode(read[0], buckets), written)
-        return Step(global_mean(losses, getattr(batch, "weights", None), self.group), losses.detach())
+            if shapes is None:
+                losses = network.loss(network.encode(read[0], buckets), written)
+            else:
+                losses = window_losses(network, shapes, read[0], written, buckets)
+        count = len(batch) if several else None
+        return Step(global_mean(losses, getattr(batch, "weights", None), self.group, count), losses.detach())
+
+
+def _shapes(batch: Any, lengths: Tensor) -> Windows:
+    """Return the windows of a batch, also of pairs, for lengths int64 [W]."""
+    lengths = lengths.cpu()
+    if isinstance(batch, WindowBatch):
+        return Windows(lengths, batch.row.cpu(), batch.place.cpu())
+    return Windows(lengths, torch.arange(len(lengths)), lengths - 1)
 
 
 def tiger_layer(model: nn.Module, group: dist.ProcessGroup) -> TigerLayer:
@@ -92,7 +111,7 @@ def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
     """Return a batch with what TIGER looks up as more features, on the network's device.
 
     The new features come first: `history_tokens` (depth for each item of a history), `target_tokens` (depth for each
-    pair) and, with a user table, `user_bucket` (one for each pair).
+    target) and, with a user table, `user_bucket` (one for each history).
 
     Parameters
     ----------

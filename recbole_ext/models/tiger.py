@@ -126,8 +126,8 @@ class TIGER(SequentialRecommender):
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Return the mean over the batch of the cross-entropy of the targets' codes, a scalar."""
         if self.device.type == "cpu":
-            row, last = torch.arange(len(interaction)), interaction[self.ITEM_SEQ_LEN] - 1
-            return self.target_losses(interaction, row, last, interaction[self.POS_ITEM_ID]).mean()
+            last, targets = interaction[self.ITEM_SEQ_LEN] - 1, interaction[self.POS_ITEM_ID]
+            return self.target_losses(interaction, torch.arange(len(last)), last, targets).mean()
         loss: Tensor = self.network(  # padded: no group of windows is large enough for a GPU
             interaction[self.ITEM_SEQ],
             interaction[self.ITEM_SEQ_LEN],

@@ -22,12 +22,14 @@ import torch.distributed as dist
 from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
+from genpas_plugins import SamplingPolicy
+from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.evaluation import check_catalogue, evaluate
 from torchrec_ext.pipeline_stage import genpas_stage
 from torchrec_ext.shard import own_rows, shard
 from torchrec_ext.stream import GenPASStream
-from torchrec_ext.tables import dense_parameters, set_table_rate, whole_table
+from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, whole_table
 from torchrec_ext.tiger import with_tokens
 
 
@@ -177,3 +179,21 @@ def test_what_cannot_be(data: Any):
         check_catalogue(sharded, 39)
     with pytest.raises(RuntimeError, match="were not looked up for this batch"):
         model.network.token_embedding(torch.ones(2, dtype=torch.int64))
+
+
+def test_sharded_windows_have_the_loss_of_single_pairs(data: Any, tmp_path: Path):
+    causal = tiger.prepared(tmp_path, tiger.CASES[1], encoder="causal", genpas="multi_target")
+    view = causal.train.stream.view
+    stream = window_stream(view, SamplingPolicy.named("multi_target"), max_length=tiger.MAX_LENGTH, seed=3)
+    batch = GenPASStream(stream, batch_size=12, max_length=tiger.MAX_LENGTH, rank=0, world_size=1).batch(0, 0)
+    assert len(batch.target) > len(batch)
+    sharded = shard(tiger.build(causal), targets="parallel")
+    layer = layer_of(sharded)
+    with torch.no_grad():
+        step = sharded(layer.with_features(batch))
+        network, items = tiger.build(causal).network, batch.history.to_padded_dense(tiger.MAX_LENGTH)
+        losses = network(items[batch.row], batch.place + 1, batch.target, batch.sequence[batch.row])
+    torch.testing.assert_close(step.output, losses, rtol=0, atol=1e-5)
+    torch.testing.assert_close(step.loss, (batch.weights * losses).sum() / len(batch), rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match=r"its encoder reads later items too\. Set encoder: causal"):
+        shard(tiger.build(data), targets="parallel")

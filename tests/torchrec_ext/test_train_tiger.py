@@ -82,6 +82,31 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert (found["test"], found["best_valid"]) == (expected["test"], expected["best_valid"])
 
 
+def test_windows_train_and_go_on(settings: Path, tmp_path: Path, capsys: Any, monkeypatch: Any):
+    class Stopped(GenPASStream):
+        def step_done(self) -> None:
+            super().step_done()
+            if self.epoch == 1:
+                raise RuntimeError("killed by the test")
+
+    def run(name: str) -> Any:
+        train.main(
+            ["--config", str(settings), "--out", str(tmp_path / name), "encoder=causal", "genpas_targets=parallel"]
+        )
+        return json.loads((tmp_path / name / "results.json").read_text())
+
+    expected = run("unbroken")
+    monkeypatch.setattr(training, "GenPASStream", Stopped)
+    with pytest.raises(SystemExit):
+        run("again")
+    monkeypatch.undo()
+    found = run("again")
+    assert "Going on after step" in capsys.readouterr().err
+    losses = [[point["train_loss"] for point in results["curve"]] for results in (found, expected)]
+    assert losses[0] == losses[1] and losses[0][1] < losses[0][0]
+    assert found["test"] == expected["test"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,7 +116,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         (["beams=4"], "topk is 5, but TIGER ranks only the 4 items of its beams"),
         (
             ["genpas_targets=parallel"],
-            "parallel is not possible with TIGER: it has no forward(item_seq",
+            "parallel is not possible with TIGER: its encoder reads later items too. Set encoder: causal",
         ),
         (["beems=4"], "There is no key 'beems' for TIGER. Did you mean 'beams'"),
     ],
