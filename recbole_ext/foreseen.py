@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,13 +14,20 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from genpas_plugins.settings.all_sections import SECTIONS, flat_keys
-from genpas_plugins.support.errors import InputError, whole_number
+from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext.genpas_key import where_set
 
 _ARGUMENT = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}
 """The setting that a transform of RecBole needs; it has no default."""
 
-_RANGES = {"MAX_ITEM_LIST_LENGTH": (1, None), "eval_batch_size": (1, None), "seed": (0, 2**32 - 1)}
+_RANGES = {
+    **dict.fromkeys(("MAX_ITEM_LIST_LENGTH", "train_batch_size", "eval_batch_size"), (1, None)),
+    **dict.fromkeys(("epochs", "eval_step", "stopping_step", "worker"), (0, None)),
+    "seed": (0, 2**32 - 1),
+}
+_LEARNERS = tuple(re.findall(r'learner\.lower\(\) == "(\w+)"', inspect.getsource(Trainer._build_optimizer)))
+"""RecBole trains with Adam, and one line in its log, under any other name."""
+_GROUPS = ("user", "none")
 _COUNTED = {"data.num_items", "data.num_users", "data.count_items", "data.count_users"}
 """What RecBole's evaluation moves to the CPU as if it were a tensor, and fails."""
 
@@ -44,6 +53,11 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
             whole_number(key, final.get(key, lowest), lowest, highest)
         except InputError as error:
             yield key, str(error)
+    if str(final.get("learner")).lower() not in _LEARNERS:
+        yield "learner", f"learner {final['learner']!r} is not a choice.{nearest(final['learner'], _LEARNERS)}"
+    group = final["eval_args"].get("group_by")
+    if group is not None and group not in _GROUPS:
+        yield "eval_args", f"group_by {group!r} is not a choice.{nearest(group, _GROUPS)}"
     for kind, ratios in (final["eval_args"].get("split") or {}).items():
         if kind in ("RS", "TS") and not (isinstance(ratios, list) and len(ratios) == _PARTS):
             yield "eval_args", f"split {kind} is {ratios!r}. Give three shares, such as {kind}: [0.8, 0.1, 0.1]."
