@@ -1,0 +1,186 @@
+"""What predicts which policy trains the best model: rank correlation of predictors with committed trainings.
+
+    python -m benchmarks.predictors --data-dir DIR [--stores beauty-7core]
+
+A training is the best validation of a policy in the cells below benchmarks/results, with the first seed. Cells of
+independent draws, which older versions made, are left out. A run writes benchmarks/results/predictors.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.session import COMMITTED, DataDir
+from genpas_plugins import SamplingPolicy, SequenceStore
+from genpas_plugins.analysis.inputs import input_target_statistics
+from genpas_plugins.experiments.report import table_lines
+from genpas_plugins.experiments.results import CellResult, read_cell
+from genpas_plugins.experiments.stores import find_stores
+from genpas_plugins.search.criteria import Criteria
+from genpas_plugins.search.shortlist import KEEP, Candidate
+from genpas_plugins.search.transition_model import TransitionModel
+from genpas_plugins.settings.genpas import GenPASConfig
+from genpas_plugins.support.atomic import write_text
+from genpas_plugins.support.environment import describe
+from genpas_plugins.support.json_text import to_json
+
+TABLES = {"beauty": ("sasrec", "estimators"), "toys": ("sasrec", "estimators"), "sports": ("sasrec",)}
+"""Tables whose cells have one model and one budget, by data set; the map has the others."""
+
+RESAMPLES = 2_000
+PREDICTORS = {
+    "transition model": "NDCG@10 of `genpas search`'s closed-form model",
+    "KL": "lowest KL from the validation targets",
+    "published": f"`--by published`: the {KEEP:.0%} with the lowest KL by alignment / discrimination, the rest by KL",
+    "KL and distinct examples": "logarithm of the effective number of pairs, exp of their entropy, minus KL",
+    "short training": "validation at the first fifth of the budget",
+}
+
+
+def main(
+    data_dir: DataDir = None,
+    stores: Annotated[list[Path] | None, typer.Option(help="Stores of further data sets of the map.")] = None,
+) -> None:
+    """Compute every predictor for every policy that was trained, and its rank correlation."""
+    names = [*TABLES, *(store.name for store in stores or ())]
+    result: dict[str, Any] = {"environment": describe(), "datasets": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            trained = trained_policies(name)
+            if len(trained) < 3:
+                continue
+            (store,) = find_stores([name], stores or (), data_dir, Path(folder), lambda *_: None).values()
+            figures = predicted(store, {label: policy for label, (policy, _) in trained.items()})
+            for label, (_, cell) in trained.items():
+                figures[label]["short training"] = early(cell)
+                figures[label]["validation"] = cell.run.validation
+            result["datasets"][name] = {
+                "policies": figures,
+                "tau": {
+                    predictor: tau([(row[predictor], row["validation"]) for row in figures.values()])
+                    for predictor in PREDICTORS
+                },
+            }
+    out = COMMITTED / "predictors"
+    write_text(out / "table.json", to_json(result))
+    write_text(out / "table.md", page(result))
+    draw(result["datasets"], out / "predictors")
+
+
+def trained_policies(name: str) -> dict[str, tuple[SamplingPolicy, CellResult]]:
+    """Return policy and best cell of every trained row of a data set, by label."""
+    found: dict[str, tuple[SamplingPolicy, CellResult]] = {}
+    for table in TABLES.get(name, ("map",)):
+        for file in sorted((COMMITTED / table / "cells" / name).glob("*.json")):
+            configuration, cell = read_cell(file)
+            genpas = GenPASConfig.from_mapping(configuration["method"]["genpas"])
+            if configuration["seed"] != 1 or (genpas.strategy == "sampled" and cell.run.trained_on.get("draws") != 2):
+                continue
+            label = genpas.policy.label
+            if label not in found or found[label][1].run.validation < cell.run.validation:
+                found[label] = genpas.policy, cell
+    return found
+
+
+def predicted(store: Path, policies: Mapping[str, SamplingPolicy]) -> dict[str, dict[str, float]]:
+    """Return what every training-free predictor makes of every policy; more is better."""
+    split = SequenceStore.open(store).leave_last_out()
+    criteria, model = Criteria.of(split.train, split.validation), TransitionModel.of(split.train, split.validation)
+    rows = {label: Candidate.of(criteria, policy) for label, policy in policies.items()}
+    cut = sorted(row.kl for row in rows.values())[math.ceil(KEEP * len(rows)) - 1]
+    figures = {}
+    for label, policy in policies.items():
+        entropy = input_target_statistics(split.train, policy)["entropy_input_target"]
+        kl, ratio = rows[label].kl, rows[label].ratio
+        figures[label] = {
+            "transition model": float(model.ndcg(policy).mean()),
+            "KL": -kl,
+            "published": ratio if kl <= cut else -kl,
+            "KL and distinct examples": entropy - kl,
+        }
+    return figures
+
+
+def early(cell: CellResult) -> float:
+    """Return the best validation in the first fifth of the budget, or the first one."""
+    budget = cell.run.pairs_seen / 5
+    return max((at.validation for at in cell.run.curve if at.pairs <= budget), default=cell.run.curve[0].validation)
+
+
+def tau(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Return Kendall's τ of predictor and training with the 95 % interval of a bootstrap over the policies."""
+    from scipy.stats import kendalltau
+
+    given = np.array(pairs)
+    random = np.random.default_rng(0)
+    drawn = [kendalltau(*given[random.integers(0, len(given), len(given))].T).statistic for _ in range(RESAMPLES)]
+    low, high = np.quantile(np.nan_to_num(drawn), [0.025, 0.975])  # a draw of one policy alone has no order
+    return {"tau": float(kendalltau(*given.T).statistic), "low": float(low), "high": float(high), "n": len(given)}
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Return the Markdown file."""
+    environment, names = result["environment"], list(result["datasets"])
+    taus = {name: result["datasets"][name]["tau"] for name in names}
+    head = ["predictor", *(f"{name}, {next(iter(taus[name].values()))['n']} policies" for name in names)]
+    rows = [
+        [key, *(f"{t['tau']:.2f} [{t['low']:.2f}, {t['high']:.2f}]" for t in (taus[name][key] for name in names))]
+        for key in PREDICTORS
+    ]
+    parts = [
+        "<!-- Written by `python -m benchmarks.predictors`; do not edit. -->",
+        "# What predicts which policy trains the best SASRec",
+        f"Commit `{environment.get('commit')}`, {environment.get('date')}. Kendall's τ with the best validation "
+        "NDCG@10 of each trained policy, and its 95 % interval by bootstrap over the policies.",
+        "\n".join(table_lines([head, *rows])),
+        "\n".join(f"- {key}: {text}" for key, text in PREDICTORS.items()),
+        "![transition model against training](predictors.svg)",
+    ]
+    for name in names:
+        figures = result["datasets"][name]["policies"]
+        lines = [["policy", "validation", *PREDICTORS]]
+        for label, row in sorted(figures.items(), key=lambda item: -item[1]["validation"]):
+            lines.append([label, *(f"{row[key]:.4f}" for key in ("validation", *PREDICTORS))])
+        parts += [f"## {name}", "\n".join(table_lines(lines))]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw(datasets: Mapping[str, Any], stem: Path) -> None:
+    """Draw training against the transition model, a panel a data set, every point with its policy."""
+    from matplotlib.figure import Figure
+
+    from genpas_plugins.experiments.plots import COLOURS, save
+
+    figure = Figure(figsize=(4.4 * len(datasets), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for axis, (name, content) in zip(axes, datasets.items(), strict=True):
+        rows, found = content["policies"], content["tau"]["transition model"]
+        axis.scatter(
+            [r["transition model"] for r in rows.values()],
+            [r["validation"] for r in rows.values()],
+            color=COLOURS[0],
+            s=22,
+        )
+        for label, row in rows.items():
+            axis.annotate(
+                label, (row["transition model"], row["validation"]), (4, 2), textcoords="offset points", fontsize=7
+            )
+        axis.set_title(
+            f"{name}: τ = {found['tau']:.2f} [{found['low']:.2f}, {found['high']:.2f}]", loc="left", fontsize="medium"
+        )
+        axis.set_xlabel("validation NDCG@10, transition model (no training)")
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("validation NDCG@10, SASRec (trained)")
+    save(figure, stem)
+
+
+if __name__ == "__main__":
+    typer.run(main)

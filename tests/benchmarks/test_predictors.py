@@ -1,0 +1,38 @@
+"""Rank correlations of predictors with trainings, and the page that shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import predictors
+from genpas_plugins import SamplingPolicy, SequenceStore
+
+
+def test_tau_is_the_share_of_pairs_in_order():
+    assert predictors.tau([(1, 10), (2, 20), (3, 30)])["tau"] == 1
+    found = predictors.tau([(1, 10), (2, 30), (3, 20), (4, 40)])
+    assert found["tau"] == pytest.approx(4 / 6) and found["low"] <= found["tau"] <= found["high"] and found["n"] == 4
+
+
+def test_cells_of_independent_draws_are_left_out():
+    trained = predictors.trained_policies("beauty")
+    assert {"multi_target", "1,0,-inf", "1,0,0", "last_target"} <= trained.keys()
+    assert all(cell.run.trained_on["draws"] == 2 for policy, cell in trained.values() if policy.strategy == "sampled")
+
+
+def test_a_page_has_every_predictor_of_every_policy(medium: SequenceStore, tmp_path: Path):
+    medium.save(tmp_path / "medium")
+    policies = {name: SamplingPolicy.named(name) for name in ("multi_target", "last_target", "slide_window")}
+    figures = predictors.predicted(tmp_path / "medium", policies)
+    for number, row in enumerate(figures.values()):
+        row |= {"short training": 0.1, "validation": number / 10}
+    taus = {
+        name: predictors.tau([(row[name], row["validation"]) for row in figures.values()])
+        for name in predictors.PREDICTORS
+    }
+    page = predictors.page({"environment": {}, "datasets": {"medium": {"policies": figures, "tau": taus}}})
+    assert all(f"| {label} |" in page for label in policies) and all(
+        f"| {name} |" in page for name in predictors.PREDICTORS
+    )
