@@ -12,7 +12,6 @@ from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import PAIR_ITEMS
 from genpas_plugins.sampling.coverage import Coverage, coverage
-from genpas_plugins.sampling.policy import SAMPLED
 from genpas_plugins.sampling.protocol import DRAWS, check_draws
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
@@ -43,7 +42,7 @@ def check_resumed(file: Any) -> None:
     """Raise InputError for a checkpoint whose training cannot go on: its sampled epochs were drawn in another way."""
     config = load(file, map_location="cpu")["config"]
     section = genpas_config(config)
-    if section is not None and section.policy.strategy == SAMPLED:
+    if section is not None and section.policy.drawn:
         check_draws((config[REPORT] or {}).get("draws", 1))
 
 

@@ -11,7 +11,7 @@ from genpas_plugins.analysis.history_length import length_distribution
 from genpas_plugins.analysis.target_positions import TargetWeights, row_chunks
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import spans
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import whole_number
 
@@ -23,7 +23,7 @@ class TargetPositions(NamedTuple):
     from_end: Float64  # by the number of training items after the target
 
 
-def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:
+def user_mass(view: SequenceView, policy: Policy) -> Float64:
     """Return p_α(s) of every sequence, `float64 [n_sequences]`; 0 for a sequence without a pair."""
     view.require_pairs()
     by_length = np.zeros(int(view.lengths().max(initial=0)) + 1)
@@ -31,15 +31,17 @@ def user_mass(view: SequenceView, policy: SamplingPolicy) -> Float64:
     return np.asarray(by_length[view.lengths()])
 
 
-def effective_users(view: SequenceView, policy: SamplingPolicy) -> float:
+def effective_users(view: SequenceView, policy: Policy) -> float:
     """Return e^entropy of p_α(s), the number of equally likely users with the same entropy."""
     mass = policy.sequence_mass(view)
     kept = mass > 0
     return math.exp(-float(np.sum(mass[kept] * np.log(mass[kept] / view.groups.size[kept]))))
 
 
-def target_positions(view: SequenceView, policy: SamplingPolicy) -> TargetPositions:
+def target_positions(view: SequenceView, policy: Policy) -> TargetPositions:
     """Return the distribution of the target's position, counted from the start and from the end of the sequence."""
+    if not isinstance(policy, SamplingPolicy):
+        return _constructed_positions(view, policy)
     weights, longest = TargetWeights.of(view, policy), view.max_length
     by_length = weights.scale[view.groups.length] * view.groups.size
     from_end, from_start = np.zeros(longest), np.zeros(longest)
@@ -57,11 +59,24 @@ def target_positions(view: SequenceView, policy: SamplingPolicy) -> TargetPositi
     return TargetPositions(from_start, from_end)
 
 
-def history_lengths(view: SequenceView, policy: SamplingPolicy, max_length: int | None = None) -> Float64:
+def _constructed_positions(view: SequenceView, policy: Policy) -> TargetPositions:
+    assert policy.construction is not None
+    from_end, from_start = np.zeros(view.max_length), np.zeros(view.max_length)
+    for length, mass in zip(view.groups.length.tolist(), policy.sequence_mass(view), strict=True):
+        p = mass * policy.construction.target_probability(np.full(length, length), np.arange(length))
+        from_start[:length] += p
+        from_end[:length] += p[::-1]
+    return TargetPositions(from_start, from_end)
+
+
+def history_lengths(view: SequenceView, policy: Policy, max_length: int | None = None) -> Float64:
     """Return the probability of each history length, `float64 [longest + 1]` by number of items (never 0).
 
     `max_length` cuts histories: the last entry has all longer ones. None cuts nothing.
     """
+    if not isinstance(policy, SamplingPolicy):
+        assert policy.construction is not None
+        return policy.construction.length_distribution(view, max_length)
     by_position = target_positions(view, policy).from_start
     before = len(by_position) - 1
     longest = before if max_length is None else min(whole_number("max_length", max_length, 1), before)

@@ -15,6 +15,13 @@ from genpas_plugins.support.errors import whole_number
 MAX_LENGTH = 50  # items of a history that count, as many as RecBole keeps by default
 
 
+STATISTICS = (
+    *("targets", "distinct_inputs_mean", "distinct_inputs_median", "distinct_inputs_max", "expected_history_length"),
+    *("entropy_target", "entropy_input_target", "entropy_input_given_target"),
+)
+"""Keys of `input_target_statistics`."""
+
+
 def input_target_statistics(
     view: SequenceView, policy: SamplingPolicy, max_length: int = MAX_LENGTH
 ) -> dict[str, float]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
 from genpas_plugins.analysis.alignment import alignment_discriminations
+from genpas_plugins.analysis.alignment_figures import AlignmentDiscrimination
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.histograms import (
     effective_users,
@@ -18,12 +19,12 @@ from genpas_plugins.analysis.histograms import (
     popularity_groups,
     target_positions,
 )
-from genpas_plugins.analysis.inputs import input_target_statistics
+from genpas_plugins.analysis.inputs import STATISTICS, input_target_statistics
 from genpas_plugins.analysis.ranking import rank_agreement, rank_difference
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
 from genpas_plugins.data.sequences import LeaveLastOut, SequenceView
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64
 from genpas_plugins.support.errors import InputError
 
@@ -32,7 +33,7 @@ Distributions = dict[str, Float64]
 
 def analyze(
     split: LeaveLastOut,
-    policies: Sequence[SamplingPolicy],
+    policies: Sequence[Policy],
     *,
     similarity: Similarity | None = None,  # None: `recency_containment()`
     smoothing: float = 1e-10,  # for KL, see `kl_divergence`
@@ -54,6 +55,9 @@ def analyze(
     trained = {label: target_distribution(split.train, policy, threads=threads) for label, policy in named.items()}
     evaluations = {"test": split.test, "validation": split.validation}
     observed = {name: last_target_distribution(view) for name, view in evaluations.items() if view.max_length}
+    # Alignment and the inputs of a target are sums over starts with the weights j^γ.
+    powers = {label: policy for label, policy in named.items() if isinstance(policy, SamplingPolicy)}
+    unknown = dict.fromkeys((field.name for field in fields(AlignmentDiscrimination)), float("nan"))
     tell("rankings")
     compared = list(itertools.combinations(trained, 2))
     result: dict[str, Any] = {
@@ -69,10 +73,10 @@ def analyze(
     for key, name in (("", "test"), ("_validation", "validation")):
         tell(f"alignment with {name} inputs")
         figures = alignment_discriminations(
-            split.train, list(named.values()), evaluations[name], similarity, threads=threads
+            split.train, list(powers.values()), evaluations[name], similarity, threads=threads
         )
-        of_label = {label: asdict(of) for label, of in zip(named, figures, strict=True)}
-        result[f"alignment_discrimination{key}"] = of_label
+        of_label = {label: asdict(of) for label, of in zip(powers, figures, strict=True)}
+        result[f"alignment_discrimination{key}"] = {label: of_label.get(label, unknown) for label in named}
     tell("histograms")
     groups = popularity_groups(split.train)
     result |= {
@@ -82,7 +86,9 @@ def analyze(
         "popularity_groups": {label: group_shares(p, groups) for label, p in (trained | observed).items()},
     }
     tell("inputs of each target")
-    result["input_target"] = {label: input_target_statistics(split.train, policy) for label, policy in named.items()}
+    statistics = {label: input_target_statistics(split.train, policy) for label, policy in powers.items()}
+    no_statistics = dict.fromkeys(STATISTICS, float("nan"))
+    result["input_target"] = {label: statistics.get(label, no_statistics) for label in named}
     return result
 
 
@@ -102,7 +108,7 @@ def store_counts(split: LeaveLastOut) -> dict[str, int]:
     }
 
 
-def _by_label(policies: Sequence[SamplingPolicy]) -> dict[str, SamplingPolicy]:
+def _by_label(policies: Sequence[Policy]) -> dict[str, Policy]:
     named = {policy.label: policy for policy in policies}
     if len(named) < len(policies):
         labels = [policy.label for policy in policies]
@@ -111,7 +117,7 @@ def _by_label(policies: Sequence[SamplingPolicy]) -> dict[str, SamplingPolicy]:
     return named
 
 
-def _description(policy: SamplingPolicy) -> dict[str, Any]:
+def _description(policy: Policy) -> dict[str, Any]:
     exponents = {name: getattr(policy, name) for name in ("alpha", "beta", "gamma")}
     return {**exponents, "strategy": policy.strategy, "repr": repr(policy)}
 
@@ -128,16 +134,16 @@ def _divergences(
     }
 
 
-def _history_length(view: SequenceView, policy: SamplingPolicy) -> dict[str, Any]:
+def _history_length(view: SequenceView, policy: Policy) -> dict[str, Any]:
     return {"mean": policy.expected_history_length(view), "histogram": history_lengths(view, policy).tolist()}
 
 
-def _target_position(view: SequenceView, policy: SamplingPolicy) -> dict[str, Any]:
+def _target_position(view: SequenceView, policy: Policy) -> dict[str, Any]:
     positions = target_positions(view, policy)
     return {"from_start": positions.from_start.tolist(), "from_end": positions.from_end.tolist()}
 
 
-def _user_mass(view: SequenceView, policy: SamplingPolicy) -> dict[str, Any]:
+def _user_mass(view: SequenceView, policy: Policy) -> dict[str, Any]:
     groups, mass = view.groups, policy.sequence_mass(view)
     users = int(groups.size.sum())
     # The heaviest users come first; a length group may be cut.

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences, row_chunks, sum_over_rows
-from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.constructions import Construction
+from genpas_plugins.sampling.jagged import spans
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64
 
 _COMPILED = "genpas_plugins.analysis.pass_kernels"
 
 
 def target_distribution(
-    view: SequenceView, policy: SamplingPolicy, *, threads: int | None = None, backend: str | None = None
+    view: SequenceView, policy: Policy, *, threads: int | None = None, backend: str | None = None
 ) -> Float64:
     """Return p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) of every item, `float64 [n_items + 1]` by item number.
 
@@ -36,7 +38,7 @@ def target_distribution(
 
 def target_mass(
     view: SequenceView,
-    policy: SamplingPolicy,
+    policy: Policy,
     rows: slice = slice(None),
     *,
     threads: int | None = None,
@@ -46,7 +48,26 @@ def target_mass(
 
     Parts of slices that cover all rows add up to the target distribution.
     """
-    return sum_by_target(view, TargetWeights.of(view, policy), rows, threads=threads, backend=backend)
+    if isinstance(policy, SamplingPolicy):
+        return sum_by_target(view, TargetWeights.of(view, policy), rows, threads=threads, backend=backend)
+    construction = policy.construction
+    assert construction is not None
+    view.require_content()
+    return sum_over_rows(view, lambda part: _constructed_mass(view, construction, part), rows, threads)
+
+
+def _constructed_mass(view: SequenceView, construction: Construction, rows: slice) -> Float64:
+    """Return p(s) p(t | s) summed over the targets of the rows, by item, `float64 [n_items + 1]`."""
+    mass, groups = np.zeros(view.store.n_items + 1), view.groups
+    per_sequence = construction.sequence_mass(view) / groups.size
+    for chunk in row_chunks(view, rows):
+        length = view.lengths(chunk)
+        kept = length >= PAIR_ITEMS
+        length, first = length[kept], view.store.offsets[:-1][chunk][kept]
+        weight = np.repeat(per_sequence[np.searchsorted(groups.length, length)], length)
+        weight *= construction.target_probability(np.repeat(length, length), spans(0, length))
+        mass += np.bincount(view.store.values[spans(first, length)], weight, minlength=len(mass))
+    return mass
 
 
 def sum_by_target(

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
-from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS
+from genpas_plugins.sampling.policy import SAMPLED, Policy, named_policy
 from genpas_plugins.settings.points import join_points, read_point
 from genpas_plugins.support.console import figure, print_json, print_lines, progress_bar
 from genpas_plugins.support.errors import InputError
@@ -34,7 +35,7 @@ def command(
         typer.Option(
             "--strategies",
             metavar="NAME,…",
-            help="last_target, multi_target, slide_window. Default, without --point too: all three.",
+            help="Such as suffix, last_items:length=50. Default: last_target, multi_target, slide_window.",
         ),
     ] = None,
     point: Annotated[
@@ -101,16 +102,16 @@ def command(
     print_lines([("page", out / PAGE_NAME)])
 
 
-def read_policies(strategies: Sequence[str], points: Sequence[str]) -> list[SamplingPolicy]:
-    """Return the policies of strategies and points, each once; all three strategies if none is given.
+def read_policies(strategies: Sequence[str], points: Sequence[str]) -> list[Policy]:
+    """Return the policies of strategies and points, each once; GenPAS's three strategies if none is given.
 
     >>> read_policies(["last_target"], ["1,0,-inf", "1.0,0,-inf"])
     [SamplingPolicy.named('last_target'), SamplingPolicy(alpha=1, beta=0, gamma=-inf)  # multi_target]
     """
-    named = list(strategies) or ([] if points else list(EXPONENTS))
+    named = list(strategies) or ([] if points else ["last_target", "multi_target", "slide_window"])
     for name in named:
         if name == SAMPLED:
             raise InputError("--strategies sampled needs exponents: write --point ALPHA,BETA,GAMMA instead.")
-        check_choice("--strategies", name, EXPONENTS)
-    policies = [SamplingPolicy.named(name) for name in named]
+        check_choice("--strategies", name.split(":")[0], CONSTRUCTIONS)
+    policies = [named_policy(name) for name in named]
     return list(dict.fromkeys([*policies, *map(read_point, points)]))

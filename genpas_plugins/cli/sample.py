@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
 
 _EXPONENT = "with strategy sampled; any number, inf or -inf"
@@ -19,7 +20,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write: .parquet, .jsonl or .csv.")],
     strategy: Annotated[
         str | None,
-        typer.Option(help="last_target, multi_target, slide_window or sampled; required.", show_default=False),
+        typer.Option(help=f"sampled, or one of {', '.join(sorted(CONSTRUCTIONS))}; required.", show_default=False),
     ] = None,
     alpha: Annotated[str | None, typer.Option(help=f"Exponent of the sequence's length, {_EXPONENT}.")] = None,
     beta: Annotated[str | None, typer.Option(help=f"Exponent of the target's position, {_EXPONENT}.")] = None,

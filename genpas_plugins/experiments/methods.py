@@ -9,7 +9,8 @@ from typing import Any
 
 from genpas_plugins.augment import OPERATORS
 from genpas_plugins.experiments.allowed_settings import is_of_a_method
-from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS
+from genpas_plugins.sampling.policy import SAMPLED, Policy, named_policy
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, SECTION, GenPASConfig
 from genpas_plugins.settings.mixing import METHODS, MixingConfig
 from genpas_plugins.settings.mixing import SECTION as MIXING
@@ -76,9 +77,9 @@ def check_mixing(method: Method, epochs: int) -> None:
 def read_method(word: str) -> Method:
     """Return the method of a word: POLICY[+OPERATOR…][+basrec] or the name of a YAML file, with @STORE after either.
 
-    POLICY is last_target, multi_target, slide_window or exponents as 1,0,0. Operators are applied in order, with RATE
-    and PROBABILITY. A file has a `genpas` key and may have a `mixing` key. STORE is a directory of `genpas regenerate`.
-    The label has the last name of a path, which may be a link.
+    POLICY is a strategy, such as multi_target or last_items:length=50, or exponents as 1,0,0. Operators are applied in
+    order, with RATE and PROBABILITY. A file has a `genpas` key and may have a `mixing` key. STORE is a directory of
+    `genpas regenerate`. The label has the last name of a path, which may be a link.
 
     >>> method = read_method("1,0,-inf+insert+basrec")
     >>> method.label, method.genpas.policy, method.mixing.method
@@ -114,12 +115,14 @@ def read_method(word: str) -> Method:
     return Method("+".join([policy.label, *additions]), GenPASConfig.from_mapping(section, word), mixing)
 
 
-def _policy(text: str, word: str) -> SamplingPolicy:
-    if text in EXPONENTS:
-        return SamplingPolicy.named(text)
+def _policy(text: str, word: str) -> Policy:
+    if text.split(":", maxsplit=1)[0] in CONSTRUCTIONS:
+        return named_policy(text)
     if "," in text:
         return read_point(text, word)
-    how = "Write its exponents, as 1,0,0." if text == SAMPLED else f"{nearest(text, EXPONENTS)} Or exponents, as 1,0,0."
+    how = f"{nearest(text, CONSTRUCTIONS)} Or exponents, as 1,0,0."
+    if text == SAMPLED:
+        how = "Write its exponents, as 1,0,0."
     raise InputError(f"{word}: {text!r} is not a strategy. {how.strip()}")
 
 

@@ -12,13 +12,13 @@ from genpas_plugins.analysis.similarity import Similarity
 from genpas_plugins.data.sequences import LeaveLastOut
 from genpas_plugins.pages.analysis_html import render_page
 from genpas_plugins.pages.report_files import made_with, write_files
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.errors import InputError
 
 
 def build_report(
     split: LeaveLastOut,
-    policies: Sequence[SamplingPolicy],
+    policies: Sequence[Policy],
     *,
     name: str = "",  # name of the data, for the title
     similarity: Similarity | None = None,

@@ -15,11 +15,13 @@ from genpas_plugins.data.sequences import Pairs, SequenceStore
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.gather import backend_for, fill_jagged, fill_padded, slices_of
 from genpas_plugins.sampling.jagged import bounds
-from genpas_plugins.support.array_types import AnyArray, Float32, Int64
+from genpas_plugins.support.array_types import AnyArray, Bools, Float32, Int64
 
 
 class Histories(Protocol):
-    """The histories of a batch, none of them empty; nothing is copied before one of the methods asks for it.
+    """The histories of a batch; nothing is copied before one of the methods asks for it.
+
+    A model reads an empty history as one padding item, so every history has one item at least.
 
     Attributes
     ----------
@@ -103,6 +105,9 @@ class StoreHistories:
     def of(cls, store: SequenceStore, pairs: Pairs, max_length: int, backend: str) -> StoreHistories:
         """Return the histories of pairs, the last `max_length` items of each."""
         stop, lengths = slices_of(store.offsets, pairs, max_length, store.n_interactions, backend)
+        empty = lengths == 0
+        if empty.any():
+            return EmptyHistories(store, np.asarray(pairs.sequence), stop + empty, lengths + empty, backend, empty)
         return cls(store, np.asarray(pairs.sequence), stop, lengths, backend)
 
     def jagged(self) -> tuple[AnyArray, Int64]:
@@ -120,3 +125,27 @@ class StoreHistories:
         """Return entries of a column; see `Histories`."""
         fill = implementation(fill_padded, backend_for(column, self.backend))
         return fill(column, self.stop, self.lengths, width)
+
+
+@dataclass(frozen=True, eq=False)
+class EmptyHistories(StoreHistories):
+    """Histories of which some are empty: slices of one item that is read as padding.
+
+    Parameters
+    ----------
+    empty : bool [n]
+    """
+
+    empty: Bools
+
+    def jagged(self) -> tuple[AnyArray, Int64]:
+        """Return the items and their offsets; see `Histories`."""
+        items, offsets = super().jagged()
+        items[offsets[:-1][self.empty]] = 0
+        return items, offsets
+
+    def padded_column(self, column: AnyArray, width: int) -> AnyArray:
+        """Return entries of a column; see `Histories`."""
+        entries = super().padded_column(column, width)
+        entries[self.empty] = 0
+        return entries

@@ -75,6 +75,7 @@ class ChainTables:
 class ChainedWindows(WindowStream):
     """Windows of a sampled policy, in chains: an example is a visit of a block of targets."""
 
+    policy: SamplingPolicy
     tables: ChainTables
     draws = DRAWS
 

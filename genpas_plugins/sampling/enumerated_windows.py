@@ -1,77 +1,69 @@
-"""Windows of an enumerated strategy: each distinct window once a pass, with weights that count the pairs in it."""
+"""Windows of a construction: each distinct window once a pass, with the weights of the pairs in it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from genpas_plugins.data.sequences import Pairs, SequenceView
-from genpas_plugins.sampling.enumeration import PairNumbering, pairs_in_passes
+from genpas_plugins.data.sequences import Pairs
+from genpas_plugins.sampling.constructions import Construction
+from genpas_plugins.sampling.enumeration import PairNumbering, numbers_in_passes
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
-from genpas_plugins.support.array_types import Int64
+from genpas_plugins.support.array_types import Float64, Int64
 
 
-class EnumeratedWindows(WindowStream):
-    """Windows of an enumerated strategy: the mean window has a weight of 1.
+@dataclass(frozen=True, eq=False)
+class WindowTables:
+    """What windows are drawn from.
 
     Attributes
     ----------
-    numbering : of the distinct windows
-    share : the weight of a target that is in one pair
+    numbering : of the distinct windows; its construction says what they are
+    weight : float64 [d], of one pair of a sequence of each length group
     """
 
     numbering: PairNumbering
-    share: float
+    weight: Float64
+
+
+class EnumeratedWindows(WindowStream):
+    """Windows of a construction: the mean window has a weight of 1."""
+
+    tables: WindowTables
 
     def _tabulate(self) -> tuple[int, float]:
-        strategy = self.policy.strategy
-        self.numbering = window_numbering(self.view, strategy, self.max_length)
-        n_windows, n_pairs = self.numbering.total, PairNumbering.of(self.view, strategy).total
-        self.share = n_windows / n_pairs
-        distinct = n_distinct_pairs(self.view, strategy, self.max_length)
-        return distinct, distinct / n_windows
+        construction, groups, limit = self.policy.construction, self.view.groups, self.max_length
+        assert construction is not None  # window_stream chooses the kind of stream
+        construction.require_windows()
+        numbering = PairNumbering.of(self.view, construction, construction.n_windows(groups.length, limit))
+        weight = construction.sequence_weight(groups)
+        share = numbering.total / (weight @ groups.size)
+        self.tables = WindowTables(numbering, weight / construction.total(groups.length) * share)
+        n_targets = construction.n_targets(groups.length, limit)
+        distinct = sum(int(m) * int(count) for m, count in zip(n_targets, groups.size, strict=True))
+        return distinct, distinct / numbering.total
 
     def _windows(self, epoch: int, indices: Int64) -> TargetWindows:
-        pairs = pairs_in_passes(self.numbering, self.seed, epoch * self.size, indices, self.backend)
-        strategy, sequence, limit = self.policy.strategy, pairs.sequence, self.max_length
-        start = pairs.target - 1
-        if strategy == "last_target":
-            start = np.maximum(self.view.lengths(sequence) - 1 - limit, 0)
-        last = np.minimum(self.view.lengths_of(sequence, start) - 1, start + limit)
-        # A window of multi_target that does not begin the sequence has one target, whose history is cut.
-        every = {"last_target": False, "multi_target": start == 0, "slide_window": True}[strategy]
-        first = np.where(every, start + 1, last)
-        weights = np.full(int((last + 1 - first).sum()), self.share)
-        if strategy == "slide_window":
-            # Once histories are cut, every start at or before that of the target at place L - 1 is the same pair.
-            cut = last - start == limit
-            weights[(np.cumsum(last + 1 - first) - 1)[cut]] *= start[cut] + 1
-        return TargetWindows(Pairs(sequence, start, last), first, weights.astype(np.float32), np.arange(len(indices)))
+        numbering, limit = self.tables.numbering, self.max_length
+        numbers = numbers_in_passes(numbering, self.seed, epoch * self.size, indices, self.backend)
+        start, first, last = numbering.construction.window(numbers.length, limit, numbers.number)
+        count = last + 1 - first
+        length, begin = np.repeat(self.view.lengths_of(numbers.sequence, start), count), np.repeat(start, count)
+        pairs_of = pairs_after_cut(numbering.construction, length, begin, spans(first, count), limit)
+        weights = pairs_of * np.repeat(
+            self.tables.weight[np.searchsorted(numbering.group_length, numbers.length)], count
+        )
+        windows = Pairs(numbers.sequence, start, last)
+        return TargetWindows(windows, first, weights.astype(np.float32), np.arange(len(indices)))
 
 
-def window_numbering(view: SequenceView, strategy: str, max_length: int) -> PairNumbering:
-    """Return a numbering of the distinct windows of an enumerated strategy; a pair's target is the start + 1.
+def pairs_after_cut(construction: Construction, length: Any, start: Any, target: Any, limit: int) -> Any:
+    """Return the number (weight) of pairs that are from `start` to `target` once histories have at most `limit` items.
 
-    A sequence of n items has one window for last_target, and n - 1 for slide_window, one from every start. For
-    multi_target it has the first one, and one more for every target that is more than L items into the sequence.
+    Then every start at or before that of a history of `limit` items is the same pair.
     """
-    length = view.groups.length.tolist()
-    per_sequence = {
-        "last_target": [1 for _ in length],
-        "multi_target": [max(1, n - max_length) for n in length],
-        "slide_window": [n - 1 for n in length],
-    }
-    return PairNumbering.with_counts(view, "multi_target", per_sequence[strategy])
-
-
-def n_distinct_pairs(view: SequenceView, strategy: str, max_length: int) -> int:
-    """Return how many pairs of the strategy differ once histories are cut to `max_length`."""
-
-    def of_sequence(n: int) -> int:
-        whole, cut = min(n - 1, max_length), max(0, n - 1 - max_length)
-        return {
-            "last_target": 1,
-            "multi_target": n - 1,
-            "slide_window": whole * (whole + 1) // 2 + cut * max_length,
-        }[strategy]
-
-    return sum(of_sequence(n) * count for n, _, count in zip(*(part.tolist() for part in view.groups), strict=True))
+    before = construction.up_to(length, start - 1, target)
+    return construction.up_to(length, start, target) - before * (target - start < limit)

@@ -12,11 +12,11 @@ import numpy as np
 from numba import njit, uint32, uint64
 
 from genpas_plugins.data.sequences import Pairs
-from genpas_plugins.sampling.enumeration import PairNumbering
+from genpas_plugins.sampling.enumeration import PairNumbering, PairNumbers
 from genpas_plugins.sampling.permutation import ROUNDS as PERMUTATION_ROUNDS
 from genpas_plugins.sampling.permutation import binary_halves, halves
 from genpas_plugins.sampling.random_stream import MIXERS, MULTIPLIERS, ROUNDS, WEYL
-from genpas_plugins.sampling.sampler import DrawTables
+from genpas_plugins.sampling.sampler import DrawTables, Visits
 from genpas_plugins.support.array_types import AnyArray, Int64, UInt32
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
@@ -24,7 +24,6 @@ _W0, _W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
 _MIX0, _MIX1, _MIX2 = map(np.uint64, MIXERS)
 _UNIT = 2.0**-53
 _ROWS, _LINE = 32, 16  # histories whose cache lines are loaded ahead together; int32 items in a line
-_STRATEGY_NUMBER = {"last_target": 0, "multi_target": 1, "slide_window": 2}
 
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
 _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
@@ -32,10 +31,29 @@ _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
 
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
     """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
-    pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
+    visits = draw_visits(tables, seed, epoch, indices)
+    start, target = np.empty(len(indices), np.int64), np.empty(len(indices), np.int64)
+    _choose_pairs(
+        tables.target.cumulative,
+        tables.start.cumulative,
+        tables.target.last,
+        tables.start.last,
+        tables.target.even,
+        tables.start.even,
+        *visits[1:],
+        start,
+        target,
+    )
+    return Pairs(visits.sequence, start, target)
+
+
+def draw_visits(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Visits:
+    """Twin of `genpas_plugins.sampling.sampler.draw_visits`."""
+    n = len(indices)
+    visits = Visits(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n, np.int64), np.empty(n))
     words = tables.words(seed, epoch)
     a, b = binary_halves(tables.size)
-    _draw(
+    _visit(
         tables.size,
         tables.last_point,
         a,
@@ -52,25 +70,18 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
         tables.group_count,
         tables.group_guide,
         tables.order,
-        tables.target.cumulative,
-        tables.start.cumulative,
-        tables.target.last,
-        tables.start.last,
-        tables.target.even,
-        tables.start.even,
         np.uint64(seed),
         np.uint32(epoch),
         np.ascontiguousarray(indices),
-        *pairs,
+        *visits,
     )
-    return pairs
+    return visits
 
 
-def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> Pairs:
-    """Twin of `genpas_plugins.sampling.enumeration.enumerate_pairs`."""
-    pairs = Pairs(*(np.empty(len(indices), np.int64) for _ in range(3)))
+def enumerate_numbers(numbering: PairNumbering, keys: UInt32, indices: Int64) -> PairNumbers:
+    """Twin of `genpas_plugins.sampling.enumeration.enumerate_numbers`."""
+    places = PairNumbers(*(np.empty(len(indices), np.int64) for _ in range(3)))
     _enumerate(
-        _STRATEGY_NUMBER[numbering.strategy],
         numbering.ends,
         numbering.per_sequence,
         numbering.group_length,
@@ -79,9 +90,9 @@ def enumerate_pairs(numbering: PairNumbering, keys: UInt32, indices: Int64) -> P
         *halves(numbering.total),
         keys,
         np.ascontiguousarray(indices),
-        *pairs,
+        *places,
     )
-    return pairs
+    return places
 
 
 def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> tuple[Int64, Int64, int]:
@@ -208,7 +219,7 @@ def _first_place(bound: Any, offset: Any) -> Any:
 
 
 @_compiled
-def _draw(
+def _visit(
     size: Any,
     last_point: Any,
     a: Any,
@@ -225,35 +236,31 @@ def _draw(
     group_count: Any,
     group_guide: Any,
     order: Any,
-    target_table: Any,
-    start_table: Any,
-    target_last: Any,
-    start_last: Any,
-    target_even: Any,
-    start_even: Any,
     seed: Any,
     epoch: Any,
     indices: Any,
     sequence: Any,
-    start: Any,
-    target: Any,
+    length: Any,
+    quantile: Any,
+    visits: Any,
+    word: Any,
 ) -> None:
     key0, key1 = uint32(seed), uint32(seed >> uint64(32))
     guides, n = len(group_guide) / size, len(indices)
+    places = np.empty(n, np.int64)
     # Loops of their own, because the compiler turns those without a search into vector instructions.
-    _shuffle(indices, size, a, shift, keys, start)
+    _shuffle(indices, size, a, shift, keys, places)
     for i in range(n):
-        point = min(start[i] + offset, last_point)
+        point = min(places[i] + offset, last_point)
         group = group_guide[min(np.int64(point * guides), len(group_guide) - 1)]
         while group_end[group] <= point:
             group += 1
-        target[i] = group
-    words, quantile, visits = np.empty(n), np.empty(n), np.empty(n)
+        length[i] = group
     for i in range(n):
         word0, word1, _, _ = _philox(uint64(indices[i]), epoch, uint32(0), key0, key1)
-        words[i] = _uniform(word0, word1)
+        word[i] = _uniform(word0, word1)
     for i in range(n):
-        group, place = target[i], start[i]
+        group, place = length[i], places[i]
         point = min(place + offset, last_point)
         begin, end = group_begin[group], group_end[group]
         weight, count = group_weight[group], group_count[group]
@@ -263,23 +270,40 @@ def _draw(
         after = min(begin + (rank + 1) * weight, end) if rank + 1 < count else end
         first = _first_place(begin + rank * weight, offset)
         of_sequence = max(_first_place(after, offset) - first, 1)
-        start[i] = min(max(place - first, 0), of_sequence - 1)
-        sequence[i], target[i] = group_first[group] + rank, group_length[group] - 1
+        places[i] = min(max(place - first, 0), of_sequence - 1)
+        sequence[i], length[i] = group_first[group] + rank, group_length[group]
         visits[i] = of_sequence
     for i in range(n):
-        visit = float(start[i])
+        visit = float(places[i])
         inside = visit + _keyed_uniform(sequence[i], sequence_key)
         quantile[i] = inside if inside < visit + 1 else visit
     for i in range(n):
         sequence[i] = order[sequence[i]]
-        t = _choose(target_table, target_last, target_even, target[i], quantile[i], visits[i])
+
+
+@_compiled
+def _choose_pairs(
+    target_table: Any,
+    start_table: Any,
+    target_last: Any,
+    start_last: Any,
+    target_even: Any,
+    start_even: Any,
+    length: Any,
+    quantile: Any,
+    visits: Any,
+    word: Any,
+    start: Any,
+    target: Any,
+) -> None:
+    for i in range(len(length)):
+        t = _choose(target_table, target_last, target_even, length[i] - 1, quantile[i], visits[i])
         target[i] = t
-        start[i] = _choose(start_table, start_last, start_even, t, words[i], 1.0) - 1
+        start[i] = _choose(start_table, start_last, start_even, t, word[i], 1.0) - 1
 
 
 @_compiled
 def _enumerate(
-    strategy: Any,
     ends: Any,
     per_sequence: Any,
     group_length: Any,
@@ -290,8 +314,8 @@ def _enumerate(
     keys: Any,
     indices: Any,
     sequence: Any,
-    start: Any,
-    target: Any,
+    length: Any,
+    place: Any,
 ) -> None:
     for i in range(len(indices)):
         number = _permute(indices[i], ends[-1], a, b, keys)
@@ -299,19 +323,8 @@ def _enumerate(
         if group > 0:
             number -= ends[group - 1]
         rank = number // per_sequence[group]
-        place = number - rank * per_sequence[group]
-        sequence[i] = order[group_first[group] + rank]
-        if strategy == 0:
-            start[i], target[i] = 0, group_length[group] - 1
-        elif strategy == 1:
-            start[i], target[i] = 0, place + 1
-        else:
-            t = np.int64((1 + np.sqrt(1 + 8 * float(place))) / 2)
-            if t * (t - 1) // 2 > place:
-                t -= 1
-            if t * (t + 1) // 2 <= place:
-                t += 1
-            start[i], target[i] = place - t * (t - 1) // 2, t
+        place[i] = number - rank * per_sequence[group]
+        sequence[i], length[i] = order[group_first[group] + rank], group_length[group]
 
 
 @_compiled

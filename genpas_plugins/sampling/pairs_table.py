@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from genpas_plugins.data.sequences import Pairs
-from genpas_plugins.sampling.gather import gather_jagged
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.support.array_types import Int64, Integers
 from genpas_plugins.support.errors import InputError
@@ -20,13 +19,13 @@ _ADDRESSES = 1 << 16
 _ITEMS = 1 << 20
 
 
-def pair_table(stream: PairStream, index: Int64, pairs: Pairs, max_length: int | None = None) -> pa.Table:
+def pair_table(stream: PairStream, epoch: int, index: Int64, pairs: Pairs, max_length: int | None = None) -> pa.Table:
     """Return pairs as a table with the source's ids.
 
     Parameters
     ----------
     stream : where the pairs come from
-    index : int64 [n], the pairs' places in the epoch
+    epoch, index : the epoch, and the pairs' places in it, int64 [n]
     pairs : the addresses that `stream.pairs` gives for `index`
     max_length : keep the last items of longer histories; None keeps all. `start` is the drawn one in either case.
 
@@ -37,10 +36,12 @@ def pair_table(stream: PairStream, index: Int64, pairs: Pairs, max_length: int |
     """
     store = stream.view.store
     longest = max(1, stream.view.max_length)
-    batch = gather_jagged(store.values, store.offsets, pairs, longest if max_length is None else max_length)
-    store.known_items(batch.values)
-    store.known_items(batch.target)
-    history = pa.ListArray.from_arrays(pa.array(batch.offsets, pa.int32()), _ids(store.item_ids, batch.values, 1))
+    histories = stream.histories(epoch, index, pairs, longest if max_length is None else max_length)
+    items, offsets = histories.jagged()
+    # An empty history is one padding item.
+    offsets = np.concatenate([[0], np.cumsum(items != 0)])[offsets]
+    target = store.known_items(store.values[store.offsets[pairs.sequence] + pairs.target])
+    history = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), _ids(store.item_ids, items[items != 0], 1))
     return pa.table(
         {
             "pair": index,
@@ -48,7 +49,7 @@ def pair_table(stream: PairStream, index: Int64, pairs: Pairs, max_length: int |
             "start": pairs.start,
             "target_position": pairs.target,
             "history": history,
-            "target": _ids(store.item_ids, batch.target, 1),
+            "target": _ids(store.item_ids, target, 1),
         }
     )
 
@@ -68,7 +69,7 @@ def pair_tables(
         ends = np.cumsum(length if max_length is None else np.minimum(length, max_length))
         cuts = np.flatnonzero(np.diff((ends - 1) // _ITEMS)) + 1
         for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(index)], strict=True):
-            yield pair_table(stream, index[a:b], Pairs(*(part[a:b] for part in pairs)), max_length)
+            yield pair_table(stream, epoch, index[a:b], Pairs(*(part[a:b] for part in pairs)), max_length)
 
 
 def write_pairs(
@@ -102,7 +103,7 @@ def write_pairs(
     tables = pair_tables(stream, epoch=epoch, first=first, count=count, max_length=max_length)
     none = np.empty(0, np.int64)
     done = 0
-    with table_file(path, pair_table(stream, none, Pairs(none, none, none)).schema) as write:
+    with table_file(path, pair_table(stream, 0, none, Pairs(none, none, none)).schema) as write:
         for table in tables:
             write(table)
             done += table.num_rows

@@ -14,25 +14,77 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from typing import Protocol
 
 import numpy as np
 
 from genpas_plugins.data.sequences import Pairs, SequenceView
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS, Construction, construction_of
 from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 
-EXPONENTS: dict[str, tuple[float, float, float]] = {
-    "last_target": (0.0, math.inf, -math.inf),
-    "multi_target": (1.0, 0.0, -math.inf),
-    "slide_window": (2.0, 1.0, 0.0),
-}
-"""The enumerated strategies and the exponents nearest to them.
+EXPONENTS = {name: kind.exponents for name, kind in sorted(CONSTRUCTIONS.items()) if kind.exponents is not None}
+"""The named strategies that exponents are near to, and the exponents.
 
-`last_target` and `multi_target` have exactly the distribution of their exponents. `slide_window` gives a sequence the
-mass |s| (|s| - 1) / 2 of its windows, not (|s| - 1)²; target and start follow its exponents.
+All but `slide_window` have exactly the distribution of their exponents. `slide_window` gives a sequence the mass
+|s| (|s| - 1) / 2 of its windows, not (|s| - 1)²; target and start follow its exponents.
 """
 SAMPLED = "sampled"
-STRATEGIES = (*EXPONENTS, SAMPLED)
+
+
+class Policy(Protocol):
+    """A probability distribution over (sequence, target, start): exponents, or a construction.
+
+    Attributes
+    ----------
+    strategy : value of the `strategy` key
+    label : name in tables and reports
+    construction : what lists the pairs; None of exponents
+    drawn : whether an epoch is drawn; else each pair comes once a pass
+    alpha, beta, gamma : the exponents; None of a construction without exponents
+    """
+
+    @property
+    def strategy(self) -> str: ...  # noqa: D102 – documented above
+
+    @property
+    def label(self) -> str: ...  # noqa: D102 – documented above
+
+    @property
+    def construction(self) -> Construction | None: ...  # noqa: D102 – documented above
+
+    @property
+    def drawn(self) -> bool: ...  # noqa: D102 – documented above
+
+    @property
+    def alpha(self) -> float | None: ...  # noqa: D102 – documented above
+
+    @property
+    def beta(self) -> float | None: ...  # noqa: D102 – documented above
+
+    @property
+    def gamma(self) -> float | None: ...  # noqa: D102 – documented above
+
+    def sequence_mass(self, view: SequenceView) -> Float64:
+        """Return the probability of the sequences of each length group, float64 [len(view.groups.length)]."""
+
+    def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
+        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that is never drawn."""
+
+    def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
+        """Return the mean number of items in a history, exactly; histories are cut to `max_length` if given."""
+
+
+def named_policy(strategy: str) -> Policy:
+    """Return the policy of a strategy's name, with its numbers as `construction_of` reads them.
+
+    A strategy that exponents are near to is a `SamplingPolicy`. Raises InputError for an unknown name or number.
+
+    >>> named_policy("multi_target"), named_policy("last_items:length=20")
+    (SamplingPolicy.named('multi_target'), LastItems(length=20))
+    """
+    construction = construction_of(strategy)
+    return SamplingPolicy.named(strategy) if construction.exponents is not None else construction
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,6 +142,16 @@ class SamplingPolicy:
         if self.strategy != SAMPLED:
             return self.strategy
         return ",".join(map(shortest, (self.alpha, self.beta, self.gamma)))
+
+    @property
+    def construction(self) -> Construction | None:
+        """What lists the pairs of a named strategy; None of exponents."""
+        return None if self.strategy == SAMPLED else construction_of(self.strategy)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether an epoch is drawn; else each pair comes once a pass."""
+        return self.strategy == SAMPLED
 
     def log_sequence_weight(self, length: Int64) -> Float64:
         """Return the unnormalised ln p(s) of sequences of these lengths ≥ 2 (step 1); finite for finite exponents."""

@@ -160,6 +160,31 @@ class PairSampler(PairStream):
 
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
     """Draw the pairs with these indices, int64 [n]."""
+    visits = draw_visits(tables, seed, epoch, indices)
+    target = choose(tables.target, visits.length - 1, visits.quantile, visits.visits)
+    return Pairs(visits.sequence, choose(tables.start, target, visits.word, 1) - 1, target)
+
+
+class Visits(NamedTuple):
+    """Visits of sequences, [n] each: what a pair is chosen from.
+
+    Attributes
+    ----------
+    sequence, length : int64, the sequence and its length
+    quantile : float64 in [0, visits), which part of the sequence's law the visit is of; evenly spaced in an epoch
+    visits : int64, visits of the sequence in the epoch
+    word : float64 in [0, 1), a random number of the visit
+    """
+
+    sequence: Int64
+    length: Int64
+    quantile: Float64
+    visits: Int64
+    word: Float64
+
+
+def draw_visits(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Visits:
+    """Draw the visits with these indices, int64 [n]."""
     words = tables.words(seed, epoch)
     group, rank, place, low, high = located(tables, words, indices)
     visit, visits = counted(place, low, high, words.offset)
@@ -167,10 +192,8 @@ def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pai
     sequence = tables.order[number].astype(np.int64)
     quantile = visit + keyed_uniform(number, words.key)
     quantile = np.where(quantile < visit + 1, quantile, visit)  # the sum may be rounded up into the next visit
-    target = choose(tables.target, tables.group_length[group] - 1, quantile, visits)
     word = philox(seed, epoch, 0, indices)
-    start = choose(tables.start, target, uniform(word[0], word[1]), 1) - 1
-    return Pairs(sequence, start, target)
+    return Visits(sequence, tables.group_length[group], quantile, visits, uniform(word[0], word[1]))
 
 
 class Places(NamedTuple):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.chained_windows import ChainedWindows
+from genpas_plugins.sampling.constructed_draws import ConstructedPairs
+from genpas_plugins.sampling.constructions import Construction
 from genpas_plugins.sampling.enumerated_windows import EnumeratedWindows
 from genpas_plugins.sampling.enumeration import PairEnumeration
-from genpas_plugins.sampling.policy import SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.sampler import PairSampler
 from genpas_plugins.sampling.windows import WindowStream
@@ -15,7 +17,7 @@ from genpas_plugins.support.errors import InputError
 
 def pair_stream(
     view: SequenceView,
-    policy: SamplingPolicy,
+    policy: Policy,
     *,
     seed: int,
     pairs_per_epoch: int | None = None,
@@ -26,7 +28,7 @@ def pair_stream(
     Parameters
     ----------
     view : the sequences
-    policy : an enumerated strategy makes a `PairEnumeration`, exponents a `PairSampler`
+    policy : a named strategy makes a `PairEnumeration`, or `ConstructedPairs` if drawn; exponents a `PairSampler`
     seed : int in [0, 2⁶⁴)
     pairs_per_epoch : length of an epoch; None: one pass of an enumerated strategy, `view.n_pairs` when sampled
     backend : "numpy" or "numba"; None: see `choose_backend`
@@ -45,14 +47,16 @@ def pair_stream(
     [1, 2]
     """
     _check(view, policy)
-    if policy.strategy == SAMPLED:
+    if isinstance(policy, SamplingPolicy) and policy.construction is None:
         return PairSampler(view, policy, seed, pairs_per_epoch, backend)
+    if policy.construction is not None and policy.construction.drawn:
+        return ConstructedPairs(view, policy.construction, seed, pairs_per_epoch, backend)
     return PairEnumeration(view, policy.strategy, seed, pairs_per_epoch, backend)
 
 
 def window_stream(
     view: SequenceView,
-    policy: SamplingPolicy,
+    policy: Policy,
     *,
     max_length: int,
     seed: int,
@@ -72,16 +76,16 @@ def window_stream(
     [(0, 0, 3), (0, 1, 4)]
     """
     _check(view, policy)
-    kind = ChainedWindows if policy.strategy == SAMPLED else EnumeratedWindows
+    kind = ChainedWindows if policy.construction is None else EnumeratedWindows
     return kind(view, policy, max_length=max_length, seed=seed, pairs_per_epoch=pairs_per_epoch, backend=backend)
 
 
-def _check(view: SequenceView, policy: SamplingPolicy) -> None:
+def _check(view: SequenceView, policy: Policy) -> None:
     if not isinstance(view, SequenceView):
         raise InputError(
             f"A stream draws from a view, such as store.leave_last_out().train, not from a {type(view).__name__}."
         )
-    if not isinstance(policy, SamplingPolicy):
+    if not isinstance(policy, SamplingPolicy | Construction):
         raise InputError(
             f"policy must be a SamplingPolicy, such as SamplingPolicy.named('multi_target'), not {policy!r}."
         )

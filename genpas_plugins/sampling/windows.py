@@ -19,7 +19,7 @@ from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.sampling.batch import Batch, StoreHistories, Targets
 from genpas_plugins.sampling.jagged import bounds, spans
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy
 from genpas_plugins.sampling.protocol import ENUMERATED
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed
 from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch
@@ -71,7 +71,7 @@ class WindowStream(ABC):
     def __init__(
         self,
         view: SequenceView,
-        policy: SamplingPolicy,
+        policy: Policy,
         *,
         max_length: int,
         seed: int,
@@ -122,5 +122,5 @@ class WindowStream(ABC):
         """Return the windows of the examples with these indices."""
 
 
-def _reopened(kind: type[WindowStream], view: SequenceView, policy: SamplingPolicy, others: dict[str, Any]) -> Any:
+def _reopened(kind: type[WindowStream], view: SequenceView, policy: Policy, others: dict[str, Any]) -> Any:
     return kind(view, policy, **others)

@@ -14,10 +14,11 @@ from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, mod
 from typing_extensions import Self
 
 from genpas_plugins.augment import Operator, operators_of
-from genpas_plugins.sampling.policy import EXPONENTS, SAMPLED, SamplingPolicy, check_exponent
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS, construction_of
+from genpas_plugins.sampling.policy import SAMPLED, Policy, SamplingPolicy, check_exponent, named_policy
 from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.points import read_number
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.errors import InputError, nearest
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")
 SECTION = "genpas"
@@ -34,6 +35,18 @@ def exponent(value: Any, info: ValidationInfo) -> float:
     return check_exponent(str(info.field_name), number if infinite else value) + 0.0  # 0.0 for -0.0
 
 
+def strategy_name(value: Any) -> str:
+    """Return the name of a strategy, a construction's with all of its numbers if some are given.
+
+    >>> strategy_name("last_target"), strategy_name("strided_windows:stride=5")
+    ('last_target', 'strided_windows:width=50:stride=5')
+    """
+    names = (SAMPLED, *sorted(CONSTRUCTIONS))
+    if not isinstance(value, str) or value.split(":")[0] not in names:
+        raise InputError(f"strategy is {value!r}.{nearest(value, names)}")
+    return construction_of(value).label if ":" in value else value
+
+
 def _plain_operators(operators: tuple[Operator, ...] | None) -> Any:
     return None if operators is None else [asdict(operator) for operator in operators]
 
@@ -48,8 +61,9 @@ class GenPASConfig(Section):
     SECTION: ClassVar[str] = SECTION
     FIRST: ClassVar[str] = "strategy"
 
-    strategy: Literal["last_target", "multi_target", "slide_window", "sampled"] = Field(
-        description="sampled: drawn by the exponents; the others: enumerated"
+    strategy: Annotated[str, PlainValidator(strategy_name)] = Field(
+        description="sampled: drawn by the exponents; or the name of a construction, with its numbers after colons",
+        examples=["last_target", "last_items:length=50"],
     )
     alpha: Exponent | None = Field(None, description="with strategy sampled: p(sequence) ∝ (length - 1)^alpha")
     beta: Exponent | None = Field(None, description="with strategy sampled: p(target k) ∝ (k - 1)^beta")
@@ -84,7 +98,7 @@ class GenPASConfig(Section):
             raise InputError(f"strategy sampled needs alpha, beta and gamma; {missing} is missing.")
         if self.strategy != SAMPLED and given:
             raise InputError(
-                f"strategy {self.strategy} has exponents of its own, {EXPONENTS[self.strategy]}; "
+                f"strategy {self.strategy} has a distribution of its own; "
                 f"remove {', '.join(given)} or set strategy: sampled."
             )
         if self.targets == "parallel" and self.augment is not None:
@@ -92,13 +106,15 @@ class GenPASConfig(Section):
                 "targets: parallel trains the items of a history as they are, and augment changes them; "
                 "set targets: single or remove augment."
             )
+        if self.targets == "parallel" and self.policy.construction is not None:
+            self.policy.construction.require_windows()
         return self
 
     @property
-    def policy(self) -> SamplingPolicy:
+    def policy(self) -> Policy:
         """The distribution that the section names."""
         if self.alpha is None or self.beta is None or self.gamma is None:
-            return SamplingPolicy.named(self.strategy)
+            return named_policy(self.strategy)
         return SamplingPolicy(self.alpha, self.beta, self.gamma)
 
     @classmethod

@@ -39,7 +39,9 @@ def _mistake(model: type[BaseModel], error: ErrorDetails, section: str) -> Mista
         text = f"{before}{name or model.__name__} has no key {key!r}.{nearest(key, parent.model_fields)}"
         return Mistake((*path, key), text)
     if kind == "missing":
-        return Mistake(path[:-1], f"{before}{name} is missing; it must be {valid_values(annotation, metadata)}.")
+        examples = parent.model_fields[str(path[-1])].examples
+        such = f", such as {' or '.join(examples)}" if examples else ""
+        return Mistake(path[:-1], f"{before}{name} is missing; it must be {valid_values(annotation, metadata)}{such}.")
     if kind == "value_error":
         of_keys_together = name and annotated is parent
         text = f"{before}{name}: " if of_keys_together else before
@@ -94,7 +96,9 @@ def _label(path: KeyPath) -> tuple[str, str]:
 
 def _example(model: type[BaseModel]) -> str:
     name, field = next(iter(model.model_fields.items()))
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else [field.default]
+    choices = (
+        get_args(field.annotation) if get_origin(field.annotation) is Literal else field.examples or [field.default]
+    )
     if isinstance(choices[0], tuple):
         return f"'{name}: {list(choices[0])}'"
     return f"'{name}: {'…' if choices[0] is PydanticUndefined else choices[0]}'"

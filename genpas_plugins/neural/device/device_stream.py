@@ -19,7 +19,7 @@ from genpas_plugins.neural.device.device_batch import (
     bounds,
     fetched_sizes,
 )
-from genpas_plugins.neural.device.pair_draws import TensorPairs, draw_pairs, pairs_in_passes
+from genpas_plugins.neural.device.pair_draws import TensorPairs, draw_pairs, numbers_in_passes
 from genpas_plugins.neural.device.random_words import Ahead
 from genpas_plugins.neural.device.window_draws import (
     Pieces,
@@ -30,7 +30,7 @@ from genpas_plugins.neural.device.window_draws import (
     windows_of,
 )
 from genpas_plugins.sampling.chained_windows import ChainedWindows
-from genpas_plugins.sampling.enumerated_windows import EnumeratedWindows
+from genpas_plugins.sampling.enumerated_windows import EnumeratedWindows, pairs_after_cut
 from genpas_plugins.sampling.enumeration import PairEnumeration
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.random_stream import check_epoch
@@ -77,7 +77,7 @@ class DeviceStream:
         place, view, source = torch.device(device), stream.view, cast("Any", stream)
         if place.type != "cpu":
             view.require_content()  # a GPU does not stop at an address out of range
-        tables = source.numbering if isinstance(stream, EnumeratedWindows) else source.tables
+        tables = source.tables
         return cls(
             stream,
             place,
@@ -171,25 +171,28 @@ class DeviceStream:
         return DeviceBatch(histories, targets, weights, example, n_examples, sizes)
 
     def _weights(self, windows: TensorWindows, n_targets: int, ends: Tensor, limit: int) -> Tensor:
-        (_, start, last), stream = windows.pairs, self.stream
+        (sequence, start, _), stream = windows.pairs, self.stream
         if not isinstance(stream, EnumeratedWindows):
             weight = 1 / stream.targets_per_example
             return torch.full((n_targets,), weight, dtype=torch.float32, device=self.device)
-        weights = torch.full((n_targets,), stream.share, dtype=torch.float64, device=self.device)
-        if stream.policy.strategy == "slide_window":
-            weights[ends[1:] - 1] *= torch.where(last - start == limit, start + 1, 1)
-        return weights.to(torch.float32)
+        numbering, length = self.tables.numbering, self.lengths(sequence)
+        row = torch.repeat_interleave(ends[1:] - ends[:-1], output_size=n_targets)
+        target = torch.arange(n_targets, device=self.device) + (windows.first - ends[:-1])[row]
+        pairs_of = pairs_after_cut(numbering.construction, length[row], start[row], target, limit)
+        weight = self.tables.weight[torch.searchsorted(numbering.group_length, length)]
+        return (pairs_of * weight[row]).to(torch.float32)
 
     def _pairs(self, epoch: int, index: Tensor, ahead: Ahead | None) -> TensorPairs:
         stream = self.stream
         if isinstance(stream, PairEnumeration):
             sizes = (stream.n_pairs, stream.pairs_per_epoch)
-            return pairs_in_passes(self.tables, sizes, stream.seed, epoch, index, ahead=ahead)
+            places = numbers_in_passes(self.tables, sizes, stream.seed, epoch, index, ahead=ahead)
+            return TensorPairs(places.sequence, *stream.tables.construction.pair(places.length, places.number))
         return draw_pairs(self.tables, stream.seed, epoch, index, ahead=ahead)
 
     def _pieces(self, epoch: int, index: Tensor, ahead: Ahead | None) -> Pieces:
         if isinstance(self.stream, EnumeratedWindows):
-            return enumerate_windows(self.stream, self.tables, self.lengths, epoch, index, ahead=ahead)
+            return enumerate_windows(self.stream, self.tables, epoch, index, ahead=ahead)
         return draw_chains(self.tables, self.links, self.stream.seed, epoch, index, ahead=ahead)
 
 
@@ -199,7 +202,9 @@ TWINS = (PairSampler, PairEnumeration, ChainedWindows, EnumeratedWindows)
 
 def has_twin(stream: Stream) -> bool:
     """Return whether a stream can be drawn in torch, and so on a device."""
-    return type(stream) in TWINS
+    if isinstance(stream, EnumeratedWindows):
+        return stream.tables.numbering.construction.in_torch
+    return type(stream) in TWINS and not (isinstance(stream, PairEnumeration) and stream.tables.construction.ahead)
 
 
 def moved(tables: Any, device: torch.device) -> Any:

@@ -21,6 +21,14 @@ class TensorPairs(NamedTuple):
     target: Tensor
 
 
+class TensorNumbers(NamedTuple):
+    """Numbers of pairs or windows, int64 [n] each; see `genpas_plugins.sampling.enumeration.PairNumbers`."""
+
+    sequence: Tensor
+    length: Tensor
+    number: Tensor
+
+
 def draw_pairs(tables: Any, seed: int, epoch: int, index: Tensor, *, ahead: Ahead | None = None) -> TensorPairs:
     """Twin of `genpas_plugins.sampling.sampler.draw_pairs`."""
     words = tables.words(seed, epoch)
@@ -84,10 +92,10 @@ def choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
     return torch.minimum(chosen, size)
 
 
-def pairs_in_passes(
+def numbers_in_passes(
     numbering: Any, sizes: tuple[int, int], seed: int, epoch: int, index: Tensor, *, ahead: Ahead | None = None
-) -> TensorPairs:
-    """Twin of `genpas_plugins.sampling.enumeration.pairs_in_passes` for the epoch of a stream.
+) -> TensorNumbers:
+    """Twin of `genpas_plugins.sampling.enumeration.numbers_in_passes` for the epoch of a stream.
 
     `sizes` are the lengths of a pass and of an epoch. The epochs cut the endless row of passes into pieces.
     """
@@ -100,13 +108,13 @@ def pairs_in_passes(
         passes = place // total
         place = place - passes * total
         keys = round_keys(seed, passes + passes_before)
-    return enumerate_pairs(numbering, total, keys, place, ahead=ahead)
+    return enumerate_numbers(numbering, total, keys, place, ahead=ahead)
 
 
-def enumerate_pairs(
+def enumerate_numbers(
     numbering: Any, total: int, keys: Sequence[int | Tensor], index: Tensor, *, ahead: Ahead | None = None
-) -> TensorPairs:
-    """Twin of `genpas_plugins.sampling.enumeration.enumerate_pairs`."""
+) -> TensorNumbers:
+    """Twin of `genpas_plugins.sampling.enumeration.enumerate_numbers`."""
     number = (permute if ahead is None else ahead.permute)(index, total, keys)
     group = torch.searchsorted(numbering.ends, number, right=True)
     size = numbering.per_sequence[group]
@@ -114,11 +122,4 @@ def enumerate_pairs(
     rank = inside // size
     place = inside - rank * size
     sequence = numbering.order[numbering.group_first[group] + rank].to(torch.int64)
-    if numbering.strategy == "last_target":
-        return TensorPairs(sequence, torch.zeros_like(place), numbering.group_length[group] - 1)
-    if numbering.strategy == "multi_target":
-        return TensorPairs(sequence, torch.zeros_like(place), place + 1)
-    target = ((1 + torch.sqrt(1 + 8 * place.to(torch.float64))) / 2).to(torch.int64)
-    target -= (target * (target - 1) // 2 > place).to(torch.int64)
-    target += (target * (target + 1) // 2 <= place).to(torch.int64)
-    return TensorPairs(sequence, place - target * (target - 1) // 2, target)
+    return TensorNumbers(sequence, numbering.group_length[group], place)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genpas_plugins.neural.device.pair_draws import TensorPairs, choose, counted, located, pairs_in_passes
+from genpas_plugins.neural.device.pair_draws import TensorPairs, choose, counted, located, numbers_in_passes
 from genpas_plugins.neural.device.random_words import Ahead, keyed_uniform, philox, uniform
 from genpas_plugins.sampling.chained_windows import ChainTables
 
@@ -111,24 +111,12 @@ def draw_chains(tables: Any, links: int, seed: int, epoch: int, index: Tensor, *
     )
 
 
-def enumerate_windows(
-    stream: Any, tables: Any, lengths: Any, epoch: int, index: Tensor, *, ahead: Ahead | None = None
-) -> Pieces:
-    """Twin of `genpas_plugins.sampling.enumerated_windows`; `lengths` gives those of sequences in the view."""
-    sequence, _, target = pairs_in_passes(
-        tables, (stream.numbering.total, stream.size), stream.seed, epoch, index, ahead=ahead
-    )
-    start, length = target - 1, lengths(sequence)
-    if stream.policy.strategy == "last_target":
-        start = torch.clamp(length - 1 - stream.max_length, min=0)
-    last = torch.minimum(length - 1, start + stream.max_length)
-    first = {
-        "last_target": last,
-        "multi_target": torch.where(start == 0, start + 1, last),
-        "slide_window": start + 1,
-    }[stream.policy.strategy]
-    one = torch.ones(len(index), 1, dtype=torch.int64, device=index.device)
-    parts = (start[:, None], first[:, None], last[:, None], one)
+def enumerate_windows(stream: Any, tables: Any, epoch: int, index: Tensor, *, ahead: Ahead | None = None) -> Pieces:
+    """Twin of `genpas_plugins.sampling.enumerated_windows`."""
+    sizes, numbering = (stream.tables.numbering.total, stream.size), tables.numbering
+    sequence, length, number = numbers_in_passes(numbering, sizes, stream.seed, epoch, index, ahead=ahead)
+    window = numbering.construction.window(length, stream.max_length, number)
+    parts = (part[:, None] for part in (*window, torch.ones_like(index)))
     return Pieces(sequence, *parts, torch.zeros(1, dtype=torch.bool, device=index.device))
 
 

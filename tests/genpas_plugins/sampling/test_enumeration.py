@@ -12,7 +12,8 @@ from genpas_plugins.data.lengths import LengthIndex
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.backend import implementation
-from genpas_plugins.sampling.enumeration import PairNumbering, enumerate_pairs
+from genpas_plugins.sampling.constructions import construction_of
+from genpas_plugins.sampling.enumeration import PairNumbering, enumerate_numbers
 
 STRATEGIES = ("last_target", "multi_target", "slide_window")
 
@@ -137,16 +138,18 @@ def test_windows_are_numbered_exactly_up_to_the_longest_sequence(length, backend
     """Number by number around the triangular numbers, where a square root that is off by one would show."""
     total = length * (length - 1) // 2
     one = np.array([1])
-    numbering = PairNumbering("slide_window", total * one, total * one, length * one, 0 * one, np.zeros(1, np.int32))
+    construction = construction_of("slide_window")
+    numbering = PairNumbering(construction, total * one, total * one, length * one, 0 * one, np.zeros(1, np.int32))
     targets = [t for t in (1, 2, length // 2, *range(max(length - 50, 1), length)) if t < length]
     numbers = {t * (t - 1) // 2 + offset for t in targets for offset in (-1, 0, t - 1, t)}
     numbers = np.array(sorted(number for number in numbers if 0 <= number < total))
     keys = permutation.round_keys(1, 0)
     indices = indices_of(numbers, total, keys)
-    pairs = implementation(enumerate_pairs, backend)(numbering, keys, indices)
+    places = implementation(enumerate_numbers, backend)(numbering, keys, indices)
+    start, target = construction.pair(places.length, places.number)
     expected = [(1 + math.isqrt(1 + 8 * number)) // 2 for number in numbers.tolist()]
-    assert pairs.target.tolist() == expected
-    assert pairs.start.tolist() == [n - t * (t - 1) // 2 for n, t in zip(numbers.tolist(), expected, strict=True)]
+    assert target.tolist() == expected
+    assert start.tolist() == [n - t * (t - 1) // 2 for n, t in zip(numbers.tolist(), expected, strict=True)]
 
 
 @pytest.mark.slow
@@ -167,7 +170,7 @@ def test_more_pairs_than_can_be_numbered_are_refused():
 
 
 def test_an_unknown_strategy_is_refused(medium):
-    with pytest.raises(InputError, match=r"Unknown enumerated strategy 'sampled'\. Use one of last_target"):
+    with pytest.raises(InputError, match=r"Unknown strategy .sampled..*Valid: .*last_target"):
         PairEnumeration(medium.view(), "sampled", 1)
 
 

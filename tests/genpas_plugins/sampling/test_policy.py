@@ -154,7 +154,7 @@ def test_numpy_numbers_and_integers_are_exponents():
 
 
 def test_strategies_are_made_by_name():
-    with pytest.raises(InputError, match=r"'sampled'. Valid: last_target, multi_target, slide_window"):
+    with pytest.raises(InputError, match=r"'sampled'. Valid: last_target, multi_target, slide_window, suffix"):
         SamplingPolicy.named("sampled")
     with pytest.raises(InputError, match=r"SamplingPolicy\.named\('multi_target'\)"):
         SamplingPolicy(2, 0, 0, strategy="multi_target")
