@@ -1,6 +1,6 @@
 # make venv | test | lint | docs | demo | demo-torchrec | experiment | clean
 # make coverage | locks | dist | licences | sbom
-# make bench-data | bench-draws | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale
+# make bench-data | bench-draws | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale | bench-gpu
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
 # environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
@@ -28,7 +28,7 @@ READY   := $(VENV)/.project-installed
 export OMP_WAIT_POLICY ?= passive
 
 .PHONY: venv test lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
-.PHONY: bench-data bench-draws bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale
+.PHONY: bench-data bench-draws bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale bench-gpu
 .DELETE_ON_ERROR:
 
 venv: $(READY)
@@ -119,6 +119,10 @@ bench-training: $(READY)
 
 bench-scale: $(READY)
 	$(PY) -m benchmarks.bench_scale
+
+# Only a GPU shows these; benchmarks/bench_gpu.py runs without make too, with numpy, pyarrow and torch alone.
+bench-gpu: $(READY)
+	$(PY) benchmarks/bench_gpu.py --out outputs/gpu.jsonl $(ARGS)
 
 bench-torchrec: $(READY)
 	$(PY) -m benchmarks.bench_torchrec

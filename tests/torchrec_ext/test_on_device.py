@@ -32,7 +32,10 @@ IN_A_RUN = {
     "torchrec/sparse/jagged_tensor.py:_cuda_to_cpu_safe": 4.75,
     "torchrec_ext/training/loop.py:count": 0.25,
 }
-DRAWS = {"torchrec_ext/torch_sampling.py:permute": 1, "torchrec_ext/torch_sampling.py:jagged": 1}
+DRAWS = {
+    "genpas_plugins/neural/device/random_words.py:permute": 1,
+    "genpas_plugins/neural/device/device_stream.py:jagged": 1,
+}
 RUNS = {
     # case: waits by function, copies, kernels, all a step of an epoch of four steps
     "pairs": ({**IN_A_RUN, **DRAWS}, 3.75, 597),
