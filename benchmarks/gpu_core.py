@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins.neural.device.device_stream import DeviceStream
 from genpas_plugins.neural.layers.catalogue_loss import weighted_catalogue_loss
-from torchrec_ext import DeviceStream
+from genpas_plugins.sampling.stream import window_stream
 
 POLICIES = {
     "multi_target": SamplingPolicy.named("multi_target"),
@@ -45,32 +46,32 @@ def draws(device: torch.device, quick: bool) -> Iterator[dict[str, Any]]:
     view = SequenceStore.from_arrays(values, np.cumsum([0, *lengths]), n_items=12_101).leave_last_out().train
     n, bandwidth = (256 if quick else 1 << 18), copy_rate(device, quick)
     for name, policy in POLICIES.items():
-        stream = pair_stream(view, policy, seed=7)
-        on_device, n_pairs = DeviceStream.of(stream, device), min(n, stream.pairs_per_epoch)
-        index = np.arange(n_pairs)
-        pairs = on_device.pairs(3, index)
-        jagged = on_device.jagged(pairs, 50)
-        expected = stream.batch(3, index, 50)
-        items, offsets = expected.histories.jagged()
-        same = (
-            np.array_equal(jagged.values.cpu().numpy(), items)
-            and np.array_equal(jagged.offsets.cpu().numpy(), offsets)
-            and np.array_equal(jagged.target.cpu().numpy(), view.store.values[expected.targets.rows])
-        )
+        for stream in (pair_stream(view, policy, seed=7), window_stream(view, policy, max_length=50, seed=7)):
+            on_device, many = (
+                DeviceStream.of(stream, device),
+                min(n // (1 if stream.unit == "pairs" else 8), stream.size),
+            )
+            expected = stream.batch(3, np.arange(many), 50)
+            batch = on_device.batch(3, np.arange(many), 50)
+            found = (*batch.histories.jagged(batch.sizes.items), batch.targets.rows, batch.weights)
+            wanted = (*expected.histories.jagged(), expected.targets.rows, expected.weights)
+            same = all(np.array_equal(a.cpu().numpy(), b) for a, b in zip(found, wanted, strict=True))
 
-        def draw(on_device: DeviceStream = on_device, n_pairs: int = n_pairs) -> None:
-            on_device.jagged(on_device.consecutive(4, 0, n_pairs)[0], 50)
+            def draw(on_device: DeviceStream = on_device, many: int = many) -> None:
+                drawn, _ = on_device.consecutive(4, 0, many, 50)
+                drawn.histories.jagged(drawn.sizes.items)
 
-        seconds = timed(draw, device, 2 if quick else 10)
-        # Each pair reads and writes its history, and writes three addresses and a target.
-        moved = (2 * jagged.values.numel() * 4 + n_pairs * (3 * 8 + 8)) / seconds
-        yield {
-            "policy": name,
-            "equal_to_numpy": bool(same),
-            "pairs_per_second": n_pairs / seconds,
-            "share_of_copy_rate": moved / bandwidth,
-            "copy_bytes_per_second": bandwidth,
-        }
+            seconds, targets = timed(draw, device, 2 if quick else 10), len(expected.targets.rows)
+            # Each history is read and written; each target has an address of three numbers, a row and a weight.
+            moved = (2 * found[0].numel() * 4 + targets * (4 * 8 + 4)) / seconds
+            yield {
+                "policy": name,
+                "unit": stream.unit,
+                "equal_to_numpy": bool(same),
+                "targets_per_second": targets / seconds,
+                "share_of_copy_rate": moved / bandwidth,
+                "copy_bytes_per_second": bandwidth,
+            }
 
 
 def losses(device: torch.device, quick: bool) -> Iterator[dict[str, Any]]:

@@ -91,7 +91,6 @@ def epochs(device: torch.device, quick: bool) -> Iterator[dict[str, Any]]:
                 loss_of = loss_of_epoch(twin, train, 0) or twin.model.calculate_loss
                 with torch.no_grad():
                     losses.append(float(loss_of(batch.to(place))))
-            trainer.__dict__.pop("_genpas_loss_for", None)
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             synchronize(device)

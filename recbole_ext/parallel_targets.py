@@ -94,9 +94,10 @@ class OwnWindowLoss:
         """Return the sum of the weighted losses of all targets over the number of windows."""
         width = interaction[TARGET_WEIGHT].shape[1]
         chosen = _trained(interaction, width)
-        row, place = chosen // width, chosen % width
-        weight, targets = interaction[TARGET_WEIGHT][row, place], interaction[TARGETS][row, place]
-        losses = self.model.target_losses(interaction, row, place, targets)
+        here = chosen.to(interaction[TARGETS].device)
+        weight, targets = (interaction[field].flatten().index_select(0, here) for field in (TARGET_WEIGHT, TARGETS))
+        chosen = chosen.cpu()  # the model sorts windows on the CPU
+        losses = self.model.target_losses(interaction, chosen // width, chosen % width, targets)
         loss: Tensor = (weight * losses).sum() / len(interaction)
         return loss
 

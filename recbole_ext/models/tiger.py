@@ -152,7 +152,7 @@ class TIGER(SequentialRecommender):
         from genpas_plugins.neural.tiger.window_losses import Windows, window_losses
 
         network, items, lengths = self.network, interaction[self.ITEM_SEQ], on_cpu(interaction, self.ITEM_SEQ_LEN)
-        known = torch.arange(items.shape[1]) < lengths[:, None]
+        known = torch.arange(items.shape[1], device=lengths.device) < lengths[:, None]
         history = network.tokens_of(items.flatten()[known.flatten().nonzero()[:, 0].to(items.device)])
         buckets = network.user_buckets(interaction[self.USER_ID]) if self.settings.user_buckets else None
         windows = Windows(lengths.long(), row, place)

@@ -2,8 +2,7 @@
 
 A CPU tensor that meets one of them raises, as on a GPU. `counting` counts what a GPU is slow at, by function: waits of
 the program for the device, copies between both, and kernels. Import this before torch, after `build`: torch looks its
-devices up once. Streams do nothing, so a missing wait between streams is not found. Complex numbers
-do not work. Needs a CPU build of torch.
+devices up once. Streams do nothing, so a missing wait between streams is not found. Needs a CPU build of torch.
 
     python stand_in.py LIBRARY      compiles the device; GENPAS_STAND_IN_DEVICE=LIBRARY then loads it
 """
@@ -136,6 +135,9 @@ class OnDevice(torch.Tensor):
     def record_stream(self, stream: Any) -> None:
         pass
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.held.__reduce_ex__(protocol)  # saved as a tensor of the CPU
+
     def as_subclass(self, cls: Any) -> Any:
         return OnDevice.__new__(type(cls.__name__, (cls, OnDevice), {}), self.held)
 
@@ -190,7 +192,7 @@ def _placed(result: torch.Tensor, known: dict[int, OnDevice]) -> torch.Tensor:
     """Return a result on the device: an argument itself after an operation in place."""
     if isinstance(result, OnDevice):
         return result
-    return known[id(result)] if id(result) in known else OnDevice(result)
+    return known[id(result)] if id(result) in known else OnDevice(result.resolve_conj())  # a wrapper has no conj bit
 
 
 def _copied(func: Any, args: Any, kwargs: Any, target: str | None) -> Any:
@@ -241,6 +243,15 @@ def to_device(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
+def _module_to(module: Any, *args: Any, **kwargs: Any) -> Any:
+    """Swap parameters for OnDevice ones, where torch would change their memory alone."""
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        return _to(module, *args, **kwargs)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+
+
 class _OnHeld(torch.autograd.Function):
     """A function of tensors that counts as one kernel forward and one backward, as cuDNN's recurrent layers do."""
 
@@ -283,9 +294,14 @@ class _Stream:
 
 if LIBRARY in os.environ:
     torch._C._set_only_lift_cpu_tensors(True)
-    torch.__future__.set_swap_module_params_on_conversion(True)  # Module.to makes OnDevice parameters
+    _to = torch.nn.Module.to
+    torch.nn.Module.to = _module_to  # type: ignore[method-assign]
     torch.cuda.Stream = torch.cuda.Event = _Stream  # type: ignore[misc]
     torch.Tensor.pin_memory = lambda tensor, *_: tensor  # type: ignore[method-assign]
+    torch.cuda.get_rng_state = lambda *_: torch.get_rng_state()
+    torch.cuda.set_rng_state = lambda state, *_: torch.set_rng_state(state)
+    _load = torch.load
+    torch.load = lambda file, map_location=None, **more: _load(file, map_location="cpu", **more)
     _cpu_gru = torch._VF.gru
     torch._VF.gru = _gru
     _stream = _Stream()
