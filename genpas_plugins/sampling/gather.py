@@ -161,12 +161,13 @@ def slices_of(
 def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> tuple[Int64, Int64, int]:
     """Return row and length of each pair, and the first pair that is not in the store; -1 if all are."""
     sequence, start, target = pairs
-    known = (sequence >= 0) & (sequence < len(offsets) - 1)
-    row = np.where(known, sequence, 0)
-    first, last = offsets[row], offsets[np.minimum(row + 1, len(offsets) - 1)]
-    good = known & (start >= 0) & (start <= target)
-    good &= (first >= 0) & (last >= 0) & (last <= size) & (target < last - first)
-    bad = -1 if good.all() else int(np.argmin(good))
+    row = np.minimum(np.maximum(sequence, 0), len(offsets) - 2)
+    first, last = offsets[row], offsets[row + 1]
+    # The sign of a pair's number is set if one of its parts is negative. A difference overflows only beside such a part.
+    signs = (sequence == row) - np.int64(1)
+    for part in (start, target - start, last - first - 1 - target, first, size - last):
+        signs |= part
+    bad = int(np.argmax(signs < 0)) if signs.min(initial=0) < 0 else -1
     return first + target, np.minimum(target - start, max_length), bad
 
 
