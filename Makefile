@@ -1,4 +1,4 @@
-# make venv | test | lint | docs | demo | demo-torchrec | experiment | clean
+# make venv | test | test-fast | lint | docs | demo | demo-torchrec | experiment | clean
 # make coverage | locks | dist | licences | sbom
 # make bench-data | bench-draws | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale | bench-gpu
 #
@@ -27,7 +27,7 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
+.PHONY: venv test test-fast lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
 .PHONY: bench-data bench-draws bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale bench-gpu
 .DELETE_ON_ERROR:
 
@@ -53,6 +53,10 @@ $(READY): $(LOCKED) pyproject.toml
 # One thread a process: two test processes with a thread pool each would fight over two cores.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
+
+# Without tests that take more than ten seconds or start several processes.
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not distributed" $(ARGS)
 
 lint: $(READY)
 	$(PY) -m ruff check .
