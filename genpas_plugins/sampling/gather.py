@@ -163,7 +163,7 @@ def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> 
     sequence, start, target = pairs
     row = np.minimum(np.maximum(sequence, 0), len(offsets) - 2)
     first, last = offsets[row], offsets[row + 1]
-    # The sign of a pair's number is set if one of its parts is negative. A difference overflows only beside such a part.
+    # A pair's number is negative if one of its parts is. A difference overflows only beside such a part.
     signs = (sequence == row) - np.int64(1)
     for part in (start, target - start, last - first - 1 - target, first, size - last):
         signs |= part
