@@ -55,6 +55,9 @@ def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
     content = {
         key: plain_config(value) if isinstance(value, Config) else plain(value, key) for key, value in state.items()
     }
+    trained_data = vars(state["config"]).get("trained_data") if isinstance(state.get("config"), Config) else None
+    if trained_data is not None:  # what `growth` needs to go on from this file with more data
+        content["trained_data"] = trained_data
     checkpoint_file.write(content, file)
 
 

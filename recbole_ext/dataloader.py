@@ -21,6 +21,7 @@ from genpas_plugins.sampling.batch import Batch
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.array_types import Int64
+from recbole_ext import growth
 from recbole_ext.dataset import Columns, WindowDataset, as_tensor
 from recbole_ext.device_draws import device_draws
 from recbole_ext.genpas_key import genpas_config
@@ -73,7 +74,7 @@ class PairDataLoader(TrainDataLoader):
     transforms from global random states.
 
     With `targets: parallel` a batch is windows with train_batch_size targets on average. With `train_users` the data
-    set holds the kept users alone.
+    set holds the kept users alone. `parts` are the shares of the pairs and the views they come from.
     """
 
     stream: Stream
@@ -87,11 +88,14 @@ class PairDataLoader(TrainDataLoader):
         self.logger = dataset.logger
         self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         view, policy, seed, per_epoch = dataset.training_view(), section.policy, config["seed"], section.pairs_per_epoch
+        self.parts = [(1.0, view)]
         if section.targets == "parallel":
             limit = dataset.max_item_list_len
             self.stream = window_stream(view, policy, max_length=limit, seed=seed, pairs_per_epoch=per_epoch)
         else:
             pairs = pair_stream(view, policy, seed=seed, pairs_per_epoch=per_epoch)
+            if section.replay is not None:
+                pairs, self.parts = growth.replayed(dataset, view, section, seed)
             self.stream = augmented(pairs, section.augment, with_rows=True)
         self.sample_size = self.stream.size
         self.trim = section.trim

@@ -9,12 +9,12 @@ from recbole.trainer import Trainer
 
 from genpas_plugins import __version__
 from genpas_plugins.analysis.divergence import kl_divergence
-from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import PAIR_ITEMS
 from genpas_plugins.sampling.coverage import Coverage, coverage
 from genpas_plugins.sampling.protocol import DRAWS, check_draws
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
+from recbole_ext import growth
 from recbole_ext.checkpoints import load
 from recbole_ext.dataloader import PairDataLoader
 from recbole_ext.genpas_key import REPORT, genpas_config
@@ -29,6 +29,11 @@ def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[
     report: dict[str, Any] = {}
     if isinstance(train_data, PairDataLoader):
         report = {**trained_on(train_data, valid_data), **getattr(trainer.model, "trained_on", {})}
+        growth.remember(train_data)
+        section = genpas_config(trainer.config)
+        if section is not None and section.warm_start is not None and trainer.start_epoch == 0:
+            seed = trainer.config["seed"]
+            report |= growth.start_from(section.warm_start, trainer.model, train_data._dataset, seed)
         _warn_of_few_users(trainer.logger, report)
     elif trainer.config[MIXING] is not None:
         report = {MIXING: trainer.config[MIXING].model_dump()}  # it mixes RecBole's own pairs too
@@ -98,7 +103,10 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "mask_history": masks_history(config),
         "loss": config["loss_type"],
         "time_order": section.time_order,
-        "expected_history_length": policy.expected_history_length(stream.view, config["MAX_ITEM_LIST_LENGTH"]),
+        "expected_history_length": sum(
+            share * policy.expected_history_length(part, config["MAX_ITEM_LIST_LENGTH"])
+            for share, part in train_data.parts
+        ),
         "genpas_version": __version__,
         "draws": DRAWS,
     }
@@ -108,5 +116,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
     if valid_data is not None and len(valid_data._dataset):
         targets = valid_data._dataset.inter_feat[valid_data._dataset.iid_field].numpy()
         validation = np.bincount(targets, minlength=stream.view.store.n_items + 1) / len(targets)
-        report["kl_validation"] = kl_divergence(validation, target_distribution(stream.view, policy))
+        report["kl_validation"] = kl_divergence(validation, growth.distribution(train_data))
+    if section.warm_start is not None:
+        report |= {"replay": section.replay, "kl_from_before": growth.kl_from_before(section.warm_start, train_data)}
     return report

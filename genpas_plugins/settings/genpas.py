@@ -90,8 +90,20 @@ class GenPASConfig(Section):
         1.0, gt=0, le=1, description="share of the users to train on; all are validated and tested"
     )
 
+    warm_start: str | None = Field(
+        None, description="checkpoint whose weights a training with more data begins with; items may be new"
+    )
+    replay: float | None = Field(
+        None, gt=0, lt=1, description="with warm_start: share of pairs from its data; the rest from users who grew"
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.replay is not None and (self.warm_start is None or self.targets == "parallel"):
+            raise InputError(
+                "replay mixes single pairs of the data of an earlier training in; set warm_start to its checkpoint and "
+                "targets: single, or remove replay."
+            )
         given = [name for name in EXPONENT_NAMES if getattr(self, name) is not None]
         if self.strategy == SAMPLED and len(given) < len(EXPONENT_NAMES):
             missing = ", ".join(name for name in EXPONENT_NAMES if name not in given)

@@ -19,6 +19,7 @@ from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import versions
 from genpas_plugins.support.json_text import to_json
 from recbole_ext import checkpoints as recbole_checkpoints
+from recbole_ext import growth
 from recbole_ext.mask_history import masks_history
 from recbole_ext.trained_on import trained_on
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
@@ -73,6 +74,7 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
     if run.ranks.rank == 0:
         network: Any = layer_of(run.sharded).model
         results["trained_on"] = trained_on(run.loaders.train, run.loaders.valid)
+        growth.remember(run.loaders.train)
         recbole_checkpoints.save(
             {
                 "config": run.config,

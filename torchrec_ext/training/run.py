@@ -27,6 +27,7 @@ from genpas_plugins.neural.device.device_stream import has_twin
 from genpas_plugins.sampling.random_stream import philox
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError
+from recbole_ext import growth
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.training_settings import rate_factor, validation_loader
 from torchrec_ext.batch import PairBatch
@@ -238,6 +239,9 @@ def _model(config: Any, dataset: Any, ranks: Ranks) -> torch.nn.Module:
             model: torch.nn.Module = get_model(config["model"])(config, dataset, **more)
         except (ValueError, NotImplementedError) as error:
             raise InputError(f"{config['model']} refuses these settings: {error}") from error
+        section = genpas_config(config)
+        if section is not None and section.warm_start is not None:
+            growth.start_from(section.warm_start, model, dataset, config["seed"])
         return model
 
     if not hasattr(get_model(config["model"]), "shared_arguments"):

@@ -1,0 +1,53 @@
+"""Two streams of pairs as one: most examples come from new data, and a fixed share from old data."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from genpas_plugins.data.sequences import Pairs
+from genpas_plugins.sampling.protocol import PairStream
+from genpas_plugins.support.array_types import Int64
+from genpas_plugins.support.errors import InputError
+
+
+class ReplayStream(PairStream):
+    """Example i is of `old` where ⌊(i + 1) · share⌋ exceeds ⌊i · share⌋, so any range of examples has the share.
+
+    Both streams are read in their own order. An example is a pure function of (seed, epoch, index), as in each of them.
+
+    Parameters
+    ----------
+    new, old : streams of the same store
+    share : share of old examples, 0 to 1
+    pairs_per_epoch : examples an epoch; each stream has at least its part of them
+    """
+
+    def __init__(self, new: PairStream, old: PairStream, share: float, pairs_per_epoch: int) -> None:
+        self.new, self.old, self.share = new, old, share
+        self.view, self.seed, self.backend = new.view, new.seed, new.backend
+        self.pairs_per_epoch = pairs_per_epoch
+
+    @property
+    def draws(self) -> int:
+        """How an epoch of both streams is drawn."""
+        return self.new.draws
+
+    def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
+        """Return the pairs with these indices of the epoch."""
+        indices = np.asarray(indices, np.int64)
+        if indices.size == 0 or indices.min() < 0 or indices.max() >= self.pairs_per_epoch:
+            raise InputError(f"Indices of an epoch run from 0 to {self.pairs_per_epoch - 1}, and there must be one.")
+        before = olds_before(indices, self.share)
+        is_old = olds_before(indices + 1, self.share) > before
+        merged = np.zeros((3, len(indices)), np.int64)
+        for stream, chosen, places in ((self.old, is_old, before), (self.new, ~is_old, indices - before)):
+            if chosen.any():
+                merged[:, chosen] = stream.pairs(epoch, places[chosen] % stream.size)
+        return Pairs(*merged)
+
+
+def olds_before(indices: Int64, share: float) -> Int64:
+    """Return how many old examples are before each index, int64."""
+    before: Int64 = np.floor(indices * share).astype(np.int64)
+    return before

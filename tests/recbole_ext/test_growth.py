@@ -1,0 +1,134 @@
+"""A training that goes on with more data: rows by id, the rule for new rows, replay and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.quick_start import run_recbole
+
+from genpas_plugins import GenPASConfig, InputError
+from genpas_plugins.analysis.divergence import kl_divergence
+from recbole_ext import growth
+from recbole_ext.checkpoints import load, save
+
+SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 60}
+SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 1}
+
+
+def write(folder: Path, sequences: dict[str, list[str]]) -> None:
+    rows = [f"{user}\t{item}\t{time}" for user, items in sequences.items() for time, item in enumerate(items)]
+    (folder / "shop").mkdir(parents=True, exist_ok=True)
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (folder / "shop" / "shop.inter").write_text("\n".join([header, *rows]) + "\n")
+
+
+OLD = {f"u{u}": [f"i{(u + 3 * n) % 9}" for n in range(6)] for u in range(8)}
+# A new user comes first, so that RecBole numbers known items anew; u0 and u1 go on.
+GREW = {user: [*OLD[user], "x", "i5"] for user in ("u0", "u1")}
+NEW = {"a": ["x", "y", "i3", "x", "i0"], **OLD, **GREW}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Callable[..., dict[str, Any]], Path]:
+    """Return a function that trains on NEW from the checkpoint, and the checkpoint, trained on OLD."""
+    root = tmp_path_factory.mktemp("growth")
+
+    def train(name: str, sequences: dict[str, list[str]], **key: Any) -> dict[str, Any]:
+        write(root / name, sequences)
+        settings = {
+            **SMALL, "data_path": str(root / name), "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+            "genpas": {**SAMPLED, **key}, "checkpoint_dir": str(root / name / "saved"), "train_neg_sample_args": None,
+            "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}, "topk": [3],
+            "metrics": ["Recall"], "valid_metric": "Recall@3", "MAX_ITEM_LIST_LENGTH": 5, "show_progress": False,
+        }  # fmt: skip
+        return dict(run_recbole("SASRec", "shop", config_dict=settings))
+
+    train("old", OLD)
+    return train, next((root / "old" / "saved").glob("*.pth"))
+
+
+def test_rows_follow_ids_and_new_rows_the_rule(trained, monkeypatch: pytest.MonkeyPatch):
+    train, checkpoint = trained
+    seen: dict[str, Any] = {}
+    start = growth.start_from
+
+    def watching(file: Any, model: Any, dataset: Any, seed: int) -> dict[str, Any]:
+        facts = start(file, model, dataset, seed)
+        seen.update(rows=model.item_embedding.weight.detach().clone(), ids=dataset.field2token_id["item_id"])
+        return facts
+
+    monkeypatch.setattr(growth, "start_from", watching)
+    report = train("new", NEW, warm_start=str(checkpoint))["trained_on"]
+    content = load(checkpoint)
+    old_rows = content["state_dict"]["item_embedding.weight"]
+    old_ids = growth._unpacked(content["trained_data"]["item_ids"])
+    for number, item in enumerate(old_ids[1:], start=1):
+        assert torch.equal(seen["rows"][seen["ids"][item]], old_rows[number])
+    mean, deviation = old_rows[1:].mean(0), old_rows[1:].std(0, unbiased=False)
+    for item in "xy":
+        away = (seen["rows"][seen["ids"][item]] - mean).abs()
+        assert (away > 0).all() and (away < 6 * growth.NOISE * deviation).all()
+    assert torch.equal(seen["rows"][0], old_rows[0])
+    assert (report["items_kept"], report["items_new"], report["items_gone"]) == (9, 2, 0)
+    # KL by hand: targets of the training part, alike likely at α = 1 and β = 0.
+    counts = {name: np.zeros(12) for name in ("old", "new")}
+    for name, sequences in (("old", OLD), ("new", NEW)):
+        for items in sequences.values():
+            for item in items[1:-2]:
+                counts[name][seen["ids"][item]] += 1
+    by_hand = kl_divergence(*(count / count.sum() for count in counts.values()))
+    assert report["kl_from_before"] == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_the_trainer_of_torchrec_begins_with_the_same_weights(trained):
+    pytest.importorskip("torchrec")
+    from recbole.data import create_dataset, data_preparation
+
+    from torchrec_ext.training.run import _model
+
+    train, checkpoint = trained
+    train("new", NEW, warm_start=str(checkpoint))  # writes the data
+    config = load(next((checkpoint.parents[2] / "new" / "saved").glob("*.pth")))["config"]
+    dataset = data_preparation(config, create_dataset(config))[0]._dataset
+    model: Any = _model(config, dataset, SimpleNamespace(together=lambda make: make()))
+    place = dataset.field2token_id["item_id"]["i3"]
+    old = growth._unpacked(load(checkpoint)["trained_data"]["item_ids"]).index("i3")
+    expected = load(checkpoint)["state_dict"]["item_embedding.weight"][old]
+    assert torch.equal(model.item_embedding.weight[place], expected)
+
+
+def test_replay_draws_old_pairs_and_users_who_grew(trained):
+    train, checkpoint = trained
+    report = train("new", NEW, warm_start=str(checkpoint), replay=0.25)["trained_on"]
+    assert report["replay"] == 0.25
+    assert report["pairs_per_epoch"] == 60
+    # Without new data there is nothing to replay against.
+    with pytest.raises(InputError, match="no user has more training items"):
+        train("same", OLD, warm_start=str(checkpoint), replay=0.25)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(trained, tmp_path: Path):
+    train, checkpoint = trained
+    content = load(checkpoint)
+    del content["trained_data"]
+    save(content, tmp_path / "without.pth")
+    with pytest.raises(InputError, match="does not name the items it was trained on"):
+        train("new", NEW, warm_start=str(tmp_path / "without.pth"))
+    content = load(checkpoint)
+    content["state_dict"]["position_embedding.weight"] = torch.zeros(7, 8)
+    save(content, tmp_path / "other.pth")
+    other = load(tmp_path / "other.pth")
+    assert "trained_data" in other
+    with pytest.raises(InputError, match=r"position_embedding\.weight is of shape \[7, 8\].* only tables of items"):
+        train("new", NEW, warm_start=str(tmp_path / "other.pth"))
+
+
+def test_replay_without_a_checkpoint_is_refused():
+    with pytest.raises(InputError, match="set warm_start to its checkpoint"):
+        GenPASConfig(**SAMPLED, replay=0.5)
