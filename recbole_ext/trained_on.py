@@ -14,6 +14,7 @@ from genpas_plugins.sampling.coverage import Coverage, coverage
 from genpas_plugins.sampling.protocol import DRAWS, check_draws
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
+from genpas_plugins.support.json_text import as_json_value
 from recbole_ext import growth
 from recbole_ext.checkpoints import load
 from recbole_ext.dataloader import PairDataLoader
@@ -38,7 +39,9 @@ def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[
     elif trainer.config[MIXING] is not None:
         report = {MIXING: trainer.config[MIXING].model_dump()}  # it mixes RecBole's own pairs too
     if report:
-        trainer.config[REPORT] = report
+        trainer.config[REPORT] = report  # RecBole's TensorBoard has the Config's values among the parameters
+        if trainer.wandblogger.log_wandb:  # W&B took the Config when the trainer was made
+            trainer.wandblogger._wandb.config.update({REPORT: as_json_value(report)}, allow_val_change=True)
         trainer.logger.info("GenPAS trains on " + ", ".join(f"{key} = {value}" for key, value in report.items()))
     return report
 

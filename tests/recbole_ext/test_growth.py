@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,14 +40,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Callable[..., dic
     """Return a function that trains on NEW from the checkpoint, and the checkpoint, trained on OLD."""
     root = tmp_path_factory.mktemp("growth")
 
-    def train(name: str, sequences: dict[str, list[str]], **key: Any) -> dict[str, Any]:
+    def train(name: str, sequences: dict[str, list[str]], wandb: bool = False, **key: Any) -> dict[str, Any]:
         write(root / name, sequences)
         settings = {
-            **SMALL, "data_path": str(root / name), "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-            "genpas": {**SAMPLED, **key}, "checkpoint_dir": str(root / name / "saved"), "train_neg_sample_args": None,
-            "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}, "topk": [3],
-            "metrics": ["Recall"], "valid_metric": "Recall@3", "MAX_ITEM_LIST_LENGTH": 5, "show_progress": False,
-        }  # fmt: skip
+            **SMALL,
+            "data_path": str(root / name),
+            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+            "genpas": {**SAMPLED, **key},
+            "checkpoint_dir": str(root / name / "saved"),
+            "train_neg_sample_args": None,
+            "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+            "topk": [3],
+            "metrics": ["Recall"],
+            "valid_metric": "Recall@3",
+            "MAX_ITEM_LIST_LENGTH": 5,
+            "show_progress": False,
+            "log_wandb": wandb,
+        }
         return dict(run_recbole("SASRec", "shop", config_dict=settings))
 
     train("old", OLD)
@@ -111,6 +121,23 @@ def test_replay_draws_old_pairs_and_users_who_grew(trained):
     # Without new data there is nothing to replay against.
     with pytest.raises(InputError, match="no user has more training items"):
         train("same", OLD, warm_start=str(checkpoint), replay=0.25)
+
+
+def test_weights_and_biases_and_tensorboard_get_the_report(trained, monkeypatch: pytest.MonkeyPatch):
+    train, _ = trained
+    sent: list[dict[str, Any]] = []
+    run = SimpleNamespace(summary={})
+    config = SimpleNamespace(update=lambda values, allow_val_change: sent.append(values))
+    nothing: Callable[..., None] = lambda *_, **__: None  # noqa: E731
+    stub = SimpleNamespace(run=run, config=config, init=nothing, log=nothing, define_metric=nothing)
+    parameters: list[dict[str, Any]] = []
+    monkeypatch.setitem(sys.modules, "wandb", stub)
+    monkeypatch.setattr(
+        "torch.utils.tensorboard.SummaryWriter.add_hparams", lambda _, given, figures: parameters.append(given)
+    )
+    report = train("logged", OLD, wandb=True)["trained_on"]
+    assert [values["trained_on"]["pairs_per_epoch"] for values in sent] == [60]
+    assert parameters[0]["trained_on"] == str(report)
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(trained, tmp_path: Path):
