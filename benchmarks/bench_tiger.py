@@ -1,7 +1,7 @@
-"""Measure TIGER's decoding beside transformers' generate, by size of the catalogue, and the scoring of all items.
+"""Measure the targets a second that TIGER trains on, and its decoding beside transformers' generate.
 
     python -m benchmarks.bench_tiger                     on random semantic IDs of Beauty's size
-    python -m benchmarks.bench_tiger --data-dir DIR      on DIR/beauty/semantic_ids_letter.json
+    python -m benchmarks.bench_tiger --data-dir DIR      on DIR/beauty: its sequences and semantic_ids_letter.json
     python -m benchmarks.bench_tiger --quick             a smoke test on toy sizes
 
 A whole run writes benchmarks/results/tiger.json and tiger.md, a quick one outputs/benchmarks/.
@@ -10,10 +10,11 @@ A whole run writes benchmarks/results/tiger.json and tiger.md, a quick one outpu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import typer
 
-from benchmarks import environment, tiger_decoding
+from benchmarks import environment, tiger_decoding, tiger_targets
 from benchmarks.goals import Goal
 from benchmarks.report import Grid, goals_grid
 from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
@@ -34,7 +35,10 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
         skipped.append(f"Random semantic IDs stand in for Beauty's: give its folder with --data-dir or ${DATA_DIR}.")
         index = None
     BENCHMARK.run(
-        lambda _: tiger_decoding.jobs(sizes, index),
+        lambda _: chain(
+            tiger_targets.jobs(tiger_targets.QUICK if quick else tiger_targets.FULL, index and index.parent, index),
+            tiger_decoding.jobs(sizes, index),
+        ),
         results or (SCRATCH if quick else COMMITTED),
         command=BENCHMARK.command(quick=quick, data_dir=index is not None),
         quick=quick,
@@ -52,7 +56,8 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
 
 def tables(sections: Sections, goals: Sequence[Goal]) -> list[Grid]:
     """Return the tables of the measurements and the table of the goals."""
-    return [*(grid for grid in tiger_decoding.tables(sections) if grid.rows), goals_grid(goals)]
+    grids = [*tiger_targets.tables(sections), *tiger_decoding.tables(sections)]
+    return [*(grid for grid in grids if grid.rows), goals_grid(goals)]
 
 
 # Its results say which version of the peer they are held against.
@@ -61,9 +66,9 @@ environment.DISTRIBUTIONS += () if "transformers" in environment.DISTRIBUTIONS e
 BENCHMARK = Benchmark(
     "tiger",
     "benchmarks.bench_tiger",
-    "TIGER: what decoding costs",
+    "TIGER: what training and decoding cost",
     "1, or 2 where a table says so,",
-    tiger_decoding.goals,
+    lambda sections: [*tiger_targets.goals(sections), *tiger_decoding.goals(sections)],
     tables,
 )
 

@@ -17,8 +17,10 @@ from benchmarks.report import Grid
 from benchmarks.timing import Spread, spread, text
 
 BEAMS = "beams"
+USERS = "users"
 CATALOGUE = "catalogue"
 ALL_ITEMS = "all items"
+DRAWN, GROUPED, CONSTRAINT = "batches as drawn", "batches of like lengths", "constraint"
 OURS, EVERY, PEER = "beam_search", "beam_search, every prefix decoded", "generate"
 _SPREAD_OF_LOGITS = 0.2  # standard deviation of the output rows: that of the logits is √d_model times as large
 
@@ -52,6 +54,10 @@ def jobs(sizes: TigerSizes, index: Path | None) -> Iterator[Job]:
     """Yield the jobs. `index` is a file for `read_index_json`, of which three codes are used."""
     arguments = {"sizes": sizes, "index": index}
     yield Job(BEAMS, {"threads": 1}, "tiger_decoding", "beside_generate", arguments)
+    for beams in (sizes.beams, sizes.beams * 5 // 2):
+        for threads, dtype in ((1, "float32"), (2, "float32"), (1, "bfloat16")):
+            label = {"threads": threads, "beams": beams, "dtype": dtype}
+            yield Job(USERS, label, "tiger_decoding", "users", {**arguments, **label})
     yield Job(CATALOGUE, {"threads": 1}, "tiger_decoding", "by_catalogue", {"sizes": sizes})
     yield Job(ALL_ITEMS, {"threads": 1}, "tiger_decoding", "all_items", arguments)
 
@@ -107,6 +113,47 @@ def beside_generate(sizes: dict[str, Any], index: str) -> dict[str, Any]:
         "score_gap": float((log_probs - scores).abs().max()),
         "decoded": decoded,
     }
+
+
+def users(sizes: dict[str, Any], index: str, beams: int, dtype: str, threads: int) -> dict[str, Any]:
+    """Decode users in four batches, as drawn and in the order of their history lengths.
+
+    wall, cpu  : {way: spread of seconds for all `users`}, cpu of all threads
+    constraint : share of the time of the batches of like lengths in which the tree says what may follow
+    """
+    import torch
+
+    from genpas_plugins.neural.tiger import decoding
+
+    torch.set_num_threads(threads)
+    of = TigerSizes(**sizes)
+    network, tree, item_seq, lengths = make(semantic_ids(of.n_items, index), of)
+    network = network.to(getattr(torch, dtype))
+    spent = {CONSTRAINT: 0.0}
+
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            begin = time.process_time()
+            answer = call(*arguments)
+            spent[CONSTRAINT] += time.process_time() - begin
+            return answer
+
+        return run
+
+    def search(order: Any) -> None:
+        for rows in torch.split(order, max(1, of.batch // 4)):
+            memory = network.encode(network.history_tokens(item_seq[rows], lengths[rows]))
+            decoding.beam_search(network, tree, memory, beams=beams, top_k=beams)
+
+    by_length = lengths.argsort()
+    ways = {DRAWN: lambda: search(torch.arange(of.batch)), GROUPED: lambda: search(by_length)}
+    with torch.inference_mode():
+        wall, cpu = in_turn(ways, of.repeats)
+        decoding._children, decoding._to_decode = timed(decoding._children), timed(decoding._to_decode)
+        begin = time.process_time()
+        search(by_length)
+        share = spent[CONSTRAINT] / (time.process_time() - begin)
+    return {"users": of.batch, "wall": wall, "cpu": cpu, CONSTRAINT: share}
 
 
 def by_catalogue(sizes: dict[str, Any]) -> dict[str, Any]:
@@ -239,6 +286,17 @@ def tables(sections: dict[str, list[dict[str, Any]]]) -> list[Grid]:
         ]
         for record in sections.get(BEAMS, [])
     ]
+    speeds = [
+        [
+            str(record["beams"]),
+            record["dtype"],
+            str(record["threads"]),
+            *(f"{record['users'] / record['wall'][way]['min']:.1f}" for way in (DRAWN, GROUPED)),
+            *(f"{record['users'] / record['cpu'][way]['min']:.1f}" for way in (DRAWN, GROUPED)),
+            f"{record[CONSTRAINT]:.1%}",
+        ]
+        for record in sections.get(USERS, [])
+    ]
     catalogue = [
         [
             way if way == "encoder" else f"{int(way):,}",
@@ -268,6 +326,11 @@ def tables(sections: dict[str, list[dict[str, Any]]]) -> list[Grid]:
             "Its answer beside generate's",
             ["items", "users with the same items", "largest score gap", "prefixes decoded by level"],
             agreement,
+        ),
+        Grid(
+            "Users a second, encoder included: four batches as drawn, or in the order of history lengths",
+            ["beams", "type", "threads", DRAWN, GROUPED, f"{DRAWN}, of cpu", f"{GROUPED}, of cpu", CONSTRAINT],
+            speeds,
         ),
         Grid("Beam search by catalogue, random IDs, encoder included", ["items", "user ms", "user cpu ms"], catalogue),
         Grid("Scores of all items", ["items", "user ms", "user cpu ms", "prefixes decoded by level"], scored),

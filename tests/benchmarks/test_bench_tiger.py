@@ -12,7 +12,10 @@ def test_a_quick_run_measures_decoding_and_finds_what_generate_finds(quick_run):
     assert content["versions"]["transformers"] and [words.split()[0] for words in content["skipped"]] == ["A", "Random"]
 
     sections = content["sections"]
-    assert list(sections) == ["beams", "catalogue", "all items"]
+    assert list(sections) == ["targets", "beams", "users", "catalogue", "all items"]
+    assert [record["dtype"] for record in sections["targets"]] == ["float32", "bfloat16"]
+    assert all(len(record["cpu"]) == 5 for record in sections["targets"])
+    assert all(0 < record["constraint"] < 1 for record in sections["users"])
     assert [record["threads"] for record in sections["beams"]] == [1]
     for record in sections["beams"]:
         assert list(record["wall"]) == ["beam_search", "beam_search, every prefix decoded", "generate"]
@@ -21,7 +24,7 @@ def test_a_quick_run_measures_decoding_and_finds_what_generate_finds(quick_run):
     assert list(sections["catalogue"][0]["cpu"]) == ["encoder", "100", "1000"]
     scored = sections["all items"][0]
     assert all(some <= of for some, of in zip(scored["prefixes"], scored["of"], strict=True))
-    assert len(content["goals"]) == 3 and all(goal["what"] in text for goal in content["goals"])
+    assert len(content["goals"]) == 7 and all(goal["what"] in text for goal in content["goals"])
 
 
 def test_goals_take_the_processor_time_of_the_fastest_repeats():
