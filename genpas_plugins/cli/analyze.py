@@ -42,6 +42,14 @@ def command(
         list[str] | None,
         typer.Option("--point", metavar="A,B,C,…", help="Exponents alpha,beta,gamma; inf and -inf are allowed."),
     ] = None,
+    framework: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--framework",
+            metavar="NAME,…",
+            help="Code bases instead of policies, such as recbole, rectools or grid; all: every one that is known.",
+        ),
+    ] = None,
     similarity: Annotated[
         str, typer.Option(metavar="NAME", help="Similarity of histories, for alignment and discrimination.")
     ] = "recency_containment",
@@ -52,8 +60,14 @@ def command(
     """Show what strategies and points train on.
 
     The figures are exact: nothing is sampled or trained. Only a similarity of whole histories is estimated, with its
-    standard error. The command writes DIR/report.json and DIR/report.html; --json prints the first.
+    standard error. The command writes DIR/report.json and DIR/report.html; --json prints the first. With --framework
+    both are about what code bases train on by default.
     """
+    if framework:
+        if strategies or point:
+            raise InputError("--framework has strategies of its own. Remove it, or --strategies and --point.")
+        _frameworks(store, out, framework, overwrite=overwrite, as_json=as_json)
+        return
     policies = read_policies(strategies or (), join_points(point or ()))
     if not (math.isfinite(smoothing) and smoothing > 0):
         raise InputError(f"--smoothing must be a number above 0, not {smoothing}; 1e-10 is the published convention.")
@@ -99,6 +113,30 @@ def command(
             f"{figure(ratio, '.2f'):>9}  {report['history_length'][label]['mean']:12.2f}"
         )
     typer.echo(_NOTE)
+    print_lines([("page", out / PAGE_NAME)])
+
+
+def _frameworks(store: Path, out: Path, words: list[str], *, overwrite: bool, as_json: bool) -> None:
+    from genpas_plugins.analysis.frameworks import frameworks_named
+    from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.pages.analysis_report import check_directory
+    from genpas_plugins.pages.framework_report import build_framework_report, write_framework_report
+    from genpas_plugins.pages.report_files import PAGE_NAME
+
+    chosen = frameworks_named(words)
+    check_directory(out, overwrite=overwrite)
+    split = SequenceStore.open(store).leave_last_out()
+    check_not_the_store(out, store)
+    report = build_framework_report(split, chosen, name=store.resolve().name)
+    write_framework_report(report, out, overwrite=overwrite)
+    if as_json:
+        print_json(report)
+        return
+    width = max(len(row["name"]) for row in report["frameworks"])
+    typer.echo(f"{'':<{width}}  KL validation  mean history  strategy")
+    for row in report["frameworks"]:
+        kl, length = row["kl_validation"], row["history_length"]
+        typer.echo(f"{row['name']:<{width}}  {kl:13.3f}  {length:12.2f}  {row['strategy']}")
     print_lines([("page", out / PAGE_NAME)])
 
 

@@ -179,8 +179,8 @@ class DeviceStream:
         row = torch.repeat_interleave(ends[1:] - ends[:-1], output_size=n_targets)
         target = torch.arange(n_targets, device=self.device) + (windows.first - ends[:-1])[row]
         pairs_of = pairs_after_cut(numbering.construction, length[row], start[row], target, limit)
-        weight = self.tables.weight[torch.searchsorted(numbering.group_length, length)]
-        return (pairs_of * weight[row]).to(torch.float32)
+        weights: Tensor = pairs_of * self.tables.weight[torch.searchsorted(numbering.group_length, length)][row]
+        return weights.to(torch.float32)
 
     def _pairs(self, epoch: int, index: Tensor, ahead: Ahead | None) -> TensorPairs:
         stream = self.stream

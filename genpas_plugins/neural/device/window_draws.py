@@ -116,8 +116,9 @@ def enumerate_windows(stream: Any, tables: Any, epoch: int, index: Tensor, *, ah
     sizes, numbering = (stream.tables.numbering.total, stream.size), tables.numbering
     sequence, length, number = numbers_in_passes(numbering, sizes, stream.seed, epoch, index, ahead=ahead)
     window = numbering.construction.window(length, stream.max_length, number)
-    parts = (part[:, None] for part in (*window, torch.ones_like(index)))
-    return Pieces(sequence, *parts, torch.zeros(1, dtype=torch.bool, device=index.device))
+    start, first, last = (part[:, None] for part in window)
+    one, no = torch.ones_like(start), torch.zeros(1, dtype=torch.bool, device=index.device)
+    return Pieces(sequence, start, first, last, one, no)
 
 
 def _trained_ranges(

@@ -124,7 +124,7 @@ class Construction(ABC):
         """Return the weight of all pairs of a sequence."""
         return self.n_pairs(length)
 
-    def number(self, length: Int64, quantile: Float64) -> Int64:
+    def number(self, length: Int64, quantile: Float64) -> Any:
         """Return the number of the pair at each quantile in [0, 1) of the pairs of a sequence."""
         count = self.n_pairs(length)
         return np.minimum((quantile * count).astype(np.int64), count - 1)
