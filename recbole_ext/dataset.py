@@ -21,6 +21,7 @@ from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.array_types import AnyArray, Int64
 from recbole_ext.added_sequences import added_file, read_added
 from recbole_ext.genpas_key import genpas_config
+from recbole_ext.temporal_split import is_temporal, split_in_time
 
 ROW = "_store_row"
 """Column of a data set's rows with the position of the target in the store; models never see it."""
@@ -87,6 +88,7 @@ class WindowDataset(SequentialDataset):
     owner: Int64
     inter_feat: Any
 
+    split_report: dict[str, Any] | None = None
     _trained: SequenceView | None = None
     _of_all_users: SequenceView | None = None
 
@@ -139,6 +141,15 @@ class WindowDataset(SequentialDataset):
         if genpas_config(self.config).time_order == "exact":  # type: ignore[union-attr]  # the key made this class
             self.inter_feat = self.inter_feat.sort_values(self.time_field, kind="stable", ignore_index=True)
         super()._change_feat_format()
+
+    def build(self) -> list[Any]:
+        """Split as eval_args say; `recbole_ext.temporal_split` adds the split GT."""
+        if not is_temporal(self.config["eval_args"]):
+            built: list[Any] = super().build()
+            return built
+        self._change_feat_format()
+        parts, self.split_report = split_in_time(self, ROW)
+        return [self.copy(self.inter_feat[rows]) for rows in parts]
 
     def data_augmentation(self) -> None:
         """Keep the raw columns as a store and a row for each target, instead of every prefix."""

@@ -15,6 +15,7 @@ from recbole.utils import EvaluatorType
 
 from genpas_plugins.settings.all_sections import SECTIONS, flat_keys
 from genpas_plugins.support.errors import InputError, nearest, whole_number
+from recbole_ext import temporal_split
 from recbole_ext.genpas_key import where_set
 
 _ARGUMENT = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}
@@ -58,6 +59,7 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
     group = final["eval_args"].get("group_by")
     if group is not None and group not in _GROUPS:
         yield "eval_args", f"group_by {group!r} is not a choice.{nearest(group, _GROUPS)}"
+    yield from (("eval_args", mistake) for mistake in temporal_split.check(final["eval_args"]))
     for kind, ratios in (final["eval_args"].get("split") or {}).items():
         if kind in ("RS", "TS") and not (isinstance(ratios, list) and len(ratios) == _PARTS):
             yield "eval_args", f"split {kind} is {ratios!r}. Give three shares, such as {kind}: [0.8, 0.1, 0.1]."

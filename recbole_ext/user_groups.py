@@ -2,7 +2,7 @@
 
 popularity   G1, G2, G3: by the user's target. Items are sorted by their training interactions, most first. Each group
              has a third of the interactions: G1 is the few popular items, G3 the long tail.
-users        seen, unseen: whether the user trains. Only if `train_users` leaves users out.
+users        seen, unseen: whether the user trains. Only if some do not, by `train_users` or a split in time.
 
 RecBole's evaluator computes the figures of a group from the rows that it collected for the group.
 """
@@ -52,9 +52,8 @@ def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
     users, targets = (evaluation.inter_feat[field].numpy() for field in (train.uid_field, train.iid_field))
     of_item = popularity_groups(interactions(train))
     kinds = {"popularity": {name: of_item[targets] == k for k, name in enumerate(POPULARITY)}}
-    trained, of_all = train.training_view().lengths(), train.view_of_all_users().lengths()
-    if not np.array_equal(trained, of_all):
-        seen = trained[users] > 0
+    seen = train.training_view().lengths()[users] > 0
+    if not seen.all():
         kinds["users"] = {SEEN: seen, UNSEEN: ~seen}
     return kinds
 

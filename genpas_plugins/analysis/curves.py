@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
-from genpas_plugins.data.sequences import LeaveLastOut
+from genpas_plugins.data.sequences import Split
 from genpas_plugins.sampling.policy import Policy
 
 _POINTS = 60
 
 
-def target_curves(
-    split: LeaveLastOut, policies: Sequence[Policy]
-) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+def target_curves(split: Split, policies: Sequence[Policy]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Return the curves of the test and of every policy, and how much of the test each policy covers.
 
     Items are in the order of the test's requests, most requests first, then by number.

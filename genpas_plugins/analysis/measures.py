@@ -23,7 +23,7 @@ from genpas_plugins.analysis.inputs import STATISTICS, input_target_statistics
 from genpas_plugins.analysis.ranking import rank_agreement, rank_difference
 from genpas_plugins.analysis.similarity import Similarity, recency_containment
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
-from genpas_plugins.data.sequences import LeaveLastOut, SequenceView
+from genpas_plugins.data.sequences import SequenceView, Split
 from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64
 from genpas_plugins.support.errors import InputError
@@ -32,7 +32,7 @@ Distributions = dict[str, Float64]
 
 
 def analyze(
-    split: LeaveLastOut,
+    split: Split,
     policies: Sequence[Policy],
     *,
     similarity: Similarity | None = None,  # None: `recency_containment()`
@@ -92,7 +92,7 @@ def analyze(
     return result
 
 
-def store_counts(split: LeaveLastOut) -> dict[str, int]:
+def store_counts(split: Split) -> dict[str, int]:
     """Return the counts of the store and its views."""
     store, groups = split.train.store, split.train.groups
     return {

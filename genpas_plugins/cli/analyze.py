@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
+from genpas_plugins.cli.options import JSON, Overwrite, SplitWord, StorePath, check_choice, check_not_the_store
 from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 from genpas_plugins.sampling.policy import SAMPLED, Policy, named_policy
 from genpas_plugins.settings.points import join_points, read_point
@@ -54,6 +54,7 @@ def command(
         str, typer.Option(metavar="NAME", help="Similarity of histories, for alignment and discrimination.")
     ] = "recency_containment",
     smoothing: Annotated[float, typer.Option(help="Added to every probability before a KL divergence.")] = 1e-10,
+    split: SplitWord = "leave_last_out",
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
@@ -77,14 +78,15 @@ def command(
         raise InputError("genpas analyze needs scipy: pip install 'genpas-plugins[analysis]'.") from error
     from genpas_plugins.analysis.similarity import SIMILARITIES
     from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.data.temporal import read_split
     from genpas_plugins.pages.analysis_report import build_report, check_directory, check_split, write_report
     from genpas_plugins.pages.report_files import PAGE_NAME
 
     check_choice("--similarity", similarity, SIMILARITIES)
     check_directory(out, overwrite=overwrite)
-    split = SequenceStore.open(store).leave_last_out()
+    views = read_split(SequenceStore.open(store), split)
     check_not_the_store(out, store)
-    check_split(split)
+    check_split(views)
     with progress_bar() as tell:
         steps: list[str] = []
 
@@ -93,9 +95,10 @@ def command(
             tell("analysing", min(len(steps), _STEPS), _STEPS)
 
         report = build_report(
-            split,
+            views,
             policies,
             name=store.resolve().name,
+            split_name=split,
             similarity=SIMILARITIES[similarity](),
             smoothing=smoothing,
             progress=progress,

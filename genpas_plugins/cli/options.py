@@ -20,6 +20,15 @@ from genpas_plugins.support.errors import InputError, nearest
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Directory that `genpas prepare` made.")]
+SplitWord = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        metavar="WORD",
+        help="leave_last_out, or temporal:TRAIN,VALIDATION,TEST: cuts at shares of the interactions, by the column "
+        "timestamp. Add :first for the first target of a user instead of the last.",
+    ),
+]
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option("--config", "-c", metavar="FILE,…", help="RecBole's settings as YAML; later files win."),

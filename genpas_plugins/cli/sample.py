@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.cli.options import JSON, Overwrite, SplitWord, StorePath
 from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
 
@@ -40,16 +40,18 @@ def command(
             min=1, help="Length of an epoch. Default: all pairs of the strategy; if sampled, as many as multi_target."
         ),
     ] = None,
+    split: SplitWord = "leave_last_out",
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
     """Write the training pairs of a strategy to a file.
 
     The columns are pair, user, start, target_position, history and target. Positions count from 0. Pairs come from the
-    leave-last-out training part. Pair i of an epoch depends only on the seed, the epoch and i. So files with other
+    training part of the split. Pair i of an epoch depends only on the seed, the epoch and i. So files with other
     --first and --count are slices of one stream.
     """
     from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.data.temporal import read_split
     from genpas_plugins.sampling.pairs_table import write_pairs
     from genpas_plugins.sampling.stream import pair_stream
     from genpas_plugins.settings.genpas import GenPASConfig
@@ -63,7 +65,7 @@ def command(
     }
     section = {key: value for key, value in given.items() if value is not None}
     config = GenPASConfig.from_mapping(section, "command line")
-    train = SequenceStore.open(store).leave_last_out().train
+    train = read_split(SequenceStore.open(store), split).train
     stream = pair_stream(train, config.policy, seed=seed, pairs_per_epoch=config.pairs_per_epoch)
     if count is None:
         count = min(1000, max(1, stream.pairs_per_epoch - first))

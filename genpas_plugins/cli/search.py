@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, StorePath
+from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, SplitWord, StorePath
 from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.console import figure, print_json, print_table, progress_bar
 from genpas_plugins.support.errors import InputError
@@ -16,7 +16,7 @@ from genpas_plugins.support.json_text import to_json
 
 if TYPE_CHECKING:
     from genpas_plugins.analysis.similarity import Similarity
-    from genpas_plugins.data.sequences import LeaveLastOut
+    from genpas_plugins.data.sequences import Split
     from genpas_plugins.experiments.search_training import SearchTraining
     from genpas_plugins.sampling.policy import SamplingPolicy
     from genpas_plugins.search.grid import Grid
@@ -49,6 +49,7 @@ def command(
         str | None,
         typer.Option(help="Similarity of histories; published; an exact one. Default: recency_containment."),
     ] = None,
+    split: SplitWord = "leave_last_out",
     train: Annotated[bool, typer.Option("--train", help="Train the shortlist through RecBole.")] = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="RecBole's name of the model to train. Default: SASRec.")
@@ -72,19 +73,22 @@ def command(
     tested. A run with the same --out continues where the last one stopped.
     """
     from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.data.temporal import LEAVE_LAST_OUT, evaluated_counts, read_split
     from genpas_plugins.search.search_output import check_replaceable, genpas_yaml
     from genpas_plugins.search.shortlist import check_amounts, require_validation
 
     keep, chosen_similarity = _published_options(by, keep, similarity)
     grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})
     check_amounts(keep, best)
-    split = SequenceStore.open(store).leave_last_out()
-    require_validation(split.validation)
-    split.train.require_pairs()
+    views = read_split(SequenceStore.open(store), split)
+    require_validation(views.validation)
+    views.train.require_pairs()
     if out is not None:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file; --out names a directory.")
         check_replaceable(out / "genpas.yaml")
+    if train and split != LEAVE_LAST_OUT:
+        raise InputError("--train splits by leave-last-out through RecBole. Leave out --train or --split.")
     trials = None
     if not train:
         _check_untrained(out, [model, config, settings, epochs, seed, pruner])
@@ -103,11 +107,12 @@ def command(
     started = time.perf_counter()
     with progress_bar() as tell:
         if by == "published":
-            policy, points, why, result = _by_published(split, grid, keep, best, chosen_similarity, tell)
+            policy, points, why, result = _by_published(views, grid, keep, best, chosen_similarity, tell)
         else:
-            policy, points, why, result = _by_transitions(split, grid, best, tell)
+            policy, points, why, result = _by_transitions(views, grid, best, tell)
     head = {
         "store": str(store),
+        "split": {"name": split, **evaluated_counts(views)},
         "by": by,
         "grid": {"alpha": grid.alpha, "beta": grid.beta, "gamma": grid.gamma, "points": len(grid.points)},
         "best": best,
@@ -144,7 +149,7 @@ Found = tuple["SamplingPolicy", list["SamplingPolicy"], str, dict[str, Any]]
 
 
 def _by_published(  # noqa: PLR0917 – what the command was given
-    split: LeaveLastOut, grid: Grid, keep: float, best: int, similarity: Similarity, tell: Tell
+    split: Split, grid: Grid, keep: float, best: int, similarity: Similarity, tell: Tell
 ) -> Found:
     from genpas_plugins.search.criteria import Criteria
     from genpas_plugins.search.optimum import optimum
@@ -171,7 +176,7 @@ def _by_published(  # noqa: PLR0917 – what the command was given
     )
 
 
-def _by_transitions(split: LeaveLastOut, grid: Grid, best: int, tell: Tell) -> Found:
+def _by_transitions(split: Split, grid: Grid, best: int, tell: Tell) -> Found:
     from genpas_plugins.sampling.policy import SamplingPolicy
     from genpas_plugins.search.by_transitions import MULTI_TARGET, search_by_transitions
     from genpas_plugins.search.search_output import predicted_row

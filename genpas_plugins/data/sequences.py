@@ -49,8 +49,8 @@ KIND, OWNER = "origin", "origin_row"
 """Columns of a store that has sequences that only train."""
 
 
-class LeaveLastOut(NamedTuple):
-    """The leave-last-out views of a store, which hold out 2, 1 and 0 items.
+class Split(NamedTuple):
+    """The views of a split: `SequenceStore.leave_last_out`, `data.temporal.temporal_split`.
 
     Every pair of `train` trains. The last pair of a user in `validation` (`test`) validates (tests).
     """
@@ -311,18 +311,18 @@ class SequenceStore(TableConversions):
             raise InputError("lengths must hold, for every sequence, a number of items between 0 and its length.")
         return SequenceView(self, 0, cut, LengthIndex.of(cut))
 
-    def leave_last_out(self) -> LeaveLastOut:
+    def leave_last_out(self) -> Split:
         """Split as the papers do: the last item of a user tests, the item before it validates, the rest trains.
 
         Sequences that only train keep all items in `train` and none in `validation` and `test`.
         """
         if not self.has_train_only:
             index = self.index()
-            return LeaveLastOut(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
+            return Split(*(SequenceView(self, held_out, None, index) for held_out in (2, 1, 0)))
         lengths, only = self.lengths(), self.kinds() > 0
         train = np.where(only, lengths, np.maximum(lengths - 2, 0))
         validation, test = (np.where(only, 0, np.maximum(lengths - held_out, 0)) for held_out in (1, 0))
-        return LeaveLastOut(*(self.view(lengths=cut) for cut in (train, validation, test)))
+        return Split(*(self.view(lengths=cut) for cut in (train, validation, test)))
 
     @property
     def has_train_only(self) -> bool:

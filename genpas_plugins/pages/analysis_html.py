@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT
 from genpas_plugins.pages import analysis_plots as plots
 from genpas_plugins.pages.findings import findings
 from genpas_plugins.pages.markup import Markup, definitions, element, findings_list, join, page, row, table
@@ -190,12 +191,23 @@ def _about(report: Mapping[str, Any]) -> Markup:
     return definitions(
         {
             **counts,
-            "split": "leave-last-out: a user's last item tests, the one before validates, the rest trains",
+            "split": _split_text(report["split"]),
             "smoothing of KL": f"{report['smoothing']:g} added to every probability",
             "similarity": str(report["similarity"]),
             "made": made_text(report["made"]),
             "all figures": "report.json beside this page, histograms included",
         }
+    )
+
+
+def _split_text(split: Mapping[str, Any]) -> str:
+    name, test = str(split["name"]), split["test"]
+    if name == LEAVE_LAST_OUT:
+        return "leave-last-out: a user's last item tests, the one before validates, the rest trains"
+    return (
+        f"{name}, by time: {test['users']:,} test users, {test['unseen_users']:,} of them without a training pair; "
+        f"{test['unseen_items']:,} test targets that no training sequence has; {test['without_history']:,} users "
+        "without a history are left out"
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from genpas_plugins.analysis.curves import target_curves
 from genpas_plugins.analysis.measures import analyze
 from genpas_plugins.analysis.similarity import Similarity
-from genpas_plugins.data.sequences import LeaveLastOut
+from genpas_plugins.data.sequences import Split
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT, evaluated_counts
 from genpas_plugins.pages.analysis_html import render_page
 from genpas_plugins.pages.report_files import made_with, write_files
 from genpas_plugins.sampling.policy import Policy, SamplingPolicy
@@ -17,18 +18,20 @@ from genpas_plugins.support.errors import InputError
 
 
 def build_report(
-    split: LeaveLastOut,
+    split: Split,
     policies: Sequence[Policy],
     *,
     name: str = "",  # name of the data, for the title
+    split_name: str = LEAVE_LAST_OUT,  # how the data was split, as `data.temporal.read_split` takes it
     similarity: Similarity | None = None,
     smoothing: float = 1e-10,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Return the figures of `measures.analyze`, and more for the page.
 
-    The further keys are target_curves and coverage (see `curves.target_curves`), evaluation (mean history lengths of
-    test and validation), and made (date and versions). The counts of the store begin with its name.
+    The further keys are split (name, and how much of validation and test training knows), target_curves and coverage
+    (see `curves.target_curves`), evaluation (mean history lengths of test and validation), and made (date and
+    versions). The counts of the store begin with its name.
 
     Raises InputError if the split has no training pair or no validation target.
     """
@@ -39,6 +42,7 @@ def build_report(
     last = SamplingPolicy.named("last_target")
     views = {"test": split.test, "validation": split.validation}
     report["store"] = {"name": name, **report["store"]}
+    report["split"] = {"name": split_name, **evaluated_counts(split)}
     report["coverage"] = coverage
     report["evaluation"] = {
         "history_length": {kind: last.expected_history_length(view) for kind, view in views.items()}
@@ -48,7 +52,7 @@ def build_report(
     return report
 
 
-def check_split(split: LeaveLastOut) -> None:
+def check_split(split: Split) -> None:
     """Raise InputError if the split has no training pair or no validation target."""
     if not split.validation.max_length:
         raise InputError(
