@@ -16,8 +16,7 @@ from torchrec_ext.batch import (  # first: it explains a torchrec that cannot be
 from torchrec.distributed.train_pipeline import StagedTrainPipeline  # isort: skip
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage  # isort: skip
 
-from genpas_plugins.neural.device.device_stream import DeviceStream, has_twin
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.neural.device.device_stream import DeviceStream
 from torchrec_ext.stream import GenPASStream
 
 
@@ -40,13 +39,8 @@ def genpas_stage(
     Raises
     ------
     InputError
-        For an augmented stream.
+        For a stream of another kind than `pair_stream`, `window_stream` and `augmented` return.
     """
-    if not has_twin(batches.stream):
-        raise InputError(
-            f"The stage draws plain histories and cannot draw {type(batches.stream).__name__}. Iterate over the "
-            "GenPASStream, which makes batches on the CPU, in place of its addresses. Or remove the augment key."
-        )
     source = DeviceStream.of(batches.stream, device)
 
     def draw(address: StepAddress) -> PairBatch:

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.sampling.random_stream import philox, uniform
@@ -54,18 +55,29 @@ class Draws:
         words = implementation(jagged_words, self.backend, _MODULE)
         return words(self.seed, self.epoch, self.first + 1, self.indices, counts)
 
-    def choose(self, first: Int64, lengths: Int64, counts: Int64) -> Int64:
-        """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1 uniformly, each at most once.
+    def place(self, sizes: Int64) -> Int64:
+        """Return one of the numbers 0 … sizes[i] - 1 for every pair, int64 [n], each equally likely."""
+        return (self.of_pairs[1] * sizes).astype(np.int64)
 
-        The result, int64 [Σ counts], is in random order: with counts = lengths it is a shuffle. A choice among l takes
-        one word, so chances differ from 1 / l by less than 2⁻³².
+    def choose(self, histories: ChangedHistories, counts: Int64) -> Int64:
+        """Choose counts[i] items of history i, uniformly without replacement; return their places, int64 [Σ counts]."""
+        return self._choose(histories.offsets[:-1], histories.lengths, counts, 1)[0]
+
+    def choose_with_new(self, histories: ChangedHistories, counts: Int64, n_items: int) -> tuple[Int64, Int64]:
+        """Choose as `choose` does, by other words, and return a new item for each, uniform with replacement.
+
+        A new item takes one word, so its chance differs from 1 / n_items by less than 2⁻³².
         """
-        return self._choose(first, lengths, counts, 1)[0]
-
-    def choose_with_words(self, first: Int64, lengths: Int64, counts: Int64) -> tuple[Int64, UInt32]:
-        """Choose as `choose` does, by other words, and return a further word for each chosen number."""
         # From the same blocks: with blocks of their own, most histories would need twice as many.
-        return self._choose(first, lengths, counts, 2)
+        places, words = self._choose(histories.offsets[:-1], histories.lengths, counts, 2)
+        return places, 1 + ((words * np.uint64(n_items)) >> np.uint64(32)).astype(np.int64)
+
+    def shuffle(self, histories: ChangedHistories, first: Int64, lengths: Int64) -> Int64:
+        """Return the places first[i] … first[i] + lengths[i] - 1 of each history in a random order, int64 [Σ lengths].
+
+        A choice among l takes one word, so chances differ from 1 / l by less than 2⁻³².
+        """
+        return self._choose(histories.offsets[:-1] + first, lengths, lengths, 1)[0]
 
     def _choose(self, first: Int64, lengths: Int64, counts: Int64, each: int) -> tuple[Int64, UInt32]:
         choose = implementation(drawn_numbers, self.backend, _MODULE)
@@ -90,7 +102,9 @@ def jagged_words(seed: int, epoch: int, block: int, indices: Int64, counts: Int6
 def drawn_numbers(  # noqa: PLR0917 – as its twin
     seed: int, epoch: int, block: int, indices: Int64, first: Int64, lengths: Int64, counts: Int64, each: int
 ) -> tuple[Int64, UInt32]:
-    """Return the result of `Draws.choose`, and the second word of each number if it has two; `[Σ counts]` both.
+    """Choose counts[i] of the numbers first[i] … first[i] + lengths[i] - 1 uniformly, each at most once.
+
+    Return them in random order, and the second word of each number if it has two; `[Σ counts]` both.
 
     `each` is the number of words of a number, 1 or 2; they begin at `block`.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -11,7 +13,7 @@ from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.batch import StoreHistories
 from genpas_plugins.sampling.gather import backend_for, fill_padded
 from genpas_plugins.sampling.jagged import bounds, spans
-from genpas_plugins.support.array_types import AnyArray, Int8, Int64
+from genpas_plugins.support.array_types import AnyArray, Int8, Int64, UInt32
 
 _MODULE = "genpas_plugins.augment.operator_kernels"
 
@@ -54,24 +56,62 @@ class ChangedHistories:
         """Return the entries of a column of the store beside the items, `[n, width, …]`, with 0 after each history."""
         return self._padded(column[self.rows], width)
 
-    def take(self, places: Int64, offsets: Int64) -> ChangedHistories:
-        """Return histories made of the items at `places`, `int64 [M]`, cut up by `offsets`, `int64 [n + 1]`."""
+    @property
+    def known(self) -> Int64:
+        """Number of items of each history that are not masked, int64 [n]."""
+        if not len(self.items):
+            return self.lengths
+        return np.add.reduceat(self.items != 0, self.offsets[:-1], dtype=np.int64)
+
+    def share(self, rate: float, at_most: Int64 | None = None) -> Int64:
+        """Return max(1, ⌊rate · length⌋) of each history, cut to 0 … `at_most`, int64 [n]; 0 of an empty one."""
+        lengths = self.lengths
+        counts = numbers_of_items(rate, int(lengths.max(initial=0)).bit_length())[lengths]
+        return counts if at_most is None else np.clip(counts, 0, np.maximum(at_most, 0))
+
+    def at(self, places: Int64) -> AnyArray:
+        """Return the items at `places`, as `Draws.choose` gives them."""
+        return self.items[places]
+
+    def slices(self, first: Int64, lengths: Int64) -> ChangedHistories:
+        """Return the items first[i] … first[i] + lengths[i] - 1 of each history, int64 [n], counted from its first."""
+        return self._take(spans(self.offsets[:-1] + first, lengths), bounds(lengths))
+
+    def reordered(self, first: Int64, lengths: Int64, places: Int64) -> ChangedHistories:
+        """Return the histories with the items at `places` in the places first[i] … first[i] + lengths[i] - 1."""
+        order = np.arange(len(self.items))
+        order[spans(self.offsets[:-1] + first, lengths)] = places
+        return self._take(order, self.offsets)
+
+    def without(self, places: Int64) -> ChangedHistories:
+        """Return the histories without the items at `places`."""
+        copies = np.ones(len(self.items), np.int8)
+        copies[places] = 0
+        return self._repeat(copies)
+
+    def thinned(self, words: UInt32, lengths: Int64, below: int) -> ChangedHistories:
+        """Return the histories without most items whose word is `below`; see `kept`."""
+        keep = implementation(kept, self.backend, _MODULE)
+        return self._repeat(keep(words, self.offsets, lengths, np.uint32(below)))
+
+    def _take(self, places: Int64, offsets: Int64) -> ChangedHistories:
         return self._with(self.items[places], offsets, None if self.rows is None else self.rows[places])
 
-    def repeat(self, copies: Int8) -> ChangedHistories:
-        """Return the histories with each item copies[i] times, 0 to 2, `int8 [N]`."""
+    def _repeat(self, copies: Int8) -> ChangedHistories:
         repeat = implementation(repeated, self.backend, _MODULE)
         items, offsets = repeat(self.items, copies, self.offsets)
         return self._with(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
 
-    def insert(self, new: AnyArray) -> ChangedHistories:
-        """Return the histories with item new[i] before each item i, `[N]` of the type of `items`; 0 inserts none."""
-        items, offsets = implementation(interleaved, self.backend, _MODULE)(self.items, new, self.offsets)
+    def insert(self, places: Int64, items: AnyArray) -> ChangedHistories:
+        """Return the histories with a new item, from 1, before the item at each of `places`."""
+        new = np.zeros_like(self.items)
+        new[places] = items
+        changed, offsets = implementation(interleaved, self.backend, _MODULE)(self.items, new, self.offsets)
         rows = None
         if self.rows is not None:
             copies = np.where(new != 0, np.int8(2), np.int8(1))
             rows, _ = implementation(repeated, self.backend, _MODULE)(self.rows, copies, self.offsets)
-        return self._with(items, offsets, rows)
+        return self._with(changed, offsets, rows)
 
     def last(self, max_length: int) -> ChangedHistories:
         """Return the histories cut to their last `max_length` items."""
@@ -83,7 +123,7 @@ class ChangedHistories:
         return self._with(cut(self.items, self.offsets, offsets), offsets, rows)
 
     def with_items(self, places: Int64, items: AnyArray | int) -> ChangedHistories:
-        """Return the histories with other items at `places`, `int64 [M]`."""
+        """Return the histories with other items at `places`."""
         changed = self.items.copy()
         changed[places] = items
         return replace(self, items=changed)
@@ -118,3 +158,29 @@ def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
     surplus = np.diff(offsets) - np.diff(shorter)
     cut = np.flatnonzero(surplus)
     return np.delete(column, spans(offsets[cut], surplus[cut]))
+
+
+def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
+    """Return which items stay, `int8 [N]`, 1 or 0.
+
+    `words` are uint32 [Σ lengths] for the items of sampled histories, whose `lengths` are above 0. `offsets` are of all
+    histories. An item with a word `below` goes, except the item with the largest word of its history.
+    """
+    copies = np.ones(offsets[-1], np.int8)
+    rows = np.flatnonzero(lengths)
+    if len(rows):
+        # The item with the largest word is kept whenever any item is, so keeping it always leaves no history empty.
+        largest = np.maximum.reduceat(words, bounds(lengths[rows])[:-1])
+        stays = (words >= below) | (words == np.repeat(largest, lengths[rows]))
+        copies[spans(offsets[rows], lengths[rows])] = stays
+    return copies
+
+
+@cache
+def numbers_of_items(rate: float, bits: int) -> Int64:
+    """Return max(1, ⌊rate · n⌋) for n from 1 to 2**bits - 1, and 0 for n = 0; rate is above 0.
+
+    The product is rounded to nine decimals first, so that 0.29 · 100 is 29.
+    """
+    counts = [max(1, math.floor(round(rate * n, 9))) for n in range(1 << bits)]
+    return np.array([0, *counts[1:]], np.int64)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import cache
 from typing import ClassVar, NamedTuple
-
-import numpy as np
 
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.support.array_types import Bools, Int64, Integers
+from genpas_plugins.support.array_types import Int64, Integers
 from genpas_plugins.support.errors import InputError
 
 
@@ -66,46 +62,19 @@ class Operator(ABC):
 
     @abstractmethod
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
-        """Return the changed histories; `rate` and `probability` are above 0."""
+        """Return the changed histories; `rate` and `probability` are above 0.
 
-    def chosen(self, draws: Draws) -> Bools:
-        """Return which pairs the operator is applied to, `bool [n]`."""
-        if self.probability == 1:
-            return np.ones(len(draws.indices), bool)
-        return draws.of_pairs[0] < self.probability
+        Histories and draws are arrays or tensors on a device. So an operator calls their methods, and no function of
+        numpy.
+        """
 
-    def affected(self, histories: ChangedHistories, draws: Draws) -> Int64:
-        """Return how many items of each history change, int64 [n]: max(1, ⌊rate · length⌋), 0 of a pair not chosen."""
-        lengths = histories.lengths
-        counts = numbers_of_items(float(self.rate), int(lengths.max(initial=0)).bit_length())[lengths]
-        return counts if self.probability == 1 else counts * self.chosen(draws)
+    def if_chosen(self, counts: Int64, draws: Draws) -> Int64:
+        """Return counts, int64 [n], with 0 for the pairs that the operator is not applied to."""
+        return counts if self.probability == 1 else counts * (draws.of_pairs[0] < self.probability)
+
+    def affected(self, histories: ChangedHistories, draws: Draws, at_most: Int64 | None = None) -> Int64:
+        """Return how many items of each history change, int64 [n]: its `share`, 0 of a pair not chosen."""
+        return self.if_chosen(histories.share(float(self.rate), at_most), draws)
 
 
 OPERATORS: dict[str, type[Operator]] = {}  # every operator by its name
-
-
-@cache
-def numbers_of_items(rate: float, bits: int) -> Int64:
-    """Return max(1, ⌊rate · n⌋) for n from 1 to 2**bits - 1, and 0 for n = 0; rate is above 0.
-
-    The product is rounded to nine decimals first, so that 0.29 · 100 is 29.
-    """
-    counts = [max(1, math.floor(round(rate * n, 9))) for n in range(1 << bits)]
-    return np.array([0, *counts[1:]], np.int64)
-
-
-def choose(histories: ChangedHistories, draws: Draws, counts: Int64) -> Int64:
-    """Choose counts[i] items of history i, uniformly without replacement; return their places in `items`, int64."""
-    return draws.choose(histories.offsets[:-1], histories.lengths, counts)
-
-
-def choose_with_new_items(
-    histories: ChangedHistories, draws: Draws, counts: Int64, catalogue: Catalogue
-) -> tuple[Int64, Int64]:
-    """Choose items as `choose` does, and a new item for each, uniformly from the catalogue with replacement.
-
-    The places of the chosen items in `items`, and the new items, `int64 [Σ counts]` each. A new item takes one word, so
-    its chance differs from 1 / n_items by less than 2⁻³².
-    """
-    places, words = draws.choose_with_words(histories.offsets[:-1], histories.lengths, counts)
-    return places, 1 + ((words * np.uint64(catalogue.n_items)) >> np.uint64(32)).astype(np.int64)

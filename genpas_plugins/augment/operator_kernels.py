@@ -73,7 +73,7 @@ def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
 
 
 def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
-    """Twin of `genpas_plugins.augment.operators.sample.kept`."""
+    """Twin of `genpas_plugins.augment.histories.kept`."""
     copies = np.ones(int(offsets[-1]), np.int8)
     _kept(words, offsets, lengths, below, copies)
     return copies

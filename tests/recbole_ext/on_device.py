@@ -36,6 +36,7 @@ DRAWN = {
     **DRAWS,
     "sampled": {**POLICY, "trim": True},
     "sampled, parallel": {**POLICY, "targets": "parallel"},
+    "augmented": {**POLICY, "augment": [{"operator": name, "rate": 0.4} for name in ("insert", "reorder", "mask")]},
 }
 
 

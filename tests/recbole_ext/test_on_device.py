@@ -23,6 +23,7 @@ BUDGET = {
     "parallel, drawn": (ONE_A_DRAW, 0, 803),
     "sampled, drawn": (ONE_A_DRAW, 0, 1195),
     "sampled, parallel, drawn": (ONE_A_DRAW, 0, 1973),
+    "augmented, drawn": (ONE_A_DRAW, 1, 2610),
 }
 
 

@@ -20,7 +20,7 @@ from torchrec.distributed.train_pipeline import (
 from torchrec.distributed.types import ShardingPlan
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 
-from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.augment import augmented
 from genpas_plugins.augment.operators.delete import Delete
 from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
@@ -205,7 +205,9 @@ def test_the_stage_gives_the_same_batches_on_a_device(stream):
         assert torch.equal(one.address, other.address.cpu())
 
 
-def test_an_augmented_stream_is_refused(stream: GenPASStream):
+def test_the_stage_draws_changed_histories(stream: GenPASStream):
     batches = GenPASStream(augmented(stream.stream, [Delete(0.5)]), batch_size=16, max_length=4)
-    with pytest.raises(InputError, match=r"cannot draw AugmentedStream.* remove the augment key"):
-        genpas_stage(batches)
+    for step, other in enumerate(staged(batches)):
+        one = batches.batch(0, step)
+        assert torch.equal(one.features.values(), other.features.values())
+        assert torch.equal(one.features.lengths(), other.features.lengths())

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator
-from genpas_plugins.sampling.jagged import bounds, spans
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,6 @@ class Crop(Operator, name="crop"):
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the parts."""
-        place = draws.of_pairs[1]
-        removed = np.minimum(self.affected(histories, draws), histories.lengths - 1)
-        kept = histories.lengths - removed
-        first = histories.offsets[:-1] + (place * (removed + 1)).astype(np.int64)
-        return histories.take(spans(first, kept), bounds(kept))
+        lengths = histories.lengths
+        removed = self.affected(histories, draws, at_most=lengths - 1)
+        return histories.slices(draws.place(removed + 1), lengths - removed)

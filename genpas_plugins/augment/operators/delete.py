@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose
+from genpas_plugins.augment.operator import Catalogue, Operator
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,5 @@ class Delete(Operator, name="delete"):
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the shorter histories, the rest of their items in order."""
-        counts = np.minimum(self.affected(histories, draws), histories.lengths - 1)
-        copies = np.ones(len(histories.items), np.int8)
-        copies[choose(histories, draws, counts)] = 0
-        return histories.repeat(copies)
+        counts = self.affected(histories, draws, at_most=histories.lengths - 1)
+        return histories.without(draws.choose(histories, counts))

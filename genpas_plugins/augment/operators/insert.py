@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new_items
+from genpas_plugins.augment.operator import Catalogue, Operator
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,5 @@ class Insert(Operator, name="insert"):
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the longer histories, not yet cut."""
-        places, drawn = choose_with_new_items(histories, draws, self.affected(histories, draws), catalogue)
-        new = np.zeros_like(histories.items)
-        new[places] = drawn
-        return histories.insert(new)
+        counts = self.affected(histories, draws)
+        return histories.insert(*draws.choose_with_new(histories, counts, catalogue.n_items))

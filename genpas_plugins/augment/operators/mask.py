@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose
+from genpas_plugins.augment.operator import Catalogue, Operator
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,5 @@ class Mask(Operator, name="mask"):
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
         # After another mask some are 0 already, and after a crop of that perhaps all: of items, one must be left.
-        known = np.add.reduceat(histories.items != 0, histories.offsets[:-1]) if len(histories.items) else 0
-        counts = np.minimum(self.affected(histories, draws), np.maximum(known - 1, 0))
-        return histories.with_items(choose(histories, draws, counts), 0)
+        counts = self.affected(histories, draws, at_most=histories.known - 1)
+        return histories.with_items(draws.choose(histories, counts), 0)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Catalogue, Operator
-from genpas_plugins.sampling.jagged import spans
 
 
 @dataclass(frozen=True)
@@ -22,10 +19,7 @@ class Reorder(Operator, name="reorder"):
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same items."""
-        place = draws.of_pairs[1]
         counts, lengths = self.affected(histories, draws), histories.lengths
-        sizes = np.where((counts > 0) & (lengths > 1), np.maximum(counts, 2), 0)
-        first = histories.offsets[:-1] + (place * (lengths - sizes + 1)).astype(np.int64)
-        places = np.arange(len(histories.items))
-        places[spans(first, sizes)] = draws.choose(first, sizes, sizes)
-        return histories.take(places, histories.offsets)
+        sizes = (counts + (counts == 1)) * (lengths > 1)
+        first = draws.place(lengths - sizes + 1)
+        return histories.reordered(first, sizes, draws.shuffle(histories, first, sizes))

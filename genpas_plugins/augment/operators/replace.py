@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose_with_new_items
+from genpas_plugins.augment.operator import Catalogue, Operator
 
 
 @dataclass(frozen=True)
@@ -19,5 +19,5 @@ class Replace(Operator, name="replace"):
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
-        places, new = choose_with_new_items(histories, draws, self.affected(histories, draws), catalogue)
-        return histories.with_items(places, new)
+        counts = self.affected(histories, draws)
+        return histories.with_items(*draws.choose_with_new(histories, counts, catalogue.n_items))

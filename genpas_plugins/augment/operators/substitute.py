@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from genpas_plugins.augment.draws import Draws
 from genpas_plugins.augment.histories import ChangedHistories
-from genpas_plugins.augment.operator import Catalogue, Operator, choose
+from genpas_plugins.augment.operator import Catalogue, Operator
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Substitute(Operator, name="substitute"):
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
         """Return the histories, of the same lengths."""
         assert catalogue.neighbours is not None, "made where this operator is in the list"
-        places = choose(histories, draws, self.affected(histories, draws))
-        chosen = histories.items[places]
+        places = draws.choose(histories, self.affected(histories, draws))
+        chosen = histories.at(places)
         nearest = catalogue.neighbours[chosen]
-        return histories.with_items(places, np.where(nearest > 0, nearest, chosen))
+        return histories.with_items(places, nearest + chosen * (nearest == 0))

@@ -11,8 +11,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from genpas_plugins.augment.augmented_stream import AugmentedStream
+from genpas_plugins.augment.operator import Catalogue
+from genpas_plugins.neural.device.changed_histories import changed
 from genpas_plugins.neural.device.device_batch import (
     DeviceBatch,
+    DeviceHistories,
     Sizes,
     StoreSlices,
     TensorTargets,
@@ -51,6 +55,7 @@ class DeviceStream:
     cut_lengths : the view's; None: `view.held_out` decides
     tables : the tables of `stream`, with tensors in place of arrays
     links : links of a chain of windows that are drawn without a question
+    catalogue : of an `AugmentedStream`, with a tensor of neighbours
 
     Examples
     --------
@@ -68,13 +73,14 @@ class DeviceStream:
     cut_lengths: Tensor | None
     tables: Any
     links: int
+    catalogue: Catalogue | None = None
 
     @classmethod
     def of(cls, stream: Stream, device: torch.device | str = "cpu") -> DeviceStream:
         """Copy the arrays of `stream` to `device`; on CPU they are shared. Raises InputError without a twin."""
         if not has_twin(stream):
             raise InputError(f"A {type(stream).__name__} cannot be drawn on a device; give what pair_stream returns.")
-        place, view, source = torch.device(device), stream.view, cast("Any", stream)
+        place, view, source = torch.device(device), stream.view, cast("Any", _source(stream))
         if place.type != "cpu":
             view.require_content()  # a GPU does not stop at an address out of range
         tables = source.tables
@@ -85,7 +91,8 @@ class DeviceStream:
             tensor_of(view.store.offsets, place),
             None if view.cut_lengths is None else tensor_of(view.cut_lengths, place),
             moved(tables, place),
-            links_of(tables) if isinstance(stream, ChainedWindows) else 0,
+            links_of(tables) if isinstance(source, ChainedWindows) else 0,
+            _catalogue(stream, place),
         )
 
     def pairs(self, epoch: int, indices: Tensor | ArrayLike) -> TensorPairs:
@@ -141,23 +148,27 @@ class DeviceStream:
     def _drawn(self, epoch: int, index: Tensor, limit: int, ahead: Ahead | None) -> DeviceBatch | None:
         """Return the batch; None if `ahead` did not reach its end."""
         if self.stream.unit == "pairs":
-            pairs = self._pairs(epoch, index, ahead)
-            lengths, ones = torch.clamp(pairs.target - pairs.start, max=limit), torch.ones_like(index)
-            sizes = fetched_sizes((lengths, ones, ones), limit, ahead)
-            return None if sizes is None else self._of_pairs(pairs, lengths, sizes, limit)
+            pairs, one = self._pairs(epoch, index, ahead), torch.ones_like(index)
+            rows, lengths = self.offsets[pairs.sequence] + pairs.target, pairs.target - pairs.start
+            drawn = StoreSlices(self.values, pairs.sequence, rows, torch.clamp(lengths, max=limit))
+            histories: DeviceHistories = drawn
+            if isinstance(self.stream, AugmentedStream):
+                address = (self.stream.seed, epoch, index)
+                assert self.catalogue is not None, "made with the stream"
+                histories = changed(drawn, self.stream.operators, self.catalogue, address, limit)
+            sizes = fetched_sizes((histories.lengths, one, one), limit, ahead)
+            return None if sizes is None else self._of_pairs(rows, histories, sizes)
         pieces = self._pieces(epoch, index, ahead)
         sizes = fetched_sizes((pieces.lengths(limit), pieces.windows, pieces.targets()), limit, ahead)
         if sizes is None:
             return None
         return self._of_windows(windows_of(pieces, limit, sizes.histories), sizes, len(index), limit)
 
-    def _of_pairs(self, pairs: TensorPairs, lengths: Tensor, sizes: Sizes, limit: int) -> DeviceBatch:
-        rows, n = self.offsets[pairs.sequence] + pairs.target, sizes.histories
-        number = torch.arange(n + 1, device=self.device)
-        histories = StoreSlices(self.values, pairs.sequence, rows, lengths)
-        weights = torch.ones(n, device=self.device)
-        targets = TensorTargets(rows, lengths - 1, number)
-        return DeviceBatch(histories, targets, weights, number[:-1], n, sizes)
+    def _of_pairs(self, rows: Tensor, histories: DeviceHistories, sizes: Sizes) -> DeviceBatch:
+        number = torch.arange(sizes.histories + 1, device=self.device)
+        targets = TensorTargets(rows, histories.lengths - 1, number)
+        weights = torch.ones(sizes.histories, device=self.device)
+        return DeviceBatch(histories, targets, weights, number[:-1], sizes.histories, sizes)
 
     def _of_windows(self, windows: TensorWindows, sizes: Sizes, n_examples: int, limit: int) -> DeviceBatch:
         (sequence, start, last), first, example = windows
@@ -183,7 +194,7 @@ class DeviceStream:
         return weights.to(torch.float32)
 
     def _pairs(self, epoch: int, index: Tensor, ahead: Ahead | None) -> TensorPairs:
-        stream = self.stream
+        stream = _source(self.stream)
         if isinstance(stream, PairEnumeration):
             sizes = (stream.n_pairs, stream.pairs_per_epoch)
             places = numbers_in_passes(self.tables, sizes, stream.seed, epoch, index, ahead=ahead)
@@ -202,9 +213,22 @@ TWINS = (PairSampler, PairEnumeration, ChainedWindows, EnumeratedWindows)
 
 def has_twin(stream: Stream) -> bool:
     """Return whether a stream can be drawn in torch, and so on a device."""
-    if isinstance(stream, EnumeratedWindows):
-        return stream.tables.numbering.construction.in_torch
-    return type(stream) in TWINS and not (isinstance(stream, PairEnumeration) and stream.tables.construction.ahead)
+    source: Any = _source(stream)
+    if isinstance(source, EnumeratedWindows):
+        return bool(source.tables.numbering.construction.in_torch)
+    return type(source) in TWINS and not (isinstance(source, PairEnumeration) and source.tables.construction.ahead)
+
+
+def _source(stream: Stream) -> Stream:
+    """Return the stream that examples are drawn from."""
+    return stream.stream if isinstance(stream, AugmentedStream) else stream
+
+
+def _catalogue(stream: Stream, device: torch.device) -> Catalogue | None:
+    if not isinstance(stream, AugmentedStream):
+        return None
+    neighbours: Any = stream.catalogue.neighbours
+    return stream.catalogue._replace(neighbours=None if neighbours is None else tensor_of(neighbours, device))
 
 
 def moved(tables: Any, device: torch.device) -> Any:

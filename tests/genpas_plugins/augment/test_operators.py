@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.augment import OPERATORS, operators_of
-from genpas_plugins.augment.operator import numbers_of_items
+from genpas_plugins.augment.histories import numbers_of_items
 
 every_operator = pytest.mark.parametrize("name", sorted(OPERATORS))
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
+from genpas_plugins.augment import OPERATORS, augmented, operators_of
 from genpas_plugins.sampling.permutation import permute as permute_numpy
 from genpas_plugins.sampling.permutation import round_keys as round_keys_numpy
 from genpas_plugins.sampling.random_stream import philox as philox_numpy
@@ -194,6 +195,28 @@ def test_a_draw_ahead_is_the_order_or_says_that_it_is_unfinished(n, seed):
     places = ahead.permute(torch.from_numpy(index), n, keys.tolist())
     assert any(map(bool, ahead.unfinished)) or np.array_equal(places.numpy(), permute_numpy(index, n, keys))
     assert int(places.max()) < n
+
+
+CHANGED = [
+    *([(name, rate, probability)] for name in OPERATORS for rate, probability in ((0.3, 1), (1, 0.5))),
+    [("insert", 0.5, 1), ("crop", 0.4, 0.7), ("mask", 0.5, 1), ("reorder", 0.6, 0.5), ("mask", 0.9, 1)],
+]
+
+
+@pytest.mark.parametrize("operators", CHANGED, ids=lambda chosen: "+".join(name for name, *_ in chosen))
+@pytest.mark.parametrize("max_length", [1, 7, 50])
+def test_operators_change_the_histories_that_they_change_on_the_cpu(
+    medium: SequenceStore, device, operators, max_length
+):
+    keys = [{"operator": name, "rate": rate, "probability": probability} for name, rate, probability in operators]
+    pairs = pair_stream(medium.leave_last_out().train, SamplingPolicy(1, 0, -1), seed=5, backend="numpy")
+    stream = augmented(pairs, operators_of(keys), with_rows=True)
+    index = np.arange(stream.size)
+    check_equal(stream, device, 2, index, max_length)
+    column = np.arange(medium.n_interactions) * 1.5
+    expected = stream.batch(2, index, max_length).histories.padded_column(column, max_length)
+    found = DeviceStream.of(stream, device).batch(2, index, max_length).histories
+    check_tensors([found.padded_column(torch.from_numpy(column).to(device), max_length)], [expected])
 
 
 @pytest.mark.parametrize("cut", ["_RARE", "links"])
