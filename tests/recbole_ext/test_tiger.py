@@ -362,6 +362,22 @@ def test_the_configuration_to_copy_is_valid(settings: dict[str, Any]):
     assert config["model"] == "TIGER" and config["beams"] >= 2 * max(config["topk"])
 
 
+def test_users_of_like_lengths_are_searched_together_and_keep_their_own_answers(made: Callable[..., Any]):
+    prepared, model = made(beams=12, topk=[6], eval_batch_size=3 * 12)  # three users a search
+    batch = batch_of(prepared.test)
+    lengths = batch[model.ITEM_SEQ_LEN]
+    assert len(batch) > 6 and not torch.equal(lengths, lengths.sort().values)
+    row = torch.arange(len(batch)).repeat_interleave(2)
+    without = row, torch.stack([batch["item_id_list"][:, 0], torch.arange(len(batch)) % N_ITEMS + 1], 1).flatten()
+    items, scores = model.best_items(batch, 6, without)
+    for user in range(len(batch)):
+        left_out = without[1][row == user]
+        alone = model.best_items(batch[user : user + 1], 6, (torch.zeros_like(left_out), left_out))
+        torch.testing.assert_close(scores[user : user + 1], alone[1], rtol=0, atol=1e-5)
+        assert torch.equal(items[user : user + 1], alone[0])
+        assert not torch.isin(items[user], left_out).any()
+
+
 def test_it_trains_on_windows_with_a_causal_encoder_alone(tiger: dict[str, Any]):
     section = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 1, "targets": "parallel"}
     result = run_recbole("TIGER", "tiny", config_dict={**tiger, "encoder": "causal", "genpas": section})
