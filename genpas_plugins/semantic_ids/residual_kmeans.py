@@ -6,8 +6,8 @@ later levels spend their codes on the few items with long residuals.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from genpas_plugins.support.array_types import AnyArray, Float32, Int32
 from genpas_plugins.support.errors import InputError, whole_number
 
 Progress = Callable[[int, int], None]
+Cluster = Callable[[Float32, int, int], tuple[AnyArray, AnyArray]]
+"""Called with vectors, the number of clusters and a seed; returns the centroids and the cluster of each vector."""
 
 POINTS_PER_CODE = 256  # training points a centroid, as faiss advises
 
@@ -32,6 +34,7 @@ def residual_kmeans(
     iterations: int = 25,
     restarts: int = 1,
     points_per_code: int | None = POINTS_PER_CODE,
+    balanced: bool = False,
     progress: Progress | None = None,
 ) -> Quantised:
     """Quantise embeddings. The same seed gives the same codes.
@@ -40,10 +43,13 @@ def residual_kmeans(
     ----------
     embeddings : float [n, d]. The function makes one float32 copy.
     levels, codes : number of levels, and of codes at each level
-    seed : seed of faiss
+    seed : seed of the clustering
     iterations : iterations of Lloyd's algorithm, after a k-means++ start
     restarts : clusterings of a level; the best is kept. Three reduce the error of Beauty's texts by 0.2 %.
-    points_per_code : A level trains on at most `codes` times this many items, drawn by the seed. None: on all items.
+    points_per_code : A level trains on at most `codes` times this many items, drawn by the seed. None: on all items, as
+        a balanced level always does.
+    balanced : split the largest cluster in two until there are enough (scikit-learn's BisectingKMeans). On Beauty's
+        co-occurrence the largest cluster has half as many items, and 2.7 % instead of 7.1 % of the items collide.
 
     Returns
     -------
@@ -56,45 +62,73 @@ def residual_kmeans(
     InputError
         A value is not finite, or there are fewer items than codes.
     """
-    faiss = _import_faiss()
     levels, codes = whole_number("levels", levels, 1), whole_number("codes", codes, 1)
     vectors = checked_embeddings(embeddings, codes)
     n, width = vectors.shape
-    settings = {
-        "niter": whole_number("iterations", iterations, 1),
-        "nredo": whole_number("restarts", restarts, 1),
-        "init_method": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-        "min_points_per_centroid": 1,  # fewer than 39 would be a warning on stderr
-        "max_points_per_centroid": n
-        if points_per_code is None
-        else whole_number("points_per_code", points_per_code, 1),
-    }
+    iterations, restarts = whole_number("iterations", iterations, 1), whole_number("restarts", restarts, 1)
+    points = n if points_per_code is None else whole_number("points_per_code", points_per_code, 1)
+    cluster = _bisected(iterations, restarts) if balanced else _nearest(iterations, restarts, points)
     residual = np.array(vectors, np.float32, order="C")
     table = np.empty((n, levels), np.int32)
     centroids = np.empty((levels, codes, width), np.float32)
     for level in range(levels):
         for rows in blocks(n):
             _scale_to_length_one(residual[rows])
-        clustering = faiss.Kmeans(width, codes, seed=(seed + level) % 2**31, **settings)
-        clustering.train(residual)
-        index = clustering.index
-        centroids[level] = index.reconstruct_n(0, codes)
+        centroids[level], table[:, level] = cluster(residual, codes, (seed + level) % 2**31)
         for rows in blocks(n):
-            nearest = index.search(residual[rows], 1)[1][:, 0]
-            table[rows, level] = nearest
-            residual[rows] -= centroids[level, nearest]
+            residual[rows] -= centroids[level, table[rows, level]]
             if progress is not None:
                 progress(level * n + rows.stop, levels * n)
     error = _fit_lengths(vectors, table, centroids)
     return Quantised(table, centroids, error)
 
 
-def _import_faiss() -> Any:
+def _nearest(iterations: int, restarts: int, points_per_code: int) -> Cluster:
+    """Return Lloyd's algorithm of faiss: every vector has the nearest centroid."""
     try:
         import faiss
     except ImportError as error:
         raise InputError("Residual k-means needs faiss, which is not installed: pip install faiss-cpu.") from error
-    return faiss
+    settings = {
+        "niter": iterations,
+        "nredo": restarts,
+        "init_method": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+        "min_points_per_centroid": 1,  # fewer than 39 would be a warning on stderr
+        "max_points_per_centroid": points_per_code,
+    }
+
+    def cluster(vectors: Float32, codes: int, seed: int) -> tuple[AnyArray, AnyArray]:
+        clustering = faiss.Kmeans(vectors.shape[1], codes, seed=seed, **settings)
+        clustering.train(vectors)
+        chosen = [clustering.index.search(vectors[rows], 1)[1][:, 0] for rows in blocks(len(vectors))]
+        return clustering.index.reconstruct_n(0, codes), np.concatenate(chosen)
+
+    return cluster
+
+
+def _bisected(iterations: int, restarts: int) -> Cluster:
+    """Return the bisecting k-means of scikit-learn, which splits the largest cluster."""
+    try:
+        from sklearn.cluster import BisectingKMeans
+        from sklearn.exceptions import ConvergenceWarning
+    except ImportError as error:
+        raise InputError("Balanced k-means needs scikit-learn: pip install scikit-learn.") from error
+
+    def cluster(vectors: Float32, codes: int, seed: int) -> tuple[AnyArray, AnyArray]:
+        clustering = BisectingKMeans(
+            codes,
+            init="k-means++",
+            n_init=restarts,
+            max_iter=iterations,
+            bisecting_strategy="largest_cluster",
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of equal vectors, which no cluster can part
+            clustering.fit(vectors)
+        return clustering.cluster_centers_, clustering.labels_
+
+    return cluster
 
 
 def checked_embeddings(embeddings: AnyArray, codes: int) -> AnyArray:

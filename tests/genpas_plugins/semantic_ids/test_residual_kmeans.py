@@ -114,3 +114,21 @@ def test_what_cannot_be_quantised_is_refused(vectors: np.ndarray, message: str):
 def test_settings_must_be_whole_numbers(setting: str):
     with pytest.raises(InputError, match=f"{setting} must be a whole number from 1"):
         residual_kmeans(np.ones((9, 2)), **{"codes": 2, setting: 0})
+
+
+def test_balanced_clusters_are_nearly_of_one_size_and_fewer_items_share_codes():
+    generator = np.random.default_rng(0)
+    crowd = np.r_[generator.normal(0, 0.05, (900, 6)) + np.eye(6)[0], generator.normal(0, 1, (100, 6))]
+    plain, balanced = (residual_kmeans(crowd, levels=2, codes=16, balanced=choice) for choice in (False, True))
+    sizes = [np.bincount(made.codes[:, 0], minlength=16) for made in (plain, balanced)]
+    assert sizes[1].max() < 0.7 * sizes[0].max() and sizes[1].min() > 0
+    assert len(np.unique(balanced.codes, axis=0)) > len(np.unique(plain.codes, axis=0))
+    assert balanced.reconstruction_error < 1
+    again = residual_kmeans(crowd, levels=2, codes=16, balanced=True)
+    assert np.array_equal(again.codes, balanced.codes)
+
+
+def test_equal_vectors_have_equal_codes_when_balanced():
+    vectors = np.repeat(np.eye(3), 10, axis=0)
+    quantised = residual_kmeans(vectors, levels=2, codes=8, balanced=True)
+    assert len(np.unique(quantised.codes, axis=0)) == 3 and np.isfinite(quantised.centroids).all()
