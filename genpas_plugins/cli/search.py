@@ -186,7 +186,10 @@ def _by_transitions(split: Split, grid: Grid, best: int, tell: Tell) -> Found:
     first = found.ranked[0].policy
     gain = f"{found.difference.mean:+.4f} [{found.difference.low:+.4f}, {found.difference.high:+.4f}]"
     over = f"{first.label} over multi_target in the transition model, NDCG@10 {gain}"
-    why = over if found.sure else f"multi_target, as no point is surely better: {over}"
+    if first is MULTI_TARGET:
+        why = "multi_target is first in the transition model"
+    else:
+        why = over if found.sure else f"multi_target, as no point is surely better: {over}"
     drawn = [SamplingPolicy(row.policy.alpha, row.policy.beta, row.policy.gamma) for row in found.ranked[:best]]
     reference = next(row for row in found.ranked if row.policy is MULTI_TARGET)
     return (
@@ -310,6 +313,9 @@ def _print_transitions(result: dict[str, Any]) -> None:
         "users. It is no SASRec: compare points, not models",
         left=["name"],
     )
+    if difference["point"] == reference["point"]:
+        typer.echo("No point is above multi_target.")
+        return
     interval = f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
     typer.echo(f"{difference['point']} over multi_target on the other {difference['users']:,} users: {interval}.")
     if not result["sure"]:

@@ -255,7 +255,9 @@ def test_the_default_search_is_sure_or_takes_multi_target(saved: Path, tmp_path:
     section = GenPASConfig.from_mapping(yaml.safe_load(text)["genpas"])
     assert section.policy.label == result["chosen"]
     shown = CliRunner().invoke(app, arguments)
-    assert "on the other" in shown.stdout and ("no point is surely better" in shown.stdout) == (not result["sure"])
+    first = result["difference"]["point"] == "multi_target"
+    assert ("No point is above multi_target" in shown.stdout) == first and ("on the other" in shown.stdout) != first
+    assert ("no point is surely better" in shown.stdout) == (not result["sure"] and not first)
     for more, told in ((["--keep", "0.5"], "add --by published"), (["--by", "guess"], "transitions or published")):
         refused = CliRunner().invoke(app, [*arguments, *more])
         assert refused.exit_code == 2 and told in refused.stderr
