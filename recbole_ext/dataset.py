@@ -20,6 +20,7 @@ from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.array_types import AnyArray, Int64
 from recbole_ext.added_sequences import added_file, read_added
+from recbole_ext.auto_strategy import choose_strategy
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.temporal_split import is_temporal, split_in_time
 
@@ -89,6 +90,7 @@ class WindowDataset(SequentialDataset):
     inter_feat: Any
 
     split_report: dict[str, Any] | None = None
+    auto_report: dict[str, Any] | None = None
     _trained: SequenceView | None = None
     _of_all_users: SequenceView | None = None
 
@@ -143,13 +145,15 @@ class WindowDataset(SequentialDataset):
         super()._change_feat_format()
 
     def build(self) -> list[Any]:
-        """Split as eval_args say; `recbole_ext.temporal_split` adds the split GT."""
-        if not is_temporal(self.config["eval_args"]):
-            built: list[Any] = super().build()
-            return built
-        self._change_feat_format()
-        parts, self.split_report = split_in_time(self, ROW)
-        return [self.copy(self.inter_feat[rows]) for rows in parts]
+        """Split as eval_args say, also in time (`recbole_ext.temporal_split`), and choose `strategy: auto`."""
+        if is_temporal(self.config["eval_args"]):
+            self._change_feat_format()
+            parts, self.split_report = split_in_time(self, ROW)
+            built = [self.copy(self.inter_feat[rows]) for rows in parts]
+        else:
+            built = super().build()
+        built[0].auto_report = choose_strategy(built, ROW)
+        return built
 
     def data_augmentation(self) -> None:
         """Keep the raw columns as a store and a row for each target, instead of every prefix."""

@@ -110,6 +110,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
             share * policy.expected_history_length(part, config["MAX_ITEM_LIST_LENGTH"])
             for share, part in train_data.parts
         ),
+        "auto": dataset.auto_report,
         "split": dataset.split_report or {"split": config["eval_args"]["split"]},
         "genpas_version": __version__,
         "draws": DRAWS,

@@ -21,6 +21,9 @@ from genpas_plugins.settings.points import read_number
 from genpas_plugins.support.errors import InputError, nearest
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")
+AUTO = "auto"
+"""The strategy that is chosen by `genpas search` when an adapter splits the data."""
+
 SECTION = "genpas"
 PREFIX = "genpas_"
 
@@ -41,7 +44,7 @@ def strategy_name(value: Any) -> str:
     >>> strategy_name("last_target"), strategy_name("strided_windows:stride=5")
     ('last_target', 'strided_windows:width=50:stride=5')
     """
-    names = (SAMPLED, *sorted(CONSTRUCTIONS))
+    names = (SAMPLED, AUTO, *sorted(CONSTRUCTIONS))
     if not isinstance(value, str) or value.split(":")[0] not in names:
         raise InputError(f"strategy is {value!r}.{nearest(value, names)}")
     return construction_of(value).label if ":" in value else value
@@ -62,7 +65,8 @@ class GenPASConfig(Section):
     FIRST: ClassVar[str] = "strategy"
 
     strategy: Annotated[str, PlainValidator(strategy_name)] = Field(
-        description="sampled: drawn by the exponents; or the name of a construction, with its numbers after colons",
+        description="sampled: drawn by the exponents; auto: searched on validation; or the name of a construction, "
+        "with its numbers after colons",
         examples=["last_target", "last_items:length=50"],
     )
     alpha: Exponent | None = Field(None, description="with strategy sampled: p(sequence) ∝ (length - 1)^alpha")
@@ -118,13 +122,18 @@ class GenPASConfig(Section):
                 "targets: parallel trains the items of a history as they are, and augment changes them; "
                 "set targets: single or remove augment."
             )
-        if self.targets == "parallel" and self.policy.construction is not None:
+        if self.targets == "parallel" and self.strategy != AUTO and self.policy.construction is not None:
             self.policy.construction.require_windows()
         return self
 
     @property
     def policy(self) -> Policy:
-        """The distribution that the section names."""
+        """The distribution that the section names. Raises InputError for `auto` before the data is split."""
+        if self.strategy == AUTO:
+            raise InputError(
+                "strategy auto is chosen on validation when RecBole has split its data. Name a strategy here, or run "
+                "`genpas search` and take its genpas.yaml."
+            )
         if self.alpha is None or self.beta is None or self.gamma is None:
             return named_policy(self.strategy)
         return SamplingPolicy(self.alpha, self.beta, self.gamma)
