@@ -5,6 +5,8 @@ import re
 from functools import partial
 from pathlib import Path
 
+from pydantic import BaseModel
+
 import genpas_plugins
 
 HERE = Path(__file__).parent
@@ -50,6 +52,12 @@ def plain_text(_app, _what, _name, _obj, _options, lines):
             lines[number] = "`".join(parts)
 
 
+def signature(_app, _what, _name, obj, _options, text, returns):
+    """Leave out the arguments of settings, which the page of settings explains."""
+    settings = isinstance(obj, type) and issubclass(obj, BaseModel)
+    return ("", None) if settings else (text, returns)
+
+
 def files_of_the_checkout(_app, docname, source):
     """Show a link to a file that is no page of the site as its path in the repository."""
     link = r"(?<!!)\[`?([^]]+?)`?\]\(((?:\.\./)+(?!docs)[^)#]+)\)"
@@ -70,5 +78,6 @@ def setup(app):
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
     app.connect("config-inited", lambda *_: generate.write(HERE / "reference" / "generated"))
+    app.connect("autodoc-process-signature", signature)
     app.connect("source-read", files_of_the_checkout)
     app.connect("autodoc-process-docstring", plain_text, priority=400)

@@ -23,6 +23,7 @@ from genpas_plugins.augment import OPERATORS
 from genpas_plugins.cli import app
 from genpas_plugins.data.readers import READERS
 from genpas_plugins.experiments.table import Along, Table
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.settings.all_sections import SECTIONS
 from genpas_plugins.settings.field_words import valid_values
@@ -147,11 +148,23 @@ def patches() -> Iterator[str]:
 
 
 def registries() -> Iterator[str]:
-    """Yield what is registered: readers and operators."""
-    yield from ("# Readers and operators", "", "## Formats that `genpas prepare` reads", "")
+    """Yield what is registered: readers, constructions, operators."""
+    yield from ("# Formats, strategies, operators", "", "## Formats that `genpas prepare` reads", "")
     yield from table(
         ("format", "what", "suffixes"),
         ((f"`{reader.name}`", reader.what, " ".join(f"`{s}`" for s in reader.suffixes)) for reader in READERS.values()),
+    )
+    yield from ("## Strategies: published ways to make pairs", "")
+    yield from table(
+        ("strategy", "what it trains on", "exact or near exponents"),
+        (
+            (
+                f"`{kind().label}`",
+                _summary(kind),
+                "" if kind.exponents is None else ", ".join(f"{x:g}" for x in kind.exponents),
+            )
+            for _, kind in sorted(CONSTRUCTIONS.items())
+        ),
     )
     yield from ("## Operators of `augment:`", "")
     yield from table(
@@ -173,6 +186,7 @@ def api(title: str, modules: Sequence[str], described: set[Any]) -> Iterator[str
             described.add(thing)
             if inspect.isclass(thing):
                 yield from ("```{eval-rst}", f".. autoclass:: {home}.{thing.__qualname__}", "   :members:")
+                yield "   :exclude-members: model_config, model_post_init, add_note, with_traceback"
                 yield from ("   :inherited-members: object, BaseModel, NamedTuple, tuple, Module, Protocol", "```", "")
             else:
                 yield from ("```{eval-rst}", f".. autofunction:: {home}.{thing.__name__}", "```", "")

@@ -1,9 +1,9 @@
 """What a release says of itself agrees, and the lock has the hash of every pin."""
 
 import re
-import tomllib
 from pathlib import Path
 
+import tomllib
 import yaml
 
 import genpas_plugins
