@@ -12,7 +12,11 @@ import genpas_plugins
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 MODULES = ["genpas_plugins", *(m.name for m in pkgutil.walk_packages(genpas_plugins.__path__, "genpas_plugins."))]
-OPTIONAL = {"genpas_plugins.settings.yaml_text": "yaml", "genpas_plugins.sampling.kernels": "numba"}
+OPTIONAL = {
+    "genpas_plugins.settings.yaml_text": "yaml",
+    "genpas_plugins.sampling.kernels": "numba",
+    "genpas_plugins.neural.rectools_preparator": "rectools",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)
