@@ -14,7 +14,7 @@ import numpy as np
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.histograms import effective_users, target_positions
 from genpas_plugins.analysis.target_distribution import last_target_distribution, target_distribution
-from genpas_plugins.data.sequences import LeaveLastOut
+from genpas_plugins.data.sequences import Split
 from genpas_plugins.sampling.policy import named_policy
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -92,7 +92,7 @@ def frameworks_named(words: Iterable[str]) -> dict[str, Framework]:
     return dict(FRAMEWORKS) if "all" in chosen else {word: FRAMEWORKS[word] for word in chosen}
 
 
-def framework_figures(split: LeaveLastOut, frameworks: dict[str, Framework]) -> list[dict[str, Any]]:
+def framework_figures(split: Split, frameworks: dict[str, Framework]) -> list[dict[str, Any]]:
     """Return what each code base trains on with `split`, exactly; the lowest KL to validation first.
 
     Returns

@@ -67,7 +67,7 @@ def command(
     if framework:
         if strategies or point:
             raise InputError("--framework has strategies of its own. Remove it, or --strategies and --point.")
-        _frameworks(store, out, framework, overwrite=overwrite, as_json=as_json)
+        _frameworks(store, out, framework, split, overwrite=overwrite, as_json=as_json)
         return
     policies = read_policies(strategies or (), join_points(point or ()))
     if not (math.isfinite(smoothing) and smoothing > 0):
@@ -119,18 +119,19 @@ def command(
     print_lines([("page", out / PAGE_NAME)])
 
 
-def _frameworks(store: Path, out: Path, words: list[str], *, overwrite: bool, as_json: bool) -> None:
+def _frameworks(store: Path, out: Path, words: list[str], split: str, *, overwrite: bool, as_json: bool) -> None:
     from genpas_plugins.analysis.frameworks import frameworks_named
     from genpas_plugins.data.sequences import SequenceStore
+    from genpas_plugins.data.temporal import read_split
     from genpas_plugins.pages.analysis_report import check_directory
     from genpas_plugins.pages.framework_report import build_framework_report, write_framework_report
     from genpas_plugins.pages.report_files import PAGE_NAME
 
     chosen = frameworks_named(words)
     check_directory(out, overwrite=overwrite)
-    split = SequenceStore.open(store).leave_last_out()
+    views = read_split(SequenceStore.open(store), split)
     check_not_the_store(out, store)
-    report = build_framework_report(split, chosen, name=store.resolve().name)
+    report = build_framework_report(views, chosen, name=store.resolve().name, split_name=split)
     write_framework_report(report, out, overwrite=overwrite)
     if as_json:
         print_json(report)

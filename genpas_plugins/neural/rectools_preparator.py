@@ -63,7 +63,7 @@ class StreamPreparator(SASRecDataPreparator):
         steps, workers = StepSampler(data, self.batch_size), self.dataloader_num_workers
         return DataLoader(data, sampler=steps, batch_size=None, collate_fn=self._batch, num_workers=workers)
 
-    def _batch(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _batch(self, batch: Any) -> dict[str, Tensor]:
         """Return RecTools' batch: padding 0 on the left, no target 0."""
         length = batch["attention_mask"].sum(1, keepdim=True)
         width = batch["input_ids"].shape[1]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from genpas_plugins.analysis.frameworks import Framework, framework_figures
 from genpas_plugins.analysis.measures import store_counts
-from genpas_plugins.data.sequences import LeaveLastOut
+from genpas_plugins.data.sequences import Split
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT
 from genpas_plugins.pages.analysis_report import check_directory, check_split
 from genpas_plugins.pages.markup import Finding, definitions, findings_list, page, row, table
 from genpas_plugins.pages.report_files import made_text, made_with, write_files
 from genpas_plugins.pages.svg import percent
 from genpas_plugins.sampling.constructions import construction_of
 
-_COLUMNS = {
+_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "KL validation": ("kl_validation", "{:.3f}".format),
     "KL test": ("kl_test", "{:.3f}".format),
     "history": ("history_length", "{:.1f}".format),
@@ -27,14 +28,17 @@ _COLUMNS = {
 }
 
 
-def build_framework_report(split: LeaveLastOut, frameworks: dict[str, Framework], *, name: str = "") -> dict[str, Any]:
-    """Return the figures of `framework_figures`, the counts of the store and what they were made with.
+def build_framework_report(
+    split: Split, frameworks: dict[str, Framework], *, name: str = "", split_name: str = LEAVE_LAST_OUT
+) -> dict[str, Any]:
+    """Return the figures of `framework_figures`, the counts of the store, the split, and what they were made with.
 
     Raises InputError if the split has no training pair or no validation target.
     """
     check_split(split)
     return {
         "store": {"name": name, **store_counts(split)},
+        "split": split_name,
         "frameworks": framework_figures(split, frameworks),
         "made": made_with(("genpas-plugins", "numpy")),
     }
@@ -60,7 +64,7 @@ def render_frameworks(report: Mapping[str, Any]) -> str:
         findings=findings_list(_findings(rows)),
         numbers=table(["Code base", *_COLUMNS], [row(of["name"], _cells(of)) for of in rows]),
         strategies=table(["Strategy", "what it is"], [row(word, [("what it is", _rule(word))]) for word in strategies]),
-        about=definitions({"Made": made_text(report["made"])}),
+        about=definitions({"Split": report["split"], "Made": made_text(report["made"])}),
     )
 
 
