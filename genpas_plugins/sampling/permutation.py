@@ -50,15 +50,21 @@ def permute(indices: Int64, n: int, keys: UInt32, sides: tuple[int, int] | None 
 
 
 def _network(x: Int64, a: int, b: int, keys: UInt32) -> Int64:
-    left, right = np.divmod(x, b)
+    binary = b & (b - 1) == 0  # then a division is a shift
+    left, right = (x >> (b.bit_length() - 1), x & (b - 1)) if binary else np.divmod(x, b)
     for number, key in enumerate(keys):
         if number % 2 == 0:
             left += _scaled_hash(right, key, a)
             left -= a * (left >= a)
+        elif binary:
+            right += _scaled_hash(left, key, b)
+            right &= b - 1
         else:
             right += _scaled_hash(left, key, b)
             right -= b * (right >= b)
-    return left * b + right
+    left *= b
+    left += right
+    return left
 
 
 def _scaled_hash(x: Int64, key: np.uint32, size: int) -> Int64:

@@ -53,13 +53,26 @@ def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
     c2, c3 = np.full_like(index, epoch), np.full_like(index, block)
     k0, k1 = seed & _MASK, seed >> 32
     m0, m1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+    next0, next2 = np.empty_like(index), np.empty_like(index)
     for _ in range(ROUNDS):
-        # All words are below 2³², so the products fit into uint64: the high half mixes, the low half is kept.
-        p0, p1 = c0 * m0, c2 * m1
-        c0, c1 = (p1 >> half) ^ c1 ^ np.uint64(k0), p1 & mask
-        c2, c3 = (p0 >> half) ^ c3 ^ np.uint64(k1), p0 & mask
+        # All words are below 2³², so the products fit into uint64: the high half mixes, the low half is kept. In place,
+        # because fresh arrays take longer than the arithmetic.
+        c0 *= m0
+        c2 *= m1
+        np.right_shift(c2, half, out=next0)
+        np.right_shift(c0, half, out=next2)
+        next0 ^= c1
+        next2 ^= c3
+        next0 ^= np.uint64(k0)
+        next2 ^= np.uint64(k1)
+        c2 &= mask
+        c0 &= mask
+        c0, c1, c2, c3, next0, next2 = next0, c2, next2, c0, c1, c3
         k0, k1 = (k0 + WEYL[0]) & _MASK, (k1 + WEYL[1]) & _MASK
-    return np.stack([c0, c1, c2, c3]).astype(np.uint32)
+    words = np.empty((4, *index.shape), np.uint32)
+    for row, word in zip(words, (c0, c1, c2, c3), strict=True):
+        row[...] = word
+    return words
 
 
 def uniform(high: UInt32, low: UInt32) -> Float64:

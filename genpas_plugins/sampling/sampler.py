@@ -38,6 +38,7 @@ from genpas_plugins.support.array_types import Float64, Int64, Integers
 from genpas_plugins.support.errors import InputError, whole_number
 
 GUIDE = 1024
+_STEPS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class DrawTables:
     group_length, group_first, group_count : int64 [d], see `LengthGroups`
     order : int [n_sequences], rows of the sequences by length
     group_guide : int64 [GUIDE], a group that ends no earlier than the first group with points from i m / GUIDE on. The
-        compiled twin begins the search for a point there (Chen & Asau 1974).
+        search for a point begins there (Chen & Asau 1974).
     target, start : powers i^β and i^γ of 1 … n
     """
 
@@ -210,7 +211,7 @@ def located(tables: DrawTables, words: EpochWords, indices: Int64) -> Places:
     """Return where the examples with these indices lie."""
     place = permute(indices, tables.size, words.order, binary_halves(tables.size))
     point = np.minimum(place + words.offset, tables.last_point)
-    group = np.searchsorted(tables.group_end, point, side="right")
+    group = _groups(tables, point)
     begin, end = tables.group_begin[group], tables.group_end[group]
     weight, count = tables.group_weight[group], tables.group_count[group]
     rank = np.minimum((point - begin) * tables.group_inverse[group], count - 1).astype(np.int64)
@@ -219,6 +220,20 @@ def located(tables: DrawTables, words: EpochWords, indices: Int64) -> Places:
     rank += (rank + 1 < count) & (begin + (rank + 1) * weight <= point)
     high = np.where(rank + 1 < count, np.minimum(begin + (rank + 1) * weight, end), end)
     return Places(group, rank, place, begin + rank * weight, high)
+
+
+def _groups(tables: DrawTables, point: Float64) -> Int64:
+    """Return the length group that each point lies in: a few steps from the guide, and a search for what is left."""
+    cell = (point * (len(tables.group_guide) / tables.size)).astype(np.int64)
+    group = tables.group_guide[np.minimum(cell, len(tables.group_guide) - 1)]
+    left = np.flatnonzero(tables.group_end[group] <= point)
+    for _ in range(_STEPS):
+        if not len(left):
+            return group
+        group[left] += 1
+        left = left[tables.group_end[group[left]] <= point[left]]
+    group[left] = np.searchsorted(tables.group_end, point[left], side="right")
+    return group
 
 
 def counted(place: Int64, low: Float64, high: Float64, offset: float) -> tuple[Int64, Int64]:

@@ -18,9 +18,9 @@ BUDGET = {
     "plain, half": ({}, 0, 137),
     "parallel, half": ({}, 3, 306),
     # of two steps' draws and one step
-    "plain, drawn": (ONE_A_DRAW, 0, 1140),
-    "trim, drawn": (ONE_A_DRAW, 0, 1287),
-    "parallel, drawn": (ONE_A_DRAW, 0, 803),
+    "plain, drawn": (ONE_A_DRAW, 0, 1148),
+    "trim, drawn": (ONE_A_DRAW, 0, 1295),
+    "parallel, drawn": (ONE_A_DRAW, 0, 891),
     "sampled, drawn": (ONE_A_DRAW, 0, 1195),
     "sampled, parallel, drawn": (ONE_A_DRAW, 0, 1973),
     "augmented, drawn": (ONE_A_DRAW, 1, 2610),

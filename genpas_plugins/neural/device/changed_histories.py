@@ -231,7 +231,8 @@ def changed(
             most = min(limit, max(2, int(numbers_of_items(float(operator.rate), limit.bit_length())[limit])))
             draws: Any = TensorDraws(*address[:2], number, address[2], limit, most)
             histories = operator.apply(histories, draws, catalogue).last(limit)
-    return histories
+    result: ChangedTensors = histories
+    return result
 
 
 @cache

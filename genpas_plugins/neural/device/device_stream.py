@@ -227,8 +227,9 @@ def _source(stream: Stream) -> Stream:
 def _catalogue(stream: Stream, device: torch.device) -> Catalogue | None:
     if not isinstance(stream, AugmentedStream):
         return None
-    neighbours: Any = stream.catalogue.neighbours
-    return stream.catalogue._replace(neighbours=None if neighbours is None else tensor_of(neighbours, device))
+    neighbours = stream.catalogue.neighbours
+    there: Any = None if neighbours is None else tensor_of(neighbours, device)
+    return stream.catalogue._replace(neighbours=there)
 
 
 def moved(tables: Any, device: torch.device) -> Any:
