@@ -45,7 +45,7 @@ def configured(settings: dict[str, Any]) -> Configured:
         ("genpas: {strategy: sampled, alpha: 1, beta: 0}", 1, ["gamma is missing"]),
         ("genpas: {strategy: sampled, alpha: x, beta: 0, gamma: 0}", 1, ["alpha must be a number", "'x'"]),
         ("genpas: {strategy: sampled, alpha: .nan, beta: 0, gamma: 0}", 1, ["alpha is NaN"]),
-        ("genpas: {strategy: last_target, beta: 0}", 1, ["last_target has exponents", "remove beta"]),
+        ("genpas: {strategy: last_target, beta: 0}", 1, ["last_target has a distribution of its own", "remove beta"]),
         ("genpas: {strategy: last_target, pairs_per_epoch: 0}", 1, ["pairs_per_epoch must be a whole number", "not 0"]),
         ("genpas: {strategy: last_target, time_order: fast}", 1, ["time_order is 'fast'", "exact, stock"]),
         ("genpas: {strategy: last_target, targets: all}", 1, ["targets is 'all'"]),

@@ -354,7 +354,7 @@ def test_sample_takes_infinite_exponents(genpas: Run, saved: Path, tmp_path: Pat
     ("arguments", "named"),
     [
         (("--strategy", "multi_targt"), ("multi_targt", "'multi_target'")),
-        ((), ("strategy is missing", "slide_window")),
+        ((), ("strategy is missing", "last_target")),
         (("--strategy", "sampled", "--alpha", "nan", "--beta", "0", "--gamma", "0"), ("alpha is NaN",)),
         (("--strategy", "sampled", "--alpha", "one", "--beta", "0", "--gamma", "0"), ("alpha", "'one'")),
         (("--strategy", "sampled", "--alpha", "1"), ("beta, gamma is missing",)),
