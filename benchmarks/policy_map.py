@@ -122,7 +122,7 @@ def draw(maps: Mapping[str, Any], stem: Path) -> None:
 
     from genpas_plugins.experiments.plots import save
 
-    columns = min(len(maps), 4)
+    columns = min(len(maps), 3)
     figure = Figure(figsize=(4.4 * columns, 3.2 * math.ceil(len(maps) / columns) + 0.5), layout="constrained")
     axes = figure.subplots(math.ceil(len(maps) / columns), columns, squeeze=False).ravel()
     for axis in axes[len(maps) :]:
@@ -137,7 +137,9 @@ def draw(maps: Mapping[str, Any], stem: Path) -> None:
         for (row, column), value in np.ndenumerate(shown):
             if not np.isnan(value):
                 text = "0" if abs(value) < 0.05 else f"{value:+.0f}" if abs(value) >= 9.95 else f"{value:+.1f}"
-                axis.text(column, row, text, ha="center", va="center", fontsize=7)
+                axis.text(
+                    column, row, text, ha="center", va="center", fontsize=7, color="white" if value < -22 else "black"
+                )
         labels = ["∞" if b == INF else f"{b:g}" for b in BETA]
         axis.set_xticks([*range(len(BETA)), len(BETA) + 1], [*labels, "γ at (1, 0)"], fontsize=7)
         axis.set_yticks(range(len(ALPHA)), [f"{a:g}" for a in ALPHA], fontsize=7)
