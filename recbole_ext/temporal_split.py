@@ -61,7 +61,8 @@ def split_in_time(dataset: Any, row_field: str) -> tuple[list[Int64], dict[str, 
     trained = np.diff(before[store.offsets])
     known = np.bincount(store.values[part_of_all == 0], minlength=store.n_items + 1) > 0
     owner = np.repeat(np.arange(store.n_sequences), whole)
-    chosen, report = [np.flatnonzero(part == 0)], {"split": GT, "from": list(map(float, cuts))}
+    chosen = [np.flatnonzero(part == 0)]
+    report: dict[str, Any] = {"split": GT, "from": list(map(float, cuts))}
     for number, name in ((1, "validation"), (2, "test")):
         inside = _targets(np.flatnonzero(part == number), users, args.get("targets", TARGETS[0]))
         chosen.append(inside)
@@ -93,7 +94,7 @@ def _times(dataset: Any, field: str) -> AnyArray:
             f"eval_args: there is no field {field!r} among those that are loaded, {', '.join(store.columns)}. Add it "
             "to load_col, or name another one as eval_args: time."
         )
-    times = store.columns[field]
+    times = np.asarray(store.columns[field])
     later = np.flatnonzero(times[1:] < times[:-1]) + 1
     if len(wrong := np.setdiff1d(later, store.offsets)):
         row = int(np.searchsorted(store.offsets, wrong[0], side="right")) - 1

@@ -120,7 +120,8 @@ def _evaluation(view: SequenceView) -> tuple[Any, Any, Int64]:
     from scipy import sparse
 
     store, pairs = view.store, view.last_pairs()
-    chosen = np.unique(np.linspace(0, len(pairs.target) - 1, USERS).astype(np.int64)) if len(pairs.target) else []
+    n = len(pairs.target)
+    chosen = np.unique(np.linspace(0, max(n - 1, 0), USERS).astype(np.int64))[:n]
     sequence, length = pairs.sequence[chosen], pairs.target[chosen]
     place = store.offsets[sequence] + length
     rows, distance = np.repeat(np.arange(len(length)), length), spans(0, length)
