@@ -16,7 +16,7 @@ from genpas_plugins import InputError
 
 USED, REFUSED = "used", "refused"
 _OUTCOMES = (USED, REFUSED, "traceback")
-_LONGEST = 300
+_LONGEST = 1200
 
 
 def genpas(*arguments: object) -> None:

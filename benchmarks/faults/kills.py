@@ -107,7 +107,8 @@ def campaign(
     outcome = outcomes({"": partial(run, whole)})[""]
     longest = time.monotonic() - first
     if outcome != USED:
-        return Counter({outcome: 1}), ["a run without a kill"]
+        shutil.rmtree(whole)
+        return Counter({outcome: 1}), [f"a run without a kill: {outcome} after {longest:.0f} s"]
     expected = result(whole)
     for trial in range(trials):
         out.mkdir()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, StorePath
+from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_not_the_store
 from genpas_plugins.support.console import print_json, progress_bar
 
 _PLAIN_PATH = re.compile(r"/[\w./-]*")  # A path that YAML reads as text without quotes
@@ -39,6 +39,7 @@ def command(
     from genpas_plugins.data.recbole_files import TIME, export_recbole
     from genpas_plugins.data.sequences import SequenceStore
 
+    check_not_the_store(out, store)
     opened = SequenceStore.open(store)
     name = store.resolve().name if name is None else name
     with progress_bar() as tell:

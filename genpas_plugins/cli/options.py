@@ -50,7 +50,7 @@ class Command(TyperCommand):
         parse = parser.parse_args
 
         def parse_args(args: list[str]) -> Any:
-            values, rest, given = parse(args)
+            values, rest, given = parse([_expanded(arg) for arg in args])
             for option in self.params:
                 name = option.opts[0]
                 if not getattr(option, "multiple", False):
@@ -62,6 +62,12 @@ class Command(TyperCommand):
 
         parser.parse_args = parse_args
         return parser
+
+
+def _expanded(arg: str) -> str:
+    """Put the home folder in the place of `~/`, also after `--out=`, where a shell leaves it."""
+    option, equals, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)
+    return option + equals + (str(Path(value).expanduser()) if value.startswith("~/") else value)
 
 
 def comma_list(text: str) -> tuple[str, ...]:
@@ -76,6 +82,7 @@ def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_not_the_store(out: Path, store: Path) -> None:
-    """Raise InputError if the output of a command would replace the store that it reads."""
-    if out.resolve() == store.resolve():
-        raise InputError(f"--out {out} is the store itself; choose another directory.")
+    """Raise InputError if the output of a command would be in the store that it reads."""
+    if store.resolve() in (out.resolve(), *out.resolve().parents):
+        where = "the store itself" if out.resolve() == store.resolve() else "in the store"
+        raise InputError(f"--out {out} is {where}; choose another place.")

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, Overwrite, SplitWord, StorePath
+from genpas_plugins.cli.options import JSON, Overwrite, SplitWord, StorePath, check_not_the_store
 from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
+from genpas_plugins.support.errors import InputError
 
 _EXPONENT = "with strategy sampled; any number, inf or -inf"
 
@@ -20,7 +21,10 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write: .parquet, .jsonl or .csv.")],
     strategy: Annotated[
         str | None,
-        typer.Option(help=f"sampled, or one of {', '.join(sorted(CONSTRUCTIONS))}; required.", show_default=False),
+        typer.Option(
+            help=f"sampled, or one of {', '.join(sorted(CONSTRUCTIONS))}. Default, with exponents: sampled.",
+            show_default=False,
+        ),
     ] = None,
     alpha: Annotated[str | None, typer.Option(help=f"Exponent of the sequence's length, {_EXPONENT}.")] = None,
     beta: Annotated[str | None, typer.Option(help=f"Exponent of the target's position, {_EXPONENT}.")] = None,
@@ -57,9 +61,14 @@ def command(
     from genpas_plugins.settings.genpas import GenPASConfig
     from genpas_plugins.settings.points import read_number
 
+    check_not_the_store(out, store)
     exponents = {"alpha": alpha, "beta": beta, "gamma": gamma}
+    if strategy is None and not any(exponents.values()):
+        raise InputError(
+            "The strategy is missing; add --strategy, such as multi_target, or --alpha, --beta and --gamma."
+        )
     given: dict[str, Any] = {
-        "strategy": strategy,
+        "strategy": strategy or "sampled",
         **{name: None if text is None else read_number(text) for name, text in exponents.items()},
         "pairs_per_epoch": pairs_per_epoch,
     }

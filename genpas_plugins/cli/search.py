@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, SplitWord, StorePath
+from genpas_plugins.cli.options import JSON, ConfigFiles, Settings, SplitWord, StorePath, check_not_the_store
 from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.console import figure, print_json, print_table, progress_bar
 from genpas_plugins.support.errors import InputError
@@ -72,6 +72,7 @@ def command(
     alignment / discrimination. --train trains the best ones and chooses by validation NDCG@10; only the chosen one is
     tested. A run with the same --out continues where the last one stopped.
     """
+    check_not_the_store(out, store)
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.data.temporal import LEAVE_LAST_OUT, evaluated_counts, read_split
     from genpas_plugins.search.search_output import check_replaceable, genpas_yaml

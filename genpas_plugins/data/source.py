@@ -35,6 +35,13 @@ class ReadOptions:
     max_line: int = 1 << 24
     """Bytes that a line of text may have."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError for an encoding that Python does not have."""
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            raise InputError(f"encoding {self.encoding!r}: {error}; use a name such as utf-8 or latin-1.") from error
+
 
 AS_FOUND = ReadOptions()
 """UTF-8 with a header line."""

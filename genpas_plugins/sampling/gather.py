@@ -144,7 +144,7 @@ def slices_of(
     InputError
         A pair is outside its sequence, or a sequence is outside the store.
     """
-    max_length = whole_number("max_length", max_length, 1)
+    max_length = whole_number("max_length", max_length, 1, 2**62)
     pairs = Pairs(*(np.ascontiguousarray(part, np.int64) for part in pairs))
     find = implementation(checked_slices, choose_backend(backend))
     stop, length, bad = find(offsets, pairs, max_length, size)

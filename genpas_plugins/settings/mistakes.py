@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from genpas_plugins.settings.field_words import type_parts, valid_values
 from genpas_plugins.settings.yaml_text import KeyPath
-from genpas_plugins.support.errors import nearest
+from genpas_plugins.support.errors import nearest, shortened
 
 _NOT_KEYS = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 
@@ -50,10 +50,10 @@ def _mistake(model: type[BaseModel], error: ErrorDetails, section: str) -> Mista
         text = f"must hold keys such as {_example(parent)}"
     elif get_origin(annotated) is Literal:
         choices = [*map(str, get_args(annotated)), *(["null"] if optional else [])]
-        return Mistake(path, f"{before}{name} is {value!r}.{nearest(value, choices)}")
+        return Mistake(path, f"{before}{name} is {shortened(repr(value))}.{nearest(value, choices)}")
     else:
         text = f"must be {valid_values(annotation, metadata)}"
-    return Mistake(path, f"{before}{name or model.__name__} {text}, not {value!r}.")
+    return Mistake(path, f"{before}{name or model.__name__} {text}, not {shortened(repr(value))}.")
 
 
 def _walk(model: type[BaseModel], loc: KeyPath) -> tuple[KeyPath, Any, list[Any], type[BaseModel]]:

@@ -9,9 +9,16 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+_SHOWN_NAMES, _SHOWN_TEXT = 40, 200
+
 
 class InputError(ValueError):
     """Input that cannot be used. The message names the cause, the place and the fix."""
+
+
+def shortened(text: str) -> str:
+    """Return text for a message, cut where it is long."""
+    return text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…"
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -20,13 +27,14 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown word: the nearest known word, and all known words."""
+    """Return the end of a message about an unknown word: the nearest known word, and the known words."""
     names = list(known)
     folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
     question = f" Did you mean {folded[near[0]]!r}?" if near else ""
     # A name from a damaged file can hold line ends.
-    return f"{question} Valid: {', '.join(names)}.".replace("\r", "").replace("\n", "\\n")
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return f"{question} Valid: {', '.join(names[:_SHOWN_NAMES])}{more}.".replace("\r", "").replace("\n", "\\n")
 
 
 def whole_number(name: str, value: Any, lowest: int, highest: int | None = None) -> int:

@@ -69,6 +69,8 @@ def survey(source: Source, wanted: Wanted, progress: Callable[[int], None]) -> S
         of counting the rows differ.
     """
     names = list(dict.fromkeys([*wanted.order, *wanted.columns]))
+    if wanted.user == wanted.item:
+        raise InputError(f"User and item are both the column {wanted.user!r}; name two columns.")
     source.require_columns([wanted.user, wanted.item, *names])
     n_checked = source.check()
     with source.reading():

@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 
 from genpas_plugins.data.raw_text import head_of, inner_name
 from genpas_plugins.data.source import AS_FOUND, Reader, ReadOptions, Source, check_address, files_in, has_suffix
+from genpas_plugins.data.storage import HEADER
 from genpas_plugins.support.errors import InputError, nearest
 
 READERS: dict[str, Reader] = {
@@ -56,7 +57,10 @@ def reader_of(source: str | Path, format: str | None = None, options: ReadOption
         if not path.exists():
             raise InputError(f"{source} does not exist; check the path.")
         raise InputError(f"The name of {source} does not tell its format; name one with --format: {valid}.")
-    files = files_in(path)
+    if (path / HEADER).is_file():
+        raise InputError(f"{source} is a sequence store, not a source of interactions; use it as it is.")
+    suffixes = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
+    files = [file for file in files_in(path) if has_suffix(file, suffixes)]
     named = [reader for reader in READERS.values() if {file.name for file in files} & set(reader.names)]
     if named:
         return named[0]

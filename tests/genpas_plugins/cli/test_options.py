@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from genpas_plugins import InputError
+from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
 from genpas_plugins.support.console import split_list
+from genpas_plugins.support.errors import nearest, shortened
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 OPTIONS = [
@@ -78,3 +80,46 @@ def test_a_shell_can_complete():
     environment = {"_GENPAS_COMPLETE": "complete_bash", "COMP_WORDS": "genpas ana", "COMP_CWORD": "1"}
     result = CliRunner().invoke(app, [], prog_name="genpas", env=environment)
     assert result.stdout.split() == ["analyze"]
+
+
+@pytest.mark.parametrize("form", [("--out", "~/made.csv"), ("--out=~/made.csv",)])
+def test_the_home_folder_is_found_where_a_shell_leaves_it(form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    SequenceStore.from_arrays([1, 2, 3, 1], [0, 4]).save(tmp_path / "store")
+    made = CliRunner().invoke(app, ["sample", "~/store", "--strategy", "multi_target", *form])
+    assert made.exit_code == 0 and (tmp_path / "made.csv").is_file(), made.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sample", "--strategy", "multi_target", "--out", "STORE/pairs.csv"),
+        ("search", "--out", "STORE"),
+        ("search", "--out", "STORE/found"),
+        ("export-recbole", "--out", "STORE"),
+        ("analyze", "--out", "STORE/report"),
+        ("regenerate", "--out", "STORE"),
+        ("semantic-ids", "--collaborative", "--out", "STORE/ids"),
+    ],
+)
+def test_no_command_writes_into_its_store(command, tmp_path: Path):
+    store = tmp_path / "store"
+    SequenceStore.from_arrays([1, 2, 3], [0, 3]).save(store)
+    before = sorted(store.iterdir())
+    name, *rest = (word.replace("STORE", str(store)) for word in command)
+    done = CliRunner().invoke(app, [name, str(store), *rest])
+    assert done.exit_code == 2 and "choose another place" in done.output
+    assert sorted(store.iterdir()) == before
+
+
+def test_exponents_are_a_sampled_strategy_and_nothing_is_none(tmp_path: Path):
+    SequenceStore.from_arrays([1, 2, 3, 1], [0, 4]).save(tmp_path / "store")
+    sample = ("sample", str(tmp_path / "store"), "--out", str(tmp_path / "pairs.csv"))
+    done = CliRunner().invoke(app, [*sample, "--alpha", "1", "--beta", "0", "--gamma", "0"])
+    assert done.exit_code == 0, done.output
+    assert "The strategy is missing; add --strategy" in CliRunner().invoke(app, sample).output
+
+
+def test_long_values_and_lists_are_cut_in_messages():
+    assert nearest("x", [f"column {number}" for number in range(5000)]).endswith("column 39 and 4,960 more.")
+    assert shortened("x" * 10**6) == "x" * 200 + "…"

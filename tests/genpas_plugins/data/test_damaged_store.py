@@ -81,6 +81,14 @@ def test_pairs_outside_the_store_are_refused_by_every_backend(gather, backend: s
         gather(np.arange(5), np.array([0, 3, 5]), pairs, 4, backend=backend)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_longest_history_beyond_64_bits_is_refused(backend: str):
+    pairs = Pairs(*(np.array([number]) for number in (0, 0, 2)))
+    assert gather_jagged(np.arange(5), np.array([0, 3, 5]), pairs, 2**62, backend=backend).values.tolist() == [0, 1]
+    with pytest.raises(InputError, match="max_length must be a whole number from 1 to"):
+        gather_jagged(np.arange(5), np.array([0, 3, 5]), pairs, 2**80, backend=backend)
+
+
 @pytest.mark.slow
 def test_no_flipped_bit_ends_the_process_or_shows_a_traceback(tmp_path: Path):
     make_store(tmp_path / "store")

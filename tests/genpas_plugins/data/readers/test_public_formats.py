@@ -208,6 +208,29 @@ def test_other_encodings_are_named(prepared):
         prepared("t.csv", data)
 
 
+@pytest.mark.parametrize("encoding", ["utf-99", "rot13", "base64"])
+def test_an_encoding_that_is_none_is_refused(encoding: str):
+    with pytest.raises(InputError, match=f"encoding '{encoding}'.*use a name such as utf-8"):
+        ReadOptions(encoding=encoding)
+
+
+def test_one_column_for_user_and_item_is_refused(prepared):
+    with pytest.raises(InputError, match="User and item are both the column 'user'"):
+        prepared("t.csv", TABLE, item="user")
+
+
+def test_a_folder_may_hold_other_files_and_no_store(prepared, tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "notes.db").write_bytes(b"SQLite format 3\0")
+    (folder / "model.pkl").write_bytes(b"\x80\x04\x95")
+    (folder / "t.csv").write_text(TABLE)
+    assert reader_of(folder).name == "csv"
+    prepared("t.csv", TABLE)
+    with pytest.raises(InputError, match="is a sequence store, not a source"):
+        reader_of(tmp_path / "store")
+
+
 def test_line_ends_of_old_macs(prepared):
     assert prepared("t.csv", TABLE.replace("\n", "\r")) == {1: [2, 1]}
 
