@@ -72,10 +72,9 @@ def command(
     alignment / discrimination. --train trains the best ones and chooses by validation NDCG@10; only the chosen one is
     tested. A run with the same --out continues where the last one stopped.
     """
-    check_not_the_store(out, store)
     from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.data.temporal import LEAVE_LAST_OUT, evaluated_counts, read_split
-    from genpas_plugins.search.search_output import check_replaceable, genpas_yaml
+    from genpas_plugins.search.search_output import genpas_yaml
     from genpas_plugins.search.shortlist import check_amounts, require_validation
 
     keep, chosen_similarity = _published_options(by, keep, similarity)
@@ -85,9 +84,7 @@ def command(
     require_validation(views.validation)
     views.train.require_pairs()
     if out is not None:
-        if out.exists() and not out.is_dir():
-            raise InputError(f"{out} is a file; --out names a directory.")
-        check_replaceable(out / "genpas.yaml")
+        _check_out(out, store)
     if train and split != LEAVE_LAST_OUT:
         raise InputError("--train splits by leave-last-out through RecBole. Leave out --train or --split.")
     trials = None
@@ -133,6 +130,15 @@ def command(
     _print(result)
     if out is not None:
         typer.echo(f"Written: {out / 'search.json'} and {out / 'genpas.yaml'}, a --config for RecBole.")
+
+
+def _check_out(out: Path, store: Path) -> None:
+    from genpas_plugins.search.search_output import check_replaceable
+
+    check_not_the_store(out, store)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; --out names a directory.")
+    check_replaceable(out / "genpas.yaml")
 
 
 def _published_options(by: str, keep: float | None, similarity: str | None) -> tuple[float, Similarity]:
