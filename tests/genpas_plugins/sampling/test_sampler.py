@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, PairSampler, SamplingPolicy, SequenceStore
+from genpas_plugins.data.lengths import LengthGroups
 from genpas_plugins.sampling.random_stream import EpochWords
-from genpas_plugins.sampling.sampler import DrawTables, draw_pairs
+from genpas_plugins.sampling.sampler import DrawTables, counted, draw_pairs, draw_visits, located
 
 INF = math.inf
 DRAWS = 200_000
@@ -242,3 +244,54 @@ def test_a_huge_alpha_is_an_infinite_one_or_refused(alpha):
     assert SamplingPolicy(alpha / 1e10, 0, 0).sequence_mass(view).tolist() == limit.sequence_mass(view).tolist()
     with pytest.raises(InputError, match=r"overflows; use inf"):
         SamplingPolicy(alpha, 0, 0).sequence_mass(view)
+
+
+LENGTHS = np.array([3, 20, 10_000])
+SIZES = np.array([60_000_000, 8_999_000, 1_000])
+
+
+class Rows:
+    """The rows of 69 M sequences by length, without an array of them."""
+
+    def __getitem__(self, index):
+        return index
+
+
+@pytest.mark.parametrize(("alpha", "size"), [(0, 10**6), (0.5, 10**9), (1, 1_400_000_000), (2, 2**40), (-3, 17)])
+def test_addresses_among_69_million_sequences(alpha, size):
+    """Only tables of the three lengths are made; every sequence has as many visits as expected, give or take one."""
+    groups = LengthGroups(LENGTHS, np.cumsum(SIZES) - SIZES, SIZES)
+    view = SimpleNamespace(groups=groups, index=SimpleNamespace(order=Rows()), max_length=10_000)
+    tables = DrawTables.of(view, SamplingPolicy(alpha, 0.5, 2), size)
+    index = np.random.default_rng(1).integers(0, size, 2000)
+    words = tables.words(5, 3)
+    group, rank, place, low, high = located(tables, words, index)
+    assert (rank >= 0).all() and (rank < SIZES[group]).all()
+    point = np.minimum(place + words.offset, tables.last_point)
+    assert (low <= point).all() and (point < high).all()
+    visit, visits = counted(place, low, high, words.offset)
+    assert (visit >= 0).all() and (visit < visits).all()
+    assert (np.abs(visits - tables.group_weight[group]) < 1 + 1e-6 * visits).all()
+    assert len(draw_pairs(tables, 5, 3, index).target) == 2000
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5, 1, 2, -1])
+@pytest.mark.parametrize("size", [3, 7, 20, 44])
+def test_visits_vary_no_more_than_independent_ones(alpha, size, monkeypatch):
+    """Exact over all offsets: sums of figures that rise or fall with the length, and of a figure of one sequence."""
+    lengths = np.array([2, 3, 3, 4, 5, 7, 9, 9])
+    view = SequenceStore.from_arrays(np.ones(lengths.sum(), int), np.concatenate([[0], np.cumsum(lengths)])).view()
+    tables = DrawTables.of(view, SamplingPolicy(alpha, 0, 0), size)
+    weight = (lengths - 1.0) ** alpha
+    weight /= weight.sum()
+    figures = np.vstack([lengths, -(lengths**2), np.log(lengths), np.eye(len(lengths))]).astype(float)
+    # An offset at which a point passes from one sequence to the next is a fractional part of where that one ends.
+    ends = np.unique(np.concatenate([[0, 1], np.cumsum(weight[view.index.order]) * size % 1]))
+    offsets, chance = (ends[1:] + ends[:-1]) / 2, np.diff(ends)
+    keys = np.arange(4, dtype=np.uint32)
+    monkeypatch.setattr(DrawTables, "words", lambda tables, seed, epoch: EpochWords(keys, offsets[epoch], 1))
+    drawn = [draw_visits(tables, 0, epoch, np.arange(size)).sequence for epoch in range(len(offsets))]
+    sums = np.array([figures[:, sequence].sum(1) for sequence in drawn])
+    independent = size * (figures**2 @ weight - (figures @ weight) ** 2)
+    assert chance @ sums == pytest.approx(size * figures @ weight)
+    assert (chance @ (sums - chance @ sums) ** 2 <= independent + 1e-9).all()

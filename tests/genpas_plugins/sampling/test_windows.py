@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore, SequenceView, pair_stream
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 from tests.chain_law import dense_weights, segments
@@ -21,9 +22,9 @@ from tests.chain_law import dense_weights, segments
 Law = dict[tuple[int, int, int], float]
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(lambda lengths: max(lengths) > 1)
-EXPONENT = st.one_of(st.floats(-3, 3), st.sampled_from([0.0, 1.0, math.inf, -math.inf]))
+EXPONENT = st.one_of(st.floats(-3, 3), st.sampled_from([0.0, 1.0, math.inf, -math.inf, 60.0, -60.0]))
 POLICY = st.one_of(
-    st.builds(SamplingPolicy, st.floats(-3, 3), EXPONENT, EXPONENT),
+    st.builds(SamplingPolicy, EXPONENT, EXPONENT, EXPONENT),
     st.sampled_from(["last_target", "multi_target", "slide_window"]).map(SamplingPolicy.named),
 )
 
@@ -216,6 +217,19 @@ def test_a_long_sequence_and_epochs_of_any_size(exponents: tuple[float, float, f
     assert np.isfinite(policy.log_prob(view, Pairs(sequence, start, last))).all() or exponents[2] in (0, math.inf)
     assert (last < view.lengths(sequence)).all() and (first <= last).all() and (weights > 0).all()
     assert np.array_equal(np.unique(example), np.arange(min(100, stream.size)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_one_sequence_of_ten_million_items(backend: str) -> None:
+    n = 10_000_000
+    view = SequenceStore.from_arrays(np.ones(n, np.int32), [0, n]).view()
+    stream = window_stream(view, SamplingPolicy(1, 0, 0), max_length=50, seed=1, backend=backend)
+    assert (stream.size, stream.pairs_per_epoch) == (-(-(n - 1) // 50), n - 1)
+    pairs, first, _, example = stream.windows(0, np.arange(0, stream.size, stream.size // 40))
+    trained = spans(first, pairs.target + 1 - first)
+    blocks = np.unique((trained - 1) // 50, return_counts=True)
+    assert len(np.unique(trained)) == len(trained)
+    assert len(blocks[0]) == example[-1] + 1 and set(blocks[1].tolist()) <= {49, 50}
 
 
 def test_a_window_reads_what_a_pair_of_its_last_target_reads() -> None:
