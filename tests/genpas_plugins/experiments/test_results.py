@@ -20,7 +20,8 @@ from genpas_plugins.support.json_text import as_json_value, to_json
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results"
 CELLS = sorted(RESULTS.glob("**/cells/**/*.json"))
-TABLES = sorted((ROOT / "configs" / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted((ROOT / "configs" / "experiment").glob("*.yaml"))
+TABLES = [file for file in EXPERIMENTS if (RESULTS / file.stem / "table.json").is_file()]  # one may not be run yet
 
 
 def name(file: Path) -> str:
@@ -28,7 +29,7 @@ def name(file: Path) -> str:
 
 
 def test_no_committed_cell_is_lost():
-    assert len(CELLS) == 87
+    assert len(CELLS) == 91
 
 
 @pytest.mark.parametrize("file", CELLS, ids=name)
