@@ -8,7 +8,7 @@ samplers of frameworks slice ranks and skip what a checkpoint has trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,13 +152,15 @@ def collated(batch: Any) -> Any:
     return batch
 
 
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over examples of the weighted cross-entropy; a number.
+def weighted_loss(hidden: Tensor, score: Callable[[Tensor], Tensor], labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean over examples of the weighted cross-entropy, a number; only places with a target are scored.
 
     Parameters
     ----------
-    logits : float [n, L, N], a score of each of the N - 1 items and of the padding, row 0
+    hidden : float [n, L, D], the model's output at each place
+    score : maps [T, D] to the scores [T, N] of the padding, row 0, and of the N - 1 items
     labels, weights : of the batch
     """
-    losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED)
-    return (losses * weights.flatten()).sum() / len(labels)
+    trained = labels != IGNORED
+    losses = functional.cross_entropy(score(hidden[trained]), labels[trained], reduction="none")
+    return (losses * weights[trained]).sum() / len(labels)

@@ -44,7 +44,7 @@ class Model(torch.nn.Module):
 
     def forward(self, input_ids: Any, attention_mask: Any, labels: Any, weights: Any, **_: Any) -> dict[str, Any]:
         self.seen += told({"input_ids": input_ids, "labels": labels, "weights": weights})
-        return {"loss": weighted_loss(self.out(self.items(input_ids).cumsum(1)), labels, weights)}
+        return {"loss": weighted_loss(self.items(input_ids).cumsum(1), self.out, labels, weights)}
 
 
 @pytest.mark.parametrize("unit", ["pairs", "windows"])
@@ -83,7 +83,9 @@ def test_the_loss_is_the_mean_over_single_targets(store: SequenceStore):
     logits = torch.randn(3, L, N)
     row, place = (batch["labels"] != IGNORED).nonzero(as_tuple=True)
     expected = torch.nn.functional.cross_entropy(logits[row, place], batch["labels"][row, place])
-    assert weighted_loss(logits, batch["labels"], batch["weights"]).item() == pytest.approx(expected.item())
+    assert weighted_loss(logits, torch.nn.Identity(), batch["labels"], batch["weights"]).item() == pytest.approx(
+        expected.item()
+    )
 
 
 def test_lengths_of_other_windows_are_refused(store: SequenceStore):
