@@ -85,7 +85,8 @@ def vocab_parallel_loss(
     """Return the `global_mean` of the cross-entropy over all rows; each rank scores all samples against its own rows.
 
     A step moves G × D numbers in each direction. The forward pass computes the gradients block by block, so no matrix
-    of all scores exists. Errors and gradients are the same as with `gathered_softmax_loss`, up to rounding.
+    of all scores exists. Errors and gradients are the same as with `gathered_softmax_loss`, up to rounding. Under
+    `torch.autocast` matrix products have its type, and sums are float32.
 
     Parameters
     ----------
@@ -95,6 +96,7 @@ def vocab_parallel_loss(
     sizes, counted = _sizes_of_ranks(targets, n_rows, group, count)
     rank, world_size = dist.get_rank(group), len(sizes)
     weights = torch.ones_like(targets) if weights is None else weights
+    hidden = hidden.to(own_rows.dtype)
     # One gather: float64 holds every item number exactly.
     of_all = gather_rows(torch.stack([targets.double(), weights.double()], 1), sizes, group)
     total = of_all[:, 1].sum() if count is None else counted
@@ -213,29 +215,36 @@ class _VocabParallelLoss(torch.autograd.Function):
 
         `plan` is the slice of this rank's samples, the number of samples in a block, and the group.
         """
-        n_columns, (own, rows_at_once, group) = len(own_rows), plan
+        (own, rows_at_once, group), n_columns, device = plan, len(own_rows), hidden.device.type
+        product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         of_hidden, of_rows = torch.empty_like(hidden), torch.zeros_like(own_rows)
         losses = hidden.new_empty(len(hidden))
         place = columns.clamp(0, max(n_columns - 1, 0))[:, None]
         here = ((columns >= 0) & (columns < n_columns)).to(hidden.dtype)[:, None]
-        for first in range(0, len(hidden), rows_at_once):
-            block = slice(first, first + rows_at_once)
-            scores = hidden[block] @ own_rows.T
-            if n_columns == 0:
-                scores = functional.pad(scores, (0, 1), value=-math.inf)
-            # Of this rank's columns, then of all ranks'.
-            summed = torch.stack([scores.logsumexp(1), (scores.gather(1, place[block]) * here[block])[:, 0]])
-            if n_columns == 0:
-                summed[1] = 0
-            if dist.get_world_size(group) > 1:
-                of_ranks = summed.new_empty(dist.get_world_size(group), *summed.shape)
-                _all_gather(of_ranks.flatten(0, 1), summed, group=group)
-                summed = torch.stack([of_ranks[:, 0].logsumexp(0), of_ranks[:, 1].sum(0)])
-            losses[block] = summed[0] - summed[1]
-            of_scores = scores.sub_(summed[0][:, None]).exp_().scatter_add_(1, place[block], -here[block])
-            of_scores = of_scores.mul_(factors[block, None])[:, :n_columns]
-            torch.matmul(of_scores, own_rows, out=of_hidden[block])
-            of_rows.addmm_(of_scores.T, hidden[block])
+        with torch.autocast(device, enabled=False):  # it would turn the sums into another type
+            states, rows = hidden.to(product), own_rows.to(product)
+            for first in range(0, len(hidden), rows_at_once):
+                block = slice(first, first + rows_at_once)
+                scores = (states[block] @ rows.T).to(hidden.dtype)
+                if n_columns == 0:
+                    scores = functional.pad(scores, (0, 1), value=-math.inf)
+                # Of this rank's columns, then of all ranks'.
+                summed = torch.stack([scores.logsumexp(1), (scores.gather(1, place[block]) * here[block])[:, 0]])
+                if n_columns == 0:
+                    summed[1] = 0
+                if dist.get_world_size(group) > 1:
+                    of_ranks = summed.new_empty(dist.get_world_size(group), *summed.shape)
+                    _all_gather(of_ranks.flatten(0, 1), summed, group=group)
+                    summed = torch.stack([of_ranks[:, 0].logsumexp(0), of_ranks[:, 1].sum(0)])
+                losses[block] = summed[0] - summed[1]
+                of_scores = scores.sub_(summed[0][:, None]).exp_().scatter_add_(1, place[block], -here[block])
+                of_scores = of_scores.mul_(factors[block, None])[:, :n_columns].to(product)
+                if product == hidden.dtype:
+                    torch.matmul(of_scores, rows, out=of_hidden[block])
+                    of_rows.addmm_(of_scores.T, states[block])
+                else:
+                    of_hidden[block] = of_scores @ rows
+                    of_rows += of_scores.T @ states[block]
         ctx.save_for_backward(of_hidden, of_rows)
         return (factors[own] * losses[own]).sum()
 

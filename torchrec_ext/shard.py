@@ -178,6 +178,8 @@ def shard(
     device: torch.device | str = "cpu",
     process_group: dist.ProcessGroup | None = None,
     memory_per_rank: int | None = None,
+    table_type: str = "float32",
+    cached: bool = False,
 ) -> DistributedModelParallel:
     """Move a RecBole model's tables into a sharded `EmbeddingCollection` and wrap all for distributed training.
 
@@ -202,6 +204,9 @@ def shard(
     device : where this rank computes
     process_group : default: all ranks
     memory_per_rank : bytes that the tables may take on a rank
+    table_type : "float32", or "float16" for half the memory; fbgemm then rounds updates stochastically, so two runs
+        differ
+    cached : whether the tables are in the host's memory, with a cache of their rows on the GPU (fbgemm's UVM caching)
 
     Raises
     ------
@@ -212,6 +217,7 @@ def shard(
     device = torch.device(device)
     check_names(sharding, output, optimizer)
     check_optimizer(optimizer, device)
+    check_cache(cached, device)
     if not dist.is_initialized():
         raise InputError(
             "No process group: call torch.distributed.init_process_group first, or start the program with torchrun."
@@ -232,6 +238,8 @@ def shard(
         eps=eps,
         device=device,
         memory_per_rank=memory_per_rank,
+        table_type=table_type,
+        cached=cached,
     )
 
 
@@ -306,6 +314,12 @@ def check_optimizer(optimizer: str, device: torch.device) -> None:
             "optimizer 'adam' for the item table needs a CUDA device: fbgemm has no fused Adam for the CPU. "
             "Use row_wise_adagrad, adagrad or sgd."
         )
+
+
+def check_cache(cached: bool, device: torch.device) -> None:
+    """Raise InputError for a cache of table rows on a device that has no memory of its own."""
+    if cached and device.type == "cpu":
+        raise InputError("cached keeps table rows in a GPU's memory, and this run is on a CPU. Remove the key.")
 
 
 def item_layer(model: Any, group: dist.ProcessGroup, *, output: str, targets: str, log_q: Tensor | None) -> OutputLayer:

@@ -22,7 +22,7 @@ from torchrec.distributed.planner.storage_reservations import FixedPercentageSto
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.sharding_plan import column_wise, construct_module_sharding_plan, row_wise, table_wise
 from torchrec.distributed.types import ShardingPlan
-from torchrec.modules.embedding_configs import EmbeddingConfig
+from torchrec.modules.embedding_configs import EmbeddingConfig, data_type_to_dtype
 from torchrec.modules.embedding_modules import EmbeddingCollection
 
 from genpas_plugins.support.errors import InputError
@@ -30,7 +30,8 @@ from torchrec_ext.losses import row_block
 
 SHARDINGS = ("row_wise", "table_wise", "column_wise", "planner")
 FBGEMM_ALIGNMENT = 4  # fbgemm reads rows as vectors of four floats
-_KERNEL = "fused"  # for a table without an optimizer class TorchRec chooses the dense kernel otherwise
+# For a table without an optimizer class TorchRec chooses the dense kernel otherwise.
+_KERNEL, _CACHED = "fused", "fused_uvm_caching"
 
 
 def plan_for(
@@ -41,6 +42,7 @@ def plan_for(
     device: torch.device,
     group: dist.ProcessGroup,
     memory_per_rank: int | None,
+    cached: bool = False,
 ) -> ShardingPlan:
     """Return the plan for a model whose attribute `items` is `collection`.
 
@@ -52,6 +54,7 @@ def plan_for(
     device : where this rank computes
     group : process group over which the tables are sharded
     memory_per_rank : bytes that the tables may take on a rank
+    cached : whether the tables are in the host's memory, with a cache on the GPU
 
     Raises
     ------
@@ -60,7 +63,7 @@ def plan_for(
     """
     world_size = dist.get_world_size(group)
     local_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), world_size)
-    tables = collection.embedding_configs()
+    tables, kernel = collection.embedding_configs(), _CACHED if cached else _KERNEL
     if sharding == "planner":
         topology = Topology(
             world_size=world_size,
@@ -68,7 +71,7 @@ def plan_for(
             compute_device=device.type,
             **_memory(device, memory_per_rank),
         )
-        return _planned(collection, sharder, topology)
+        return _planned(collection, sharder, topology, kernel)
     for table in tables:
         if sharding == "row_wise" and not _every_rank_has_rows(table, world_size):
             raise InputError(
@@ -78,7 +81,7 @@ def plan_for(
     held = [0] * world_size
     for place, table in enumerate(tables):
         for rank, numbers in _numbers_on_ranks(table, sharding, place, world_size).items():
-            held[rank] += numbers * 4
+            held[rank] += numbers * data_type_to_dtype(table.data_type).itemsize
     if memory_per_rank is not None and max(held) > memory_per_rank:
         raise InputError(
             f"Sharding the {_described(tables)} {sharding} over {world_size} rank(s) needs {max(held)} bytes on a "
@@ -88,9 +91,9 @@ def plan_for(
     for place, table in enumerate(tables):
         columns_per_rank = _column_shards(table.embedding_dim, world_size)
         generators[table.name] = {
-            "row_wise": partial(row_wise, compute_kernel=_KERNEL),
-            "table_wise": partial(table_wise, rank=place % world_size, compute_kernel=_KERNEL),
-            "column_wise": partial(column_wise, size_per_rank=columns_per_rank, compute_kernel=_KERNEL),
+            "row_wise": partial(row_wise, compute_kernel=kernel),
+            "table_wise": partial(table_wise, rank=place % world_size, compute_kernel=kernel),
+            "column_wise": partial(column_wise, size_per_rank=columns_per_rank, compute_kernel=kernel),
         }[sharding]()
     return ShardingPlan(
         {
@@ -140,7 +143,9 @@ def _column_shards(dimension: int, world_size: int) -> list[int]:
     return [dimension // shards] * shards
 
 
-def _planned(collection: EmbeddingCollection, sharder: EmbeddingCollectionSharder, topology: Topology) -> ShardingPlan:
+def _planned(
+    collection: EmbeddingCollection, sharder: EmbeddingCollectionSharder, topology: Topology, kernel: str
+) -> ShardingPlan:
     tables = collection.embedding_configs()
     # Left free, the planner may choose data_parallel, which an EmbeddingCollection cannot train on CPU.
     allowed = {
@@ -150,7 +155,7 @@ def _planned(collection: EmbeddingCollection, sharder: EmbeddingCollectionSharde
     planner = EmbeddingShardingPlanner(
         topology=topology,
         constraints={
-            name: ParameterConstraints(sharding_types=types, compute_kernels=[_KERNEL])
+            name: ParameterConstraints(sharding_types=types, compute_kernels=[kernel])
             for name, types in allowed.items()
         },
         storage_reservation=FixedPercentageStorageReservation(percentage=0.0),  # the limit is for the tables alone

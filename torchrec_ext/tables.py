@@ -28,7 +28,7 @@ from torch.nn import functional
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import ShardingEnv
-from torchrec.modules.embedding_configs import EmbeddingConfig
+from torchrec.modules.embedding_configs import DataType, EmbeddingConfig
 from torchrec.modules.embedding_modules import EmbeddingCollection
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 from torchrec.sparse.jagged_tensor import JaggedTensor
@@ -44,6 +44,9 @@ OPTIMIZERS = {
     "adam": EmbOptimType.ADAM,
 }
 """The tables' fused optimizers, by their names in `shard`."""
+
+TABLE_TYPES = {"float32": DataType.FP32, "float16": DataType.FP16}
+"""Types of the tables in memory, by their names in `shard`."""
 
 
 class Step(NamedTuple):
@@ -173,6 +176,8 @@ def shard_tables(
     eps: float,
     device: torch.device,
     memory_per_rank: int | None,
+    table_type: str = "float32",
+    cached: bool = False,
 ) -> DistributedModelParallel:
     """Move the layer's tables out of its model into a sharded collection, and wrap both for distributed training.
 
@@ -187,6 +192,7 @@ def shard_tables(
                 num_embeddings=len(weights[table.name]),
                 embedding_dim=weights[table.name].shape[1],
                 feature_names=list(table.features),
+                data_type=TABLE_TYPES[table_type],
             )
             for table in layer.tables
         ],
@@ -202,7 +208,8 @@ def shard_tables(
             "bounds_check_mode": BoundsCheckMode.FATAL if device.type == "cpu" else BoundsCheckMode.WARNING,
         }
     )
-    plan = plan_for(collection, sharder, sharding, device=device, group=group, memory_per_rank=memory_per_rank)
+    where = {"device": device, "group": group, "memory_per_rank": memory_per_rank, "cached": cached}
+    plan = plan_for(collection, sharder, sharding, **where)
     for table in layer.tables:
         layer.model.set_submodule(table.path, LookedUpRows())
     sharded = DistributedModelParallel(

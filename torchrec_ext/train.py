@@ -169,9 +169,10 @@ def configuration(ranks: Ranks, options: argparse.Namespace, settings: Sequence[
             f"gpu_id is {named['gpu_id']!r}, but each rank takes the GPU of its number on the machine. Remove the key; "
             "CUDA_VISIBLE_DEVICES chooses GPUs."
         )
-    from torchrec_ext.shard import check_optimizer
+    from torchrec_ext.shard import check_cache, check_optimizer
 
     check_optimizer(section.optimizer, device)
+    check_cache(section.cached, device)
     config = _recbole_config(options, overrides, named, device)
     from recbole_ext.genpas_key import genpas_config
 

@@ -33,6 +33,13 @@ class TorchRecConfig(Section):
     )
     negatives: int | None = Field(None, ge=1, description="how many all pairs of a step share, with output: sampled")
     memory_per_rank: int | None = Field(None, ge=1, description="bytes that the tables may take on a rank")
+    table_type: Literal["float32", "float16"] = Field(
+        "float32", description="of the tables in memory; float16 halves it, and updates are rounded stochastically"
+    )
+    cached: bool = Field(
+        False, description="true: tables in the host's memory, a cache of their rows on the GPU; needs CUDA"
+    )
+    tf32: bool = Field(False, description="true: a GPU's float32 matrix products in TF32, with 10 bits of mantissa")
     checkpoint_every: int | None = Field(
         None, ge=1, description="optimizer steps; null: at the end of every epoch only"
     )

@@ -37,6 +37,7 @@ RUNS = {
     # case: waits by function, copies, kernels, all a step of an epoch of four steps
     "pairs": (WAITS, 3.75, 619),
     "windows": (WAITS, 3.75, 928),
+    "windows, bfloat16": (WAITS, 3.75, 1000),
     "sampled": (WAITS, 3.75, 578),
     "TIGER": (WAITS, 3.75, 951),
 }
@@ -79,6 +80,7 @@ def runs(on_stand_in, tiny_settings: Path, tmp_path_factory):
     cases = {
         "pairs": ["SASRec"],
         "windows": ["SASRec", "genpas_targets=parallel", "mask_history=true"],
+        "windows, bfloat16": ["SASRec", "genpas_targets=parallel", "enable_amp=true"],
         "sampled": ["GRU4Rec", "torchrec_output=sampled", "torchrec_negatives=10"],
         "TIGER": ["TIGER"],
     }
@@ -99,4 +101,6 @@ def test_a_run_is_the_cpus_and_a_step_stays_within_its_budget(runs, check_on_dev
     losses = [[point.pop("loss") for point in curve if "loss" in point] for curve in (on_device, on_cpu)]
     for point, expected in zip(on_device, on_cpu, strict=True):
         assert point == pytest.approx(expected, abs=0.034)  # one user of 30 may change places
-    check_on_device({**runs[case], "losses": losses, "gradients": 0}, *RUNS[case])
+    waits, copies, kernels = RUNS[case]
+    allowed = waits, copies, 1.1 * kernels  # draws included, which have a budget of their own
+    check_on_device({**runs[case], "losses": losses, "gradients": 0}, *allowed)

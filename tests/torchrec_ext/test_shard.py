@@ -84,6 +84,20 @@ def test_the_table_starts_from_the_models_weights(sharding: str):
     assert output_layer(sharded).model is model
 
 
+def test_a_table_in_half_precision_learns_what_one_in_single_precision_learns():
+    def trained(table_type: str) -> torch.Tensor:
+        sharded = shard(training.build(), optimizer="adagrad", table_type=table_type)
+        kinds = {piece.dtype for _, piece in local_shards(sharded)}
+        assert kinds == {torch.float16 if table_type == "float16" else torch.float32}
+        for batch in batches(sharded):
+            sharded(batch).loss.backward()
+        return whole_table(sharded)
+
+    whole, half = trained("float32"), trained("float16")
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, whole, atol=0.02, rtol=0.01)
+
+
 def test_a_pipeline_trains_as_the_plain_loop():
     def train(pipelined: bool) -> torch.Tensor:
         sharded = shard(training.build(), optimizer="adagrad")
@@ -214,7 +228,9 @@ def test_batches_that_do_not_fit_raise():
         ({"output": "full"}, "output 'full' is unknown"),
         ({"optimizer": "adamw"}, "optimizer 'adamw' is unknown. Did you mean 'adam'"),
         ({"optimizer": "adam"}, "needs a CUDA device"),
+        ({"cached": True}, "in a GPU's memory, and this run is on a CPU"),
         ({"memory_per_rank": 100}, "needs 352 bytes on a rank"),
+        ({"memory_per_rank": 100, "table_type": "float16"}, "needs 176 bytes on a rank"),
         (
             {"memory_per_rank": 100, "sharding": "planner"},
             r"finds no place for the item table \(11 × 8\) on 1 r",

@@ -36,7 +36,10 @@ def test_a_plan_holds_every_number_once_on_the_device_of_its_rank(world_size: in
     table = EmbeddingConfig(name="item", num_embeddings=ROWS, embedding_dim=COLUMNS, feature_names=["history", "all"])
     collection = EmbeddingCollection(tables=[table], device=torch.device("meta"))
     options = {"device": torch.device(device), "group": dist.group.WORLD, "memory_per_rank": 2**30}
+    options["cached"] = device == "cuda"
     plan = plan_for(collection, EmbeddingCollectionSharder(fused_params={}), sharding, **options)
+    kernel = "fused_uvm_caching" if options["cached"] else "fused"
+    assert plan.plan["items"]["item"].compute_kernel == kernel
     shards = plan.plan["items"]["item"].sharding_spec.shards
     seen = torch.zeros(ROWS, COLUMNS, dtype=torch.uint8)
     for shard in shards:

@@ -30,7 +30,6 @@ import torch
 import torch.distributed as dist
 from recbole.utils import early_stopping
 from torch import Tensor
-from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
@@ -112,7 +111,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: TensorBoard, tell: Tell) ->
         run.optimizer,
         run.device,
         execute_all_batches=True,
-        custom_model_fwd=lambda batch: _loss_of(run.sharded, batch),
+        custom_model_fwd=lambda batch: _loss_of(run, batch),
     )
     losses = torch.zeros((), dtype=torch.float64, device=run.device)
     since, counted = time.perf_counter(), 0
@@ -196,8 +195,9 @@ def finish_epoch(run: Run, board: TensorBoard, tell: Tell) -> bool:
     return better
 
 
-def _loss_of(sharded: DistributedModelParallel, batch: PairBatch | None) -> tuple[Tensor, Tensor]:
-    loss = sharded(batch).loss
+def _loss_of(run: Run, batch: PairBatch | None) -> tuple[Tensor, Tensor]:
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.config["enable_amp"]):
+        loss = run.sharded(batch).loss
     return loss, loss.detach()
 
 

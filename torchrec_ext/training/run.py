@@ -134,6 +134,7 @@ class Run:
 def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks) -> Run:
     """Build and shard the model, and make its optimizers and the stream of batches: a collective call."""
     device = config["device"]
+    torch.backends.cuda.matmul.allow_tf32 = section.tf32
     pairs = loaders.train.stream
     stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
     model = _model(config, loaders.train._dataset, ranks)
@@ -148,6 +149,8 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
         log_q=None if proposal is None else proposal.log_q,
         device=device,
         memory_per_rank=section.memory_per_rank,
+        table_type=section.table_type,
+        cached=section.cached,
     )
     store = pairs.view.store
     check_catalogue(sharded, store.n_items)
@@ -175,10 +178,14 @@ def _draws_on_device(config: Any, stream: Any) -> bool:
 
 def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Return RecBole's optimizer with its state made, so that a checkpoint can be loaded into it."""
-    optimizer = OPTIMIZERS[config["learner"].lower()](
+    kind = OPTIMIZERS[config["learner"].lower()]
+    on_gpu = any(parameter.device.type == "cuda" for parameter in parameters)
+    optimizer = kind(
         parameters,
         lr=config["learning_rate"],
         weight_decay=config["weight_decay"],  # type: ignore[call-arg]  # all of these take it
+        # One kernel for all parameters on a GPU; RMSprop has none.
+        **({"fused": True} if on_gpu and kind is not torch.optim.RMSprop else {}),
     )
     (group,) = optimizer.param_groups
     chosen = {name: group[name] for name in ("lr", "weight_decay")}

@@ -43,8 +43,7 @@ class RecBoleSettings(Settings):
 
 _UNUSABLE = {
     "clip_grad_norm": "the item table is updated during the backward pass, before a norm over all gradients is known",
-    "enable_amp": "sharded training computes in float32",
-    "enable_scaler": "sharded training computes in float32",
+    "enable_scaler": "half precision is bfloat16 here, which needs no scaler",
     "transform": "pairs are trained on as they are drawn",
     "log_wandb": "a run is logged to TensorBoard",
 }

@@ -77,7 +77,7 @@ def test_recboles_settings_that_can_be():
     ("change", "message"),
     [
         ({"clip_grad_norm": {"max_norm": 5}}, "clip_grad_norm is .* updated during the backward pass"),
-        ({"enable_amp": True}, "enable_amp"),
+        ({"enable_scaler": True}, "enable_scaler is True, but half precision is bfloat16 here"),
         ({"learner": "adm"}, "learner is 'adm'. Did you mean 'adam'"),
         ({"epochs": 0}, "epochs must be a whole number from 1 on"),
         ({"learning_rate": -1}, "learning_rate must be a number above 0, not -1"),
