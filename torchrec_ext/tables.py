@@ -208,8 +208,15 @@ def shard_tables(
             "bounds_check_mode": BoundsCheckMode.FATAL if device.type == "cpu" else BoundsCheckMode.WARNING,
         }
     )
-    where = {"device": device, "group": group, "memory_per_rank": memory_per_rank, "cached": cached}
-    plan = plan_for(collection, sharder, sharding, **where)
+    plan = plan_for(
+        collection,
+        sharder,
+        sharding,
+        device=device,
+        group=group,
+        memory_per_rank=memory_per_rank,
+        cached=cached,
+    )
     for table in layer.tables:
         layer.model.set_submodule(table.path, LookedUpRows())
     sharded = DistributedModelParallel(
