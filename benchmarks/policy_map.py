@@ -4,7 +4,7 @@
     python -m benchmarks.policy_map --stores beauty,sports
 
 Every figure is validation NDCG@10 of the closed-form model of `genpas search` under the exact distribution, relative to
-multi_target. A data set and split that has its file below benchmarks/results/map/transitions is not computed again. A
+multi_target. A data set and split that has its file below benchmarks/results/policy_map is not computed again. A
 store without a column timestamp has no temporal split.
 """
 
@@ -34,7 +34,7 @@ from genpas_plugins.support.json_text import to_json
 
 INF = math.inf
 ALPHA, BETA, GAMMA = (0.0, 0.5, 1.0, 1.5, 2.0), (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, INF), (-INF, -1.0, 0.0, 1.0, 2.0, INF)
-OUT = COMMITTED / "map" / "transitions"
+OUT = COMMITTED / "policy_map"
 
 
 def grid() -> list[SamplingPolicy]:

@@ -29,14 +29,16 @@ from genpas_plugins.support.array_types import AnyArray
 from genpas_plugins.support.atomic import replaced_file
 from genpas_plugins.support.errors import InputError
 
-TIME = "timestamp"
+TIME, EXPORTED_TIME = "timestamp", "time"
+"""RecBole's field of the position in the sequence, and the field of the store's column `timestamp`."""
+
 ADDED_SUFFIX = ".added.inter"
 ADDED_FIELDS = ("sequence:float", "user_id:token", "item_id:token")
 NO_USER = "[PAD]"
 """RecBole's padding token, number 0: the user of a sequence of several users."""
 
 _FIELDS = ("user_id", "item_id", TIME)
-_RENAMED = {TIME: "time"}
+_RENAMED = {TIME: EXPORTED_TIME}
 _EXACT_IN_FLOAT32 = 1 << 24
 _ROWS = 1 << 20
 # Missing values of pandas, which RecBole reads with, and RecBole's own padding token.

@@ -90,14 +90,17 @@ def temporal_split(
     return Split(*(store.view(lengths=lengths) for lengths in views))
 
 
-def read_split(store: SequenceStore, text: str) -> Split:
-    """Split a store as a word says: leave_last_out, or temporal[:TRAIN,VALIDATION,TEST[:last|first]].
+def parse_split(text: str) -> tuple[tuple[float, float, float], str] | None:
+    """Return shares and target of the word of a split; None for leave_last_out.
 
-    Raises InputError for another word.
+    The word is leave_last_out or temporal[:TRAIN,VALIDATION,TEST[:last|first]]. Raises InputError for another one.
+
+    >>> parse_split("temporal:0.6,0.2,0.2:first")
+    ((0.6, 0.2, 0.2), 'first')
     """
     kind, _, rest = text.partition(":")
     if kind == LEAVE_LAST_OUT and not rest:
-        return store.leave_last_out()
+        return None
     if kind != TEMPORAL:
         raise InputError(f"the split {text!r} is not a choice.{nearest(kind, (LEAVE_LAST_OUT, TEMPORAL))}")
     shares, _, target = rest.partition(":")
@@ -105,7 +108,18 @@ def read_split(store: SequenceStore, text: str) -> Split:
         numbers = [float(word) for word in shares.split(",")] if shares else list(SHARES)
     except ValueError:
         numbers = []
-    return temporal_split(store, check_shares(numbers), target=target or "last")  # type: ignore[arg-type]  # checked there
+    if target and target not in TARGETS:
+        raise InputError(f"the target {target!r} is not a choice.{nearest(target, TARGETS)}")
+    return check_shares(numbers), target or "last"
+
+
+def read_split(store: SequenceStore, text: str) -> Split:
+    """Split a store as a word of `parse_split` says."""
+    parsed = parse_split(text)
+    if parsed is None:
+        return store.leave_last_out()
+    shares, target = parsed
+    return temporal_split(store, shares, target=target)  # type: ignore[arg-type]  # parse_split checked it
 
 
 def evaluated_counts(split: Split) -> dict[str, dict[str, int]]:

@@ -18,6 +18,7 @@ OWN = {
     "targets": "Write targets at the top of the table.",
     "trim": "Write trim at the top of the table.",
     "stopping_step": "Write patience at the top of the table, or leave it out: no run stops early.",
+    "eval_args": "Write split at the top of the table. All tables rank all items.",
     "checkpoint_dir": "Leave it out.",
     "data_path": "Leave it out.",
 }

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from genpas_plugins.data.recbole_files import EXPORTED_TIME, TIME
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.storage import HEADER
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split, read_split
 from genpas_plugins.experiments.methods import Method, check_mixing, with_epochs
 from genpas_plugins.experiments.table import Point, Table
 from genpas_plugins.search.shortlist import require_validation
@@ -75,7 +77,7 @@ class Plan:
 
         Raises InputError if the store has nothing to train or to validate on, or the budget is not whole epochs.
         """
-        split = SequenceStore.open(store).leave_last_out()
+        split = read_split(SequenceStore.open(store), table.split)
         require_validation(split.validation)
         split.train.require_pairs()
         per_epoch = table.pairs_per_epoch or split.train.n_pairs
@@ -97,7 +99,14 @@ class Plan:
         """Return RecBole's settings of a cell."""
         patience = self.table.patience or self.epochs + 1  # without patience no run stops early
         budget = {"epochs": self.epochs, "stopping_step": patience - 1}  # RecBole stops after one validation more
-        return {**self.table.settings, **cell.sections, **cell.recbole, "seed": cell.seed, **budget}
+        return {
+            **self.table.settings,
+            **cell.sections,
+            **cell.recbole,
+            "seed": cell.seed,
+            **budget,
+            **split_settings(self.table.split),
+        }
 
     def configuration(self, cell: Cell) -> dict[str, Any]:
         """Return what the figures of a cell depend on, as its file keeps it."""
@@ -111,10 +120,30 @@ class Plan:
             "pairs_per_epoch": self.pairs_per_epoch,
             "metric": self.table.metric,
             "method": cell.sections,
+            **({} if self.table.split == LEAVE_LAST_OUT else {"split": self.table.split}),
             **({} if self.table.patience is None else {"patience": self.table.patience}),
             **({} if cell.method.store is None else {"regenerated store": digest(cell.method.store)}),
         }
         return {key: as_json_value(value) for key, value in content.items()}
+
+
+def split_settings(word: str) -> dict[str, Any]:
+    """Return RecBole's settings of a split; none for leave_last_out, its default.
+
+    An exported store has its times in the field `time`: its timestamp is the position in the sequence.
+    """
+    parsed = parse_split(word)
+    if parsed is None:
+        return {}
+    shares, targets = parsed
+    evaluation = {
+        "split": {"GT": list(shares)},
+        "order": "TO",
+        "mode": "full",
+        "targets": targets,
+        "time": EXPORTED_TIME,
+    }
+    return {"eval_args": evaluation, "load_col": {"inter": ["user_id", "item_id", TIME, EXPORTED_TIME]}}
 
 
 def digest(store: Path) -> str:

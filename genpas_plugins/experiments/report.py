@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from genpas_plugins.analysis.paired_bootstrap import LEVEL, Difference
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT
 from genpas_plugins.experiments.columns import (
     Column,
     beyond_accuracy,
@@ -103,13 +104,14 @@ def note(table: Table) -> str:
     """Return the text below the tables: how the figures came about."""
     tuned = " and the same grid; validation chooses its point with the first seed" if table.tuned else ""
     tested = ", and only the chosen point is tested" if table.tuned else ""
+    split = "leave-last-out" if table.split == LEAVE_LAST_OUT else f"split in time ({table.split})"
     pairs = "Each row has the same pairs"
     if table.patience is not None:
         pairs = f"Each row is trained until {table.patience} validations in a row are no better"
     if table.test_best is not None:
         tested += f". Only the {table.test_best} rows with the best validation and multi_target are tested"
     return (
-        "Full ranking of all items, leave-last-out. Masked: without the items of the user's history; unmasked: with "
+        f"Full ranking of all items, {split}. Masked: without the items of the user's history; unmasked: with "
         f"them. Figures are mean ± standard deviation over the seeds. {pairs}{tuned}. The epoch "
         f"is the best on validation{tested}. Pairs are drawn pairs: operators and mixing add computation, which the "
         "seconds of training and validation show. Users, pairs and effective targets, (Σw)²/Σw², are of the first "

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class Cells:
         tested = {} if result.tested is None else {"test": result.tested.test, "groups": result.tested.groups}
         if result.tested is not None and result.tested.ranks:  # first: a cell that is there has its ranks
             with replaced_file(_ranks_file(self._file(cell))) as temporary, temporary.open("wb") as opened:
-                np.savez_compressed(opened, allow_pickle=False, **result.tested.ranks)
+                cast(Any, np.savez_compressed)(opened, **result.tested.ranks)  # older numpy has no allow_pickle
         values = {**asdict(result.run), "environment": result.environment, **tested}
         content = {"method": cell.method.label, "configuration": self.plan.configuration(cell), "result": values}
         write_text(self._file(cell), to_json(content))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from typing_extensions import Self
 
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split
 from genpas_plugins.experiments.allowed_settings import check_metric, check_setting, check_varied, measures
 from genpas_plugins.experiments.methods import Method, check_different, check_mixing, read_method
 from genpas_plugins.settings.base import Settings
@@ -60,6 +61,11 @@ def _keys_pass(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _split_word(text: str) -> str:
+    parse_split(text)
+    return text
+
+
 def _measured(settings: dict[str, Any]) -> dict[str, Any]:
     given = measures(settings, "NDCG@10")
     for metric, k in itertools.product(given["metrics"], given["topk"]):
@@ -93,6 +99,9 @@ class Table(Settings):
     epochs: int | None = Field(None, ge=1, description="the budget of every run, in epochs")
     pairs: int | None = Field(None, ge=1, description="or the budget in pairs, a multiple of the pairs of an epoch")
     pairs_per_epoch: int | None = Field(None, ge=1, description="of all rows; null: as many as multi_target has")
+    split: Annotated[str, AfterValidator(_split_word)] = Field(
+        LEAVE_LAST_OUT, description="or temporal:TRAIN,VALIDATION,TEST: cuts in time, of stores with a column timestamp"
+    )
     patience: int | None = Field(
         None, ge=1, description="a run ends after so many validations without a better one; the budget is then the most"
     )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
+from genpas_plugins.data.temporal import evaluated_counts, temporal_split
 from genpas_plugins.experiments import training
 from genpas_plugins.experiments.run import RecBoleRun
 from genpas_plugins.experiments.table import read_table
@@ -177,6 +178,25 @@ def test_rows_stop_early_and_only_the_best_are_tested_against_multi_target(exper
             assert difference["low"] <= difference["mean"] <= difference["high"]
         else:
             assert difference is None
+
+
+def test_a_table_may_split_in_time(experiment: Experiment, tmp_path: Path):
+    store = SequenceStore.open(tmp_path / "tiny")
+    times = np.concatenate([np.arange(n) * 5 + user for user, n in enumerate(store.lengths())])
+    columns = {"timestamp": times.astype(np.int64)}
+    timed = SequenceStore.from_arrays(store.values, store.offsets, n_items=store.n_items, columns=columns)
+    timed.save(tmp_path / "timed")
+    text = re.sub("grid: .*\n|published: .*", "", TABLE) + "split: temporal:0.6,0.2,0.2\n"
+    (tmp_path / "t.yaml").write_text(text)
+    done, _ = experiment("--stores", "timed", "--seeds", "1", "--json")
+    assert done.exit_code == 0, done.stderr
+    (file, *_) = (tmp_path / "out" / "cells" / "timed").glob("*.json")
+    cell = json.loads(file.read_text())
+    split = temporal_split(timed, (0.6, 0.2, 0.2))
+    report = cell["result"]["trained_on"]["split"]
+    assert report["test"] == evaluated_counts(split)["test"] and cell["configuration"]["split"].startswith("temporal")
+    assert cell["result"]["trained_on"]["users"] == split.train.groups.size.sum()
+    assert "split in time (temporal:0.6,0.2,0.2)" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_a_tuned_cell_without_its_checkpoint_is_trained_anew(experiment: Experiment, tmp_path: Path):
