@@ -178,6 +178,8 @@ def test_the_checked_section_is_kept_in_full(configured: Configured):
         "time_order": "exact",
         "device": "auto",
         "train_users": 1.0,
+        "replay": None,
+        "warm_start": None,
     }
 
 
