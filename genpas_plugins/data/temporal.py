@@ -81,7 +81,7 @@ def temporal_split(
     """
     if target not in TARGETS:
         raise InputError(f"the target {target!r} is not a choice.{nearest(target, TARGETS)}")
-    times = _times(store, column)
+    times = checked_times(store, column)
     validation_from, test_from = cut_times(times, shares)
     trained, validated = (_count(store, times < cut) for cut in (validation_from, test_from))
     views = [trained]
@@ -156,9 +156,13 @@ def _count(store: SequenceStore, chosen: Bools) -> Int64:
     return np.asarray(np.diff(before[store.offsets]))
 
 
-def _times(store: SequenceStore, column: str) -> AnyArray:
+def checked_times(store: SequenceStore, column: str = COLUMN) -> AnyArray:
+    """Return the times of a store's interactions, `[n]`, in order inside every sequence.
+
+    Raises InputError for a store with sequences that only train, and for times that are missing or in no order.
+    """
     if store.has_train_only:
-        raise InputError("A store with sequences that only train has no temporal split: they hold later interactions.")
+        raise InputError("A store with sequences that only train has no order in time: they hold later interactions.")
     if column not in store.columns:
         known = f"its columns are {', '.join(store.columns)}" if store.columns else "it has no columns"
         raise InputError(
