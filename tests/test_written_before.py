@@ -184,7 +184,7 @@ def test_a_study_is_read_and_nothing_is_trained_again(files: Path):
     genpas(
         *("search", files / "store", "--out", files / "search", "--train", "--model", "SASRec"),
         *("--config", HERE / "sasrec.yaml", "--epochs", 1, "--pairs-per-epoch", 64, "--seed", 7, "--pruner", "none"),
-        *("--alpha", "0,1", "--beta", "0", "--gamma", "0,1", "--keep", 1.0),
+        *("--alpha", "0,1", "--beta", "0", "--gamma", "0,1", "--keep", 1.0, "--by", "published"),
     )
     after = json.loads((files / "search" / "search.json").read_text())
     assert after["study"] == before["study"] and after["chosen"] == before["chosen"]
