@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
     Parameters
     ----------
     file : str or Path
-        A checkpoint. Its data are read again, since RecBole numbers items as it reads them.
+        A checkpoint. It names its items if it was trained with a genpas key. Otherwise its data are read again, since
+        RecBole numbers items as it reads them.
 
     Returns
     -------
@@ -107,20 +109,36 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
     Raises
     ------
     InputError
-        If the checkpoint has no table of item vectors, or its data are missing or have changed.
+        If the checkpoint has no table of item vectors, or its data are missing or have another number of items.
     """
     content = load(file, map_location="cpu")
     table = (content.get("state_dict") or {}).get(_ITEM_TABLE)
     if not isinstance(table, torch.Tensor) or table.ndim != 2 or len(table) < 2 or "config" not in content:  # noqa: PLR2004
         raise InputError(f"{file} has no item vectors ({_ITEM_TABLE}). Give a checkpoint of a model such as SASRec.")
+    known = (content.get("trained_data") or {}).get("item_ids")
+    ids = (_ids_of_data(file, content["config"]) if known is None else unpacked_ids(known))[1:]  # without padding
+    if len(ids) != len(table) - 1:
+        whose = "its data now have" if known is None else "it names"
+        raise InputError(f"{file} has vectors of {len(table) - 1:,} items, but {whose} {len(ids):,}. Train again.")
+    return ids, table[1:].float().numpy()
+
+
+def _ids_of_data(file: str | Path, config: Config) -> list[str]:
     try:
-        dataset = create_dataset(content["config"])
+        dataset = create_dataset(config)
     except (OSError, ValueError, NotImplementedError) as error:
         raise InputError(f"{file}: the data it was trained on cannot be read ({error}).") from error
-    ids = list(dataset.field2id_token[dataset.iid_field])[1 : len(table)]  # without padding
-    if len(ids) != len(table) - 1:
-        raise InputError(f"{file} has vectors of {len(table) - 1:,} items, but its data now have {len(ids):,}.")
-    return ids, table[1:].float().numpy()
+    return list(dataset.field2id_token[dataset.iid_field])
+
+
+def packed_ids(ids: Iterable[Any]) -> torch.Tensor:
+    """Return ids as UTF-8 bytes, one a line: RecBole's files are lines, so that no id has a line end."""
+    return torch.frombuffer(bytearray("\n".join(map(str, ids)).encode()), dtype=torch.uint8)
+
+
+def unpacked_ids(ids: torch.Tensor) -> list[str]:
+    """Return the ids that `packed_ids` packed."""
+    return ids.cpu().numpy().tobytes().decode(errors="replace").split("\n")
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.replay import ReplayStream, olds_before
 from genpas_plugins.sampling.stream import pair_stream
-from genpas_plugins.support.array_types import AnyArray, Float64, Int64
+from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import InputError
 from recbole_ext import checkpoints
 from recbole_ext.genpas_key import genpas_config
@@ -48,7 +48,7 @@ class Earlier(NamedTuple):
 def remember(train_data: Any) -> None:
     """Keep what a later training must know on the Config, from which `checkpoints.save` takes it."""
     dataset, view = train_data._dataset, train_data.stream.view
-    ids = {name: _packed(dataset.field2id_token[field]) for name, field in _fields(dataset)}
+    ids = {name: checkpoints.packed_ids(dataset.field2id_token[field]) for name, field in _fields(dataset)}
     lengths = torch.from_numpy(view.lengths()[: dataset.user_num].astype(np.int32))
     targets = torch.from_numpy(distribution(train_data).astype(np.float32))
     train_data.config.trained_data = {**ids, "lengths": lengths, "targets": targets}
@@ -71,7 +71,10 @@ def earlier(file: str | Path, dataset: Any) -> Earlier:
             f"{file} does not name the items it was trained on, so that its rows cannot be found again. Train it anew "
             "with a genpas key and this version."
         )
-    items, users = (_places(_unpacked(known[name]), dataset.field2token_id[field]) for name, field in _fields(dataset))
+    items, users = (
+        _places(checkpoints.unpacked_ids(known[name]), dataset.field2token_id[field])
+        for name, field in _fields(dataset)
+    )
     n_items = dataset.item_num - 1
     if len(items) != len(known["targets"]) or len(users) != len(known["lengths"]):
         raise InputError(f"{file} is damaged: its ids and counts are of different numbers. Take another checkpoint.")
@@ -150,15 +153,6 @@ def _grown(old: Tensor, own: Tensor, items: Int64, seed: int) -> Tensor:
 
 def _fields(dataset: Any) -> tuple[tuple[str, str], ...]:
     return ("item_ids", dataset.iid_field), ("user_ids", dataset.uid_field)
-
-
-def _packed(ids: AnyArray) -> Tensor:
-    """Return ids as UTF-8 bytes, one a line: RecBole's files are lines, so that no id has a line end."""
-    return torch.frombuffer(bytearray("\n".join(map(str, ids)).encode()), dtype=torch.uint8)
-
-
-def _unpacked(ids: Tensor) -> list[str]:
-    return ids.numpy().tobytes().decode(errors="replace").split("\n")
 
 
 def _places(ids: list[str], numbers: dict[str, int]) -> Int64:

@@ -17,13 +17,13 @@ def command(
     as_json: JSON = False,
 ) -> None:
     """Print counts, lengths and columns of a store."""
-    from genpas_plugins.data.storage import STORE
+    from genpas_plugins.data.storage import verify_store
     from genpas_plugins.data.store_summary import summarize_store
 
     summary = summarize_store(store)
     if verify:
         with progress_bar() as tell:
-            STORE.verify(store, lambda done, total: tell("reading bytes", done, total))
+            verify_store(store, lambda done, total: tell("reading bytes", done, total))
     if as_json:
         print_json({**summary, "verified": verify})
         return

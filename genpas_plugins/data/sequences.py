@@ -156,6 +156,8 @@ class SequenceStore(TableConversions):
     """Directory of a saved store."""
     length_index: LengthIndex | None = field(default=None, repr=False)
     """Index of a saved store."""
+    parts: slice | None = None
+    """Which parts of the store at `path` these are. None: all."""
 
     @classmethod
     def from_arrays(
@@ -230,16 +232,26 @@ class SequenceStore(TableConversions):
         return f"<SequenceStore: {counts}{columns}>"
 
     @classmethod
-    def open(cls, path: str | Path) -> SequenceStore:
-        """Map a saved store in constant time.
+    def open(cls, path: str | Path, parts: slice | None = None) -> SequenceStore:
+        """Map a saved store in constant time, or some parts of a store in parts in time linear in their users.
 
-        Raises InputError if `path` holds no store, a damaged store, or a store of another version.
+        Parameters
+        ----------
+        path
+            Directory of the store.
+        parts
+            Which parts, such as slice(rank, None, world_size). None: the whole store.
+
+        Raises
+        ------
+        InputError
+            `path` holds no store, a damaged store, a store of another version, or none of the parts.
         """
         from genpas_plugins.data.storage import read_arrays  # on first use: the core is quick to import
 
-        stored = read_arrays(Path(path))
+        stored = read_arrays(Path(path), parts)
         index = LengthIndex(np.array(stored.lengths[0]), np.array(stored.lengths[1]), stored.by_length)
-        return cls(*stored[:6], Path(path).resolve(), index)
+        return cls(*stored[:6], Path(path).resolve(), index, parts)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the store as one directory, whole or not at all.
@@ -261,7 +273,7 @@ class SequenceStore(TableConversions):
     def __reduce__(self) -> Any:
         """Pickle a saved store as its path. A worker process maps the same file pages."""
         if self.path is not None:
-            return SequenceStore.open, (self.path,)
+            return SequenceStore.open, (self.path, self.parts)
         state = (self.values, self.offsets, self.n_items, self.user_ids, self.item_ids, dict(self.columns))
         return SequenceStore, state
 

@@ -1,22 +1,28 @@
 """The files of a store: one directory of .npy and Arrow files, and `header.json` with their sizes and checksums.
 
-Opening reads the header and maps the files. The cost does not depend on the number of interactions.
+Opening reads the header and maps the files. The cost does not depend on the number of interactions. The interactions
+of a store in parts are in the directories that its header names; see `prepare.parts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from genpas_plugins.data.joined import JoinedArray
+from genpas_plugins.data.lengths import LengthIndex
 from genpas_plugins.support.array_types import AnyArray, Int64, Integers
 from genpas_plugins.support.atomic import replaced_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
+from genpas_plugins.support.errors import InputError
 
 HEADER = "header.json"
+USER_IDS, ITEM_IDS = "user_ids.arrow", "item_ids.arrow"
+MOST_PARTS = 1 << 16
 _PIECE = 1 << 22
 STORE = DirectoryHeader(HEADER, "genpas-sequence-store", 1, "sequence store", "genpas prepare")
 
@@ -45,21 +51,36 @@ def write_arrays(
     """
     STORE.check_target(path, overwrite=overwrite)
     with replaced_directory(path) as directory:
-        arrays = {name: getattr(content, name) for name in ("values", "offsets", "by_length", "lengths")}
+        write_files(directory, content, history=history)
+
+
+def write_files(
+    directory: Path,
+    content: StoredArrays,
+    *,
+    history: Sequence[Mapping[str, Any]] = (),
+    parts: Mapping[str, str] | None = None,
+) -> None:
+    """Write the files of a store. With `parts`, names and fingerprints, the interactions stay in these directories."""
+    arrays = {name: getattr(content, name) for name in ("offsets", "by_length", "lengths")}
+    if parts is None:
+        arrays["values"] = content.values
         # Any text can name a column, but not a file.
         arrays |= {f"column.{number}": column for number, column in enumerate(content.columns.values())}
-        for name, array in arrays.items():
-            np.save(directory / f"{name}.npy", array, allow_pickle=False)
-        for name, ids in (("user_ids", content.user_ids), ("item_ids", content.item_ids)):
-            if ids is not None:
-                write_ids(directory / f"{name}.arrow", ids)
-        facts = {
-            "n_sequences": len(content.offsets) - 1,
-            "n_items": content.n_items,
-            "n_interactions": len(content.values),
-            "columns": list(content.columns),
-        }
-        STORE.write(directory, {**facts, "history": list(history)} if history else facts)
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", array, allow_pickle=False)
+    for file, ids in ((USER_IDS, content.user_ids), (ITEM_IDS, content.item_ids)):
+        if ids is not None:
+            write_ids(directory / file, ids)
+    facts: dict[str, Any] = {
+        "n_sequences": len(content.offsets) - 1,
+        "n_items": content.n_items,
+        "n_interactions": len(content.values),
+        "columns": list(content.columns),
+    }
+    if history:
+        facts["history"] = list(history)
+    STORE.write(directory, facts if parts is None else {**facts, "parts": dict(parts)})
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -73,14 +94,19 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return history
 
 
-def read_arrays(path: Path) -> StoredArrays:
-    """Map the files of the directory `path`.
+def read_arrays(path: Path, parts: slice | None = None) -> StoredArrays:
+    """Map the files of the directory `path`, or only some `parts` of a store in parts.
 
     Raises InputError if `path` holds no store, a damaged store, or a store of another version.
     """
     header = STORE.read(path)
+    folders = part_folders(path, header)
+    if parts is not None:
+        if not folders[parts]:
+            raise InputError(f"{path} has {len(folders)} parts, and none of them is in {parts}. Use another slice.")
+        return join_arrays([read_arrays(folder) for folder in folders[parts]], read_ids(path / ITEM_IDS))
     try:
-        stored = _mapped(path, header)
+        stored = _mapped(path, header, folders)
         why = next(_disagreement(stored, header), None)
     except Exception as error:  # numpy and Arrow raise errors of many types for a damaged file
         raise STORE.damaged(path, error) from error
@@ -89,18 +115,58 @@ def read_arrays(path: Path) -> StoredArrays:
     return stored
 
 
-def _mapped(path: Path, header: Mapping[str, Any]) -> StoredArrays:
-    def mapped(name: str) -> AnyArray:
+def part_folders(path: Path, header: Mapping[str, Any]) -> list[Path]:
+    """Return the directories of a store's parts. Raises InputError if one is missing or was replaced."""
+    parts = header.get("parts", {})
+    if not isinstance(parts, dict) or len(parts) > MOST_PARTS or any(Path(name).name != name for name in parts):
+        raise STORE.damaged(path / HEADER, "it does not list its parts")
+    for name, fingerprint in parts.items():
+        if STORE.fingerprint(path / name) != fingerprint:
+            raise InputError(f"{path / name} was made again after the parts were joined. Join them with join_parts.")
+        STORE.read(path / name)  # compares sizes
+    return [path / name for name in parts]
+
+
+def verify_store(path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Read every file of a store and of its parts. Raises InputError that names the first damaged one."""
+    for folder in (path, *part_folders(path, STORE.read(path))):
+        STORE.verify(folder, progress)
+
+
+def join_arrays(parts: Sequence[StoredArrays], item_ids: pa.Array | None) -> StoredArrays:
+    """Return stores of one catalogue as one. Offsets, ids and the order of lengths are copied, interactions are not."""
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    index = LengthIndex.of(lengths)
+    values: Any = JoinedArray([part.values for part in parts])
+    columns: Any = {name: JoinedArray([part.columns[name] for part in parts]) for name in parts[0].columns}
+    user_ids = pa.concat_arrays([part.user_ids for part in parts])
+    return StoredArrays(
+        values,
+        np.concatenate([[0], np.cumsum(lengths)]),
+        parts[0].n_items,
+        user_ids,
+        item_ids,
+        columns,
+        index.order,
+        np.stack([index.lengths, index.counts]),
+    )
+
+
+def _mapped(path: Path, header: Mapping[str, Any], parts: Sequence[Path]) -> StoredArrays:
+    def mapped(name: str, folder: Path = path) -> AnyArray:
         # A plain ndarray over the map: indexing np.memmap itself costs a Python-level __array_finalize__ every time.
-        return np.asarray(np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+        return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+
+    def interactions(name: str) -> Any:
+        return JoinedArray([mapped(name, folder) for folder in parts]) if parts else mapped(name)
 
     return StoredArrays(
-        mapped("values"),
+        interactions("values"),
         mapped("offsets"),
         header["n_items"],
-        read_ids(path / "user_ids.arrow"),
-        read_ids(path / "item_ids.arrow"),
-        {name: mapped(f"column.{number}") for number, name in enumerate(header["columns"])},
+        read_ids(path / USER_IDS),
+        read_ids(path / ITEM_IDS),
+        {name: interactions(f"column.{number}") for number, name in enumerate(header["columns"])},
         mapped("by_length"),
         mapped("lengths"),
     )

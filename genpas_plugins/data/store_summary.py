@@ -34,7 +34,7 @@ def summarize_store(path: Path) -> dict[str, Any]:
         },
         "values_dtype": str(store.values.dtype),
         "history": read_history(path),
-        "bytes": sum(file.stat().st_size for file in path.iterdir()),
+        "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     }
 
 

@@ -89,7 +89,12 @@ def gather_jagged(
 
 def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
     """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], with 0 after them."""
-    if column.ndim > 1 or column.itemsize not in (1, 2, 4, 8) or len(column) < width:
+    if (
+        not isinstance(column, np.ndarray)
+        or column.ndim > 1
+        or column.itemsize not in (1, 2, 4, 8)
+        or len(column) < width
+    ):
         return _fill_by_element(column, stop, length, width)
     # Whole rows of `width` items are copied, then the bits after each history are cleared. The temporary arrays of a
     # block stay in the cache and in the heap.
@@ -174,5 +179,7 @@ def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> 
 def backend_for(column: AnyArray, backend: str | None) -> str:
     """Return the backend that copies a column: numba for plain numbers where it is asked for, else numpy."""
     # numpy copies rows of vectors as fast as compiled code does, and numba takes plain numbers only.
-    plain = column.ndim == 1 and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
+    # The column of a store in parts is several arrays, which numpy's indexing joins.
+    plain = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.isnative
+    plain = plain and column.dtype.kind in "biufc" and column.dtype != np.float16
     return choose_backend(backend) if plain else "numpy"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.checksums import file_crc32
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
@@ -44,11 +45,12 @@ class DirectoryHeader:
 
     def write(self, folder: Path, content: Mapping[str, Any]) -> None:
         """Write `content`, which JSON can hold, and the facts about all files in `folder`."""
-        files = {file.name: [file.stat().st_size, file_crc32(file)] for file in sorted(folder.iterdir())}
+        names = sorted(file for file in folder.iterdir() if file.is_file())
+        files = {file.name: [file.stat().st_size, file_crc32(file)] for file in names}
         header = json.loads(to_json({"magic": self.magic, "version": self.version, **content, "files": files}))
         header["checksum"] = _checksum(header)
         # The same bytes as ever: the results of experiments name a store by them.
-        (folder / self.file).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+        write_text(folder / self.file, json.dumps(header, indent=1) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:
         """Return what `write` was given, after a look at the format, the version and the sizes of the files.

@@ -111,11 +111,15 @@ def test_a_model_without_vectors_of_items_and_changed_data_are_refused(trained: 
         save({**state, "state_dict": weights}, tmp_path / "other.pth")
         with pytest.raises(InputError, match="has no item vectors"):
             item_vectors(tmp_path / "other.pth")
-    save({**state, "state_dict": {"item_embedding.weight": table[[*range(len(table)), 0]]}}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match="vectors of 26 items, but its data now have 25"):
-        item_vectors(tmp_path / "other.pth")
+    grown = {**state, "state_dict": {"item_embedding.weight": table[[*range(len(table)), 0]]}}
+    for trained_data, whose in ((state["trained_data"], "it names"), (None, "its data now have")):
+        save({**grown, "trained_data": trained_data}, tmp_path / "other.pth")
+        with pytest.raises(InputError, match=f"vectors of 26 items, but {whose} 25"):
+            item_vectors(tmp_path / "other.pth")
     state["config"]["data_path"] = str(tmp_path / "gone")
     save(state, tmp_path / "other.pth")
+    assert item_vectors(tmp_path / "other.pth")[0] == item_vectors(trained[1].saved_model_file)[0]
+    save({**state, "trained_data": None}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="the data it was trained on cannot be read"):
         item_vectors(tmp_path / "other.pth")
 

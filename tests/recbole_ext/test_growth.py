@@ -16,7 +16,7 @@ from recbole.quick_start import run_recbole
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.analysis.divergence import kl_divergence
 from recbole_ext import growth
-from recbole_ext.checkpoints import load, save
+from recbole_ext.checkpoints import load, save, unpacked_ids
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 60}
 SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 1}
@@ -77,7 +77,7 @@ def test_rows_follow_ids_and_new_rows_the_rule(trained, monkeypatch: pytest.Monk
     report = train("new", NEW, warm_start=str(checkpoint))["trained_on"]
     content = load(checkpoint)
     old_rows = content["state_dict"]["item_embedding.weight"]
-    old_ids = growth._unpacked(content["trained_data"]["item_ids"])
+    old_ids = unpacked_ids(content["trained_data"]["item_ids"])
     for number, item in enumerate(old_ids[1:], start=1):
         assert torch.equal(seen["rows"][seen["ids"][item]], old_rows[number])
     mean, deviation = old_rows[1:].mean(0), old_rows[1:].std(0, unbiased=False)
@@ -108,7 +108,7 @@ def test_the_trainer_of_torchrec_begins_with_the_same_weights(trained):
     dataset = data_preparation(config, create_dataset(config))[0]._dataset
     model: Any = _model(config, dataset, SimpleNamespace(together=lambda make: make()))
     place = dataset.field2token_id["item_id"]["i3"]
-    old = growth._unpacked(load(checkpoint)["trained_data"]["item_ids"]).index("i3")
+    old = unpacked_ids(load(checkpoint)["trained_data"]["item_ids"]).index("i3")
     expected = load(checkpoint)["state_dict"]["item_embedding.weight"][old]
     assert torch.equal(model.item_embedding.weight[place], expected)
 

@@ -22,7 +22,7 @@ from genpas_plugins.data.prepare.build import BUCKET_ROWS, Buckets, Progress, bu
 from genpas_plugins.data.prepare.scratch import ScratchColumn, scratch_folder
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.source import AS_FOUND, ReadOptions
-from genpas_plugins.data.storage import STORE, read_history, write_arrays
+from genpas_plugins.data.storage import STORE, read_history, verify_store, write_arrays
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.atomic import exchange_directory
 from genpas_plugins.support.errors import InputError
@@ -92,7 +92,7 @@ def append_interactions(
     history = read_history(path)
     _check_store(store, orders, history)
     with scratch_folder(path) as folder:
-        STORE.verify(path, lambda done, total: tell("verifying", done, total))
+        verify_store(path, lambda done, total: tell("verifying", done, total))
         part = build_store(
             source,
             folder / "part",
