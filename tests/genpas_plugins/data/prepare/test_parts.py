@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,7 @@ def test_the_documented_spark_job(rows: pl.DataFrame, made: Path, tmp_path: Path
     job = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     assert job is not None
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     rows.write_parquet("events.parquet")
     exec(compile(job[1], str(page), "exec"), {})
     one, joined = SequenceStore.open(made / "one"), SequenceStore.open("store")
