@@ -61,11 +61,11 @@ class JoinedArray:
 
     def _stretch(self, first: int, stop: int) -> AnyArray:
         begins = self.ends - [len(array) for array in self.arrays]
-        low, high = np.searchsorted(self.ends, first, side="right"), np.searchsorted(begins, stop)
-        low = min(int(low), len(self.arrays) - 1)
+        # A stretch of no row is an empty stretch of one array.
+        low = min(int(np.searchsorted(self.ends, first, side="right")), len(self.arrays) - 1)
+        high = max(int(np.searchsorted(begins, stop)), low + 1)
         parts = [
-            self.arrays[k][max(first - int(begins[k]), 0) : max(stop - int(begins[k]), 0)]
-            for k in range(low, max(int(high), low + 1))
+            self.arrays[k][max(first - int(begins[k]), 0) : max(stop - int(begins[k]), 0)] for k in range(low, high)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
