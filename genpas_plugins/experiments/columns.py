@@ -67,7 +67,7 @@ def columns(table: Table, rows: Sequence[RowResult]) -> list[Column]:
         *place_columns(table),
         *([Column("setting", lambda row: row.chosen and point_text(row.chosen))] if table.tuned else []),
         Column("seeds", lambda row: ", ".join(map(str, row.tested)) or None, brief=True, missing=NONE),
-        Column(chosen, spread(lambda cell: cell.run.validation), brief=True),
+        Column(chosen, lambda row: row.spread_of_training(lambda cell: cell.run.validation), brief=True),
         *_equal_budget(table, rows),
         *masked,
         *_difference(table, rows),
@@ -102,7 +102,7 @@ def _equal_budget(table: Table, rows: Sequence[RowResult]) -> list[Column]:
     def best(cell: CellResult) -> float | None:
         return max((at.validation for at in cell.run.curve if at.pairs <= pairs), default=None)
 
-    return [Column(f"validation within {pairs:,} pairs", spread(best))]
+    return [Column(f"validation within {pairs:,} pairs", lambda row: row.spread_of_training(best))]
 
 
 def _difference(table: Table, rows: Sequence[RowResult]) -> list[Column]:

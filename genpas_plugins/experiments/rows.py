@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,9 +59,11 @@ class RowResult:
 
     def spread(self, figure: Figure) -> Spread | None:
         """Return the spread of a figure, None if a tested seed lacks it or none is tested."""
-        values = [figure(result) for result in self.tested.values()]
-        known = [value for value in values if value is not None]
-        return Spread.of(known) if known and len(known) == len(values) else None
+        return _spread(figure, self.tested.values())
+
+    def spread_of_training(self, figure: Figure) -> Spread | None:
+        """Return the spread of a figure over all trained seeds, tested or not; None without one."""
+        return _spread(figure, self.trained.values())
 
     def of_users(self, protocol: str, metric: str) -> Float64 | None:
         """Return a test figure of every user, `float64 [n]`, mean over the seeds. None if a tested seed lacks ranks."""
@@ -84,6 +86,12 @@ class RowResult:
         kinds = {} if first is None else first.groups.get(PROTOCOLS[0], {})
         known = {kind: [name for name in names if self.spread(of_group(kind, name))] for kind, names in kinds.items()}
         return {kind: names for kind, names in known.items() if names}
+
+
+def _spread(figure: Figure, results: Iterable[CellResult]) -> Spread | None:
+    values = [figure(result) for result in results]
+    known = [value for value in values if value is not None]
+    return Spread.of(known) if known and len(known) == len(values) else None
 
 
 def of_test(protocol: str, metric: str) -> Figure:

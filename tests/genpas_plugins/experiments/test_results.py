@@ -29,7 +29,7 @@ def name(file: Path) -> str:
 
 
 def test_no_committed_cell_is_lost():
-    assert len(CELLS) == 92
+    assert len(CELLS) >= 95
 
 
 @pytest.mark.parametrize("file", CELLS, ids=name)
