@@ -208,7 +208,7 @@ def test_a_script_with_a_wrong_key_ends_with_the_sentence_and_leaves_nothing(set
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
-    sentence = "InputError: genpas.yaml, line 2: genpas: strategy is 'multi_targt'. Did you mean 'multi_target'? Valid: "
+    sentence = "InputError: genpas.yaml, line 2: genpas: strategy is 'multi_targt'. Did you mean 'multi_target'?"
     assert sentence in done.stderr.splitlines()[-1]
     assert [file.name for file in tmp_path.iterdir()] == ["genpas.yaml"]
 
