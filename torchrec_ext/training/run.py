@@ -180,12 +180,13 @@ def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.
     """Return RecBole's optimizer with its state made, so that a checkpoint can be loaded into it."""
     kind = OPTIMIZERS[config["learner"].lower()]
     on_gpu = any(parameter.device.type == "cuda" for parameter in parameters)
+    # One kernel for all parameters on a GPU; RMSprop has none.
+    fused: dict[str, Any] = {"fused": True} if on_gpu and kind is not torch.optim.RMSprop else {}
     optimizer = kind(
         parameters,
         lr=config["learning_rate"],
         weight_decay=config["weight_decay"],  # type: ignore[call-arg]  # all of these take it
-        # One kernel for all parameters on a GPU; RMSprop has none.
-        **({"fused": True} if on_gpu and kind is not torch.optim.RMSprop else {}),
+        **fused,
     )
     (group,) = optimizer.param_groups
     chosen = {name: group[name] for name in ("lr", "weight_decay")}

@@ -22,6 +22,7 @@ from genpas_plugins.data.prepare.append import append_interactions
 from genpas_plugins.data.prepare.build import build_store
 from genpas_plugins.data.prepare.parts import join_parts, make_part, write_catalogue
 from genpas_plugins.data.storage import HEADER, check_content, verify_store
+from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.errors import InputError
 
 HOW: dict[str, Any] = {"user": "user", "item": "item", "order": "time", "columns": ["time"]}
@@ -71,13 +72,16 @@ def test_the_parts_hold_what_one_store_holds(made: Path):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-@pytest.mark.parametrize("strategy", ["multi_target", "sampled", "windows"])
-def test_batches_are_equal(made: Path, strategy: str, backend: str):
-    policy = SamplingPolicy(1, 0.5, 2) if strategy != "multi_target" else SamplingPolicy.named("multi_target")
+@pytest.mark.parametrize("unit", ["pairs", "windows"])
+@pytest.mark.parametrize("policy", [SamplingPolicy.named("multi_target"), SamplingPolicy(1, 0.5, 2)], ids=str)
+def test_batches_are_equal(made: Path, policy: SamplingPolicy, unit: str, backend: str):
     batches = []
     for name in ("one", "parts"):
         view = SequenceStore.open(made / name).leave_last_out().train
-        stream = pair_stream(view, policy, seed=1, backend=backend)
+        if unit == "pairs":
+            stream = pair_stream(view, policy, seed=1, backend=backend)
+        else:
+            stream = window_stream(view, policy, max_length=8, seed=1, backend=backend)
         batch = stream.batch(0, np.arange(0, stream.size, 7), 8)
         items, offsets = batch.histories.jagged()
         column = batch.histories.padded_column(view.store.columns["time"], 8)
