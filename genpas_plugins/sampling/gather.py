@@ -90,7 +90,7 @@ def gather_jagged(
 def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
     """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], with 0 after them."""
     if (
-        not isinstance(column, np.ndarray)
+        not isinstance(column, np.ndarray)  # type: ignore[redundant-expr]  # a store in parts has joined arrays
         or column.ndim > 1
         or column.itemsize not in (1, 2, 4, 8)
         or len(column) < width
@@ -180,6 +180,6 @@ def backend_for(column: AnyArray, backend: str | None) -> str:
     """Return the backend that copies a column: numba for plain numbers where it is asked for, else numpy."""
     # numpy copies rows of vectors as fast as compiled code does, and numba takes plain numbers only.
     # The column of a store in parts is several arrays, which numpy's indexing joins.
-    plain = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.isnative
-    plain = plain and column.dtype.kind in "biufc" and column.dtype != np.float16
+    plain = isinstance(column, np.ndarray) and column.ndim == 1  # type: ignore[redundant-expr]
+    plain = plain and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
     return choose_backend(backend) if plain else "numpy"

@@ -96,8 +96,12 @@ def make_part(source: str | Path, folder: str | Path, number: int, **how: Any) -
             columns=own.columns,
         )
         order = how.get("order") or []
-        step = {"step": "part", "order": [order] if isinstance(order, str) else list(order)}
-        step |= {"source": Path(source).name, "catalogue": file_crc32(catalogue)}
+        step = {
+            "step": "part",
+            "order": [order] if isinstance(order, str) else list(order),
+            "source": Path(source).name,
+            "catalogue": file_crc32(catalogue),
+        }
         write_arrays(part, store.stored(), overwrite=True, history=[step])
 
 
