@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-manager = pytest.importorskip("jupyter_client.manager")
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 
@@ -16,8 +15,7 @@ def test_notebooks_run(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(file, 4)
-    kernel = manager.AsyncKernelManager(kernel_name="python3", transport="ipc")
-    nbclient.NotebookClient(notebook, km=kernel, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)

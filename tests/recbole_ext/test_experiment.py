@@ -381,8 +381,8 @@ def test_the_shipped_tables_have_settings_that_recbole_knows(file: Path):
     table = read_table(file)
     keys = table.recbole_keys
     experiment_cell.check_known(table.model, keys)
-    with pytest.raises(InputError, match=r"'hidden_droput_prob'\. Did you mean 'hidden_dropout_prob'"):
-        experiment_cell.check_known(table.model, [*keys, "hidden_droput_prob"])
+    with pytest.raises(InputError, match=r"'learning_rat'\. Did you mean 'learning_rate'"):
+        experiment_cell.check_known(table.model, [*keys, "learning_rat"])
 
 
 @pytest.mark.parametrize(

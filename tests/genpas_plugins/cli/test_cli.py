@@ -354,7 +354,7 @@ def test_sample_takes_infinite_exponents(genpas: Run, saved: Path, tmp_path: Pat
     ("arguments", "named"),
     [
         (("--strategy", "multi_targt"), ("multi_targt", "'multi_target'")),
-        ((), ("strategy is missing", "last_target")),
+        ((), ("strategy is missing", "--strategy")),
         (("--strategy", "sampled", "--alpha", "nan", "--beta", "0", "--gamma", "0"), ("alpha is NaN",)),
         (("--strategy", "sampled", "--alpha", "one", "--beta", "0", "--gamma", "0"), ("alpha", "'one'")),
         (("--strategy", "sampled", "--alpha", "1"), ("beta, gamma is missing",)),
@@ -404,10 +404,11 @@ def test_sample_refuses_other_formats(genpas: Run, saved: Path, tmp_path: Path, 
 
 
 def test_sample_refuses_a_foreign_store(genpas: Run, tmp_path: Path):
-    (tmp_path / "header.json").write_text('{"magic": "zip", "version": 1}')
-    message = refusal(genpas("sample", tmp_path, *SAMPLED, "--out", tmp_path / "pairs.parquet"))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "header.json").write_text('{"magic": "zip", "version": 1}')
+    message = refusal(genpas("sample", tmp_path / "store", *SAMPLED, "--out", tmp_path / "pairs.parquet"))
     assert "'zip'" in message and "header.json" in message
-    assert [file.name for file in tmp_path.iterdir()] == ["header.json"]
+    assert [file.name for file in tmp_path.rglob("*")] == ["store", "header.json"]
 
 
 def test_sample_refuses_a_store_without_training_pairs(genpas: Run, tmp_path: Path):

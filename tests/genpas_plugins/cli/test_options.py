@@ -104,7 +104,7 @@ def test_the_home_folder_is_found_where_a_shell_leaves_it(form, tmp_path: Path, 
 )
 def test_no_command_writes_into_its_store(command, tmp_path: Path):
     store = tmp_path / "store"
-    SequenceStore.from_arrays([1, 2, 3], [0, 3]).save(store)
+    SequenceStore.from_arrays([1, 2, 3, 1, 2, 3], [0, 6]).save(store)
     before = sorted(store.iterdir())
     name, *rest = (word.replace("STORE", str(store)) for word in command)
     done = CliRunner().invoke(app, [name, str(store), *rest])

@@ -148,5 +148,5 @@ def test_batches_are_writable_copies(store, pairs, backend, tmp_path):
 @pytest.mark.parametrize("max_length", [0, -1])
 def test_a_length_below_one_is_refused(store, pairs, max_length, backend):
     for gather in (gather_padded, gather_jagged):
-        with pytest.raises(InputError, match=f"max_length must be a whole number from 1 on, not {max_length}"):
+        with pytest.raises(InputError, match=rf"max_length must be a whole number from 1 to \d+, not {max_length}"):
             gather(store.values, store.offsets, pairs, max_length, backend=backend)
