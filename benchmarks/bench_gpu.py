@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = options.steps.split(",")
     if unknown := set(chosen) - {step.name for step in STEPS}:
-        parser.error(f"there is no step {', '.join(sorted(unknown))}; known: {', '.join(step.name for step in STEPS)}")
+        parser.error(f"unknown step {', '.join(sorted(unknown))}; known: {', '.join(step.name for step in STEPS)}")
     end = time.monotonic() + options.seconds
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

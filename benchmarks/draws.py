@@ -1,6 +1,6 @@
 """Count what an epoch trains on, and how much its mean gradient varies: independent draws, draws and passes.
 
-The gradient is that of a linear model: a target's is its vector times the mean vector of its history.
+The model is linear: the gradient of a target is its vector times the mean vector of its history.
 Independent draws are kept here alone, to compare with.
 """
 
@@ -49,7 +49,7 @@ def jobs(path: Path) -> Iterator[Job]:
 
 
 def make_store(path: str, users: int) -> dict[str, Any]:
-    """Make sequences whose lengths are as uneven as those of a shop."""
+    """Make sequences with few long and many short ones, as a shop has them."""
     random = np.random.default_rng(1)
     lengths = np.minimum(5 + random.geometric(0.25, users) * random.integers(1, 4, users), 200)
     items = random.zipf(1.3, lengths.sum()) % 2_000 + 1
@@ -163,7 +163,7 @@ def _marginal(view: SequenceView, policy: SamplingPolicy, drawn: Pairs) -> tuple
 
 
 def goals(sections: dict[str, list[dict[str, Any]]]) -> list[Goal]:
-    """Compare the variance of an epoch with that of independent pairs, and the weights with even ones."""
+    """Compare the variance of an epoch with independent pairs, and the weights with even ones."""
     found = []
     records = {(record["policy"], record["way"]): record for record in sections[SECTION]}
     for exponents in EXPONENTS:

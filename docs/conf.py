@@ -59,7 +59,7 @@ def signature(_app, _what, _name, obj, _options, text, returns):
 
 
 def files_of_the_checkout(_app, docname, source):
-    """Show a link to a file that is no page of the site as its path in the repository."""
+    """Show a link to a file outside of the site as its path in the repository."""
     link = r"(?<!!)\[`?([^]]+?)`?\]\(((?:\.\./)+(?!docs)[^)#]+)\)"
     source[0] = re.sub(link, partial(_outside, HERE / docname), source[0])
 

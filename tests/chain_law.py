@@ -19,11 +19,11 @@ def segments(view: SequenceView, policy: SamplingPolicy, max_length: int) -> dic
     """Return the expected number of each segment in an example."""
     lengths = view.lengths().tolist()
     users = [s for s, n in enumerate(lengths) if n > 1]
-    of_sequence = _choice([lengths[s] - 1 for s in users], policy.alpha)
+    of_sequence = choice([lengths[s] - 1 for s in users], policy.alpha)
     rates: dict[Segment, float] = defaultdict(float)
     visits = 0.0
     for s, p in zip(users, of_sequence, strict=True):
-        of_target = _choice(list(range(1, lengths[s])), policy.beta)
+        of_target = choice(list(range(1, lengths[s])), policy.beta)
         for low in range(1, lengths[s], max_length):
             block = list(range(low, min(low + max_length, lengths[s])))
             largest = max(of_target[k - 1] for k in block)
@@ -55,12 +55,13 @@ def _chain(trained: list[int], gamma: float) -> Iterator[tuple[tuple[int, int, i
     """Yield the segments of a chain over these neighbouring targets with their probabilities."""
     arrives = defaultdict(float, {trained[-1]: 1.0})
     for target in reversed(trained):
-        for start, q in enumerate(_choice(list(range(1, target + 1)), gamma), 1):
+        for start, q in enumerate(choice(list(range(1, target + 1)), gamma), 1):
             yield (start - 1, max(start, trained[0]), target), arrives[target] * q
             arrives[start - 1] += arrives[target] * q
 
 
-def _choice(numbers: list[int], exponent: float) -> list[float]:
+def choice(numbers: list[int], exponent: float) -> list[float]:
+    """Return the probability of each number in proportion to its power; infinite exponents choose one."""
     if math.isinf(exponent):
         best = max(numbers) if exponent > 0 else min(numbers)
         weights = [float(number == best) for number in numbers]

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genpas_plugins import SamplingPolicy, SequenceStore
+from tests.chain_law import choice
 
 # Compiling a numba function on its first call takes longer than any deadline that would still tell something.
 settings.register_profile("genpas", deadline=None, max_examples=40)
@@ -106,15 +107,6 @@ def enumerated() -> Callable[[str, Iterable[int]], list[Pair]]:
 @pytest.fixture(scope="session")
 def paper() -> Callable[[Sequence[int], float, float, float], dict[Pair, float]]:
     """Return `paper(lengths, alpha, beta, gamma)`: p(s) p(k | s) p(j | k, s) of every pair that has any mass."""
-
-    def choice(numbers: list[int], exponent: float) -> list[float]:
-        if math.isinf(exponent):
-            best = max(numbers) if exponent > 0 else min(numbers)
-            weights = [float(number == best) for number in numbers]
-        else:
-            weights = [float(number) ** exponent for number in numbers]
-        total = math.fsum(weights)
-        return [weight / total for weight in weights]
 
     def probabilities(lengths: Sequence[int], alpha: float, beta: float, gamma: float) -> dict[Pair, float]:
         table = {}

@@ -39,8 +39,8 @@ def write_csv(file: Path, rows: int, seed: int = 0) -> None:
     np.savetxt(file, table, fmt="%d", delimiter=",", header="user_id,item_id,timestamp", comments="")
 
 
-def write_settings(folder: Path) -> Path:
-    """Write RecBole's data set `tiny` and the settings of a small training; return the settings file."""
+def write_interactions(folder: Path) -> None:
+    """Write RecBole's data set `tiny`: 30 users, 40 items."""
     (folder / "tiny").mkdir()
     rows = [
         f"u{user}\ti{(user * 7 + place * 3 + place * place) % 40}\t{place}"
@@ -49,6 +49,11 @@ def write_settings(folder: Path) -> Path:
     ]
     header = "user_id:token\titem_id:token\ttimestamp:float"
     (folder / "tiny" / "tiny.inter").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def write_settings(folder: Path) -> Path:
+    """Write RecBole's data set `tiny` and the settings of a small training; return the settings file."""
+    write_interactions(folder)
     settings = {
         **{"data_path": str(folder), "epochs": 4, "seed": 7, "show_progress": False, "state": "ERROR"},
         **{"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "MAX_ITEM_LIST_LENGTH": 5, "use_gpu": False},

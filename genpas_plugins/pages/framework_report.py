@@ -91,7 +91,7 @@ def _findings(rows: list[Mapping[str, Any]]) -> list[Finding]:
         Finding(
             f"{few['name']} trains on as many users as {few['effective_users']:,.0f} equally weighted ones, "
             f"{many['name']} on {many['effective_users']:,.0f}.",
-            "Pairs of long sequences outnumber those of short ones, unless a user counts once.",
+            "Long sequences have more pairs than short ones, unless a user counts once.",
         )
     )
     return found

@@ -14,6 +14,7 @@ All offsets are uniform, so the expected count of every pair is m p(s, k, j).
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,8 +109,8 @@ class DrawTables:
         return math.nextafter(self.size, 0)
 
 
-class PairSampler(PairStream):
-    """An endless, addressable stream of pairs drawn from a policy.
+class DrawnPairs(PairStream):
+    """An endless, addressable stream of pairs drawn by evenly spaced points; a subclass has the tables and the pairs.
 
     Parameters
     ----------
@@ -128,29 +129,42 @@ class PairSampler(PairStream):
     def __init__(
         self,
         view: SequenceView,
-        policy: SamplingPolicy,
+        policy: Any,
         seed: int,
         pairs_per_epoch: int | None = None,
         backend: str | None = None,
     ) -> None:
         view.require_pairs()
-        if policy.strategy == "slide_window":
-            raise InputError("PairSampler draws from exponents; use PairEnumeration for the enumerated slide_window.")
         self.view = view
         self.policy = policy
         self.seed = check_seed(seed)
         self.pairs_per_epoch = view.n_pairs if pairs_per_epoch is None else check_pairs_per_epoch(pairs_per_epoch)
         self.backend = choose_backend(backend)
-        self.tables = DrawTables.of(view, policy, self.pairs_per_epoch)
+        self.tables = self._tabulate()
 
     def __reduce__(self) -> Any:
         """Pickle the arguments: the tables are made again where the stream is opened."""
-        return PairSampler, (self.view, self.policy, self.seed, self.pairs_per_epoch, self.backend)
+        return type(self), (self.view, self.policy, self.seed, self.pairs_per_epoch, self.backend)
 
     @property
     def draws(self) -> int:
         """How an epoch is drawn: by evenly spaced points."""
         return DRAWS
+
+    @abstractmethod
+    def _tabulate(self) -> DrawTables:
+        """Return the tables of an epoch."""
+
+
+class PairSampler(DrawnPairs):
+    """Pairs drawn from the exponents of a `SamplingPolicy`; see `DrawnPairs` for the arguments."""
+
+    policy: SamplingPolicy
+
+    def _tabulate(self) -> DrawTables:
+        if self.policy.strategy == "slide_window":
+            raise InputError("PairSampler draws from exponents; use PairEnumeration for the enumerated slide_window.")
+        return DrawTables.of(self.view, self.policy, self.pairs_per_epoch)
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""

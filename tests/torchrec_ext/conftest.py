@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.tiny import write_interactions
+
 collect_ignore_glob = []
 if importlib.util.find_spec("torch") is None:
     collect_ignore_glob.append("test_*.py")
@@ -30,14 +32,7 @@ def _one_quiet_thread() -> Iterator[None]:
 def tiny_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a configuration file for torchrec_ext.train: 30 users, 40 items, two epochs of ten steps, much dropout."""
     folder = tmp_path_factory.mktemp("tiny")
-    (folder / "tiny").mkdir()
-    rows = [
-        f"u{user}\ti{(user * 7 + place * 3 + place * place) % 40}\t{place}"
-        for user in range(30)
-        for place in range(6 + user % 5)
-    ]
-    header = "user_id:token\titem_id:token\ttimestamp:float"
-    (folder / "tiny" / "tiny.inter").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    write_interactions(folder)
     settings = {
         **{"model": "SASRec", "dataset": "tiny", "data_path": str(folder), "epochs": 2, "seed": 7},
         **{"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "MAX_ITEM_LIST_LENGTH": 5},

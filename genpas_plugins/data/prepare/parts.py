@@ -5,8 +5,7 @@
            header.json, …        3. `join_parts`: offsets and user ids of all parts, and each part's fingerprint
 
 Any engine can split the rows: it writes one file for each group of users, and the distinct items. Interactions stay in
-the parts; `SequenceStore.open(FOLDER)` maps them all, `SequenceStore.open(FOLDER, parts=slice(rank, None, world_size))`
-those of a rank.
+the parts. `SequenceStore.open(FOLDER)` maps all of them; a rank maps its own by `parts=slice(rank, None, world_size)`.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def make_part(source: str | Path, folder: str | Path, number: int, **how: Any) -
     Raises
     ------
     InputError
-        The source is unusable, an item is not in the catalogue, or there is no catalogue.
+        The source is unusable, an item is not in the catalogue, or the catalogue is missing.
     """
     number = whole_number("number", number, 0)
     catalogue, part = Path(folder) / ITEM_IDS, Path(folder) / f"part-{number:05d}"
