@@ -106,8 +106,8 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and (error.filename is not None or is_full_disk(error)):
             typer.echo(
-                f"error: {error.filename or 'output'}: {error.strerror}, so the run ends here. Check its folder and "
-                "the disk's space. The same command goes on from the last checkpoint that is left.",
+                f"error: {error.filename or 'output'}: {error.strerror or error}, so the run ends here. Check its "
+                "folder and the disk's space. The same command goes on from the last checkpoint that is left.",
                 err=True,
             )
             return FAILED

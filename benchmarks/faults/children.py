@@ -22,7 +22,7 @@ _LONGEST = 1200
 def genpas(*arguments: object) -> None:
     """Run the command `genpas` in this process.
 
-    Raises InputError if it ends with status 2 and one sentence, and RuntimeError for any other failure.
+    Raises InputError if it fails with one sentence, and RuntimeError for any other failure.
     """
     from genpas_plugins.cli import app
 
@@ -44,7 +44,7 @@ def _command(run: Callable[[], object]) -> None:
         except SystemExit as end:
             code = int(end.code or 0)
     sentences = [line for line in errors.getvalue().splitlines() if line.startswith("error: ")]
-    if code == 2 and len(sentences) == 1:
+    if code and len(sentences) == 1 and "Traceback" not in errors.getvalue():
         raise InputError(sentences[0])
     if code:
         raise RuntimeError(f"status {code}: {errors.getvalue()[-2000:]}")

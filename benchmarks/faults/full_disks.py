@@ -79,8 +79,8 @@ def uses(folder: Path) -> dict[str, Use]:
     }
 
 
-_GOES_ON = ("search", "regenerate", "train", "torchrec_ext.train")
-"""Commands whose folder keeps what is finished."""
+_GOES_ON = ("search", "regenerate", "semantic-ids", "train", "torchrec_ext.train")
+"""Commands whose folder keeps what is finished, as semantic IDs whose page does not fit."""
 
 
 def campaign(uses: dict[str, Use], trials: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:

@@ -54,7 +54,8 @@ class SentenceErrors(TyperGroup):
             if error.filename is None and not is_full_disk(error):
                 raise
             _say(
-                f"{error.filename or 'output'}: {error.strerror}; check the path, its permissions and the disk's space."
+                f"{error.filename or 'output'}: {error.strerror or error}; "
+                "check the path, its permissions and the disk's space."
             )
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt as error:

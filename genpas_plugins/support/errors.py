@@ -6,6 +6,7 @@ import difflib
 import errno
 import importlib.util
 import operator
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,9 +22,13 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…"
 
 
-def is_full_disk(error: BaseException) -> bool:
+def is_full_disk(error: BaseException | None) -> bool:
     """Whether a write failed because the disk, the quota or the largest size of a file is reached."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if not isinstance(error, OSError):
+        return False
+    # numpy.save finds a short write itself, and its error has no number.
+    short = error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
+    return short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:
