@@ -14,7 +14,7 @@ from torch import Tensor
 from genpas_plugins import InputError
 from recbole_ext import models
 from recbole_ext.model_report import report
-from recbole_ext.models.contract import CAPABILITIES, PARALLEL, Offers, require, why_not
+from recbole_ext.models.contract import CAPABILITIES, PARALLEL, TRIM, Offers, require, why_not
 
 USABLE = {
     "SASRec": {*CAPABILITIES},
@@ -24,6 +24,10 @@ USABLE = {
     "STAMP": {"mixing", "personaliser"},
     "Caser": set(),
     "BERT4Rec": set(),
+    "CL4SRec": set(),
+    "DuoRec": set(),
+    "InfAE": {TRIM},
+    "MELT": set(),
     "BPR": set(),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -225,14 +225,27 @@ def changed(
     address : seed, epoch and the indices, int64 [n]
     limit : L
     """
-    histories: Any = ChangedTensors.of(drawn, limit)
+    histories = ChangedTensors.of(drawn, limit)
     for number, operator in enumerate(operators):
-        if not operator.identity:
-            most = min(limit, max(2, int(numbers_of_items(float(operator.rate), limit.bit_length())[limit])))
-            draws: Any = TensorDraws(*address[:2], number, address[2], limit, most)
-            histories = operator.apply(histories, draws, catalogue).last(limit)
-    result: ChangedTensors = histories
-    return result
+        histories = apply_operator(operator, histories, catalogue, (*address[:2], number, address[2]), limit)
+    return histories
+
+
+def apply_operator(
+    operator: Operator,
+    histories: ChangedTensors,
+    catalogue: Catalogue,
+    address: tuple[int, int, int, Tensor],
+    limit: int,
+) -> ChangedTensors:
+    """Return the histories of a batch after one operator; `address` is seed, epoch, its number and the indices."""
+    if operator.identity:
+        return histories
+    most = min(limit, max(2, int(numbers_of_items(float(operator.rate), limit.bit_length())[limit])))
+    draws: Any = TensorDraws(*address, limit, most)
+    twin: Any = histories
+    result: Any = operator.apply(twin, draws, catalogue).last(limit)
+    return cast(ChangedTensors, result)
 
 
 @cache
