@@ -27,6 +27,7 @@ from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.settings.all_sections import SECTIONS
 from genpas_plugins.settings.field_words import valid_values
+from genpas_plugins.settings.loss import LossConfig
 from recbole_ext.models.tiger_settings import TigerSettings
 from recbole_ext.patches import PATCHES
 
@@ -95,6 +96,7 @@ def settings() -> Iterator[str]:
         yield f"On RecBole's command line and in its tuner a key is flat: `{name}_{next(iter(kind.model_fields))}`."
         yield from ("", *_fields(kind))
     for title, model in {
+        "The key `loss:` of the section `genpas:`": LossConfig,
         "The file of `genpas experiment`": Table,
         "Its key `along:`": Along,
         "The grid of `genpas search`": Grid,

@@ -91,6 +91,12 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
             f"{place}: {loss} compares a target with a negative, and train_neg_sample_args asks for none. "
             f"Set {other}train_neg_sample_args: {{distribution: uniform, sample_num: 1}}."
         )
+    if section.loss is not None and config["loss_type"] != "CE":
+        place = where_set(config, config_files, [("loss_type",), (SECTION,), (f"{PREFIX}loss",)])
+        raise InputError(
+            f"{place}: loss of the {SECTION} section replaces cross-entropy over all items, and loss_type is "
+            f"{config['loss_type']!r}. Set loss_type: CE and train_neg_sample_args: null."
+        )
     if config["benchmark_filename"] is not None:
         raise InputError(
             f"{where}: {SECTION} draws pairs from whole sequences, but benchmark_filename names data that are cut into "

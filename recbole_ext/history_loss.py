@@ -13,6 +13,7 @@ from genpas_plugins import InputError
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
 from genpas_plugins.support.override import recorded
+from recbole_ext.genpas_key import genpas_config
 from recbole_ext.models.contract import TRIM, reads_histories, refusal, require
 from recbole_ext.trimming import trimmed_groups
 
@@ -23,6 +24,12 @@ def check_trainable(config: Config, section: str, place: str, warmup_epochs: int
     reason = reads_histories(config.model_class) if sequential else "it is not a sequential model"
     if reason is None and config["loss_type"] not in LOSSES:
         reason = f"its loss_type {config['loss_type']!r} is none of {', '.join(LOSSES)}"
+    genpas = genpas_config(config)
+    if reason is None and genpas is not None and genpas.loss is not None:
+        raise InputError(
+            f"{place}: {section} has a loss of its own, which loss of the genpas section would replace. Remove one of "
+            "the two keys."
+        )
     if reason is not None:
         raise InputError(f"{place}: {refusal(config.model, section, reason)}")
     if warmup_epochs >= config["epochs"]:

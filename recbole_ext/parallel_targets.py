@@ -64,19 +64,9 @@ class WindowLoss:
 
     def __call__(self, interaction: Any) -> Tensor:
         """Return the sum of the weighted losses of all targets over the number of windows."""
-        model = self.model
-        fields = (TARGET_WEIGHT, TARGETS, *(() if self.kind == "CE" else (model.NEG_ITEM_ID,)))
-        groups = []
-        with every_position(model), cheap_dropout(model):
-            for _, group in trimmed_groups(model, interaction):
-                histories = group[model.ITEM_SEQ]
-                hidden = model(histories, group[model.ITEM_SEQ_LEN]).flatten(0, 1)
-                longest = histories.shape[1]
-                chosen = _trained(group, longest).to(hidden.device)
-                places = [hidden, *(group[field][:, :longest].flatten() for field in fields)]
-                groups.append([values.index_select(0, chosen) for values in places])
-        hidden, weight, *targets = (torch.cat(parts) for parts in zip(*groups, strict=True))
-        weight, table = weight / len(interaction), model.item_embedding.weight
+        fields = (TARGETS, *(() if self.kind == "CE" else (self.model.NEG_ITEM_ID,)))
+        hidden, weight, *targets = window_targets(self.model, interaction, fields)
+        table = self.model.item_embedding.weight
         if self.kind == "CE":
             return weighted_catalogue_loss(hidden, table, targets[0], weight)
         loss: Tensor = (weight * history_losses(self.kind, hidden, table, Targets(*targets))).sum()
@@ -100,6 +90,24 @@ class OwnWindowLoss:
         losses = self.model.target_losses(interaction, chosen // width, chosen % width, targets)
         loss: Tensor = (weight * losses).sum() / len(interaction)
         return loss
+
+
+def window_targets(model: Any, interaction: Any, fields: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Return the vectors [T, D] of a batch's trained places, their weights [T] over the number of windows, and fields.
+
+    The fields are of the batch, as wide as the lists; of each the values at the trained places, [T].
+    """
+    groups = []
+    with every_position(model), cheap_dropout(model):
+        for _, group in trimmed_groups(model, interaction):
+            histories = group[model.ITEM_SEQ]
+            hidden = model(histories, group[model.ITEM_SEQ_LEN]).flatten(0, 1)
+            longest = histories.shape[1]
+            chosen = _trained(group, longest).to(hidden.device)
+            places = [hidden, *(group[field][:, :longest].flatten() for field in (TARGET_WEIGHT, *fields))]
+            groups.append([values.index_select(0, chosen) for values in places])
+    hidden, weight, *others = (torch.cat(parts) for parts in zip(*groups, strict=True))
+    return hidden, weight / len(interaction), *others
 
 
 def _trained(interaction: Any, width: int) -> Tensor:

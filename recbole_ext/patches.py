@@ -35,6 +35,7 @@ from recbole_ext import (
     processes,
     random_state,
     safe_input,
+    sampled_loss,
     trained_on,
 )
 from recbole_ext.compatibility import ModuleView, RayTune
@@ -51,7 +52,7 @@ CHECKS = (
 )
 """Called with every new Config and its files, in this order: the later ones read the checked `genpas` section."""
 
-LOSSES = (personaliser.loss_of_epoch, mixing.loss_of_epoch, parallel_targets.loss_of_epoch)
+LOSSES = tuple(feature.loss_of_epoch for feature in (personaliser, mixing, sampled_loss, parallel_targets))
 """Asked for the loss of an epoch, in this order; the first that is not None trains."""
 
 

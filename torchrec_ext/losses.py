@@ -1,12 +1,12 @@
-"""The output layer over a sharded item table: exact full softmax in two ways, and sampled softmax.
+"""The output layer over a sharded item table: exact full softmax in two ways.
 
-Two functions return one loss for each local sample. `global_mean` turns the losses into the number for `backward`, and
-`vocab_parallel_loss` returns this number: its mean over the ranks is the mean over the global batch.
-GradientMean and TorchRec average gradients over the ranks, so the gradients are equal to the gradients of
-one process with the whole batch.
+`gathered_softmax_loss` returns one loss for each local sample, as `sampled_losses` of the core does. `global_mean`
+turns the losses into the number for `backward`, and `vocab_parallel_loss` returns this number: its mean over the ranks
+is the mean over the global batch. GradientMean and TorchRec average gradients over the ranks, so the gradients are
+equal to the gradients of one process with the whole batch.
 
 Shapes: B local samples, G global samples, D dimensions, N rows of the table (row 0 is padding), M rows of this rank's
-block, K negatives, W ranks.
+block, W ranks.
 """
 
 from __future__ import annotations
@@ -108,28 +108,6 @@ def vocab_parallel_loss(
         gather_rows(hidden, sizes, group), own_rows, columns, factors, own, rows_at_once, group
     )
     return loss
-
-
-def sampled_softmax_loss(
-    hidden: Tensor, target_rows: Tensor, negative_rows: Tensor, *, targets: Tensor, negatives: Tensor, log_q: Tensor
-) -> Tensor:
-    """Return the sampled softmax loss [B] with negatives that all samples of the batch share.
-
-    The normaliser's estimate is exp(s_target) + Σ_k exp(s_k) / (K q_k) over the negatives other than the target. Its
-    expectation is the full normaliser, Σ_j exp(s_j) over all j with q_j > 0, for any proposal q. The target is always
-    in the sum, so its score has no correction.
-
-    Parameters
-    ----------
-    hidden : float [B, D]
-    target_rows, negative_rows : float [B, D] and [K, D], rows of the table
-    targets, negatives : int64 [B] and [K], item numbers; negatives are drawn with replacement from q
-    log_q : float [K], natural logarithm of each negative's probability under q
-    """
-    target_scores = (hidden * target_rows).sum(-1, keepdim=True)
-    scores = hidden @ negative_rows.T - (log_q + math.log(max(len(negatives), 1)))
-    scores = scores.masked_fill(targets[:, None] == negatives, -math.inf)
-    return torch.logsumexp(torch.cat([target_scores, scores], dim=1), dim=1) - target_scores[:, 0]
 
 
 def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup, count: int | None = None) -> Tensor:

@@ -30,6 +30,8 @@ from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
+from genpas_plugins.neural.layers.sampled_losses import sampled_losses
+from genpas_plugins.settings.loss import LossConfig
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.model_probe import every_position
 from recbole_ext.models.contract import ITEMS, PARALLEL, SHARDING, require, sharded_as
@@ -38,7 +40,6 @@ from torchrec_ext.losses import (
     gathered_softmax_loss,
     global_mean,
     row_block,
-    sampled_softmax_loss,
     vocab_parallel_loss,
 )
 from torchrec_ext.sharding_plan import SHARDINGS
@@ -58,6 +59,7 @@ from torchrec_ext.tiger import check_output, tiger_layer
 
 BatchT = TypeVar("BatchT", bound=Any)
 TARGETS = ("single", "parallel")
+SAMPLED_SOFTMAX = LossConfig(name="sampled_softmax", negatives=1)
 # Features that are looked up, by output layer; `target` is always read from the batch.
 FEATURES = {
     "vocab_parallel": ("history", "all"),
@@ -77,6 +79,7 @@ class OutputLayer(Layer):
     log_q : float [n_rows], log-probabilities of negatives, for "sampled"
     group : process group over which the table is sharded
     targets : "single", or "parallel" for a causal model, which then takes windows too
+    loss : which loss, for "sampled"
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class OutputLayer(Layer):
         group: dist.ProcessGroup,
         *,
         targets: str = "single",
+        loss: LossConfig = SAMPLED_SOFTMAX,
     ) -> None:
         super().__init__(model, [Table("item", "item_embedding", FEATURES[output])], n_rows, group)
         self.output = output
         self.targets = targets
+        self.loss = loss
         self.log_q: Tensor | None
         self.register_buffer("log_q", log_q, persistent=False)
 
@@ -143,7 +148,8 @@ class OutputLayer(Layer):
         if self.output == "sampled":
             negatives = batch.features["negatives"].values().long()
             assert self.log_q is not None, "shard() sets log_q for sampled"
-            return sampled_softmax_loss(
+            return sampled_losses(
+                self.loss,
                 hidden,
                 rows["target"].values(),
                 rows["negatives"].values(),
@@ -175,6 +181,7 @@ def shard(
     learning_rate: float = 0.01,
     eps: float = 1e-8,
     log_q: Tensor | None = None,
+    loss: LossConfig = SAMPLED_SOFTMAX,
     device: torch.device | str = "cpu",
     process_group: dist.ProcessGroup | None = None,
     memory_per_rank: int | None = None,
@@ -201,6 +208,7 @@ def shard(
     optimizer : "row_wise_adagrad", "adagrad", "sgd"; "adam" on CUDA only
     learning_rate, eps : of the fused optimizer
     log_q : float [n_items], log-probabilities of negatives; None: uniform over the items from 1 on
+    loss : of "sampled"; the batches have the negatives, so its number of them is not read
     device : where this rank computes
     process_group : default: all ranks
     memory_per_rank : bytes that the tables may take on a rank
@@ -227,7 +235,7 @@ def shard(
     if targets == "parallel":
         require(model, PARALLEL, "CE")
     if sharded_as(model) == ITEMS:
-        layer: Layer = item_layer(model, group, output=output, targets=targets, log_q=log_q)
+        layer: Layer = item_layer(model, group, output=output, targets=targets, log_q=log_q, loss=loss)
     else:
         layer = LAYERS[sharded_as(model)](model, group)
     return shard_tables(
@@ -322,7 +330,9 @@ def check_cache(cached: bool, device: torch.device) -> None:
         raise InputError("cached keeps table rows in a GPU's memory, and this run is on a CPU. Remove the key.")
 
 
-def item_layer(model: Any, group: dist.ProcessGroup, *, output: str, targets: str, log_q: Tensor | None) -> OutputLayer:
+def item_layer(
+    model: Any, group: dist.ProcessGroup, *, output: str, targets: str, log_q: Tensor | None, loss: LossConfig
+) -> OutputLayer:
     """Return the layer of a model with an item table. Raises InputError for a model that cannot be sharded."""
     embedding = embedding_at(model, "item_embedding")
     require(model, SHARDING, getattr(model, "loss_type", "CE"))
@@ -330,7 +340,7 @@ def item_layer(model: Any, group: dist.ProcessGroup, *, output: str, targets: st
     check_columns(model, "item", embedding.embedding_dim, "hidden_size (embedding_size in GRU4Rec)")
     n_rows = embedding.num_embeddings
     log_q = _proposal(log_q, n_rows) if output == "sampled" else log_q
-    return OutputLayer(model, n_rows, output, log_q, group, targets=targets)
+    return OutputLayer(model, n_rows, output, log_q, group, targets=targets, loss=loss)
 
 
 LAYERS: dict[str, Callable[[Any, dist.ProcessGroup], Layer]] = {"tokens": tiger_layer}

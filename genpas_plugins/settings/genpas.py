@@ -17,6 +17,7 @@ from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.sampling.constructions import CONSTRUCTIONS, construction_of
 from genpas_plugins.sampling.policy import SAMPLED, Policy, SamplingPolicy, check_exponent, named_policy
 from genpas_plugins.settings.base import Section
+from genpas_plugins.settings.loss import LossConfig
 from genpas_plugins.settings.points import read_number
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -80,6 +81,10 @@ class GenPASConfig(Section):
     )
     targets: Literal["single", "parallel"] = Field(
         "single", description="parallel: one pass trains all targets of a history; for causal models"
+    )
+    loss: LossConfig | None = Field(
+        None,
+        description="{name: sampled_softmax, negatives: 256} in place of cross-entropy over all items; or gbce, bce",
     )
     trim: bool = Field(
         False, description="true: pad a batch to its longest history, in ranking too; parallel always does"

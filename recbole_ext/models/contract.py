@@ -20,7 +20,8 @@ from genpas_plugins.support.override import recorded
 from recbole_ext.model_probe import PROBE_ERRORS, close, evaluating, every_position, random_batch, random_histories
 from recbole_ext.trimming import ranking_in_groups
 
-PARALLEL, TRIM, MIXING, PERSONALISER, SHARDING = "targets: parallel", "trim: true", "mixing", "personaliser", "sharding"
+PARALLEL, TRIM, LOSS = "targets: parallel", "trim: true", "loss"
+MIXING, PERSONALISER, SHARDING = "mixing", "personaliser", "sharding"
 
 ITEMS = "items"  # the `sharded_as` of a model that has none: its item table is sharded, and its loss is over all items
 
@@ -160,6 +161,10 @@ CAPABILITIES: dict[str, Capability] = {
         "Set targets: single, or choose another model, such as SASRec or GRU4Rec.",
     ),
     TRIM: Capability((reads_histories, ignores_padding, has_mean_loss), "Set trim: false, or choose another model."),
+    LOSS: Capability(
+        (reads_histories, has_item_table, has_softmax_loss, has_item_loss),
+        "Remove loss from the genpas section, or choose another model, such as SASRec or GRU4Rec.",
+    ),
     MIXING: Capability(
         (reads_histories, has_item_table, has_item_loss, embeds_histories),
         "Remove the mixing key, or choose another model, such as SASRec, GRU4Rec or FMLPRec.",

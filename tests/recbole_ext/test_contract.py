@@ -21,7 +21,7 @@ USABLE = {
     "GRU4Rec": {*CAPABILITIES},
     "FMLPRec": {*CAPABILITIES} - {PARALLEL},
     "NARM": {*CAPABILITIES} - {PARALLEL},
-    "STAMP": {"mixing", "personaliser"},
+    "STAMP": {"loss", "mixing", "personaliser"},
     "Caser": set(),
     "BERT4Rec": set(),
     "CL4SRec": set(),

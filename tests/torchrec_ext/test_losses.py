@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from torchrec_ext.losses import (
     gathered_softmax_loss,
     global_mean,
     row_block,
-    sampled_softmax_loss,
     vocab_parallel_loss,
 )
 
@@ -95,43 +92,6 @@ def test_targets_out_of_range_raise(loss: Any, wrong: int, group: Any):
     targets[2] = wrong
     with pytest.raises(InputError, match=rf"Target {wrong} in the batch of rank 0 .* rows 0 to 8"):
         loss(hidden, table, targets, None, group=group)
-
-
-def test_sampled_normaliser_is_the_full_one_in_expectation():
-    hidden, table, targets = tensors()
-    q = torch.arange(1.0, 10.0).double()
-    q /= q.sum()
-    hidden, table = hidden.detach().double(), table.detach().double()
-    scores = hidden @ table.T
-    at_target = scores.gather(1, targets[:, None])[:, 0]
-    expected = torch.zeros(5, dtype=torch.float64)
-    for drawn in product(range(9), repeat=2):  # all draws of two negatives, with their probabilities
-        negatives = torch.tensor(drawn)
-        losses = sampled_softmax_loss(
-            hidden, table[targets], table[negatives], targets=targets, negatives=negatives, log_q=q[negatives].log()
-        )
-        expected += q[negatives].prod() * (losses + at_target).exp()
-    torch.testing.assert_close(expected, scores.exp().sum(1))
-
-
-def test_sampled_with_the_whole_catalogue_is_the_full_softmax():
-    hidden, table, targets = tensors()
-    negatives = torch.arange(9)
-    log_q = torch.full((9,), -math.log(9))
-    losses = sampled_softmax_loss(hidden, table[targets], table, targets=targets, negatives=negatives, log_q=log_q)
-    torch.testing.assert_close(losses, functional.cross_entropy(hidden @ table.T, targets, reduction="none"))
-
-
-@pytest.mark.parametrize("negatives", [[3, 3, 3], []])
-def test_without_negatives_other_than_the_target_the_loss_is_zero(negatives: list[int]):
-    hidden, table, _ = tensors()
-    targets, drawn = torch.full((5,), 3), torch.tensor(negatives, dtype=torch.int64)
-    losses = sampled_softmax_loss(
-        hidden, table[targets], table[drawn], targets=targets, negatives=drawn, log_q=torch.zeros(len(drawn))
-    )
-    losses.sum().backward()
-    assert losses.abs().max() < 1e-6
-    assert torch.isfinite(hidden.grad).all()
 
 
 def test_global_mean_weighs_samples(group: Any):

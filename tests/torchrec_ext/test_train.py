@@ -25,7 +25,6 @@ from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.training import loop, ranks
 from torchrec_ext.training import run as training
-from torchrec_ext.training.negatives import UNIFORM, Proposal
 
 Trained = tuple[Path, dict[str, Any]]
 
@@ -388,20 +387,6 @@ def test_an_optimizer_made_ahead_steps_as_a_new_one(learner: str):
 
     expected = after(lambda values: training.OPTIMIZERS[learner](values, lr=0.1, weight_decay=0.2))
     assert torch.equal(after(lambda values: training.dense_optimizer(config, values)), expected)
-
-
-def test_negatives_are_drawn_from_the_proposal():
-    targets = torch.tensor([0, 0.7, 0.3, 0, 0], dtype=torch.float64)
-    proposal = Proposal.of(targets.numpy())
-    q = (1 - UNIFORM) * targets[1:] + UNIFORM / 4
-    assert proposal.log_q[1:].exp().tolist() == pytest.approx(q.tolist(), rel=1e-6)
-    drawn = torch.cat([proposal.draw(500, seed=7, epoch=1, step=step) for step in range(40)])
-    assert int(drawn.min()) == 1
-    counts = torch.bincount(drawn, minlength=5)[1:]
-    expected = q * len(drawn)
-    assert float(((counts - expected) ** 2 / expected).sum()) < 21.1  # χ² with 3 degrees of freedom, p = 1e-4
-    assert torch.equal(proposal.draw(500, seed=7, epoch=1, step=3), drawn[1500:2000])
-    assert not torch.equal(proposal.draw(500, seed=7, epoch=2, step=3), drawn[1500:2000])
 
 
 def test_files_are_a_list_and_an_option_with_one_value_is_refused_twice():

@@ -24,7 +24,9 @@ from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.neural.device.device_stream import has_twin
+from genpas_plugins.neural.layers.negatives import Proposal
 from genpas_plugins.sampling.random_stream import philox
+from genpas_plugins.settings.loss import LossConfig
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext import growth
@@ -34,12 +36,11 @@ from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue
 from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
 from torchrec_ext.prefetch import prefetched
-from torchrec_ext.shard import OutputLayer, own_rows, shard, with_output_rows
+from torchrec_ext.shard import SAMPLED_SOFTMAX, OutputLayer, own_rows, shard, with_output_rows
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_table_steps
-from torchrec_ext.training.negatives import Proposal
 from torchrec_ext.training.ranks import Ranks
-from torchrec_ext.training.torchrec_section import OPTIMIZERS
+from torchrec_ext.training.torchrec_section import OPTIMIZERS, sampled_loss
 
 READ_AHEAD = 4  # batches that the reading thread is ahead on CPU
 
@@ -86,6 +87,7 @@ class Run:
     stream: GenPASStream
     sharded: DistributedModelParallel
     optimizer: torch.optim.Optimizer
+    loss: LossConfig | None  # with sampled negatives, of `proposal`
     proposal: Proposal | None
     stage: PipelineStage | None
     record: Record
@@ -138,15 +140,17 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
     pairs = loaders.train.stream
     stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
     model = _model(config, loaders.train._dataset, ranks)
-    proposal = _proposal(config, pairs.view, ranks).to(device) if section.output == "sampled" else None
+    loss = sampled_loss(config, section)
+    proposal = None if loss is None else _proposal(config, loss, pairs.view, ranks).to(device)
     sharded = shard(
         model,
         sharding=section.sharding,
-        output=section.output,
+        output=section.output if loss is None else "sampled",
         targets="parallel" if pairs.unit == "windows" else "single",
         optimizer=section.optimizer,
         learning_rate=section.learning_rate,
         log_q=None if proposal is None else proposal.log_q,
+        loss=loss or SAMPLED_SOFTMAX,
         device=device,
         memory_per_rank=section.memory_per_rank,
         table_type=section.table_type,
@@ -164,6 +168,7 @@ def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Rank
         stream=stream,
         sharded=sharded,
         optimizer=dense_optimizer(config, list(dense_parameters(sharded).values())),
+        loss=loss,
         proposal=proposal,
         # Other batches are made on the CPU by the reading thread. The pipeline copies them.
         stage=genpas_stage(stream, device) if _draws_on_device(config, pairs) else None,
@@ -230,11 +235,10 @@ def _with_rows(run: Run, source: Iterator[PairBatch], first: int) -> Generator[P
     rows = own_rows(run.sharded)
     seed, epoch = run.stream.stream.seed, run.stream.epoch
     for step, batch in zip(itertools.count(first), source, strict=False):
-        if run.proposal is None:
+        if run.loss is None or run.proposal is None:
             yield with_output_rows(batch, "all", rows)
         else:
-            assert run.section.negatives is not None, "checked with the section"
-            drawn = run.proposal.draw(run.section.negatives, seed=seed, epoch=epoch, step=step)
+            drawn = run.proposal.draw(run.loss.negatives, seed=seed, epoch=epoch, step=step)
             yield with_output_rows(batch, "negatives", drawn)
 
 
@@ -287,11 +291,11 @@ def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:
     )
 
 
-def _proposal(config: Any, view: Any, ranks: Ranks) -> Proposal:
+def _proposal(config: Any, loss: LossConfig, view: Any, ranks: Ranks) -> Proposal:
     """Return rank 0's proposal on every rank: sums of many threads differ in their last bits."""
     section = genpas_config(config)
     assert section is not None, "checked before training"
-    proposal = Proposal.of(target_distribution(view, section.policy))
+    proposal = Proposal.of(target_distribution(view, section.policy), loss.uniform_share)
     for tensor in (proposal.log_q, proposal.cumulative):
         dist.broadcast(tensor, 0, group=ranks.control)
     return proposal

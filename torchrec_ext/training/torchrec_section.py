@@ -11,6 +11,7 @@ from pydantic import Field
 from genpas_plugins.settings import genpas, torchrec
 from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.base import Settings
+from genpas_plugins.settings.loss import LossConfig
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.genpas_key import genpas_config
@@ -90,6 +91,24 @@ def check_model(config: Any, section: TorchRecConfig) -> None:
     """Raise InputError for an output layer or targets that the model of the configuration cannot have."""
     genpas_section = genpas_config(config)
     assert genpas_section is not None, "required for sharded training"
-    check_choices(config.model_class, section.output, genpas_section.targets)
+    output = "sampled" if sampled_loss(config, section) else section.output
+    check_choices(config.model_class, output, genpas_section.targets)
     if genpas_section.targets == "parallel":
         require_of_class(config.model_class, PARALLEL)
+
+
+def sampled_loss(config: Any, section: TorchRecConfig) -> LossConfig | None:
+    """Return the loss with sampled negatives of a run: `loss` of the genpas section, or `output: sampled`; else None.
+
+    Raises InputError for negatives in both sections.
+    """
+    genpas_section = genpas_config(config)
+    loss = None if genpas_section is None else genpas_section.loss
+    if section.negatives is None:
+        return loss
+    if loss is not None:
+        raise InputError(
+            "loss of the genpas section and output: sampled of the torchrec section both name negatives. Remove output "
+            "and negatives of torchrec."
+        )
+    return LossConfig(name="sampled_softmax", negatives=section.negatives)

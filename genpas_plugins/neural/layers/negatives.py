@@ -10,8 +10,6 @@ from torch import Tensor
 from genpas_plugins.neural.device.random_words import philox, uniform
 from genpas_plugins.support.array_types import Float64
 
-UNIFORM = 0.1  # share of the uniform distribution in the proposal, so that every item is drawn sometimes
-
 BLOCK = 0xFFFFFFFE  # the block of the random stream for negatives. Pairs use 0 and 1.
 
 
@@ -22,10 +20,13 @@ class Proposal(NamedTuple):
     cumulative: Tensor  # float64 [n_items + 1], cumulative probabilities, which `draw` searches.
 
     @classmethod
-    def of(cls, targets: Float64) -> Proposal:
-        """Mix the target distribution by item number, `float64 [n_items + 1]`, with the uniform one over items."""
-        q = torch.from_numpy(targets) * (1 - UNIFORM)
-        q[1:] += UNIFORM / max(len(q) - 1, 1)
+    def of(cls, targets: Float64, uniform: float) -> Proposal:
+        """Mix the target distribution by item number, `float64 [n_items + 1]`, with the uniform one over items.
+
+        `uniform` is the share of the latter in (0, 1], so that every item is drawn sometimes.
+        """
+        q = torch.from_numpy(targets) * (1 - uniform)
+        q[1:] += uniform / max(len(q) - 1, 1)
         q[0] = 0
         cumulative = torch.cumsum(q, 0)
         return cls((q / cumulative[-1]).log().float(), cumulative / cumulative[-1])

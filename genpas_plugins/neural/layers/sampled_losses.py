@@ -1,0 +1,77 @@
+"""Losses of targets against negatives that a whole batch shares. Shapes: T targets, K negatives, D dimensions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from genpas_plugins.settings.loss import LossConfig
+
+
+def sampled_losses(
+    loss: LossConfig,
+    hidden: Tensor,
+    target_rows: Tensor,
+    negative_rows: Tensor,
+    *,
+    targets: Tensor,
+    negatives: Tensor,
+    log_q: Tensor,
+) -> Tensor:
+    """Return the loss of every target, float [T].
+
+    Parameters
+    ----------
+    loss : which loss
+    hidden : float [T, D], one vector a target
+    target_rows, negative_rows : float [T, D] and [K, D], rows of the item table
+    targets, negatives : int64 [T] and [K], item numbers; negatives are drawn with replacement from q
+    log_q : float [K], natural logarithm of each negative's probability under q
+    """
+    if loss.name == "sampled_softmax":
+        return sampled_softmax_loss(
+            hidden, target_rows, negative_rows, targets=targets, negatives=negatives, log_q=log_q
+        )
+    return calibrated_bce_loss(
+        hidden, target_rows, negative_rows, targets=targets, negatives=negatives, log_q=log_q, calibration=loss.t
+    )
+
+
+def sampled_softmax_loss(
+    hidden: Tensor, target_rows: Tensor, negative_rows: Tensor, *, targets: Tensor, negatives: Tensor, log_q: Tensor
+) -> Tensor:
+    """Return the sampled softmax loss [T]; see `sampled_losses` for the arguments.
+
+    The normaliser's estimate is exp(s_target) + Σ_k exp(s_k) / (K q_k) over the negatives other than the target. Its
+    expectation is the full normaliser, Σ_j exp(s_j) over all j with q_j > 0, for any proposal q. The target is always
+    in the sum, so its score has no correction.
+    """
+    target_scores = (hidden * target_rows).sum(-1, keepdim=True)
+    scores = hidden @ negative_rows.T - (log_q + math.log(max(len(negatives), 1)))
+    scores = scores.masked_fill(targets[:, None] == negatives, -math.inf)
+    return torch.logsumexp(torch.cat([target_scores, scores], dim=1), dim=1) - target_scores[:, 0]
+
+
+def calibrated_bce_loss(
+    hidden: Tensor,
+    target_rows: Tensor,
+    negative_rows: Tensor,
+    *,
+    targets: Tensor,
+    negatives: Tensor,
+    log_q: Tensor,
+    calibration: float,
+) -> Tensor:
+    """Return gBCE [T], (-β log σ(s_target) - Σ_k log(1 - σ(s_k))) / (K + 1), for uniform negatives.
+
+    Petrov & Macdonald, RecSys'23, section 4: β = α (t (1 - 1/α) + 1/α), with the calibration t and α, how often each
+    other item is among the negatives on average. Negatives equal to the target are left out, so α is K q. With t = 0
+    this is BCE, SASRec's loss but for the factor. With t = 1 the optimal scores are those without sampling.
+    """
+    beta = calibration * (len(negatives) * log_q[:1].exp() - 1) + 1  # a tensor, so that a GPU need not hand it over
+    good, scores = (hidden * target_rows).sum(-1), hidden @ negative_rows.T
+    others = functional.softplus(scores).masked_fill(targets[:, None] == negatives, 0).sum(1)
+    return (others - beta * functional.logsigmoid(good)) / (len(negatives) + 1)
