@@ -25,6 +25,7 @@ from recbole_ext import growth
 from recbole_ext.dataset import Columns, WindowDataset, as_tensor
 from recbole_ext.device_draws import device_draws
 from recbole_ext.genpas_key import genpas_config
+from recbole_ext.masked_objective import is_masked, masked_fields, operators_with_mask
 from recbole_ext.trimming import DrawnInteraction, LengthOrder
 
 TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
@@ -96,7 +97,8 @@ class PairDataLoader(TrainDataLoader):
             pairs = pair_stream(view, policy, seed=seed, pairs_per_epoch=per_epoch)
             if section.replay is not None:
                 pairs, self.parts = growth.replayed(dataset, view, section, seed)
-            self.stream = augmented(pairs, section.augment, with_rows=True)
+            operators = operators_with_mask(config, section.augment)
+            self.stream = augmented(pairs, operators, with_rows=True)
         self.sample_size = self.stream.size
         self.trim = section.trim
         self.shuffle = shuffle
@@ -110,7 +112,8 @@ class PairDataLoader(TrainDataLoader):
         self._init_batch_size_and_step()
         self.generator = torch.Generator()
         self.generator.manual_seed(config["seed"])
-        self.transform = construct_transform(config)
+        self.masked = is_masked(config)
+        self.transform = construct_transform(config)  # it also names the fields of a masked model
         self.is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         self.on_device = device_draws(config, self.stream, dataset, negatives=self._samples_negatives)
         torch.utils.data.DataLoader.__init__(
@@ -169,7 +172,12 @@ class PairDataLoader(TrainDataLoader):
             columns, longest = there.columns, batch.sizes.width
         width = longest if grouped else limit
         data = dataset.windows(batch.histories, last, width, columns)
-        data = self.transform(dataset, (dataset if there is None else there).join(data))
+        data = (dataset if there is None else there).join(data)
+        if self.masked:
+            items = dataset.store.columns[self.iid_field]
+            data.update(Interaction(masked_fields(self.config, data, batch.histories, items, dataset.item_num)))
+        else:
+            data = self.transform(dataset, data)
         data = self._with_targets(data, batch, columns) if several else self._neg_sampling(data)
         if isinstance(batch, DeviceBatch):
             order = (

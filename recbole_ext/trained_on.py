@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,8 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
     Returns
     -------
     dict
-        Plain values. `mixing` and `personaliser` are whole sections or None; pairs that they add are not counted.
+        Plain values. `augment` has BERT4Rec's mask too; the figures count the targets of pairs, not masked items.
+        `mixing` and `personaliser` are whole sections or None; pairs that they add are not counted.
         `expected_history_length` is before `augment`. `users` have a pair, `users_left_out` would have one with
         `train_users: 1.0`. `trim` is the setting; `targets: parallel` trims in any case. `draws` is the format number
         of sampled epochs; the counts of the first epoch, `Coverage`, are None for a large one.
@@ -95,7 +97,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "pairs_per_epoch": stream.pairs_per_epoch,
         "targets": section.targets,
         "trim": section.trim,
-        "augment": section.model_dump()["augment"],
+        "augment": [asdict(operator) for operator in getattr(stream, "operators", ())] or None,
         **{name: config[name] and config[name].model_dump() for name in (MIXING, PERSONALISER)},
         "train_users": section.train_users,
         "users": int(users),

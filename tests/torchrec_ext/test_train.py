@@ -182,9 +182,9 @@ def test_fresh_deletes_the_run_and_nothing_else(trained: Path, tiny_settings: Pa
     [
         ["torchrec={output: sampled, negatives: 8}"],
         ["learner=sgd", "torchrec_optimizer=adagrad", "torchrec_output=gather"],
-        ["eval_step=0"],
+        ["eval_step=0", "genpas_loss={name: gbce, negatives: 8}"],
     ],
-    ids=["sampled", "other optimizers", "no validation"],
+    ids=["sampled", "other optimizers", "no validation, gbce"],
 )
 def test_other_ways_of_training(change: list[str], tiny_settings: Path, tmp_path: Path):
     run(tiny_settings, tmp_path, *change)

@@ -9,9 +9,11 @@ pytest.importorskip("torchrec")
 
 import yaml
 
+from genpas_plugins import GenPASConfig
+from genpas_plugins.settings.loss import LossConfig
 from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.errors import InputError
-from torchrec_ext.training.torchrec_section import check_recbole
+from torchrec_ext.training.torchrec_section import check_recbole, sampled_loss
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "torchrec"
 
@@ -67,6 +69,16 @@ def test_a_flat_key_wins_over_the_section():
 def test_sections_that_cannot_be(config: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         TorchRecConfig.from_config(config, "a.yaml")
+
+
+def test_a_sampled_loss_is_of_one_section():
+    loss = LossConfig(name="gbce", negatives=7)
+    config = {"genpas": GenPASConfig(strategy="multi_target", loss=loss)}
+    assert sampled_loss(config, TorchRecConfig()) is loss
+    with pytest.raises(InputError, match="both name negatives"):
+        sampled_loss(config, TorchRecConfig(output="sampled", negatives=3))
+    of_output = sampled_loss({"genpas": None}, TorchRecConfig(output="sampled", negatives=3))
+    assert of_output == LossConfig(name="sampled_softmax", negatives=3)
 
 
 def test_recboles_settings_that_can_be():
