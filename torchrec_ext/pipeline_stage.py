@@ -36,6 +36,11 @@ def genpas_stage(
     stream : the device's stream to work on; None: a new one, so that drawing overlaps with training
     name : the stage's name in profiles
 
+    Returns
+    -------
+    PipelineStage
+        The first stage of a `StagedTrainPipeline`, or of `staged_batches`.
+
     Raises
     ------
     InputError
@@ -69,6 +74,11 @@ def staged_batches(
     addresses : `GenPASStream.addresses()`
     stages : `genpas_stage` first
     compute_stream : the stream that trains; None: the device's current one
+
+    Returns
+    -------
+    Iterator
+        The batches of the last stage, in the order of the addresses.
     """
     device = stages[0].stream.device
     if compute_stream is None and device.type == "cpu":

@@ -134,11 +134,28 @@ def alignment_discrimination(
     view: SequenceView,
     policy: SamplingPolicy,
     evaluation: SequenceView,
-    # None: `recency_containment()`. A bilinear similarity is exact. Any other is estimated from drawn pairs, with a
-    # standard error.
     similarity: Similarity | None = None,
 ) -> AlignmentDiscrimination:
-    """Return alignment and discrimination of the policy's inputs on `view` with the last pairs of `evaluation`."""
+    """Return alignment and discrimination of a policy's inputs with the inputs of an evaluation.
+
+    Parameters
+    ----------
+    view : the sequences to train on
+    policy : the distribution of their training pairs
+    evaluation : the last pair of each of its sequences is an evaluation pair
+    similarity : of two histories; None: `recency_containment()`. A bilinear one is exact, any other is estimated from
+        drawn pairs, with a standard error
+
+    Returns
+    -------
+    AlignmentDiscrimination
+        The figures. One that does not exist is NaN.
+
+    Raises
+    ------
+    InputError
+        If no sequence of `view` has two items.
+    """
     return alignment_discriminations(view, [policy], evaluation, similarity)[0]
 
 

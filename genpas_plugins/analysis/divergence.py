@@ -14,6 +14,11 @@ def kl_divergence(p: Float64, q: Float64, smoothing: float = 1e-10) -> float:
     ----------
     p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
     smoothing : added to every probability of both, without normalising; 1e-10 is the published convention
+
+    Returns
+    -------
+    float
+        0 for equal distributions.
     """
     p, q = p[1:] + smoothing, q[1:] + smoothing
     return float(np.sum(p * np.log(p / q)))

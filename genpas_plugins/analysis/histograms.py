@@ -24,7 +24,23 @@ class TargetPositions(NamedTuple):
 
 
 def user_mass(view: SequenceView, policy: Policy) -> Float64:
-    """Return p_α(s) of every sequence, `float64 [n_sequences]`; 0 for a sequence without a pair."""
+    """Return the probability p_α(s) that an example is of a sequence (step 1 of GenPAS).
+
+    Parameters
+    ----------
+    view : the sequences
+    policy : the distribution of their training pairs
+
+    Returns
+    -------
+    float64 [n_sequences]
+        The probability of each sequence; 0 for one without a pair.
+
+    Raises
+    ------
+    InputError
+        If no sequence has two items.
+    """
     view.require_pairs()
     by_length = np.zeros(int(view.lengths().max(initial=0)) + 1)
     by_length[view.groups.length] = policy.sequence_mass(view) / view.groups.size
@@ -32,7 +48,18 @@ def user_mass(view: SequenceView, policy: Policy) -> Float64:
 
 
 def effective_users(view: SequenceView, policy: Policy) -> float:
-    """Return e^entropy of p_α(s), the number of equally likely users with the same entropy."""
+    """Return e^entropy of p_α(s): as many equally likely users have the same entropy.
+
+    Parameters
+    ----------
+    view : the sequences
+    policy : the distribution of their training pairs
+
+    Returns
+    -------
+    float
+        A number of users, from 1 to `len(view)`.
+    """
     mass = policy.sequence_mass(view)
     kept = mass > 0
     return math.exp(-float(np.sum(mass[kept] * np.log(mass[kept] / view.groups.size[kept]))))
@@ -70,9 +97,23 @@ def _constructed_positions(view: SequenceView, policy: Policy) -> TargetPosition
 
 
 def history_lengths(view: SequenceView, policy: Policy, max_length: int | None = None) -> Float64:
-    """Return the probability of each history length, `float64 [longest + 1]` by number of items (never 0).
+    """Return the probability of each history length, exactly.
 
-    `max_length` cuts histories: the last entry has all longer ones. None cuts nothing.
+    Parameters
+    ----------
+    view : the sequences
+    policy : the distribution of their training pairs
+    max_length : histories are cut to so many items, so the last entry has all longer ones; None: no cut
+
+    Returns
+    -------
+    float64 [longest + 1]
+        By number of items; a history of 0 items never occurs.
+
+    Raises
+    ------
+    InputError
+        If no sequence has two items, or `max_length` is below 1.
     """
     if not isinstance(policy, SamplingPolicy):
         assert policy.construction is not None
@@ -85,10 +126,22 @@ def history_lengths(view: SequenceView, policy: Policy, max_length: int | None =
 
 
 def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
-    """Return the popularity group of every item, `int64 [n_items + 1]`: 1 the most popular n-th … n the least.
+    """Divide the items into groups of equal size by popularity.
 
-    Popularity is the number of interactions in the view, then the item number. Group sizes differ by at most one item.
-    Entry 0 (padding) is 0.
+    Parameters
+    ----------
+    view : the sequences; an item's popularity is how often it occurs in them, then its number
+    n : number of groups
+
+    Returns
+    -------
+    int64 [n_items + 1]
+        The group of every item, 1 the most popular … n the least; 0 for padding. Sizes differ by at most one item.
+
+    Raises
+    ------
+    InputError
+        If n is below 1.
     """
     n = whole_number("n", n, 1)
     counts = item_counts(view)[1:]

@@ -43,7 +43,10 @@ def input_target_statistics(
     entropy_target, entropy_input_target, entropy_input_given_target
         Entropy of p(y), entropy of p(x, y) and their difference, in nats. Equal inputs of one target count once.
 
-    Raises InputError if no sequence has two items.
+    Raises
+    ------
+    InputError
+        If no sequence has two items.
     """
     weights = TargetWeights.of(view, policy)
     found = occurrences(view, last=weights.last)

@@ -35,17 +35,34 @@ def analyze(
     split: Split,
     policies: Sequence[Policy],
     *,
-    similarity: Similarity | None = None,  # None: `recency_containment()`
-    smoothing: float = 1e-10,  # for KL, see `kl_divergence`
-    threads: int | None = None,  # for the passes over the interactions, see `target_distribution`
-    progress: Callable[[str], None] | None = None,  # called with the name of each step before it begins
+    similarity: Similarity | None = None,
+    smoothing: float = 1e-10,
+    threads: int | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Return every figure of this package for the policies on `split.train`.
+    """Return every figure of this package for some policies.
 
-    The keys are store, policies, smoothing, similarity, kl, kl_reverse, rank_difference, rank_agreement,
-    alignment_discrimination, alignment_discrimination_validation, history_length, target_position, user_mass,
-    popularity_groups, input_target. The label names a policy, "a|b" a pair of policies. A figure that does not exist,
-    such as KL to no targets, is NaN. Raises InputError if the training view has no pair, or a policy is given twice.
+    Parameters
+    ----------
+    split : the training view, and the views whose last items are the targets of validation and test
+    policies : the distributions of training pairs, each once
+    similarity : of two histories; None: `recency_containment()`
+    smoothing : for KL, see `kl_divergence`
+    threads : for the passes over the interactions, see `target_distribution`
+    progress : called with the name of each step before it begins
+
+    Returns
+    -------
+    dict
+        Plain values under store, policies, smoothing, similarity, kl, kl_reverse, rank_difference, rank_agreement,
+        alignment_discrimination, alignment_discrimination_validation, history_length, target_position, user_mass,
+        popularity_groups and input_target. The label names a policy, "a|b" a pair of policies. A figure that does not
+        exist, such as KL to no targets, is NaN.
+
+    Raises
+    ------
+    InputError
+        If the training view has no pair, or a policy is given twice.
     """
     tell = progress if progress is not None else lambda what: None
     similarity = recency_containment() if similarity is None else similarity

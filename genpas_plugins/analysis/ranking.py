@@ -30,7 +30,22 @@ def average_ranks(p: Float64) -> Float64:
 
 
 def rank_difference(p: Float64, q: Float64) -> float:
-    """Return the mean of |rank in p - rank in q| over all items; p and q are `float64 [n_items + 1]`."""
+    """Return the mean of |rank in p - rank in q| over all items.
+
+    Parameters
+    ----------
+    p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
+
+    Returns
+    -------
+    float
+        In ranks; 0 for the same order.
+
+    Raises
+    ------
+    InputError
+        If p and q are not of the same items, at least one.
+    """
     _require_same_items(p, q)
     return float(np.abs(average_ranks(p) - average_ranks(q)).mean())
 
@@ -38,9 +53,24 @@ def rank_difference(p: Float64, q: Float64) -> float:
 def rank_agreement(p: Float64, q: Float64) -> float:
     """Return the mean of 1 - |sign Δp - sign Δq| / 2 over all pairs of items, in O(n log n).
 
-    A pair counts 1 if both order it in the same way or both tie it, 1/2 if one ties it, and 0 otherwise. p and q are
-    `float64 [n_items + 1]`. One item alone has no pair and gives NaN.
+    A pair counts 1 if both order it in the same way or both tie it, 1/2 if one ties it, and 0 otherwise.
 
+    Parameters
+    ----------
+    p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
+
+    Returns
+    -------
+    float
+        From 0 to 1; NaN for one item alone, which has no pair.
+
+    Raises
+    ------
+    InputError
+        If p and q are not of the same items, at least one.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> rank_agreement(np.array([0, 0.1, 0.2, 0.7]), np.array([0, 0.4, 0.2, 0.4]))
     0.5

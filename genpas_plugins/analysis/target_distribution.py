@@ -18,7 +18,7 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 def target_distribution(
     view: SequenceView, policy: Policy, *, threads: int | None = None, backend: str | None = None
 ) -> Float64:
-    """Return p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) of every item, `float64 [n_items + 1]` by item number.
+    """Return the probability p(y) = Σ_s p_α(s) Σ_{k: s_k = y} p_β(k | s) that an item is a target.
 
     One streaming pass over the interactions; memory is the result and one chunk a thread.
 
@@ -27,6 +27,11 @@ def target_distribution(
     view, policy : the data, and the distribution of its training pairs
     threads : number of threads, which changes only the rounding. None: one a core, fewer for little data.
     backend : "numpy" or "numba". None: see `choose_backend`.
+
+    Returns
+    -------
+    float64 [n_items + 1]
+        By item number; 0 for padding.
 
     Raises
     ------
@@ -106,8 +111,20 @@ def add_weights(view: SequenceView, weights: TargetWeights, rows: slice, mass: F
 
 
 def last_target_distribution(view: SequenceView) -> Float64:
-    """Return the share of sequences that end in each item, `float64 [n_items + 1]`: the targets of an evaluation view.
+    """Return the share of sequences that end in each item: the targets of an evaluation view.
 
-    Sequences of fewer than two items have no history and do not count.
+    Parameters
+    ----------
+    view : the sequences; one of fewer than two items has no history and does not count
+
+    Returns
+    -------
+    float64 [n_items + 1]
+        By item number; 0 for padding.
+
+    Raises
+    ------
+    InputError
+        If no sequence has two items.
     """
     return target_distribution(view, SamplingPolicy.named("last_target"))

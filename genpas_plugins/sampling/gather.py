@@ -54,6 +54,16 @@ def gather_padded(
     trim : whether L is the longest history of the batch instead
     backend : "numpy" or "numba"; None: see `choose_backend`
 
+    Returns
+    -------
+    PaddedBatch
+        The histories [n, L, …], their lengths, and the targets [n, …].
+
+    Raises
+    ------
+    InputError
+        If a pair lies outside its sequence, or an argument is out of range.
+
     Examples
     --------
     >>> import numpy as np
@@ -79,7 +89,26 @@ def gather_jagged(
     *,
     backend: str | None = None,
 ) -> JaggedBatch:
-    """Gather histories one after another; arguments as for `gather_padded`."""
+    """Gather histories one after another; a longer history keeps its last `max_length` items.
+
+    Parameters
+    ----------
+    column : [N, …], `store.values` or one of `store.columns`
+    offsets : `store.offsets`
+    pairs : n pairs
+    max_length : items of a history at most
+    backend : "numpy" or "numba"; None: see `choose_backend`
+
+    Returns
+    -------
+    JaggedBatch
+        The histories, where each begins, and the targets.
+
+    Raises
+    ------
+    InputError
+        If a pair lies outside its sequence, or an argument is out of range.
+    """
     stop, length = slices_of(offsets, pairs, max_length, len(column), backend)
     begins = bounds(length)
     target = column[stop]

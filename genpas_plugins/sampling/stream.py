@@ -33,6 +33,11 @@ def pair_stream(
     pairs_per_epoch : length of an epoch; None: one pass of an enumerated strategy, `view.n_pairs` when sampled
     backend : "numpy" or "numba"; None: see `choose_backend`
 
+    Returns
+    -------
+    PairStream
+        A stream whose example i of epoch e is a pure function of (seed, e, i).
+
     Raises
     ------
     InputError

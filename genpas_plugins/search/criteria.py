@@ -60,9 +60,18 @@ class Criteria:
 
     @classmethod
     def of(cls, train: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None) -> Criteria:
-        """Prepare the criteria. Without a similarity it is `recency_containment()`.
+        """Prepare the criteria.
 
-        Raises InputError if a view has no pair or the similarity is not bilinear.
+        Parameters
+        ----------
+        train : the sequences to train on
+        evaluation : the last pair of each of its sequences is an evaluation pair
+        similarity : of two histories, a bilinear one; None: `recency_containment()`
+
+        Raises
+        ------
+        InputError
+            If a view has no pair or the similarity is not bilinear.
         """
         train.require_content()
         targets = last_target_distribution(evaluation)

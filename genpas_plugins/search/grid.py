@@ -64,9 +64,21 @@ class Grid(Settings):
 
 
 def read_grid(file: Path) -> Grid:
-    """Read a grid from a YAML file with its keys at the top or under `grid:`; a key that is missing keeps its default.
+    """Read a grid from a YAML file.
 
-    Raises InputError if the file is missing, is not YAML or holds another key or value.
+    Parameters
+    ----------
+    file : alpha, beta and gamma at the top or under `grid:`; a key that is missing keeps its default
+
+    Returns
+    -------
+    Grid
+        The checked values.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML or holds another key or value.
     """
     read = read_yaml(file, "--grid")
     under = isinstance(read.content, Mapping) and set(read.content) == {"grid"}

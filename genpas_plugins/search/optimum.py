@@ -67,7 +67,20 @@ class Line:
 
 
 def optimum(criteria: Criteria, grid: Grid, found: Shortlist, *, progress: Tell | None = None) -> Optimum:
-    """Return both continuous choices; each search starts from STARTS of the best grid points."""
+    """Return both continuous choices; each search starts from STARTS of the best grid points.
+
+    Parameters
+    ----------
+    criteria : of the training view against validation
+    grid : its finite values bound the exponents
+    found : the shortlist of the same grid
+    progress : called with the step, how much of it is done, and its total
+
+    Returns
+    -------
+    Optimum
+        The two points with their criteria.
+    """
     tell = progress or (lambda step, done, total: None)
     tell("continuous optimum", 0, 2)
     close = nearest(criteria, grid)

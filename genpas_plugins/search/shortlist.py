@@ -76,7 +76,7 @@ def shortlist(
     criteria: Criteria,
     grid: Grid,
     *,
-    keep: float = KEEP,  # share of the grid to keep by KL
+    keep: float = KEEP,
     best: int = BEST,
     progress: Tell | None = None,
 ) -> Shortlist:
@@ -85,7 +85,23 @@ def shortlist(
     Points with the same α and β have the same KL. A point with the KL of the last kept one is kept too, so no γ is lost
     by its place in the grid. Of equal ratios the lower KL comes first. A point without a ratio comes last.
 
-    Raises InputError as `check_amounts` does, and if every ratio is undefined.
+    Parameters
+    ----------
+    criteria : of the training view against validation
+    grid : the points
+    keep : share of the grid to keep by KL, above 0 and at most 1
+    best : length of the result, at least 1
+    progress : called with the step, how much of it is done, and its total
+
+    Returns
+    -------
+    Shortlist
+        The best points and what was kept.
+
+    Raises
+    ------
+    InputError
+        If `keep` or `best` is out of range, or every ratio is undefined.
     """
     check_amounts(keep, best)
     tell = progress or (lambda step, done, total: None)
