@@ -33,12 +33,12 @@ def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:
         )
 
 
-def check_known(model: str, keys: Sequence[str]) -> None:
-    """Raise InputError for a key that neither RecBole nor the model reads."""
-    known = {*known_settings(model), SECTION}
+def check_known(models: Sequence[str], keys: Sequence[str]) -> None:
+    """Raise InputError for a key that neither RecBole nor one of the models reads."""
+    known = {SECTION}.union(*map(known_settings, models))
     for key in keys:
         if key not in known:
-            raise InputError(unknown(key, model, known))
+            raise InputError(unknown(key, ", ".join(models), known))
 
 
 def test(checkpoint: Path, data_path: Path) -> TestResult:

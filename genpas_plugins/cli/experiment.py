@@ -66,7 +66,8 @@ def command(
         typer.Option(
             metavar="METHOD,…",
             help=f"{_MAKES} rows. last_target, multi_target, slide_window or exponents as 1,0,0; then +operators (rate "
-            "0.3, probability 0.5) and +basrec. Or a .yaml file with a genpas key. Then @STORE of `regenerate`.",
+            "0.3, probability 0.5) and +basrec or +dr4sr_plus. Or a .yaml file with a genpas key. Then @STORE of "
+            "`regenerate`.",
         ),
     ] = None,
     pairs: Annotated[
@@ -114,14 +115,14 @@ def command(
         return
     for name, rows in sections.items():
         head, *lines = summary(rows, asked)
-        print_table(head, lines, title=f"{name}: {asked.model}, test {asked.metric} masked and unmasked")
+        print_table(head, lines, title=f"{name}: {', '.join(asked.models)}, test {asked.metric} masked and unmasked")
     typer.echo(note(asked))
     typer.echo(f"Written: {out / 'table.md'} and {out / 'table.json'}.")
 
 
 def _table(file: Path | None, options: dict[str, Any], out: Path) -> Table:
     from genpas_plugins.experiments.allowed_settings import OWN
-    from genpas_plugins.experiments.run import check_model, settings_of
+    from genpas_plugins.experiments.run import check_models, settings_of
     from genpas_plugins.experiments.table import Table, read_table
     from genpas_plugins.settings.points import join_points
     from genpas_plugins.settings.yaml_text import parse_settings
@@ -140,7 +141,7 @@ def _table(file: Path | None, options: dict[str, Any], out: Path) -> Table:
         content = {"title": out.resolve().name, "model": files.get("model", "SASRec"), **options}
         table = Table.read({**content, "rows": rows, "settings": settings}, "the command line")
     try:
-        check_model(table.model, table.recbole_keys)
+        check_models(table.models, table.recbole_keys)
     except InputError as error:
         raise InputError(f"{file or 'the command line'}: {error}") from error
     return table

@@ -8,6 +8,8 @@ from typing import Any
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, SECTION, GenPASConfig
 from genpas_plugins.settings.mixing import PREFIX as MIXING_PREFIX
 from genpas_plugins.settings.mixing import SECTION as MIXING
+from genpas_plugins.settings.personaliser import PREFIX as PERSONALISER_PREFIX
+from genpas_plugins.settings.personaliser import SECTION as PERSONALISER
 from genpas_plugins.support.errors import InputError, nearest
 
 OWN = {
@@ -28,6 +30,9 @@ METRICS = ("NDCG", "Recall", "Hit", "MRR", "MAP", "Precision")
 """What can choose a checkpoint: more is better, and the number after @ is the length of the list."""
 
 _NOT_VARIED = tuple(PREFIX + name for name in ("strategy", *EXPONENT_NAMES, "augment", "pairs_per_epoch"))
+MODEL = "model"
+"""What a table has, or varies."""
+
 _ELSEWHERE = (
     f"Write a YAML file with the key {SECTION}, and perhaps {MIXING}, as a row. Or give all rows a key {PREFIX}… in "
     "along: one point is enough"
@@ -36,7 +41,8 @@ _ELSEWHERE = (
 
 def is_of_a_method(key: str) -> bool:
     """Return whether a key says what is trained on; rows differ in that."""
-    return key in (SECTION, MIXING) or key.startswith((PREFIX, MIXING_PREFIX))
+    prefixes = (PREFIX, MIXING_PREFIX, PERSONALISER_PREFIX)
+    return key in (SECTION, MIXING, PERSONALISER) or key.startswith(prefixes)
 
 
 def check_setting(key: str) -> str:
@@ -54,7 +60,7 @@ def check_varied(key: str) -> None:
     """Raise InputError for a setting that `along` cannot vary."""
     if key in _NOT_VARIED:
         raise InputError(f"{key} belongs to the rows or to the budget. It is the same at every point.")
-    if not key.startswith(PREFIX):
+    if key != MODEL and not key.startswith(PREFIX):
         check_setting(key)
 
 

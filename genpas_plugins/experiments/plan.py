@@ -12,7 +12,8 @@ from genpas_plugins.data.recbole_files import EXPORTED_TIME, TIME
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.storage import HEADER
 from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split, read_split
-from genpas_plugins.experiments.methods import Method, check_mixing, with_epochs
+from genpas_plugins.experiments.allowed_settings import MODEL
+from genpas_plugins.experiments.methods import Method, check_loss, with_epochs
 from genpas_plugins.experiments.table import Point, Table
 from genpas_plugins.search.shortlist import require_validation
 from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
@@ -45,7 +46,7 @@ class Cell:
     @property
     def recbole(self) -> dict[str, Any]:
         """RecBole's settings of this cell alone."""
-        return {key: value for key, value in self.settings if not key.startswith(PREFIX)}
+        return {key: value for key, value in self.settings if key != MODEL and not key.startswith(PREFIX)}
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class Plan:
 
         Raises InputError if the store has nothing to train or to validate on, or the budget is not whole epochs.
         """
+        for method in (method.on_dataset(name) for method in table.methods):
+            if method.store is not None and not method.store.is_dir():
+                raise InputError(f"{method.label}: {method.store} does not exist. Make it with `genpas regenerate`.")
         split = read_split(SequenceStore.open(store), table.split)
         require_validation(split.validation)
         split.train.require_pairs()
@@ -85,15 +89,19 @@ class Plan:
         return cls(table, name, seeds, digest(store), epochs, per_epoch)
 
     def __post_init__(self) -> None:
-        """Check that every method mixes within the budget."""
+        """Check that every method's loss begins within the budget."""
         for method in self.table.methods:
-            check_mixing(method, self.epochs)
+            check_loss(method, self.epochs)
 
     @property
     def rows(self) -> list[Row]:
         """The rows, all of one point before the next."""
-        methods = [with_epochs(method, self.pairs_per_epoch) for method in self.table.methods]
+        methods = [with_epochs(method.on_dataset(self.name), self.pairs_per_epoch) for method in self.table.methods]
         return [Row(method, at) for at in self.table.points for method in methods]
+
+    def model(self, cell: Cell) -> str:
+        """Return RecBole's name of a cell's model."""
+        return str(dict(cell.settings).get(MODEL, self.table.model))
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return RecBole's settings of a cell."""
@@ -110,10 +118,10 @@ class Plan:
 
     def configuration(self, cell: Cell) -> dict[str, Any]:
         """Return what the figures of a cell depend on, as its file keeps it."""
-        settings = {**self.table.settings, **cell.recbole}
+        settings, made = {**self.table.settings, **cell.recbole}, cell.method.store  # a report needs no stores
         content = {
             "store": self.store,
-            "model": self.table.model,
+            "model": self.model(cell),
             "settings": {key: str(value) for key, value in settings.items()},
             "seed": cell.seed,
             "epochs": self.epochs,
@@ -122,7 +130,7 @@ class Plan:
             "method": cell.sections,
             **({} if self.table.split == LEAVE_LAST_OUT else {"split": self.table.split}),
             **({} if self.table.patience is None else {"patience": self.table.patience}),
-            **({} if cell.method.store is None else {"regenerated store": digest(cell.method.store)}),
+            **({} if made is None or not made.is_dir() else {"regenerated store": digest(made)}),
         }
         return {key: as_json_value(value) for key, value in content.items()}
 

@@ -64,12 +64,12 @@ def write_report(
     sections = {name: sections[name] for name in dict.fromkeys(names)}
     if plots:
         _draw(sections, table, out)
-    head = {"table": table.title, "model": table.model, "metric": table.metric}
+    head = {"table": table.title, "model": ", ".join(table.models), "metric": table.metric}
     along = None if table.along is None else table.along.name
     result = {**head, "along": along, "datasets": {name: _values(rows, table) for name, rows in sections.items()}}
     text = "".join(section(name, rows, table) + _links(name, table, out) for name, rows in sections.items())
     write_text(out / "table.json", to_json(result))
-    write_text(out / "table.md", f"# {table.title}: {table.model}\n{text}\n{note(table)}\n")
+    write_text(out / "table.md", f"# {table.title}: {', '.join(table.models)}\n{text}\n{note(table)}\n")
     return result, sections
 
 

@@ -117,7 +117,8 @@ def row_result(cells: Cells, row: Row) -> RowResult:
     chosen = max(scores, key=scores.__getitem__) if len(scores) == len(tuning) else None
     trained = {} if chosen is None else {seed: cells.get(row.cell(seed, chosen)) for seed in cells.seeds}
     done = {seed: result for seed, result in trained.items() if result is not None}
-    published = plan.table.published.get(plan.name, {}).get(row.method.label, {})
+    name = plan.table.published_name(row.method.label, row.at)
+    published = plan.table.published.get(plan.name, {}).get(name, {})
     of_metric = {metric.lower(): figure for metric, figure in published.items()}
     return RowResult(row.method.label, row.at, tuning, chosen, done, of_metric)
 

@@ -88,14 +88,15 @@ class RecBoleRun:
         return {**BASE, **self.settings, **measures(self.settings, self.metric), **own}
 
 
-def check_model(model: str, keys: Sequence[str] = ()) -> None:
-    """Raise InputError without RecBole, for a model that it lacks, and for a setting that nothing reads."""
+def check_models(models: Sequence[str], keys: Sequence[str] = ()) -> None:
+    """Raise InputError without RecBole, for a model that it lacks, and for a setting that no model reads."""
     require_recbole()
     with quiet_recbole(None):
         from recbole_ext import experiment_cell, known_settings
 
-        known_settings.check_model(model)
-        experiment_cell.check_known(model, keys)
+        for model in models:
+            known_settings.check_model(model)
+        experiment_cell.check_known(models, keys)
 
 
 def settings_of(files: Sequence[Path]) -> dict[str, Any]:

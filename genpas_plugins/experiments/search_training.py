@@ -18,7 +18,7 @@ from genpas_plugins.experiments.run import (
     DATA,
     DATASET,
     RecBoleRun,
-    check_model,
+    check_models,
     export,
     quiet_recbole,
     settings_of,
@@ -70,7 +70,7 @@ class SearchTraining:
                     "options."
                 )
         check_replaceable(out / "recbole.yaml")
-        check_model(model)
+        check_models((model,))
         return cls(store.resolve(), out.resolve(), model, tuple(file.resolve() for file in files), overrides, **more)
 
     @property

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from typing_extensions import Self
 
 from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split
-from genpas_plugins.experiments.allowed_settings import check_metric, check_setting, check_varied, measures
-from genpas_plugins.experiments.methods import Method, check_different, check_mixing, read_method
+from genpas_plugins.experiments.allowed_settings import MODEL, check_metric, check_setting, check_varied, measures
+from genpas_plugins.experiments.methods import Method, check_different, check_loss, method_of, read_method
 from genpas_plugins.settings.base import Settings
 from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
 from genpas_plugins.settings.yaml_text import read_yaml
@@ -23,9 +23,13 @@ Point = tuple[tuple[str, Any], ...]  # A point of the grid, or of what is varied
 
 
 def _method(given: Any) -> Method:
+    if isinstance(given, dict):
+        return method_of(given)
     if isinstance(given, str | Method):
         return read_method(given) if isinstance(given, str) else given
-    raise InputError(f"a row is a word such as multi_target, or '1,0,0' in quotes, not {given!r}.")
+    raise InputError(
+        f"a row is a word such as multi_target, '1,0,0' in quotes, or {{name: …, genpas: …}}, not {given!r}."
+    )
 
 
 def _point(given: Any) -> Point:
@@ -84,7 +88,7 @@ class Along(Settings):
 
     name: str = Field(min_length=1, description="what the axis of a plot is called")
     points: Annotated[Points, _keys_pass(check_varied)] = Field(
-        description="settings of RecBole, or flat keys genpas_… for all rows; one point is enough"
+        description="settings of RecBole, the model, or flat keys genpas_… for all rows; one point is enough"
     )
 
 
@@ -92,9 +96,11 @@ class Table(Settings):
     """A checked table of experiments."""
 
     title: str = Field(description="name of the table; without it, of its file")
-    model: str = Field(description="RecBole's name of the model")
+    model: str | None = Field(None, description="RecBole's name of the model; a table along models has none")
     rows: tuple[Row, ...] = Field(
-        min_length=1, description="methods: a strategy or '1,0,0', then +operators, +basrec, @STORE; or a .yaml file"
+        min_length=1,
+        description="methods: a strategy or '1,0,0', then +operators, +basrec or +dr4sr_plus, @STORE; or a .yaml file; "
+        "or {name: …, genpas: …, mixing: …, store: …}",
     )
     epochs: int | None = Field(None, ge=1, description="the budget of every run, in epochs")
     pairs: int | None = Field(None, ge=1, description="or the budget in pairs, a multiple of the pairs of an epoch")
@@ -122,18 +128,22 @@ class Table(Settings):
     along: Along | None = Field(None, description="varies one thing: all rows are trained and tuned at every point")
     datasets: tuple[str, ...] = Field((), description="names of the data sets; empty: the published ones")
     published: dict[str, dict[str, dict[str, float]]] = Field(
-        {}, description="figures to show beside ours, by data set, row and metric"
+        {},
+        description="figures to show beside ours, by data set, row and metric; with several points a row is "
+        "'POINT ROW', as 'GRU4Rec multi_target'",
     )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if (self.epochs is None) == (self.pairs is None):
             raise InputError("a table needs one budget: epochs or pairs.")
+        if (self.model is None) != (MODEL in _keys(self.points)):
+            raise InputError("a table has one model, or varies it along points such as {model: GRU4Rec}.")
         self._check_keys()
         check_different(self.methods)
         for method in self.methods:
             if self.epochs is not None:
-                check_mixing(method, self.epochs)
+                check_loss(method, self.epochs)
             self._check_points(method)
         self._check_published()
         return self
@@ -154,6 +164,15 @@ class Table(Settings):
         return ((),) if self.along is None else self.along.points
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in order."""
+        return tuple(dict.fromkeys(str(dict(point).get(MODEL, self.model)) for point in self.points))
+
+    def published_name(self, label: str, at: Point) -> str:
+        """Return the name of a row among the published figures: its label, after the first value of several points."""
+        return f"{at[0][1]} {label}" if len(self.points) > 1 else label
+
+    @property
     def tuned(self) -> bool:
         """Whether there is a choice between points of a grid."""
         return len(self.grid) > 1
@@ -167,7 +186,7 @@ class Table(Settings):
     def recbole_keys(self) -> list[str]:
         """Names of the settings of RecBole that the table makes."""
         keys = [*self.settings, *_keys(self.grid), *_keys(self.points)]
-        return [key for key in keys if not key.startswith(PREFIX)]
+        return [key for key in keys if key != MODEL and not key.startswith(PREFIX)]
 
     @property
     def measured(self) -> list[str]:
@@ -198,7 +217,8 @@ class Table(Settings):
                 GenPASConfig.from_config({**method.settings, **flat}, f"point {number} of along, {method.label}")
 
     def _check_published(self) -> None:
-        labels, measured = [row.label for row in self.rows], [name.lower() for name in self.measured]
+        labels = [self.published_name(row.label, at) for at in self.points for row in self.rows]
+        measured = [name.lower() for name in self.measured]
         others = [name for name in self.datasets if name not in self.published]
         for dataset, of_rows in self.published.items():
             near = difflib.get_close_matches(dataset, others, n=1, cutoff=0.8)
@@ -210,8 +230,6 @@ class Table(Settings):
                     raise InputError(f"{where}: there is no row {label!r}.{nearest(label, labels)}")
                 for metric in (metric for metric in figures if metric.lower() not in measured):
                     raise InputError(f"{where}: {label}: {metric} is not measured.{nearest(metric, self.measured)}")
-        if len(self.points) > 1 and any(self.published.values()):
-            raise InputError("published figures are of one point, and along has several. Remove one of the two.")
 
 
 def _keys(points: Sequence[Point]) -> list[str]:

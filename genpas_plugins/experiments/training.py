@@ -114,7 +114,7 @@ class Training:
 
     def _recbole(self, cell: Cell) -> RecBoleRun:
         plan, data = self.cells.plan, self._data(cell.method)
-        return RecBoleRun(data, self.work, cell.name, plan.table.model, plan.table.metric, plan.settings(cell))
+        return RecBoleRun(data, self.work, cell.name, plan.model(cell), plan.table.metric, plan.settings(cell))
 
     def _train(self, cell: Cell) -> CellResult:
         epochs, name = self.cells.plan.epochs, f"{self.cells.plan.name} {cell.name}"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from recbole.data.interaction import Interaction
-from recbole.model.sequential_recommender import SASRec
 from torch import Tensor
 from torch.nn import functional
 
+from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.errors import InputError
+from recbole_ext.models.grouped_sasrec import GroupedSASRec
 from recbole_ext.models.same_target import Histories
 
 
-class ContrastiveSASRec(SASRec):
+class ContrastiveSASRec(GroupedSASRec):
     """SASRec's loss plus `contrastive_weight` times `info_nce` of two views; a subclass makes the views."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -29,13 +29,13 @@ class ContrastiveSASRec(SASRec):
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch, a scalar."""
-        lengths = interaction[self.ITEM_SEQ_LEN]
-        items = interaction[self.ITEM_SEQ][:, : int(lengths.max())]  # SASRec ignores padding
-        own: Tensor = super().calculate_loss(Interaction({**interaction.interaction, self.ITEM_SEQ: items}))
-        one, other = self.views(Histories(items, lengths), interaction[self.POS_ITEM_ID])
-        contrast = info_nce(self.forward(*one), self.forward(*other), self.temperature)
-        total: Tensor = own + self.weight * contrast
-        return total
+        own = super().calculate_loss(interaction)
+        histories = Histories(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        one, other = self.views(histories, interaction[self.POS_ITEM_ID])
+        with cheap_dropout(self):
+            contrast = info_nce(self.forward(*one), self.forward(*other), self.temperature)
+        loss: Tensor = own + self.weight * contrast
+        return loss
 
 
 def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:

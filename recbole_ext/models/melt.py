@@ -9,13 +9,13 @@ import math
 from typing import Any
 
 import torch
-from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import Trainer
 from torch import Tensor, nn
 
 from genpas_plugins.support.errors import InputError, whole_number
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.models.contract import MIXING, PARALLEL, PERSONALISER, TRIM, refusal
+from recbole_ext.models.grouped_sasrec import GroupedSASRec
 from recbole_ext.models.same_target import Histories, SameTarget
 
 _CONTEXTS = 50  # an item's contexts count in its weight up to so many above the threshold
@@ -23,7 +23,7 @@ _LOWER = 0.02  # the items' quantile is so much below the users'
 _ROWS = 2048  # histories that are encoded at a time before an epoch
 
 
-class MELT(SASRec):
+class MELT(GroupedSASRec):
     """MELT as a RecBole model; its settings and defaults are in MELT.yaml.
 
     A context of an item is the history before it in a training sequence. Users and items with more items or contexts
@@ -99,7 +99,7 @@ class MELT(SASRec):
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch, a scalar; after the warm-up with those of the branches."""
-        loss: Tensor = super().calculate_loss(interaction)
+        loss = super().calculate_loss(interaction)
         if self.progress >= 0:
             loss = loss + self.user_weight * self._user_loss() + self.item_weight * self._item_loss()
         return loss

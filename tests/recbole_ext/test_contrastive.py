@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from recbole.model.sequential_recommender import SASRec
 from recbole.utils import get_model
 
 from genpas_plugins import InputError
@@ -33,6 +34,14 @@ def test_info_nce_is_the_mean_over_both_directions():
         weights = {j: torch.exp(vector @ each / 0.5) for j, each in enumerate(everyone) if j != i}
         losses.append(-torch.log(weights[(i + 4) % 8] / sum(weights.values())))
     torch.testing.assert_close(info_nce(one, other, 0.5), torch.stack(losses).mean())
+
+
+def test_groups_of_similar_length_have_the_vectors_of_sasrec(made: Callable[..., Any]):
+    prepared, network = made("DuoRec", MAX_ITEM_LIST_LENGTH=20)
+    batch = next(iter(prepared.train))
+    histories = batch["item_id_list"], batch["item_length"]
+    network.eval()
+    torch.testing.assert_close(network(*histories), SASRec.forward(network, *histories))
 
 
 @pytest.mark.parametrize("model", ["CL4SRec", "DuoRec"])

@@ -380,9 +380,9 @@ TABLES = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.y
 def test_the_shipped_tables_have_settings_that_recbole_knows(file: Path):
     table = read_table(file)
     keys = table.recbole_keys
-    experiment_cell.check_known(table.model, keys)
+    experiment_cell.check_known(table.models, keys)
     with pytest.raises(InputError, match=r"'learning_rat'\. Did you mean 'learning_rate'"):
-        experiment_cell.check_known(table.model, [*keys, "learning_rat"])
+        experiment_cell.check_known(table.models, [*keys, "learning_rat"])
 
 
 @pytest.mark.parametrize(
@@ -489,7 +489,7 @@ def test_a_regenerated_store_is_trained_on_and_tested_as_the_original(experiment
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["multi_target+basrec"], "20 plain epochs before it mixes, and a run has 2"),
+        (["multi_target+basrec"], "20 plain epochs before it begins, and a run has 2"),
         (["multi_target", "--set", "eval_step=3"], "eval_step is 3"),
         (["multi_target", "--set", "eval_step=0"], "eval_step is 0"),
         (["multi_target", "--set", "train_neg_sample_args={sample_num: 1}"], "RecBole refuses"),

@@ -15,12 +15,14 @@ from genpas_plugins.experiments.methods import (
     RATE,
     Method,
     check_different,
-    check_mixing,
+    check_loss,
+    method_of,
     read_method,
     with_epochs,
 )
 from genpas_plugins.sampling.policy import EXPONENTS
 from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -38,9 +40,9 @@ def test_a_word_is_a_policy_operators_and_mixing(policy: str, additions: list[st
     assert method.label == "+".join([policy, *additions]) == "+".join([method.genpas.policy.label, *additions])
     operators = tuple(OPERATORS[name](RATE, PROBABILITY) for name in additions if name != "basrec")
     assert method.genpas.augment == (operators or None)
-    assert (method.mixing is not None) == ("basrec" in additions) == ("mixing" in method.settings)
+    assert (method.loss is not None) == ("basrec" in additions) == ("mixing" in method.settings)
     assert GenPASConfig.from_config(method.settings) == method.genpas
-    assert MixingConfig.from_config(method.settings) == method.mixing
+    assert MixingConfig.from_config(method.settings) == method.loss
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -56,6 +58,36 @@ def test_a_store_of_its_own_follows_an_at(tmp_path: Path):
         methods_of([f"multi_target@{tmp_path}", f"multi_target@{tmp_path}/."])
 
 
+def test_a_store_of_every_data_set_follows_an_at(tmp_path: Path):
+    method = read_method(f"multi_target+dr4sr_plus@{tmp_path}/made/{{dataset}}")
+    assert method.label == "multi_target+dr4sr_plus@made" and isinstance(method.loss, PersonaliserConfig)
+    assert method.on_dataset("toys").store == tmp_path / "made" / "toys"
+    assert method.on_dataset("toys").on_dataset("beauty").label == method.label
+    check_loss(method, 11)
+    with pytest.raises(InputError, match="dr4sr_plus has 10 plain epochs before it begins, and a run has 10"):
+        check_loss(method, 10)
+    with pytest.raises(InputError, match=r"dr4sr_plus weighs regenerated sequences. Add the store"):
+        check_loss(read_method("multi_target+dr4sr_plus"), 11)
+
+
+def test_a_row_of_several_keys_is_a_method():
+    row = {"name": "released", "genpas": "multi_target", "mixing": {"method": "basrec", "released_weights": True}}
+    method = method_of(row)
+    assert (method.label, method.genpas.strategy) == ("released", "multi_target")
+    assert method.loss == MixingConfig(method="basrec", released_weights=True)
+    assert method_of({**row, "store": "made/{dataset}"}).on_dataset("toys").store == Path("made/toys").absolute()
+    for change, reason in (
+        ({"name": None}, "a row of several keys needs a name"),
+        ({"name": "a/b"}, "without a slash"),
+        ({"epochs": 3}, "a row has only the keys name, store, genpas, mixing, personaliser, not 'epochs'"),
+        ({"store": "missing"}, "row released: store 'missing' is not a directory"),
+        ({"genpas": "multi_targt"}, "row released: .*Did you mean 'multi_target'"),
+        ({"personaliser": "dr4sr_plus"}, "mixing and personaliser are two losses"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            method_of({**row, **change})
+
+
 def test_a_point_is_drawn_even_where_a_strategy_has_its_exponents():
     assert read_method("1.0, 0,-inf").genpas.policy == SamplingPolicy(1, 0, float("-inf"))
     assert read_method("1.0,0,-inf").label == "1,0,-inf"
@@ -68,10 +100,10 @@ def test_a_file_is_a_method(tmp_path: Path):
     )
     method = read_method(str(file))
     assert (method.label, method.genpas.policy.label) == ("mine.yaml", "1,inf,0")
-    assert method.mixing is not None and method.mixing.views == 1
+    assert isinstance(method.loss, MixingConfig) and method.loss.views == 1
     file.write_text("genpas_strategy: last_target\nmixing_method: basrec\n")
     method = read_method(str(file))
-    assert method.genpas.strategy == "last_target" and method.mixing is not None
+    assert method.genpas.strategy == "last_target" and method.loss is not None
 
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "strategy").glob("*.yaml")), ids=lambda file: file.name)
@@ -174,11 +206,11 @@ def test_the_order_of_operators_and_drawing_make_methods_differ():
 
 def test_mixing_that_would_never_begin_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"has 20 plain epochs .* and a run has 20. .* warmup_epochs: 10\}'"):
-        check_mixing(read_method("1,0,0+basrec"), 20)
-    check_mixing(read_method("1,0,0+basrec"), 21)
-    check_mixing(read_method("1,0,0"), 1)
+        check_loss(read_method("1,0,0+basrec"), 20)
+    check_loss(read_method("1,0,0+basrec"), 21)
+    check_loss(read_method("1,0,0"), 1)
     (tmp_path / "mine.yaml").write_text("genpas: multi_target\nmixing: {method: basrec, warmup_epochs: 1}\n")
-    check_mixing(read_method(str(tmp_path / "mine.yaml")), 2)
+    check_loss(read_method(str(tmp_path / "mine.yaml")), 2)
 
 
 def test_an_epoch_of_a_file_s_own_is_refused(tmp_path: Path):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.migrate_cells import migrate
 from genpas_plugins import InputError
 from genpas_plugins.experiments.report import write_report
 from genpas_plugins.experiments.results import Cells, read_cell
 from genpas_plugins.experiments.table import read_table
-from genpas_plugins.support.json_text import as_json_value, to_json
+from genpas_plugins.support.json_text import as_json_value
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -104,29 +101,3 @@ def test_a_data_set_of_other_settings_is_left_out_of_the_report(tmp_path: Path, 
     more = table.replaced(rows=(*table.rows, "0,2,-inf"))  # a new row is not run, the others stay
     _, sections = write_report(more, [], (1,), tmp_path)
     assert [bool(row.tested) for row in sections["toys"]] == [True] * 5 + [False]
-
-
-def test_cells_of_compare_are_migrated(tmp_path: Path):
-    def old(file: Path, digests: list[str]) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        content["configuration"] |= {"config files": digests, "settings": {"seed_of_split": "3"}}
-        content["result"]["test"] = content["result"]["test"]["unmasked"]
-        return content
-
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("model: SASRec\nepochs: 3\nhidden_size: 8\nmask_history: true\n")
-    digest = hashlib.sha256(recipe.read_bytes()).hexdigest()[:16]
-    (tmp_path / "cells").mkdir()
-    (tmp_path / "checkpoints").mkdir()
-    (source, *_) = (RESULTS / "compare" / "basrec" / "cells" / "store").glob("*.json")
-    file = tmp_path / "cells" / source.name
-    content = old(source, [digest])
-    file.write_text(to_json(content))
-    with pytest.raises(InputError, match="other configuration files"):
-        migrate(tmp_path, "toys", [])
-    assert file.exists()
-    assert migrate(tmp_path, "toys", [recipe]) == 1
-    configuration, cell = read_cell(tmp_path / "cells" / "toys" / source.name)
-    assert configuration["settings"] == {"hidden_size": "8", "mask_history": "True", "seed_of_split": "3"}
-    assert cell.tested is not None and cell.tested.test == {"masked": content["result"]["test"]}
-    assert not file.exists() and (tmp_path / "work" / "toys" / "checkpoints").is_dir()

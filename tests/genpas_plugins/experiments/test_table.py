@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from genpas_plugins import InputError
 from genpas_plugins.cli import app
 from genpas_plugins.experiments.allowed_settings import check_metric, measures
-from genpas_plugins.experiments.plan import Cell, whole_epochs
+from genpas_plugins.experiments.plan import Cell, Plan, whole_epochs
 from genpas_plugins.experiments.table import read_table
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "experiment" / "sasrec.yaml"
@@ -149,17 +149,34 @@ def test_a_row_that_says_itself_what_is_varied_is_refused(
     assert len(read_table(file).points) == 2
 
 
-def test_published_figures_are_of_one_point(table: Write):
-    with pytest.raises(InputError, match="published figures are of one point"):
-        read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}, {n_layers: 2}]}"))
+def test_published_figures_of_several_points_name_the_point(table: Write):
+    several = "along: {name: x, points: [{n_layers: 1}, {n_layers: 2}]}"
+    with pytest.raises(InputError, match=r"there is no row 'last_target'. Did you mean '2 last_target'"):
+        read_table(table("epochs: 2", f"epochs: 2\n{several}"))
     read = read_table(table("epochs: 2", "epochs: 2\nalong: {name: x, points: [{n_layers: 1}]}"))
     assert read.published == {"beauty": {"last_target": {"NDCG@10": 0.0124}}}
 
 
+def test_a_table_may_vary_the_model(table: Write):
+    along = "along: {name: model, points: [{model: GRU4Rec}, {model: SASRec}]}\nepochs: 2"
+    file = table("epochs: 2", along)
+    with pytest.raises(InputError, match="a table has one model, or varies it"):
+        read_table(file)
+    text = file.read_text().replace("last_target: {", "GRU4Rec last_target: {")
+    file.write_text(text.replace("\nmodel: SASRec\n", "\n"))
+    read = read_table(file)
+    assert read.models == ("GRU4Rec", "SASRec") and "model" not in read.recbole_keys
+    plan = Plan(read, "beauty", (1,), "digest", 2, 10)
+    cells = [row.cell(1, read.grid[0]) for row in plan.rows]
+    assert [plan.model(cell) for cell in cells] == ["GRU4Rec", "GRU4Rec", "SASRec", "SASRec"]
+    assert all("model" not in plan.settings(cell) for cell in cells)
+    assert [plan.configuration(cell)["model"] for cell in cells] == [plan.model(cell) for cell in cells]
+
+
 def test_the_shipped_tables_have_one_budget_and_the_rows_of_the_paper():
     tables = {file.stem: read_table(file) for file in SHIPPED.parent.glob("*.yaml")}
-    varied = {"data_efficiency", "parameter_efficiency", "inductive", "targets"}
-    fixed = {"sasrec", "budget", "estimators", "estimators_single", "operators", "map", "tiger"}
+    varied = {"data_efficiency", "parameter_efficiency", "inductive", "targets", "basrec", "dr4sr", "comparators"}
+    fixed = {"sasrec", "budget", "estimators", "estimators_single", "operators", "map", "tiger", "basrec_parts"}
     assert tables.keys() == fixed | varied
     assert {name for name, table in tables.items() if table.along is not None} == varied
     assert all(table.names and table.pairs_per_epoch is None for table in tables.values())
@@ -221,7 +238,7 @@ def test_the_shipped_table_is_that_of_the_paper():
         ("hidden_size: 8", "genpas_train_users: 0.5", "in along: one point is enough"),
         ("hidden_size: 8", "train_users: 0.5", "Did you mean 'genpas_train_users'"),
         ("published: {beauty:", "datasets: [beauty]\npublished: {beuaty:", "published has 'beuaty', datasets 'beauty'"),
-        ("[last_target,", "[last_target+basrec,", "20 plain epochs before it mixes, and a run has 2"),
+        ("[last_target,", "[last_target+basrec,", "20 plain epochs before it begins, and a run has 2"),
         ('"1,0,0"', "[1,0,0]", "'1,0,0' in quotes"),
         ('"1,0,0"', "+insert", "line 3: +insert: '' is not a strategy"),
         ("hidden_size: 8", "metrics: [AUC]", "line 5: the metric 'AUC' cannot choose"),
