@@ -1,7 +1,6 @@
 """What is installed, what it can do, and which pairs of packages are broken.
 
-Versions come from package metadata. torch, fbgemm_gpu and torchrec are imported in processes of their own, so that a
-crash or a hang becomes a line of the report.
+A process of its own imports each package, so that a crash or a hang becomes a line of the report.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ _MARK = "genpas-doctor:"  # packages print to stdout on import; the answer is th
 _TORCH_FACTS = """{
     "version": torch.__version__,
     "cuda_build": torch.version.cuda or getattr(torch.version, "hip", None),
-    "cuda_available": torch.cuda.is_available(),
-    "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if torch.cuda.is_available() else [],
+    "cuda_available": (cuda := torch.cuda.is_available()),
+    "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count() if cuda else 0)],
 }"""
 
 

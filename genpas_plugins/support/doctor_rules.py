@@ -16,7 +16,6 @@ TORCHREC_NEEDS = ("torch", "tensordict", "torchmetrics", "tqdm", "pyre-extension
 PAIRING_RULE = "fbgemm 1.X goes with torch 2.(X+5), for example 1.8 with 2.13"
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 OLDEST_TORCH = (2, 10)
-TORCH_AHEAD = 5
 _LEVELS = ("error", "warning", "note")
 
 
@@ -62,11 +61,72 @@ class Problem:
 def find_problems(facts: Facts) -> list[Problem]:
     """Apply every rule; errors come first, then warnings, then notes."""
     # Causes come before symptoms: a rule above usually explains a failed import.
-    rules = (_python_and_backend, _fbgemm, _needs, _imports, _weaker)
-    return sorted((found for rule in rules for found in rule(facts)), key=lambda found: _LEVELS.index(found.level))
+    broken = [Problem("error", what, fix) for rule in (_fbgemm, _needs, _imports) for what, fix in rule(facts)]
+    return sorted([*broken, *_environment(facts)], key=lambda problem: _LEVELS.index(problem.level))
 
 
-def _python_and_backend(facts: Facts) -> Iterator[Problem]:
+def _fbgemm(facts: Facts) -> Iterator[tuple[str, str]]:
+    torch, torchrec, has_cuda = facts.versions.get("torch"), facts.versions.get("torchrec"), facts.torch_has_cuda()
+    installed = {name: found for name in ("fbgemm-gpu", "fbgemm-gpu-cpu") if (found := facts.versions.get(name))}
+    series = _fbgemm_for(torch)
+    pin = f"=={series}.*" if series else ""
+    if len(installed) > 1:
+        both = " and ".join(f"{name} {version}" for name, version in installed.items())
+        keep = f"fbgemm-gpu{'-cpu' if has_cuda is False else ''}{pin}"
+        yield (
+            f"{both} are both installed and overwrite each other's module fbgemm_gpu.",
+            f"pip uninstall -y fbgemm-gpu fbgemm-gpu-cpu, then pip install '{keep}'.",
+        )
+    for name, version in list(installed.items())[:1]:
+        release = _release(version)
+        # The newest known torch for an fbgemm outside the pairing rule.
+        fix_torch = f"pip install 'torch==2.{release[1] + 5 if (1, 0) <= release < (2,) else 13}.*'"
+        if torch is None:
+            yield f"{name} {version} is installed without torch, which it needs but does not declare.", fix_torch
+        elif series != ".".join(map(str, release[:2])) and not re.search(r"\.dev|\+git", torch + version):
+            fix, kept = (f"pip install '{name}{pin}'", "torch") if series else (fix_torch, name)
+            # Nightly and local builds carry no release numbers.
+            yield (
+                f"{name} {version} does not belong to torch {torch}: {PAIRING_RULE}.",
+                f"{fix} (keeps {kept} as it is).",
+            )
+    if facts.fbgemm_variant == "cuda" and has_cuda is False:
+        yield (
+            f"fbgemm_gpu is a CUDA build and torch {torch} is a CPU build: it cannot be loaded.",
+            f"pip uninstall -y fbgemm-gpu, then pip install 'fbgemm-gpu-cpu{pin}'; or install a CUDA torch.",
+        )
+    if torchrec is not None and not installed:
+        yield (
+            f"torchrec {torchrec} is installed without fbgemm, which it needs.",
+            f"pip install 'fbgemm-gpu{'' if has_cuda else '-cpu'}{pin}' ({PAIRING_RULE}).",
+        )
+
+
+def _needs(facts: Facts) -> Iterator[tuple[str, str]]:
+    for package, needs in {"recbole": RECBOLE_NEEDS, "torchrec": TORCHREC_NEEDS}.items():
+        missing = ", ".join(name for name in needs if facts.versions.get(name) is None)
+        if (version := facts.versions.get(package)) is not None and missing:
+            fix = f"pip install 'genpas-plugins[{package}]', which names all it needs."
+            yield f"{package} {version} is installed without {missing}.", fix
+    pandas, recbole = facts.versions.get("pandas"), facts.versions.get("recbole")
+    if recbole is not None and _release(pandas) >= (3,):
+        what = f"pandas {pandas} breaks RecBole {recbole} silently: interactions without a rating pass its filters."
+        yield what, "pip install 'pandas<3'"
+
+
+def _imports(facts: Facts) -> Iterator[tuple[str, str]]:
+    names = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
+    found = ", ".join(f"{name} {version}" for name in names if (version := facts.versions.get(name)) is not None)
+    for module, tried in facts.probes.items():
+        if not tried.ok:
+            again = f"Fix the errors above first; if there are none, install {module} again. {PAIRING_RULE}."
+            fix = "Install torch again." if module == "torch" else again
+            yield f"{module} cannot be imported ({found}): {tried.detail}", fix
+
+
+def _environment(facts: Facts) -> Iterator[Problem]:
+    """Yield problems of Python and the backend, and what works less well than it could."""
+    torch, ray, numpy = (facts.versions.get(name) for name in ("torch", "ray", "numpy"))
     if not OLDEST_PYTHON <= facts.python <= NEWEST_PYTHON:
         yield Problem(
             "error" if facts.python < OLDEST_PYTHON else "warning",
@@ -75,95 +135,16 @@ def _python_and_backend(facts: Facts) -> Iterator[Problem]:
         )
     if facts.backend_error is not None:
         yield Problem("error", facts.backend_error, "Unset GENPAS_BACKEND, or set it to numpy.")
-
-
-def _fbgemm(facts: Facts) -> Iterator[Problem]:
-    torch, torchrec = facts.versions.get("torch"), facts.versions.get("torchrec")
-    installed = {name: found for name in ("fbgemm-gpu", "fbgemm-gpu-cpu") if (found := facts.versions.get(name))}
-    series = _fbgemm_for(torch or "")
-    pin = f"=={series}.*" if series else ""
-    if len(installed) > 1:
-        keep = "fbgemm-gpu-cpu" if facts.torch_has_cuda() is False else "fbgemm-gpu"
-        both = " and ".join(f"{name} {version}" for name, version in installed.items())
-        yield Problem(
-            "error",
-            f"{both} are both installed and overwrite each other's module fbgemm_gpu.",
-            f"pip uninstall -y fbgemm-gpu fbgemm-gpu-cpu, then pip install '{keep}{pin}'.",
-        )
-    for name, version in list(installed.items())[:1]:
-        own_build = any(mark in text for text in (torch or "", version) for mark in (".dev", "+git"))
-        if torch is None:
-            yield Problem(
-                "error",
-                f"{name} {version} is installed without torch, which it needs but does not declare.",
-                f"pip install 'torch=={_torch_for(version)}.*'",
-            )
-        elif series != _series(version) and not own_build:  # nightly and local builds carry no release numbers
-            fix = f"pip install '{name}{pin}'" if series else f"pip install 'torch=={_torch_for(version)}.*'"
-            yield Problem(
-                "error",
-                f"{name} {version} does not belong to torch {torch}: {PAIRING_RULE}.",
-                f"{fix} (keeps {'torch' if series else name} as it is).",
-            )
-    if facts.fbgemm_variant == "cuda" and facts.torch_has_cuda() is False:
-        yield Problem(
-            "error",
-            f"fbgemm_gpu is a CUDA build and torch {torch} is a CPU build: it cannot be loaded.",
-            f"pip uninstall -y fbgemm-gpu, then pip install 'fbgemm-gpu-cpu{pin}'; or install a CUDA torch.",
-        )
-    if torchrec is not None and not installed:
-        yield Problem(
-            "error",
-            f"torchrec {torchrec} is installed without fbgemm, which it needs.",
-            f"pip install 'fbgemm-gpu{'' if facts.torch_has_cuda() else '-cpu'}{pin}' ({PAIRING_RULE}).",
-        )
-
-
-def _needs(facts: Facts) -> Iterator[Problem]:
-    for package, needs in {"recbole": RECBOLE_NEEDS, "torchrec": TORCHREC_NEEDS}.items():
-        missing = [name for name in needs if facts.versions.get(name) is None]
-        if facts.versions.get(package) is not None and missing:
-            yield Problem(
-                "error",
-                f"{package} {facts.versions[package]} is installed without {', '.join(missing)}.",
-                f"pip install 'genpas-plugins[{package}]', which names all it needs.",
-            )
-    pandas, recbole = facts.versions.get("pandas"), facts.versions.get("recbole")
-    if pandas is not None and recbole is not None and _release(pandas) >= (3,):
-        yield Problem(
-            "error",
-            f"pandas {pandas} breaks RecBole {recbole} silently: interactions without a rating pass its filters.",
-            "pip install 'pandas<3'",
-        )
-
-
-def _imports(facts: Facts) -> Iterator[Problem]:
-    names = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
-    found = ", ".join(f"{name} {version}" for name in names if (version := facts.versions.get(name)) is not None)
-    for module in ("torch", "fbgemm_gpu", "torchrec"):
-        tried = facts.probes.get(module)
-        if tried is not None and not tried.ok:
-            again = f"Fix the errors above first; if there are none, install {module} again. {PAIRING_RULE}."
-            yield Problem(
-                "error",
-                f"{module} cannot be imported ({found}): {tried.detail}",
-                "Install torch again." if module == "torch" else again,
-            )
-
-
-def _weaker(facts: Facts) -> Iterator[Problem]:
-    torch, ray, numpy = (facts.versions.get(name) for name in ("torch", "ray", "numpy"))
     if torch is not None and _release(torch) < OLDEST_TORCH:
-        yield Problem(
-            "warning", f"torch {torch} is older than 2.10, the oldest supported one.", "pip install 'torch>=2.10'"
-        )
+        what = f"torch {torch} is older than 2.10, the oldest supported one."
+        yield Problem("warning", what, "pip install 'torch>=2.10'")
     tried = facts.probes.get("torch")
     if facts.fbgemm_variant == "cpu" and tried is not None and tried.facts.get("cuda_available"):
-        series = _fbgemm_for(torch or "")
+        pin = f"=={series}.*" if (series := _fbgemm_for(torch)) else ""
         yield Problem(
             "warning",
             "fbgemm_gpu is a CPU build on a machine whose torch sees a GPU: TorchRec has no CUDA operators here.",
-            f"pip uninstall -y fbgemm-gpu-cpu, then pip install 'fbgemm-gpu{f'=={series}.*' if series else ''}'.",
+            f"pip uninstall -y fbgemm-gpu-cpu, then pip install 'fbgemm-gpu{pin}'.",
         )
     if ray is not None and numpy is not None and _release(ray) <= (2, 6, 3) and _release(numpy) >= (2,):
         yield Problem(
@@ -173,30 +154,17 @@ def _weaker(facts: Facts) -> Iterator[Problem]:
             "import recbole_ext first; or pip uninstall ray, which training does not need.",
         )
     if facts.versions.get("numba") is None:
-        yield Problem(
-            "note",
-            "numba is not installed: pairs are the same but are drawn by numpy, several times slower.",
-            "pip install numba",
-        )
+        what = "numba is not installed: pairs are the same but are drawn by numpy, several times slower."
+        yield Problem("note", what, "pip install numba")
 
 
-def _release(version: str) -> tuple[int, ...]:
+def _release(version: str | None) -> tuple[int, ...]:
     """Return the release numbers of a version: `2.13.0+cpu` gives (2, 13, 0)."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()
+    match = re.match(r"\d+(\.\d+)*", version or "")
+    return tuple(map(int, match.group().split("."))) if match else ()
 
 
-def _series(version: str) -> str:
-    return ".".join(map(str, _release(version)[:2]))
-
-
-def _fbgemm_for(torch: str) -> str | None:
+def _fbgemm_for(torch: str | None) -> str | None:
     """Return the fbgemm series of a torch version; None outside the pairing rule (before torch 2.5)."""
     release = _release(torch)
-    return f"1.{release[1] - TORCH_AHEAD}" if (2, TORCH_AHEAD) <= release < (3,) else None
-
-
-def _torch_for(fbgemm: str) -> str:
-    """Return the torch series of an fbgemm version; the newest known series outside the pairing rule."""
-    release = _release(fbgemm)
-    return f"2.{release[1] + TORCH_AHEAD}" if (1, 0) <= release < (2,) else "2.13"
+    return f"1.{release[1] - 5}" if (2, 5) <= release < (3,) else None
