@@ -24,12 +24,9 @@ class Added(NamedTuple):
 
     Attributes
     ----------
-    items : int64 [n_interactions]
-        RecBole's item numbers.
-    offsets : int64 [n + 1]
-        Start of each sequence, and the end of the last.
-    owner : int64 [n]
-        RecBole's number of the user whose sequence k was made from. 0 if there are several users.
+    items : int64 [n_interactions], RecBole's item numbers
+    offsets : int64 [n + 1], start of each sequence, and the end of the last
+    owner : int64 [n], RecBole's number of the user whose sequence k was made from. 0 if there are several users
     """
 
     items: Int64

@@ -42,10 +42,8 @@ def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
 
     Parameters
     ----------
-    state : dict
-        What RecBole's trainer stores: its Config, counters, weights, optimizer and the model's other parameters.
-    file : str or Path
-        The file; it is replaced.
+    state : what RecBole's trainer stores: its Config, counters, weights, optimizer and the model's other parameters
+    file : the file; it is replaced
 
     Raises
     ------
@@ -67,10 +65,8 @@ def load(file: str | Path, map_location: Any = None, **_: Any) -> dict[str, Any]
 
     Parameters
     ----------
-    file : str or Path
-        The checkpoint.
-    map_location : object
-        Device for the tensors, as for `torch.load`.
+    file : the checkpoint
+    map_location : device for the tensors, as for `torch.load`
 
     Returns
     -------
@@ -95,9 +91,8 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
 
     Parameters
     ----------
-    file : str or Path
-        A checkpoint. It names its items if it was trained with a genpas key. Otherwise its data are read again, since
-        RecBole numbers items as it reads them.
+    file : a checkpoint. It names its items if it was trained with a genpas key. Otherwise its data are read again,
+        since RecBole numbers items as it reads them.
 
     Returns
     -------

@@ -28,10 +28,8 @@ class CommandLine(dict[str, Any]):
 
     Parameters
     ----------
-    given : mapping
-        Settings that the user wrote.
-    made : mapping, optional
-        Further settings of the command itself, not sealed; given ones win.
+    given : settings that the user wrote
+    made : further settings of the command itself, not sealed; given ones win
     """
 
     place = "the command line"
@@ -80,12 +78,9 @@ def run_errors(model: str, files: Sequence[Path], overrides: Mapping[str, Any]) 
 
     Parameters
     ----------
-    model : str
-        RecBole's name of the model.
-    files : sequence of Path
-        Configuration files.
-    overrides : mapping
-        Settings that win over the files.
+    model : RecBole's name of the model
+    files : configuration files
+    overrides : settings that win over the files
     """
     try:
         yield

@@ -79,10 +79,8 @@ class WindowDataset(SequentialDataset):
 
     Attributes
     ----------
-    store : SequenceStore
-        Sequence s is the user with RecBole's number s. Added sequences follow (`recbole_ext.added_sequences`).
-    owner : int64 [n_sequences]
-        User of each sequence; of an added one the user it was made from, or 0.
+    store : Sequence s is the user with RecBole's number s. Added sequences follow (`recbole_ext.added_sequences`).
+    owner : int64 [n_sequences], user of each sequence; of an added one the user it was made from, or 0
     """
 
     store: SequenceStore

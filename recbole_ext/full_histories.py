@@ -26,10 +26,8 @@ class FullHistories:
 
     Attributes
     ----------
-    dataset : WindowDataset
-        The data set. A window ends before its target, so the last interaction of each user is in it twice.
-    lengths : int64 [user_num]
-        Number of interactions of each user; 0 for padding and for users of feature files alone.
+    dataset : the data set. A window ends before its target, so the last interaction of each user is in it twice.
+    lengths : int64 [user_num], number of interactions of each user; 0 for padding and for users of feature files alone
     """
 
     dataset: WindowDataset

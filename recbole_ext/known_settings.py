@@ -71,10 +71,8 @@ def known_settings(model: str, dataset: str = "", *, transform: bool = False) ->
 
     Parameters
     ----------
-    model, dataset : str
-        Names as for RecBole.
-    transform : bool
-        Whether the user sets a transform, so that the settings of RecBole's transforms are known too.
+    model, dataset : names as for RecBole
+    transform : whether the user sets a transform, so that the settings of RecBole's transforms are known too
     """
     internal, kind = defaults(model, dataset), get_model(model)
     code = [sys.modules[kind.__module__], *kind.__mro__, *get_trainer(kind.type, model).__mro__, Dataset, metrics]

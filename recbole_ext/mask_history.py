@@ -59,10 +59,8 @@ def history_index(dataset: Any, index: ArrayLike) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    dataset : SequentialDataset
-        Data set of a configuration with `mask_history: true`.
-    index : int [n]
-        Row numbers.
+    dataset : data set of a configuration with `mask_history: true`
+    index : int [n], row numbers
 
     Returns
     -------

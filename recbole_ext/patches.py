@@ -62,18 +62,12 @@ class Patch:
 
     Parameters
     ----------
-    where : str
-        Module or class that has the name; "sys.modules" for a module of ours under a name of RecBole.
-    what : str
-        The name.
-    feature : str
-        Module of this package that needs the patch.
-    made : callable
-        Returns the replacement of RecBole's object, which is None if RecBole has none.
-    why : str
-        What the replacement does and RecBole does not.
-    also : tuple of str
-        Further modules that have imported the name.
+    where : module or class that has the name; "sys.modules" for a module of ours under a name of RecBole
+    what : the name
+    feature : module of this package that needs the patch
+    made : returns the replacement of RecBole's object, which is None if RecBole has none
+    why : what the replacement does and RecBole does not
+    also : further modules that have imported the name
     """
 
     where: str

@@ -16,10 +16,8 @@ def run_recboles(rank: int, *arguments: Any) -> None:
 
     Parameters
     ----------
-    rank : int
-        Number of the process on this machine.
-    arguments : tuple
-        Model, data set, configuration files, and keyword arguments of `run_recbole` with the queue.
+    rank : number of the process on this machine
+    arguments : model, data set, configuration files, and keyword arguments of `run_recbole` with the queue
     """
     keywords = dict(arguments[-1])
     wanted, there = (keywords.get("config_dict") or {}).get("nproc", 1), torch.cuda.device_count()

@@ -69,10 +69,8 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
 
     Parameters
     ----------
-    train_data : PairDataLoader
-        The training loader.
-    valid_data : loader, optional
-        The validation loader; without it the report has no `kl_validation`.
+    train_data : the training loader
+    valid_data : the validation loader; without it the report has no `kl_validation`
 
     Returns
     -------
