@@ -43,6 +43,7 @@ def recommend(
     out: str | Path,
     *,
     users: Sequence[str] | None = None,
+    part: tuple[int, int] = (1, 1),
     top_k: int = 10,
     batch_size: int = 256,
     exclude_history: bool = False,
@@ -61,6 +62,8 @@ def recommend(
     checkpoint : file that training wrote, of a sequential model that ranks all items
     out : file to write, `.parquet`, `.jsonl` or `.csv`
     users : ids of users; default: all users
+    part : (k, n) for the k-th of n slices of the users, from 1. The files of all slices, one after another, are the
+        file of all users, but for the last bits of scores.
     top_k : items a user. Fewer if `exclude_history` leaves fewer.
     batch_size : users ranked together
     exclude_history : whether to leave out the items of the user's whole history
@@ -77,9 +80,11 @@ def recommend(
     ------
     InputError
         For a checkpoint that does not load, changed data, unknown users, an existing output file, a `top_k` above the
-        catalogue, and a model that cannot rank all items.
+        catalogue, a `part` that does not exist, and a model that cannot rank all items.
     """
     path = Path(out)
+    n_parts = whole_number("the number of parts", part[1], 1)
+    number = whole_number("part", part[0], 1, n_parts)
     top_k, batch_size = whole_number("top_k", top_k, 1), whole_number("batch_size", batch_size, 1)
     check_table_file(path, overwrite=overwrite)
     config, model = trained_model(Path(checkpoint), device)
@@ -87,7 +92,7 @@ def recommend(
     n_items = histories.dataset.item_num - 1
     if top_k > n_items:
         raise InputError(f"top_k is {top_k:,}, but the catalogue has {n_items:,} items. Ask for at most as many.")
-    chosen = histories.user_numbers(users)
+    chosen = np.array_split(histories.user_numbers(users), n_parts)[number - 1]
     with_history = chosen[histories.lengths[chosen] > 0]
     rows = 0
     with table_file(path, SCHEMA) as write:

@@ -21,6 +21,9 @@ def command(
         Path | None, typer.Option("--users", metavar="FILE", help="Text file with one user id a line. Default: all.")
     ] = None,
     user: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="One user's id; repeatable.")] = None,
+    part: Annotated[
+        str, typer.Option(metavar="K/N", help="The K-th of N slices of the users, for N processes at a time.")
+    ] = "1/1",
     top_k: Annotated[int, typer.Option(min=1, help="Items a user, at most all of the catalogue.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Users ranked at a time.")] = 256,
     exclude_history: Annotated[
@@ -44,6 +47,7 @@ def command(
             checkpoint,
             out,
             users=wanted,
+            part=read_part(part),
             top_k=top_k,
             batch_size=batch_size,
             exclude_history=exclude_history,
@@ -62,6 +66,14 @@ def command(
             ("recommendations", written.rows),
         ]
     )
+
+
+def read_part(text: str) -> tuple[int, int]:
+    """Return (2, 8) for "2/8". Raises InputError for another text."""
+    number, slash, total = text.partition("/")
+    if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise InputError(f"--part {text}: write K/N for the K-th of N slices of the users, as 1/8 … 8/8.")
+    return int(number), int(total)
 
 
 def read_users(file: Path) -> list[str]:

@@ -107,6 +107,26 @@ def test_what_the_user_had_is_left_out(sasrec: Path, sequences: dict[str, list[s
         assert [row["rank"] for row in new[user]] == list(range(1, len(kept) + 1))
 
 
+def test_slices_of_the_users_are_the_file_of_all(sasrec: Path, tmp_path: Path):
+    n_parts = 45  # of 40 users, so the last slices are empty
+    recommend(sasrec, tmp_path / "all.parquet")
+    files = [tmp_path / f"{number}.parquet" for number in range(1, n_parts + 1)]
+    written = [recommend(sasrec, file, part=(number, n_parts)) for number, file in enumerate(files, start=1)]
+    together, whole = pa.concat_tables(map(pq.read_table, files)), pq.read_table(tmp_path / "all.parquet")
+    assert together.drop("score").equals(whole.drop("score"))
+    # Another number of users in a batch rounds matrix products in another way.
+    np.testing.assert_allclose(together["score"], whole["score"], rtol=1e-5)
+    assert sum(part.users for part in written) == 40
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2"])
+def test_a_slice_that_does_not_exist_is_refused(part: str, tmp_path: Path):
+    result = CliRunner().invoke(
+        app, ["recommend", "--checkpoint", "none.pth", "--out", str(tmp_path / "r.csv"), "--part", part]
+    )
+    assert result.exit_code == 2 and f"--part {part}:" in result.stderr
+
+
 @pytest.mark.parametrize("exclude", [False, True])
 @pytest.mark.parametrize("genpas", [GENPAS, None], ids=["genpas", "stock"])
 def test_tigers_beams_are_its_exact_ranking(
