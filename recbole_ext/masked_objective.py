@@ -8,11 +8,12 @@ Here the operator `mask` masks the history, and the place after it is masked alw
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
 
-from genpas_plugins.augment.histories import ChangedHistories
 from genpas_plugins.augment.operator import Operator
 from genpas_plugins.augment.operators.mask import Mask
 from genpas_plugins.support.array_types import AnyArray
@@ -46,14 +47,14 @@ def operators_with_mask(config: Config, operators: tuple[Operator, ...] | None) 
 
 
 def masked_fields(
-    config: Config, data: Interaction, histories: ChangedHistories, items: AnyArray, mask: int
+    config: Config, data: Interaction, histories: Any, items: AnyArray, mask: int
 ) -> dict[str, torch.Tensor]:
     """Return the fields that BERT4Rec reads of a batch.
 
     Parameters
     ----------
     config, data : of the batch, whose lists have 0 at masked places
-    histories : the same histories, with the row of the store of each place
+    histories : n `ChangedHistories`, the same ones with the row of the store of each place
     items : item number of each row of the store
     mask : number of the mask token
     """

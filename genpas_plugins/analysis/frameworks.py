@@ -1,7 +1,9 @@
 """What public code bases train on: the construction that each has by default, and its figures on a store.
 
 Read from source or documentation in November 2026. A code base that trains on the rows of the user's own table, as
-TorchEasyRec, or on another objective, as a masked one, has no construction and is not here.
+TorchEasyRec, or on another objective, as a masked one, has no construction and is not here. Nor are genrec's SASRec and
+HSTU: they train all positions of every prefix, so a target counts once for each item from it on. RePlay trains the
+first item of a sequence that is shorter than a window too, after padding alone; its rows leave that out.
 """
 
 from __future__ import annotations
@@ -40,36 +42,36 @@ FRAMEWORKS = {
     "recbole": Framework("RecBole 1.2.1", "multi_target", 50, True),
     "recbole3": Framework("RecBole 3", "prefix_with_empty", 50, False),
     "recbole_da": Framework("RecBole-DA (CL4SRec, DuoRec, CoSeRec)", "multi_target", 50, False),
-    "rectools": Framework("RecTools 0.19, SASRec", "last_items:length=100", 100, False),
+    "rectools": Framework("RecTools 0.19, SASRec", "last_items:length=100", 100, True),
     "replay": Framework("RePlay, SASRec", "last_items:length=49", 49, True),
     "replay_windows": Framework("RePlay, sliding_window_step", "windows_from_end:width=50:stride=25", 49, True),
     "warprec": Framework("WarpRec, sequential", "multi_target", 50, True),
     "warprec_windows": Framework("WarpRec, sliding windows", "strided_windows:width=50:stride=1", 49, True),
-    "cornac": Framework("cornac 3, SASRec", "last_items:length=50", 50, False),
-    "recommenders": Framework("recommenders, SASRec", "last_items:length=50", 50, False),
+    "cornac": Framework("cornac 3, SASRec", "multi_target", 50, True),
+    "cornac_transformer": Framework("cornac 3, TransformerRec, causal", "last_items:length=19", 19, True),
+    "recommenders": Framework("recommenders, SASRec", "last_items:length=50", 50, True),
     "transformers4rec": Framework("Transformers4Rec, causal", "last_items:length=20", 20, False),
-    "torch_rechub": Framework("torch-rechub, prefixes", "multi_target", 50, False),
-    "rechorus": Framework("ReChorus, SASRec", "multi_target", 20, False),
+    "torch_rechub": Framework("torch-rechub, prefixes", "oldest_items:length=49:candidates=49", 49, True),
+    "rechorus": Framework("ReChorus, SASRec", "multi_target", 20, True),
     "sasrec": Framework("SASRec, the authors' code", "last_items:length=50", 50, False),
-    "sasrec_pytorch": Framework("SASRec.pytorch", "last_items:length=200", 200, False),
-    "gsasrec": Framework("gSASRec-pytorch", "last_items:length=200", 200, False),
+    "sasrec_pytorch": Framework("SASRec.pytorch", "last_items:length=50", 50, True),
+    "gsasrec": Framework("gSASRec-pytorch", "last_items:length=200", 200, True),
     "aprec": Framework("aprec, recency sampling", "exponential_recency:decay=0.8", 50, True),
-    "s3rec": Framework("S³-Rec, fine-tuning", "last_items:length=50", 50, False),
+    "s3rec": Framework("S³-Rec, fine-tuning", "last_items:length=50", 50, True),
     "fmlprec": Framework("FMLP-Rec", "last_items:length=50", 50, False),
-    "duorec": Framework("DuoRec", "multi_target", 50, False),
-    "time_to_split": Framework("Time to Split", "last_items:length=128", 128, False),
+    "duorec": Framework("DuoRec", "multi_target", 50, True),
+    "time_to_split": Framework("Time to Split", "last_items:length=128", 128, True),
     "esasrec": Framework("eSASRec", "last_items:length=50", 50, False),
     "dense_all_action": Framework("PinnerFormer, eSASRec: dense all-action", "future_window:items=10", 50, False),
-    "hstu": Framework("generative-recommenders (HSTU)", "last_items:length=50", 50, False),
+    "hstu": Framework("generative-recommenders (HSTU), MovieLens", "last_items:length=200", 200, True),
     "hstu_stochastic": Framework("HSTU, stochastic length (paper)", "stochastic_length:length=20", 200, False),
-    "fuxi": Framework("FuXi-α", "last_items:length=50", 50, False),
+    "fuxi": Framework("FuXi-α, MovieLens", "last_items:length=200", 200, True),
     "nvidia": Framework("NVIDIA sid_gr", "oldest_items:length=50:candidates=1", 50, True),
     "nvidia_all": Framework("NVIDIA hstu, all candidates", "oldest_items:length=50:candidates=50", 50, False),
     "grid": Framework("GRID", "grid_windows:users=32", 29, True),
     "rqvae": Framework("RQ-VAE-Recommender, subsample", "random_window:length=20", 20, True),
-    "genrec": Framework("genrec, TIGER", "multi_target", 20, False),
-    "genrec_sasrec": Framework("genrec, SASRec and HSTU", "last_items:length=50", 50, False),
-    "letter": Framework("LETTER", "multi_target", 20, False),
+    "genrec": Framework("genrec, TIGER", "multi_target", 20, True),
+    "letter": Framework("LETTER", "multi_target", 20, True),
     "actionpiece": Framework("ActionPiece", "multi_target", 20, False),
     "liger": Framework("LIGER", "multi_target", 20, False),
     "minionerec": Framework("MiniOneRec", "multi_target", 10, False),

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from rectools import Columns
 from rectools.models.nn.transformers.sasrec import SASRecDataPreparator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from genpas_plugins.data.sequences import SequenceStore
-from genpas_plugins.neural.torch_dataset import IGNORED, StepSampler, StreamDataset
+from genpas_plugins.neural.torch_dataset import IGNORED, StepSampler, StreamDataset, left_padded
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.settings.genpas import GenPASConfig
 
@@ -35,6 +34,7 @@ class StreamPreparator(SASRecDataPreparator):
     def __init__(self, *, genpas: Any = "multi_target", seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.section = GenPASConfig.from_mapping(genpas, "data_preparator_kwargs").replaced(targets="parallel")
+        self.section.require_only("strategy", "alpha", "beta", "gamma", "pairs_per_epoch", "targets")
         self.seed = seed
 
     def _filter_train_interactions(self, train_interactions: Any) -> Any:
@@ -65,12 +65,9 @@ class StreamPreparator(SASRecDataPreparator):
 
     def _batch(self, batch: Any) -> dict[str, Tensor]:
         """Return RecTools' batch: padding 0 on the left, no target 0."""
-        length = batch["attention_mask"].sum(1, keepdim=True)
-        width = batch["input_ids"].shape[1]
-        place = (torch.arange(width) + length) % width
-        targets = batch["labels"].masked_fill(batch["labels"] == IGNORED, 0)
-        parts = {"x": batch["input_ids"], "y": targets, "yw": batch["weights"]}
-        shifted = {name: part.gather(1, place) for name, part in parts.items()}
+        parts = left_padded(batch)
+        targets = parts["labels"].masked_fill(parts["labels"] == IGNORED, 0)
+        shifted = {"x": parts["input_ids"], "y": targets, "yw": parts["weights"]}
         if self.negative_sampler is not None:
             shifted["negatives"] = self.negative_sampler.get_negatives(
                 shifted, lowest_id=self.n_item_extra_tokens, highest_id=self.item_id_map.size

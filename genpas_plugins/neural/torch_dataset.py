@@ -95,10 +95,10 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
     ) -> DataLoader[dict[str, Tensor]]:
         """Return a loader of the epoch from a step on: what continues a training is the epoch and this number.
 
-        See `StepSampler` for the arguments; `options` are DataLoader's.
+        See `StepSampler` for the arguments; `options` are DataLoader's, such as a `collate_fn` of another framework.
         """
         steps = StepSampler(self, batch_size, first_step, rank=rank, world_size=world_size)
-        return DataLoader(self, sampler=steps, batch_size=None, collate_fn=collated, **options)
+        return DataLoader(self, sampler=steps, batch_size=None, **{"collate_fn": collated, **options})
 
 
 class StepSampler(Sampler[list[int]]):
@@ -150,6 +150,13 @@ class StepSampler(Sampler[list[int]]):
 def collated(batch: Any) -> Any:
     """Return the batch that `StreamDataset` made: the `collate_fn` of a DataLoader."""
     return batch
+
+
+def left_padded(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the batch of a `StreamDataset` with its padding on the left."""
+    length, width = batch["attention_mask"].sum(1, keepdim=True), batch["input_ids"].shape[1]
+    place = (torch.arange(width) + length) % width
+    return {name: part.gather(1, place) for name, part in batch.items()}
 
 
 def weighted_loss(hidden: Tensor, score: Callable[[Tensor], Tensor], labels: Tensor, weights: Tensor) -> Tensor:

@@ -131,6 +131,12 @@ class GenPASConfig(Section):
             self.policy.construction.require_windows()
         return self
 
+    def require_only(self, *names: str) -> None:
+        """Raise InputError if a key of other names has a value of its own: a framework that cannot use it asks."""
+        for name, field in type(self).model_fields.items():
+            if name not in names and getattr(self, name) != field.default:
+                raise InputError(f"{name} is not read here; only {', '.join(names)} are. Remove it.")
+
     @property
     def policy(self) -> Policy:
         """The distribution that the section names. Raises InputError for `auto` before the data is split."""

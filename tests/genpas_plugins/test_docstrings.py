@@ -15,6 +15,7 @@ MODULES = ["genpas_plugins", *(m.name for m in pkgutil.walk_packages(genpas_plug
 OPTIONAL = {
     "genpas_plugins.settings.yaml_text": "yaml",
     "genpas_plugins.sampling.kernels": "numba",
+    "genpas_plugins.neural.cornac_sasrec": "cornac",
     "genpas_plugins.neural.rectools_preparator": "rectools",
 }
 

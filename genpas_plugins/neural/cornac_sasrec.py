@@ -1,0 +1,80 @@
+"""cornac's SASRec trained on the pairs of any strategy.
+
+StreamSASRec(genpas={"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}, seed=7).fit(train_set)
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from cornac.models import SASRec
+from cornac.models.sasrec import recom_sasrec
+from cornac.models.seq_utils.iterators import build_neg_sampler
+
+from genpas_plugins.augment import augmented
+from genpas_plugins.data.sequences import SequenceStore
+from genpas_plugins.neural.torch_dataset import StreamDataset, left_padded
+from genpas_plugins.sampling.stream import pair_stream
+from genpas_plugins.settings.genpas import GenPASConfig
+from genpas_plugins.support.array_types import Int64
+from genpas_plugins.support.override import override
+
+
+class StreamSASRec(SASRec):
+    """SASRec on drawn pairs. The sequences are cornac's sessions; its negatives and its loss are as they were.
+
+    Epoch e is epoch e of the stream. cornac itself cannot continue a training, so neither can this class.
+
+    Parameters
+    ----------
+    genpas : keys of a `genpas` section, or the name of a strategy: strategy, exponents, pairs_per_epoch and augment
+    arguments : SASRec's; `seed` is the stream's too
+    """
+
+    def __init__(self, *, genpas: Any = "multi_target", **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.genpas = genpas
+        self._section = GenPASConfig.from_mapping(genpas, "genpas")
+        self._section.require_only("strategy", "alpha", "beta", "gamma", "pairs_per_epoch", "augment")
+
+    @classmethod
+    def _get_init_params(cls) -> list[str]:
+        """Return the arguments that cornac's `clone` copies."""
+        return [*SASRec._get_init_params(), "genpas"]
+
+    def fit(self, train_set: Any, val_set: Any = None) -> StreamSASRec:
+        """Train on a `SequentialDataset`."""
+        epochs = itertools.count()
+
+        def session_seq_iter(train_set: Any, pad_index: int, **options: Any) -> Iterator[tuple[Int64, ...]]:
+            return self._batches(train_set, pad_index, next(epochs), **options)
+
+        # SASRec.fit calls the function once an epoch, by its name in this module.
+        with override(recom_sasrec, session_seq_iter=session_seq_iter):
+            super().fit(train_set, val_set)
+        return self
+
+    def _batches(self, train_set: Any, pad_index: int, epoch: int, **options: Any) -> Iterator[tuple[Int64, ...]]:
+        """Yield users [B], histories [B, L] with padding on the left, and targets with negatives [B + n_sample]."""
+        users, items, _ = train_set.uir_tuple
+        sessions = list(train_set.sessions.values())
+        store = SequenceStore.from_arrays(
+            items[np.concatenate(sessions)] + 1, np.cumsum([0, *map(len, sessions)]), n_items=pad_index
+        )
+        stream = pair_stream(
+            store.view(), self._section.policy, seed=self.seed or 0, pairs_per_epoch=self._section.pairs_per_epoch
+        )
+        data = StreamDataset(augmented(stream, self._section.augment), options["max_len"])
+        data.set_epoch(epoch)
+        known, chance = build_neg_sampler(train_set.uir_tuple, options["sample_alpha"])
+        owner = np.array([users[rows[0]] for rows in sessions])
+        for begin in range(0, len(data), options["batch_size"]):
+            index = np.arange(begin, min(begin + options["batch_size"], len(data)))
+            batch = {name: part.numpy() for name, part in left_padded(data.__getitems__(index.tolist())).items()}
+            history = np.where(batch["attention_mask"] > 0, batch["input_ids"] - 1, pad_index)
+            negatives = options["rng"].choice(known, size=options["n_sample"], replace=True, p=chance)
+            targets = np.concatenate([batch["labels"][:, -1] - 1, negatives])
+            yield owner[stream.pairs(epoch, index).sequence], history, targets
