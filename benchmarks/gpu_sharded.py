@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from benchmarks import forked
 from benchmarks.gpu_core import synchronize
 from benchmarks.gpu_models import data
 from benchmarks.torchrec_setup import MAX_LENGTH, recommender
@@ -80,25 +78,23 @@ def resume(device: torch.device, quick: bool) -> Iterator[dict[str, Any]]:
     }
     (folder / "run.yaml").write_text(json.dumps(settings), encoding="utf-8")
 
-    def start(out: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "torchrec_ext.train", "--config", str(folder / "run.yaml"), "--out", out]
-        return subprocess.Popen(
-            command, cwd=folder, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    def start(out: str) -> BaseProcess:
+        words = ("--config", str(folder / "run.yaml"), "--out", out)
+        return forked.start("torchrec_ext.train", *words, log=folder / "log", cwd=folder)
 
-    whole = start(str(folder / "whole"))
-    whole.wait()
-    killed = start(str(folder / "killed"))
-    while killed.poll() is None and not list((folder / "killed" / "checkpoints").glob("step-*/*.json")):
+    start("whole").join()
+    killed = start("killed")
+    while killed.is_alive() and not list((folder / "killed" / "checkpoints").glob("step-*/*.json")):
         time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     finished_before = (folder / "killed" / "results.json").exists()
-    code = start(str(folder / "killed")).wait()
+    again = start("killed")
+    again.join()
     curves = [json.loads((folder / run / "results.json").read_text())["curve"] for run in ("whole", "killed")]
     losses = [[point["train_loss"] for point in curve] for curve in curves]
     yield {
-        "exit": code,
+        "exit": again.exitcode,
         "killed_in_time": not finished_before,
         "equal": losses[0] == losses[1],
         "losses": losses,

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import forked
 from benchmarks.environment import ONE_THREAD, ROOT
 
 _SHOWN = 4000
@@ -49,21 +50,29 @@ class Job:
         return f"{self.section}: " + ", ".join(str(value) for value in self.label.values())
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Run a job in a process of its own and return its result. Raises RuntimeError with the end of its stderr."""
+def run(job: Job, *, fork: bool = False) -> dict[str, Any]:
+    """Run a job in a process of its own and return its result. Raises RuntimeError with the end of its output.
+
+    A fork starts cheaply, with its imports done before; memory and first calls differ from a fresh process.
+    """
     with tempfile.TemporaryDirectory(prefix="genpas-bench-") as folder:
-        result = Path(folder) / "result.json"
-        arguments = json.dumps({name: _as_json(value) for name, value in job.arguments.items()})
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.jobs", job.module, job.function, arguments, str(result)],
-            cwd=ROOT,
-            env={**os.environ, **ONE_THREAD},
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode or not result.is_file():
-            raise RuntimeError(f"{job.title} failed (exit status {done.returncode}):\n{done.stderr[-_SHOWN:]}")
+        result, log = Path(folder) / "result.json", Path(folder) / "log"
+        given = json.dumps({name: _as_json(value) for name, value in job.arguments.items()})
+        words = (job.module, job.function, given, str(result))
+        if fork:
+            process = forked.start("benchmarks.jobs", *words, log=log, cwd=ROOT)
+            process.join()
+            status = process.exitcode
+        else:
+            command = [sys.executable, "-m", "benchmarks.jobs", *words]
+            with log.open("w") as file:
+                environment = {**os.environ, **ONE_THREAD}
+                status = subprocess.run(
+                    command, cwd=ROOT, env=environment, stdout=file, stderr=file, check=False
+                ).returncode
+        if status or not result.is_file():
+            end = log.read_text("utf-8", "replace")[-_SHOWN:]
+            raise RuntimeError(f"{job.title} failed (exit status {status}):\n{end}")
         content: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return content
 

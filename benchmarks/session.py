@@ -89,7 +89,7 @@ class Benchmark:
         }
         begin, busy = time.perf_counter(), environment.busy_elsewhere()
         with tempfile.TemporaryDirectory(prefix="genpas-bench-", dir=scratch) as folder:
-            sections = run_all(list(plan(Path(folder))))
+            sections = run_all(list(plan(Path(folder))), fork=quick)
         elapsed = time.perf_counter() - begin
         goals = self.goals(sections)
         content |= {
@@ -109,7 +109,7 @@ class Benchmark:
                 temporary.write_text(text, encoding="utf-8")
 
 
-def run_all(jobs: Sequence[Job]) -> Sections:
+def run_all(jobs: Sequence[Job], *, fork: bool = False) -> Sections:
     """Run every job once and in turn, and return the records of each section."""
     sections: Sections = {}
     done: list[Job] = []
@@ -119,7 +119,7 @@ def run_all(jobs: Sequence[Job]) -> Sections:
         for job in jobs:
             progress.update(task, description=job.title)
             if job not in done:
-                result = run(job)
+                result = run(job, fork=fork)
                 if job.recorded:
                     sections.setdefault(job.section, []).append({**job.label, **result})
                 done.append(job)

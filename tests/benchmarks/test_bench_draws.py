@@ -43,3 +43,10 @@ def test_every_policy_and_way_is_in_the_table_and_has_its_goals(records: list[di
     assert all(goal.met for goal in found if "effective" in goal.what)
     counts, goals = draws.tables({draws.SECTION: records}, found)
     assert len(counts.rows) == len(records) and len(goals.rows) == len(found)
+
+
+def test_the_speed_is_measured_beside_another_tree(quick_run) -> None:
+    content, text = quick_run("draw_speed")
+    (record,) = content["sections"]["draw_speed"]
+    assert len(record["rates"]) == 20 and all(of["ratio"] > 0 for of in record["rates"])
+    assert len(content["goals"]) == 20 and all(goal["what"] in text for goal in content["goals"])

@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks import bench_gpu, forked
+
+SCRIPT = Path(bench_gpu.__file__)
 WITHOUT = """
 import importlib.abc, sys
 class Missing(importlib.abc.MetaPathFinder):
@@ -26,28 +28,32 @@ sys.meta_path.insert(0, Missing())
 
 def lines(*arguments: str, **more: str) -> list[dict[str, Any]]:
     environment = {key: value for key, value in os.environ.items() if key not in ("GENPAS_DATA_DIR", "PYTHONPATH")}
-    command = [sys.executable, str(ROOT / "benchmarks" / "bench_gpu.py"), "--quick", "--device", "cpu", *arguments]
+    command = [sys.executable, str(SCRIPT), "--quick", "--device", "cpu", *arguments]
     done = subprocess.run(command, env={**environment, **more}, check=True, capture_output=True, text=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def step(name: str, log: Path) -> list[dict[str, Any]]:
+    process = forked.start(str(SCRIPT), name, "cpu", "1", log=log, **{bench_gpu.STEP: name})
+    process.join()
+    assert process.exitcode == 0, log.read_text()[-3000:]
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
 @pytest.mark.slow
-def test_every_step_runs_to_its_end():
+def test_every_step_runs_to_its_end(tmp_path: Path):
     pytest.importorskip("torchrec")
     pytest.importorskip("recbole")
     pytest.importorskip("transformers")
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in lines("--seconds", "6000"):
-        assert not line.keys() & {"stopped", "not_run"}, line
-        found.setdefault(line["step"], []).append(line)
-    assert list(found) == ["machine", "draws", "losses", "epochs", "beams", "sharding", "resume", "kernels", "quality"]
-    assert all(line["equal_to_numpy"] for line in found["draws"][:-1])
-    assert all(max(line["gradient_errors"]) < 0.01 for line in found["losses"][:-1])
-    assert all(line["first_loss_off_the_cpu"] < 1e-6 for line in found["epochs"][:-1])
+    found = {name: step(name, tmp_path / name) for name in ("machine", *(step.name for step in bench_gpu.STEPS))}
+    assert all(lines and "not_run" not in lines[0] for lines in found.values())
+    assert all(line["equal_to_numpy"] for line in found["draws"])
+    assert all(max(line["gradient_errors"]) < 0.01 for line in found["losses"])
+    assert all(line["first_loss_off_the_cpu"] < 1e-6 for line in found["epochs"])
     assert found["beams"][0]["share_of_items_found"] == 1 and found["beams"][0]["score_gap"] < 1e-4
-    assert {line["sharding"] for line in found["sharding"][:-1]} == {"row_wise", "table_wise", "column_wise", "planner"}
+    assert {line["sharding"] for line in found["sharding"]} == {"row_wise", "table_wise", "column_wise", "planner"}
     assert found["resume"][0]["equal"] and found["resume"][0]["exit"] == 0
-    assert found["quality"][-2]["reached"]
+    assert found["quality"][-1]["reached"]
 
 
 @pytest.mark.slow
@@ -57,5 +63,7 @@ def test_a_step_whose_packages_are_missing_or_whose_time_is_over_does_not_stop_t
     reasons = {line["step"]: line["not_run"] for line in found if "not_run" in line}
     assert reasons == {"epochs": "needs recbole", "sharding": "needs recbole, torchrec, fbgemm_gpu"}
     assert [line["type"] for line in found if line["step"] == "losses" and "type" in line] == ["float32", "bfloat16"]
-    over = lines("--steps", "losses,draws", "--seconds", "0.1")
-    assert [line["not_run"] for line in over if "not_run" in line] == ["the time of the whole run is over"] * 2
+    (stopped,) = bench_gpu.run(bench_gpu.STEPS[0], "cpu", True, 1)
+    assert stopped == {"step": "draws", "stopped": "its limit of 1 s"}
+    (over,) = bench_gpu.run(bench_gpu.STEPS[0], "cpu", True, 0.1)
+    assert over["not_run"] == "the time of the whole run is over"
