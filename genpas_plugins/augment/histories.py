@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.batch import StoreHistories
-from genpas_plugins.sampling.gather import backend_for, fill_padded
+from genpas_plugins.sampling.gather import fill_padded, implementation_for
 from genpas_plugins.sampling.jagged import bounds, spans
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64, UInt32
 
@@ -132,7 +132,7 @@ class ChangedHistories:
         return replace(self, items=items, offsets=offsets, rows=rows)
 
     def _padded(self, entries: AnyArray, width: int) -> AnyArray:
-        fill = implementation(fill_padded, backend_for(entries, self.backend))
+        fill = implementation_for(entries, fill_padded, self.backend)
         return fill(entries, self.offsets[1:], self.lengths, width)
 
 

@@ -4,8 +4,6 @@ A place in an array that counts up is unsigned, or begins a slice. A signed plac
 the end, and the compiler cannot vectorise the loop.
 """
 
-# ruff: noqa: PLR0917 – kernels take plain arrays, positionally
-
 from __future__ import annotations
 
 from typing import Any

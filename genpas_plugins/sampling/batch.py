@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from genpas_plugins.data.sequences import Pairs, SequenceStore
-from genpas_plugins.sampling.backend import implementation
-from genpas_plugins.sampling.gather import backend_for, fill_jagged, fill_padded, slices_of
+from genpas_plugins.sampling.gather import fill_jagged, fill_padded, implementation_for, slices_of
 from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Bools, Float32, Int64
 
@@ -113,7 +112,7 @@ class StoreHistories:
     def jagged(self) -> tuple[AnyArray, Int64]:
         """Return the items and their offsets; see `Histories`."""
         values, offsets = self.store.values, bounds(self.lengths)
-        items = implementation(fill_jagged, backend_for(values, self.backend))(values, self.stop, offsets)
+        items = implementation_for(values, fill_jagged, self.backend)(values, self.stop, offsets)
         return self.store.known_items(items), offsets
 
     def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
@@ -123,7 +122,7 @@ class StoreHistories:
 
     def padded_column(self, column: AnyArray, width: int) -> AnyArray:
         """Return entries of a column; see `Histories`."""
-        fill = implementation(fill_padded, backend_for(column, self.backend))
+        fill = implementation_for(column, fill_padded, self.backend)
         return fill(column, self.stop, self.lengths, width)
 
 

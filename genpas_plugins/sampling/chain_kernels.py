@@ -1,7 +1,5 @@
 """The numba twin of the draw of windows in `genpas_plugins.sampling.chained_windows`: same arguments, same bits."""
 
-# ruff: noqa: PLR0917 – kernels take plain arrays, positionally
-
 from __future__ import annotations
 
 from typing import Any

@@ -5,16 +5,18 @@ Shapes: n pairs, L the padded length, N interactions in the store.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from genpas_plugins.data.sequences import Pairs
-from genpas_plugins.sampling.backend import choose_backend, implementation
+from genpas_plugins.sampling.backend import P, R, choose_backend, implementation
 from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import InputError, whole_number
 
+_COMPILED = "genpas_plugins.sampling.gather_kernels"
 _ROWS = 256
 
 
@@ -77,7 +79,7 @@ def gather_padded(
     width = int(length.max(initial=1)) if trim else max_length
     # Targets first: their cache misses overlap, and histories end beside them.
     target = column[stop]
-    fill = implementation(fill_padded, backend_for(column, backend))
+    fill = implementation_for(column, fill_padded, backend)
     return PaddedBatch(fill(column, stop, length, width), length, target)
 
 
@@ -112,7 +114,7 @@ def gather_jagged(
     stop, length = slices_of(offsets, pairs, max_length, len(column), backend)
     begins = bounds(length)
     target = column[stop]
-    fill = implementation(fill_jagged, backend_for(column, backend))
+    fill = implementation_for(column, fill_jagged, backend)
     return JaggedBatch(fill(column, stop, begins), begins, target)
 
 
@@ -180,7 +182,7 @@ def slices_of(
     """
     max_length = whole_number("max_length", max_length, 1, 2**62)
     pairs = Pairs(*(np.ascontiguousarray(part, np.int64) for part in pairs))
-    find = implementation(checked_slices, choose_backend(backend))
+    find = implementation(checked_slices, choose_backend(backend), _COMPILED)
     stop, length, bad = find(offsets, pairs, max_length, size)
     if bad >= 0:
         sequence, start, target = (int(part[bad]) for part in pairs)
@@ -205,10 +207,10 @@ def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> 
     return first + target, np.minimum(target - start, max_length), bad
 
 
-def backend_for(column: AnyArray, backend: str | None) -> str:
-    """Return the backend that copies a column: numba for plain numbers where it is asked for, else numpy."""
+def implementation_for(column: AnyArray, function: Callable[P, R], backend: str | None) -> Callable[P, R]:
+    """Return the implementation of a filling function: compiled only for plain numbers."""
     # numpy copies rows of vectors as fast as compiled code does, and numba takes plain numbers only.
     # The column of a store in parts is several arrays, which numpy's indexing joins.
     plain = isinstance(column, np.ndarray) and column.ndim == 1  # type: ignore[redundant-expr]
     plain = plain and column.dtype.isnative and column.dtype.kind in "biufc" and column.dtype != np.float16
-    return choose_backend(backend) if plain else "numpy"
+    return implementation(function, choose_backend(backend) if plain else "numpy", _COMPILED)

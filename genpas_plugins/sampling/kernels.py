@@ -1,4 +1,4 @@
-"""The numba twins of the numpy functions: same names, same arguments, same bits.
+"""The numba twins of the functions that draw: same names, same arguments, same bits.
 
 Each twin is one loop over pairs; the numpy function says what it computes. `nogil` lets a prefetching thread draw while
 the model computes.
@@ -13,17 +13,16 @@ from numba import njit, uint32, uint64
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.enumeration import PairNumbering, PairNumbers
-from genpas_plugins.sampling.permutation import ROUNDS as PERMUTATION_ROUNDS
 from genpas_plugins.sampling.permutation import binary_halves, halves
 from genpas_plugins.sampling.random_stream import MIXERS, MULTIPLIERS, ROUNDS, WEYL
 from genpas_plugins.sampling.sampler import DrawTables, Visits
-from genpas_plugins.support.array_types import AnyArray, Int64, UInt32
+from genpas_plugins.support.array_types import Int64, UInt32
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 _W0, _W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
 _MIX0, _MIX1, _MIX2 = map(np.uint64, MIXERS)
 _UNIT = 2.0**-53
-_ROWS, _LINE = 32, 16  # histories whose cache lines are loaded ahead together; int32 items in a line
+_BLOCK = 1024  # visits whose tables' rows fit into the first cache
 
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
 _inlined = njit(cache=True, nogil=True, boundscheck=False, inline="always")
@@ -95,26 +94,6 @@ def enumerate_numbers(numbering: PairNumbering, keys: UInt32, indices: Int64) ->
     return places
 
 
-def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> tuple[Int64, Int64, int]:
-    """Twin of `genpas_plugins.sampling.gather.checked_slices`."""
-    stop, length = np.empty(len(pairs.target), np.int64), np.empty(len(pairs.target), np.int64)
-    return stop, length, _checked_slices(offsets, *pairs, max_length, size, stop, length)
-
-
-def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
-    """Twin of `genpas_plugins.sampling.gather.fill_padded` for one-dimensional columns."""
-    history = np.empty((len(stop), width), column.dtype)
-    _fill_padded(column, stop, length, history)
-    return history
-
-
-def fill_jagged(column: AnyArray, stop: Int64, bounds: Int64) -> AnyArray:
-    """Twin of `genpas_plugins.sampling.gather.fill_jagged` for one-dimensional columns."""
-    values = np.empty(bounds[-1], column.dtype)
-    _fill_jagged(column, stop, bounds, values)
-    return values
-
-
 @_inlined
 def _philox(index: Any, epoch: Any, block: Any, key0: Any, key1: Any) -> Any:
     c0, c1 = uint32(index), uint32(index >> uint64(32))
@@ -155,20 +134,30 @@ def _scaled_hash(x: Any, key: Any, size: Any) -> Any:
     return np.int64((uint64(h) * uint64(size)) >> uint64(32))
 
 
+@_compiled
+def _permute(indices: Any, n: Any, a: Any, b: Any, keys: Any, places: Any) -> None:
+    key0, key1, key2, key3, key4, key5 = keys[0], keys[1], keys[2], keys[3], keys[4], keys[5]
+    for i in range(len(indices)):
+        x = indices[i]
+        while True:
+            left = np.int64(uint64(x) // uint64(b))  # without a sign, a division needs no rounding down
+            right = x - left * b
+            left, right = _two_rounds(left, right, a, b, key0, key1)
+            left, right = _two_rounds(left, right, a, b, key2, key3)
+            left, right = _two_rounds(left, right, a, b, key4, key5)
+            x = left * b + right
+            if x < n:
+                break
+        places[i] = x
+
+
 @_inlined
-def _permute(x: Any, n: Any, a: Any, b: Any, keys: Any) -> Any:
-    while True:
-        left, right = x // b, x % b
-        for number in range(PERMUTATION_ROUNDS):
-            if number % 2 == 0:
-                left += _scaled_hash(right, keys[number], a)
-                left -= a if left >= a else 0
-            else:
-                right += _scaled_hash(left, keys[number], b)
-                right -= b if right >= b else 0
-        x = left * b + right
-        if x < n:
-            return x
+def _two_rounds(left: Any, right: Any, a: Any, b: Any, even_key: Any, odd_key: Any) -> Any:
+    left += _scaled_hash(right, even_key, a)
+    left -= a if left >= a else 0
+    right += _scaled_hash(left, odd_key, b)
+    right -= b if right >= b else 0
+    return left, right
 
 
 @_inlined
@@ -213,9 +202,14 @@ def _keyed_uniform(number: Any, key: Any) -> Any:
 
 
 @_inlined
-def _first_place(bound: Any, offset: Any) -> Any:
+def _ceiling(bound: Any, offset: Any) -> Any:
     place = np.ceil(bound - offset)
-    return np.int64(place + (place + offset < bound))
+    return place + (1.0 if place + offset < bound else 0.0)
+
+
+@_inlined
+def _first_place(bound: Any, offset: Any) -> Any:
+    return np.int64(_ceiling(bound, offset))
 
 
 @_compiled
@@ -259,26 +253,52 @@ def _visit(
     for i in range(n):
         word0, word1, _, _ = _philox(uint64(indices[i]), epoch, uint32(0), key0, key1)
         word[i] = _uniform(word0, word1)
-    for i in range(n):
-        group, place = length[i], places[i]
-        point = min(place + offset, last_point)
-        begin, end = group_begin[group], group_end[group]
-        weight, count = group_weight[group], group_count[group]
-        rank = np.int64(min((point - begin) * group_inverse[group], float(count - 1)))
-        rank -= begin + rank * weight > point
-        rank += (rank + 1 < count) & (begin + (rank + 1) * weight <= point)
-        after = min(begin + (rank + 1) * weight, end) if rank + 1 < count else end
-        first = _first_place(begin + rank * weight, offset)
-        of_sequence = max(_first_place(after, offset) - first, 1)
-        places[i] = min(max(place - first, 0), of_sequence - 1)
-        sequence[i], length[i] = group_first[group] + rank, group_length[group]
-        visits[i] = of_sequence
+    begin, end, weight = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    inverse, count, rank = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    for i in range(0, n, _BLOCK):
+        place, group, m = places[i : i + _BLOCK], length[i : i + _BLOCK], min(_BLOCK, n - i)
+        for j in range(m):
+            begin[j], end[j] = group_begin[group[j]], group_end[group[j]]
+            weight[j], inverse[j] = group_weight[group[j]], group_inverse[group[j]]
+            count[j] = group_count[group[j]]
+        _ranks(place, offset, last_point, begin, weight, inverse, count, rank)
+        _bounds(offset, begin, end, weight, count, rank)
+        first, after = begin, end
+        for j in range(m):
+            before = np.int64(first[j])
+            visits[i + j] = max(np.int64(after[j]) - before, 1)
+            place[j] = min(max(place[j] - before, 0), visits[i + j] - 1)
+            sequence[i + j] = group_first[group[j]] + np.int64(rank[j])
+            group[j] = group_length[group[j]]
     for i in range(n):
         visit = float(places[i])
         inside = visit + _keyed_uniform(sequence[i], sequence_key)
         quantile[i] = inside if inside < visit + 1 else visit
     for i in range(n):
         sequence[i] = order[sequence[i]]
+
+
+@_compiled
+def _ranks(
+    place: Any, offset: Any, last_point: Any, begin: Any, weight: Any, inverse: Any, count: Any, rank: Any
+) -> None:
+    """Find the sequence of each place within its group, a whole number in float64 as all that it is compared with."""
+    for i in range(len(place)):
+        point = min(place[i] + offset, last_point)
+        r = np.floor(min((point - begin[i]) * inverse[i], count[i] - 1))
+        r -= 1.0 if begin[i] + r * weight[i] > point else 0.0
+        r += 1.0 if (r + 1 < count[i]) & (begin[i] + (r + 1) * weight[i] <= point) else 0.0
+        rank[i] = r
+
+
+@_compiled
+def _bounds(offset: Any, begin: Any, end: Any, weight: Any, count: Any, rank: Any) -> None:
+    """Put the first place of each sequence into `begin` and the first place after it into `end`."""
+    for i in range(len(begin)):
+        low, r = begin[i] + rank[i] * weight[i], rank[i] + 1
+        high = min(begin[i] + r * weight[i], end[i]) if r < count[i] else end[i]
+        begin[i] = _ceiling(low, offset)
+        end[i] = _ceiling(high, offset)
 
 
 @_compiled
@@ -296,10 +316,28 @@ def _choose_pairs(
     start: Any,
     target: Any,
 ) -> None:
-    for i in range(len(length)):
-        t = _choose(target_table, target_last, target_even, length[i] - 1, quantile[i], visits[i])
-        target[i] = t
-        start[i] = _choose(start_table, start_last, start_even, t, word[i], 1.0) - 1
+    # A loop for each kind, because the compiler turns those without a search into vector instructions.
+    n = len(length)
+    if target_last:
+        for i in range(n):
+            target[i] = length[i] - 1
+    elif target_even:
+        for i in range(n):
+            size = length[i] - 1
+            target[i] = min(np.int64(quantile[i] * (size / visits[i])) + 1, size)
+    else:
+        for i in range(n):
+            size = length[i] - 1
+            target[i] = _above(target_table, quantile[i] * (target_table[size] / visits[i]), 0, size)
+    if start_last:
+        for i in range(n):
+            start[i] = target[i] - 1
+    elif start_even:
+        for i in range(n):
+            start[i] = min(np.int64(word[i] * target[i]), target[i] - 1)
+    else:
+        for i in range(n):
+            start[i] = _above(start_table, word[i] * start_table[target[i]], 0, target[i]) - 1
 
 
 @_compiled
@@ -317,67 +355,13 @@ def _enumerate(
     length: Any,
     place: Any,
 ) -> None:
-    for i in range(len(indices)):
-        number = _permute(indices[i], ends[-1], a, b, keys)
-        group = _above(ends, number, 0, len(ends))
-        if group > 0:
-            number -= ends[group - 1]
-        rank = number // per_sequence[group]
+    n = len(indices)
+    _permute(indices, ends[-1], a, b, keys, place)
+    for i in range(n):
+        length[i] = _above(ends, place[i], 0, len(ends))
+    for i in range(n):
+        group = length[i]
+        number = place[i] - (ends[group - 1] if group > 0 else 0)
+        rank = np.int64(uint64(number) // uint64(per_sequence[group]))
         place[i] = number - rank * per_sequence[group]
         sequence[i], length[i] = order[group_first[group] + rank], group_length[group]
-
-
-@_compiled
-def _checked_slices(
-    offsets: Any, sequence: Any, start: Any, target: Any, max_length: Any, size: Any, stop: Any, length: Any
-) -> Any:
-    for i in range(len(sequence)):
-        row = sequence[i]
-        if row < 0 or row >= len(offsets) - 1 or start[i] < 0 or start[i] > target[i]:
-            return i
-        first, last = offsets[row], offsets[row + 1]
-        if first < 0 or last < 0 or last > size or target[i] >= last - first:
-            return i
-        stop[i] = first + target[i]
-        length[i] = min(target[i] - start[i], max_length)
-    return -1
-
-
-@_inlined
-def _touch(column: Any, stop: Any, length: Any) -> Any:
-    """Load each cache line of [stop - length, stop) once; the result keeps the compiler from removing the loads."""
-    touched = 0
-    for place in range(stop - length, stop, _LINE):
-        touched += column[place] != 0
-    return touched
-
-
-@_compiled
-def _fill_padded(column: Any, stop: Any, length: Any, history: Any) -> Any:
-    touched = 0
-    for block in range(0, len(stop), _ROWS):
-        end = min(block + _ROWS, len(stop))
-        # No load here waits for another; copying row by row, each would wait for the row before it.
-        for i in range(block, end):
-            touched += _touch(column, stop[i], length[i])
-        for i in range(block, end):
-            n, first = length[i], stop[i] - length[i]
-            for j in range(n):
-                history[i, j] = column[first + j]
-            for j in range(n, history.shape[1]):
-                history[i, j] = 0
-    return touched
-
-
-@_compiled
-def _fill_jagged(column: Any, stop: Any, bounds: Any, values: Any) -> Any:
-    touched = 0
-    for block in range(0, len(stop), _ROWS):
-        end = min(block + _ROWS, len(stop))
-        for i in range(block, end):
-            touched += _touch(column, stop[i], bounds[i + 1] - bounds[i])
-        for i in range(block, end):
-            shift = stop[i] - bounds[i + 1]
-            for j in range(bounds[i], bounds[i + 1]):
-                values[j] = column[j + shift]
-    return touched

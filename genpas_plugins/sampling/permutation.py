@@ -8,6 +8,7 @@ few results from n on go through again until they are below n.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,9 +19,12 @@ ROUNDS = 6
 LARGEST = 1 << 61
 
 
+@lru_cache(maxsize=256)
 def round_keys(seed: int, number: int) -> UInt32:
     """Return the keys of order `number` < 2⁶², uint32 [ROUNDS]."""
-    return philox(seed, 0, PERMUTATION, 2 * number + np.arange(2)).T.reshape(-1)[:ROUNDS]
+    keys = philox(seed, 0, PERMUTATION, 2 * number + np.arange(2)).T.reshape(-1)[:ROUNDS]
+    keys.flags.writeable = False
+    return keys
 
 
 def halves(n: int) -> tuple[int, int]:

@@ -269,7 +269,8 @@ def check_indices(indices: ArrayLike, pairs_per_epoch: int) -> Int64:
     if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
         raise InputError(f"Pair indices must be one row of whole numbers; got {index.dtype} of shape {index.shape}.")
     index = index.astype(np.int64, copy=False)
-    if index.size and (index.min() < 0 or index.max() >= pairs_per_epoch):
+    # Read without a sign, a negative index is the largest of all.
+    if index.size and index.view(np.uint64).max() >= pairs_per_epoch:
         raise InputError(f"Pair indices run from 0 to {pairs_per_epoch - 1}, the epoch's last pair.")
     return index
 
