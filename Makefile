@@ -1,6 +1,6 @@
 # make venv | test | test-fast | lint | docs | demo | demo-torchrec | experiment | clean
 # make coverage | locks | dist | licences | sbom
-# make bench-data | bench-draws | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale | bench-gpu
+# make bench-data | bench-draws | bench-draw-speed | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale | bench-gpu
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
 # environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
@@ -28,7 +28,7 @@ READY   := $(VENV)/.project-installed
 export OMP_WAIT_POLICY ?= passive
 
 .PHONY: venv test test-fast lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
-.PHONY: bench-data bench-draws bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale bench-gpu
+.PHONY: bench-data bench-draws bench-draw-speed bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale bench-gpu
 .DELETE_ON_ERROR:
 
 venv: $(READY)
@@ -111,6 +111,10 @@ bench-data: $(READY)
 
 bench-draws: $(READY)
 	$(PY) -m benchmarks.bench_draws
+
+# BASELINE=../older: another checkout of this project, such as `git worktree add ../older COMMIT` makes.
+bench-draw-speed: $(READY)
+	$(PY) -m benchmarks.bench_draw_speed --baseline $(BASELINE)
 
 bench-analysis: $(READY)
 	$(PY) -m benchmarks.bench_analysis

@@ -187,14 +187,16 @@ def test_the_extreme_random_words_give_pairs_with_mass(store, policy, size):
 
 
 @pytest.mark.parametrize("exponents", [(1, 0, 0), (0.5, 0.5, 2), (-2, -1, 0), (0, INF, 0)], ids=str)
-def test_epochs_of_any_size_have_pairs_with_mass(exponents, backend):
+def test_epochs_of_any_size_have_pairs_with_mass_and_the_same_ones_in_both_backends(exponents):
+    pytest.importorskip("numba")
     lengths = [3] * 40_000 + [4] * 7 + [900, 901, 1_000_000]
     view = SequenceStore.from_arrays(np.ones(sum(lengths), np.int32), np.cumsum([0, *lengths])).view()
     policy = SamplingPolicy(*exponents)
     for size in (1, 10, 40_000, 10**9, 2**53 - 1, 2**53, 2**61):
-        stream = PairSampler(view, policy, 5, size, backend)
-        pairs = stream.pairs(7, np.unique(np.linspace(0, size - 1, 500).astype(np.int64).clip(0, size - 1)))
+        indices = np.unique(np.linspace(0, size - 1, 1500).astype(np.int64).clip(0, size - 1))
+        pairs, compiled = (PairSampler(view, policy, 5, size, of).pairs(7, indices) for of in ("numpy", "numba"))
         assert np.isfinite(policy.log_prob(view, pairs)).all()
+        assert all(np.array_equal(a, b) for a, b in zip(pairs, compiled, strict=True))
 
 
 def test_tables_are_as_long_as_the_longest_sequence_whatever_the_number_of_users():
