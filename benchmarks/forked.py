@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 # A missing package is passed over. recbole_ext comes before recbole, which it makes importable.
 IMPORTED = ("numba", "pyarrow.parquet", "torch", "torchrec", "transformers", "recbole_ext", "recbole.quick_start")
@@ -33,10 +34,11 @@ def start(what: str, *arguments: str, log: Path, cwd: Path | None = None, **envi
     ------
     FileNotFoundError : the folder of the log is missing
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
+    # A process that was forked forks itself. Python does not hand the first one's address down.
+    context: Any = multiprocessing.get_context("fork" if multiprocessing.parent_process() else "forkserver")
+    multiprocessing.set_forkserver_preload(list(IMPORTED))
     log.touch()
-    process = context.Process(target=_run, args=(what, arguments, str(log), cwd, environment))
+    process: BaseProcess = context.Process(target=_run, args=(what, arguments, str(log), cwd, environment))
     process.start()
     return process
 

@@ -44,7 +44,7 @@ def measure(path: str, world_size: int, batch: int, steps: int, repeats: int) ->
 
     with tempfile.TemporaryDirectory(prefix="genpas-bench-") as folder:
         sizes = {"world_size": world_size, "batch": batch, "steps": steps, "repeats": repeats}
-        multiprocessing.start_processes(train, args=(path, folder, sizes), nprocs=world_size, start_method="forkserver")
+        multiprocessing.start_processes(train, args=(path, folder, sizes), nprocs=world_size, start_method="fork")
         ways = json.loads((Path(folder) / "ways.json").read_text("utf-8"))
     return {"batch": batch, "negatives": NEGATIVES, "ways": ways}
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
+from benchmarks import forked
 
 pytest.importorskip("torchrec")
 pytest.importorskip("recbole")
@@ -18,7 +17,15 @@ pytest.importorskip("recbole")
 SCRIPT = Path(__file__).with_name("recorded_training.py")
 STEPS = 20  # two epochs of ten
 
-Start = Callable[..., "subprocess.CompletedProcess[str]"]
+
+class Ended(NamedTuple):
+    """What is left of a training: the exit status of torchrun, and what it and all ranks wrote."""
+
+    status: int | None
+    text: str
+
+
+Start = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -27,22 +34,20 @@ def start(tmp_path: Path, tiny_settings: Path) -> Start:
 
     def run(
         name: str, out: str, *, ranks: int, killed_rank: int = -1, killed_after: int = 0, restarts: int = 0
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        return subprocess.run(
-            [
-                *(sys.executable, *torchrun, f"--max-restarts={restarts}"),
-                *(str(SCRIPT), str(tmp_path), name, str(killed_rank), str(killed_after)),
-                *("--config", str(tiny_settings), "--out", str(tmp_path / out)),
-            ],
-            env=environment,
+    ) -> Ended:
+        logs = tmp_path / f"logs-{name}"
+        logs.mkdir()
+        process = forked.start(
+            str(SCRIPT.with_name("launched.py")),
+            *(str(ranks), str(restarts), str(logs)),
+            *(str(SCRIPT), str(tmp_path), name, str(killed_rank), str(killed_after)),
+            *("--config", str(tiny_settings), "--out", str(tmp_path / out)),
+            log=logs / "agent.log",
             cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
         )
+        process.join(240)
+        process.kill()
+        return Ended(process.exitcode, "\n".join(file.read_text() for file in sorted(logs.rglob("*.log"))))
 
     return run
 
@@ -91,10 +96,10 @@ def learnt(folder: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_killed_rank_changes_nothing_where_torchrun_restarts(tmp_path: Path, start: Start):
-    assert start("whole", "whole", ranks=2).returncode == 0
+    assert start("whole", "whole", ranks=2).status == 0
     killed = start("killed", "killed", ranks=2, killed_rank=1, killed_after=14, restarts=1)
-    assert killed.returncode == 0, killed.stderr
-    assert "Going on after step" in killed.stderr
+    assert killed.status == 0, killed.text
+    assert "Going on after step" in killed.text
     assert learnt(tmp_path / "killed") == learnt(tmp_path / "whole")
     assert scalars(tmp_path / "killed") == scalars(tmp_path / "whole")
     assert len(scalars(tmp_path / "whole")["validation/ndcg@5"]) == 2
@@ -105,17 +110,17 @@ def test_a_killed_rank_changes_nothing_where_torchrun_restarts(tmp_path: Path, s
 @pytest.mark.distributed
 def test_ranks_come_and_go_and_each_pair_is_trained_once(tmp_path: Path, start: Start):
     died = start("two", "run", ranks=2, killed_rank=1, killed_after=8)
-    assert died.returncode != 0
-    assert "SIGKILL" in died.stderr
+    assert died.status != 0
+    assert "SIGKILL" in died.text
     assert not (tmp_path / "run" / "results.json").exists()
     alone = start("one", "run", ranks=1, killed_rank=0, killed_after=14)
-    assert alone.returncode != 0
+    assert alone.status != 0
     newest = max((tmp_path / "run" / "checkpoints").glob("step-*"))
     for file in newest.rglob("*.distcp"):
         file.write_bytes(file.read_bytes()[:-20])
     three = start("three", "run", ranks=3)
-    assert three.returncode == 0, three.stderr
-    assert newest.name in three.stderr  # that it is broken
+    assert three.status == 0, three.text
+    assert newest.name in three.text  # that it is broken
     legs = [steps_of(tmp_path, name) for name in ("two", "one", "three")]
     assert 0 < min(legs[1]) < min(legs[2]) < int(newest.name.removeprefix("step-"))
     check_each_pair_once(legs)
