@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -150,3 +151,14 @@ def test_unknown_losses_and_missing_negatives_are_refused():
         check_loss("BRP", Targets(torch.zeros(1)))
     with pytest.raises(InputError, match=r"BPR needs a sampled negative"):
         check_loss("BPR", Targets(torch.zeros(1)))
+
+
+def test_the_weights_of_the_paper_nearly_switch_the_views_off():
+    """One λ near 0 takes the weight 1, and presses the others of the batch to 0; the released form weighs more."""
+    random, batch = np.random.default_rng(1), 256
+    draws = [(random.beta(0.4, 0.4, batch), random.uniform(0.2, 0.7, batch)) for _ in range(100)]
+    weights = torch.stack([adaptive_weights(*map(torch.from_numpy, draw)) for draw in draws])
+    ones = torch.ones(batch)
+    paper, released = (np.mean([weighted(ones, row, form) for row in weights]) for form in (False, True))
+    assert 0.005 < paper < 0.01 and weights.median() < 1e-4
+    assert 1.2 < released < 2.6  # of the plain loss
