@@ -128,14 +128,15 @@ def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> 
     """Draw the windows of the examples with these indices, int64 [n], example by example."""
     sequence, first, last = trained_ranges(tables, seed, epoch, indices)
     example = going = np.arange(len(indices))
-    parts, target, link = [], last, 0
+    parts, target, link, words = [], last, 0, np.zeros((4, 0), np.uint32)
     while len(going):
         # Two links of a chain share a block of words.
-        words = philox(seed, epoch, link // 2, indices[going])[2 * (link % 2) :]
-        start = choose(tables.visits.start, target, uniform(words[0], words[1]), 1)
+        half = link % 2
+        words = words if half else philox(seed, epoch, link // 2, indices[going])
+        start = choose(tables.visits.start, target, uniform(words[2 * half], words[2 * half + 1]), 1)
         parts.append((going, start - 1, np.maximum(start, first[going]), target))
         left = start > first[going]
-        going, target, link = going[left], start[left] - 1, link + 1
+        going, target, link, words = going[left], start[left] - 1, link + 1, words[:, left]
     none = np.zeros(0, np.int64)
     example, start, first, last = (np.concatenate(part) for part in zip((none,) * 4, *parts, strict=True))
     return cut_segments(Segments(example, sequence[example], start, first, last), tables.limit)
@@ -148,7 +149,9 @@ def cut_segments(segments: Segments, limit: int) -> Segments:
     near, far = np.flatnonzero(first < cut), np.repeat(np.arange(len(cut)), np.maximum(last + 1 - cut, 0))
     target = spans(cut, np.maximum(last + 1 - cut, 0))
     of = np.concatenate([near, far])
-    order = np.argsort(segments.example[of], kind="stable")
+    # numpy sorts 16 bits in linear time.
+    narrow = np.uint16 if segments.example.max(initial=0) < 1 << 16 else np.int64
+    order = np.argsort(segments.example[of].astype(narrow), kind="stable")
     of = of[order]
     return Segments(
         segments.example[of],

@@ -59,16 +59,23 @@ def _network(x: Int64, a: int, b: int, keys: UInt32) -> Int64:
     for number, key in enumerate(keys):
         if number % 2 == 0:
             left += _scaled_hash(right, key, a)
-            left -= a * (left >= a)
+            left = _below(left, a)
         elif binary:
             right += _scaled_hash(left, key, b)
             right &= b - 1
         else:
             right += _scaled_hash(left, key, b)
-            right -= b * (right >= b)
+            right = _below(right, b)
     left *= b
     left += right
     return left
+
+
+def _below(x: Int64, size: int) -> Int64:
+    """Take `size` off where x, from 0 to 2 size - 1, is not below it: read without a sign, what is below grows."""
+    unsigned = x.view(np.uint64)
+    lower: Int64 = np.minimum(unsigned, unsigned - np.uint64(size)).view(np.int64)
+    return lower
 
 
 def _scaled_hash(x: Int64, key: np.uint32, size: int) -> Int64:
@@ -79,4 +86,7 @@ def _scaled_hash(x: Int64, key: np.uint32, size: int) -> Int64:
     h ^= h >> np.uint32(13)
     h *= np.uint32(0xC2B2AE35)
     h ^= h >> np.uint32(16)
-    return ((h.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)).astype(np.int64)
+    scaled = h.astype(np.uint64)
+    scaled *= np.uint64(size)
+    scaled >>= np.uint64(32)
+    return scaled.view(np.int64)

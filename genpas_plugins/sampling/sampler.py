@@ -203,12 +203,12 @@ def draw_visits(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Vi
     words = tables.words(seed, epoch)
     group, rank, place, low, high = located(tables, words, indices)
     visit, visits = counted(place, low, high, words.offset)
-    number = tables.group_first[group] + rank
+    number = tables.group_first.take(group) + rank
     sequence = tables.order[number].astype(np.int64)
     quantile = visit + keyed_uniform(number, words.key)
     quantile = np.where(quantile < visit + 1, quantile, visit)  # the sum may be rounded up into the next visit
     word = philox(seed, epoch, 0, indices)
-    return Visits(sequence, tables.group_length[group], quantile, visits, uniform(word[0], word[1]))
+    return Visits(sequence, tables.group_length.take(group), quantile, visits, uniform(word[0], word[1]))
 
 
 class Places(NamedTuple):
@@ -226,14 +226,19 @@ def located(tables: DrawTables, words: EpochWords, indices: Int64) -> Places:
     place = permute(indices, tables.size, words.order, binary_halves(tables.size))
     point = np.minimum(place + words.offset, tables.last_point)
     group = _groups(tables, point)
-    begin, end = tables.group_begin[group], tables.group_end[group]
-    weight, count = tables.group_weight[group], tables.group_count[group]
-    rank = np.minimum((point - begin) * tables.group_inverse[group], count - 1).astype(np.int64)
+    begin, end = tables.group_begin.take(group), tables.group_end.take(group)
+    weight, count = tables.group_weight.take(group), tables.group_count.take(group).astype(np.float64)
+    rank = np.floor(np.minimum((point - begin) * tables.group_inverse.take(group), count - 1))
     # A rounded rank is off by one at most. What counts is between which bounds the point lies.
     rank -= begin + rank * weight > point
-    rank += (rank + 1 < count) & (begin + (rank + 1) * weight <= point)
-    high = np.where(rank + 1 < count, np.minimum(begin + (rank + 1) * weight, end), end)
-    return Places(group, rank, place, begin + rank * weight, high)
+    following = rank + 1
+    high = begin + following * weight
+    early = np.flatnonzero((following < count) & (high <= point))
+    rank[early] += 1
+    following[early] += 1
+    high[early] = begin[early] + following[early] * weight[early]
+    high = np.where(following < count, np.minimum(high, end), end)
+    return Places(group, rank.astype(np.int64), place, begin + rank * weight, high)
 
 
 def _groups(tables: DrawTables, point: Float64) -> Int64:
