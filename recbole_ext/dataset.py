@@ -14,6 +14,7 @@ from recbole.utils import FeatureType
 from torch import Tensor
 
 from genpas_plugins import InputError, Pairs, SequenceStore, SequenceView
+from genpas_plugins.data.ties import parse_ties, tie_keys
 from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.sampling.batch import StoreHistories
 from genpas_plugins.sampling.train_users import keep_users
@@ -137,8 +138,19 @@ class WindowDataset(SequentialDataset):
         return Path(self.dataset_path) / f"{self.dataset_name}.inter"
 
     def _change_feat_format(self) -> None:
-        """Sort by the time before RecBole casts it to float32, then convert; ties keep file order."""
-        if genpas_config(self.config).time_order == "exact":  # type: ignore[union-attr]  # the key made this class
+        """Sort by the time before RecBole casts it to float32, then convert; ties are in the order of the key."""
+        section = genpas_config(self.config)
+        assert section is not None  # the key made this class
+        seed = parse_ties(section.ties)
+        if seed is not None and added_file(self.config).is_file():
+            raise InputError(
+                f"The added sequences of {self.dataset_name} were made of the items before the last two in the order "
+                f"of the file, which ties: {section.ties} changes. Remove ties."
+            )
+        if seed is not None:
+            order = np.argsort(tie_keys(np.arange(len(self.inter_feat)), seed), kind="stable")
+            self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
+        if section.time_order == "exact":
             self.inter_feat = self.inter_feat.sort_values(self.time_field, kind="stable", ignore_index=True)
         super()._change_feat_format()
 

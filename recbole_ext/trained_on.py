@@ -106,6 +106,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "mask_history": masks_history(config),
         "loss": config["loss_type"] if section.loss is None else section.loss.model_dump(exclude_none=True),
         "time_order": section.time_order,
+        "ties": section.ties,
         "expected_history_length": sum(
             share * policy.expected_history_length(part, config["MAX_ITEM_LIST_LENGTH"])
             for share, part in train_data.parts

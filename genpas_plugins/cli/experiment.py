@@ -167,7 +167,7 @@ def _train(  # noqa: PLR0917 – what the command was given
         raise InputError(f"{table.title} names no data set. Name them after --datasets, or stores after --stores.")
     clock, work = Clock(minutes), out.resolve() / "work"
     with sole_use(work), progress_bar() as tell:
-        found = find_stores(names, stores, data_dir, work, tell)
+        found = find_stores(names, stores, data_dir, work, tell, times=table.needs_times)
         parts = {name: Cells(Plan.on_store(table, name, seeds, found[name]), out / "cells" / name) for name in names}
 
         def keep() -> Report:

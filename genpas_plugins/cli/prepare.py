@@ -29,13 +29,16 @@ def command(
     order: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column to sort a user's interactions by; repeatable, the most important first. Ties keep the order "
-            "of the file. Default: timestamp or unixReviewTime in any format, else the order of the file."
+            help="Column to sort a user's interactions by; repeatable, the most important first. Default: "
+            "timestamp or unixReviewTime in any format, else the order of the file."
         ),
     ] = None,
     file_order: Annotated[
         bool, typer.Option("--file-order", help="Keep the order of the file even if it has a column of times.")
     ] = False,
+    ties: Annotated[
+        str, typer.Option(metavar="WORD", help="Order of equal values of --order: file, or random:SEED.")
+    ] = "file",
     column: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Further column to keep; repeatable.")
     ] = None,
@@ -82,6 +85,7 @@ def command(
             user=user,
             item=item,
             order=order,
+            ties=ties,
             columns=tuple(column or ()),
             k_core=k_core,
             format=reader.name,
@@ -100,7 +104,7 @@ def command(
         "items": store.n_items,
         "interactions": store.n_interactions,
         "columns": list(store.columns),
-        "read": {"format": reader.name, "user": user, "item": item, "order": order},
+        "read": {"format": reader.name, "user": user, "item": item, "order": order, "ties": ties},
         "notes": notes,
     }
     if as_json:
@@ -117,7 +121,7 @@ def command(
             ("format", reader.name),
             (
                 "order",
-                f"by {', then '.join(order)}, ties as in the file{why}"
+                f"by {', then '.join(order)}, ties {'as in the file' if ties == 'file' else ties}{why}"
                 if order
                 else "of the file (--order NAME sorts by a column)",
             ),

@@ -166,8 +166,8 @@ def checked_times(store: SequenceStore, column: str = COLUMN) -> AnyArray:
     if column not in store.columns:
         known = f"its columns are {', '.join(store.columns)}" if store.columns else "it has no columns"
         raise InputError(
-            f"A temporal split needs the column {column!r} of times, and {known}. Prepare the store with "
-            f"--column {column}."
+            f"A temporal split and the order of ties need the column {column!r} of times, and {known}. Prepare the "
+            f"store with --column {column}."
         )
     times = np.asarray(store.columns[column])
     if times.dtype.kind not in "iufM":

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.data.recbole_files import EXPORTED_TIME, TIME
+from genpas_plugins.data.recbole_files import EXPORTED_TIME
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.storage import HEADER
-from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split, read_split
+from genpas_plugins.data.temporal import LEAVE_LAST_OUT, checked_times, parse_split, read_split
 from genpas_plugins.experiments.allowed_settings import MODEL
 from genpas_plugins.experiments.methods import Method, check_loss, with_epochs
 from genpas_plugins.experiments.table import Point, Table
@@ -19,6 +19,9 @@ from genpas_plugins.search.shortlist import require_validation
 from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import as_json_value
+
+_IN_ORDER_OF_TIME = {"TIME_FIELD": EXPORTED_TIME, "load_col": {"inter": ["user_id", "item_id", EXPORTED_TIME]}}
+"""RecBole's settings for exported times: the timestamp of an exported store is the position in the sequence."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ class Plan:
         for method in (method.on_dataset(name) for method in table.methods):
             if method.store is not None and not method.store.is_dir():
                 raise InputError(f"{method.label}: {method.store} does not exist. Make it with `genpas regenerate`.")
-        split = read_split(SequenceStore.open(store), table.split)
+        opened = SequenceStore.open(store)
+        split = read_split(opened, table.split)
+        if table.needs_times:
+            checked_times(opened)
         require_validation(split.validation)
         split.train.require_pairs()
         per_epoch = table.pairs_per_epoch or split.train.n_pairs
@@ -114,6 +120,7 @@ class Plan:
             "seed": cell.seed,
             **budget,
             **split_settings(self.table.split),
+            **(_IN_ORDER_OF_TIME if self.table.needs_times else {}),
         }
 
     def configuration(self, cell: Cell) -> dict[str, Any]:
@@ -136,10 +143,7 @@ class Plan:
 
 
 def split_settings(word: str) -> dict[str, Any]:
-    """Return RecBole's settings of a split; none for leave_last_out, its default.
-
-    An exported store has its times in the field `time`: its timestamp is the position in the sequence.
-    """
+    """Return RecBole's settings of a split; none for leave_last_out, its default."""
     parsed = parse_split(word)
     if parsed is None:
         return {}
@@ -151,7 +155,7 @@ def split_settings(word: str) -> dict[str, Any]:
         "targets": targets,
         "time": EXPORTED_TIME,
     }
-    return {"eval_args": evaluation, "load_col": {"inter": ["user_id", "item_id", TIME, EXPORTED_TIME]}}
+    return {"eval_args": evaluation}
 
 
 def digest(store: Path) -> str:

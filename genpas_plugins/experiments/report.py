@@ -105,6 +105,7 @@ def note(table: Table) -> str:
     tuned = " and the same grid; validation chooses its point with the first seed" if table.tuned else ""
     tested = ", and only the chosen point is tested" if table.tuned else ""
     split = "leave-last-out" if table.split == LEAVE_LAST_OUT else f"split in time ({table.split})"
+    split += f", ties {table.ties or 'in the order of the store'}"
     pairs = "Each row has the same pairs"
     if table.patience is not None:
         pairs = f"Each row is trained until {table.patience} validations in a row are no better"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from genpas_plugins.data.temporal import COLUMN
 from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
@@ -18,9 +19,11 @@ ORDER = ("position", "timestamp")  # columns to order a user's interactions by; 
 
 
 def find_stores(
-    names: Sequence[str], stores: Sequence[Path], data_dir: Path | None, work: Path, tell: Tell
+    names: Sequence[str], stores: Sequence[Path], data_dir: Path | None, work: Path, tell: Tell, *, times: bool = False
 ) -> dict[str, Path]:
     """Return the store of every data set; a store from `data_dir` is prepared in `work` once.
+
+    It has the column timestamp if `times` are needed.
 
     Raises InputError for a data set that is missing or named twice, and for data without an order or changed since
     their store.
@@ -47,7 +50,7 @@ def find_stores(
     (work / ".gitignore").write_text("*\n", encoding="utf-8")  # data and checkpoints are no results
     for name, store in found.items():
         if name not in given and data_dir is not None:
-            _prepare(data_dir / name / SOURCE, store, tell)
+            _prepare(data_dir / name / SOURCE, store, tell, (COLUMN,) if times else ())
     return found
 
 
@@ -60,7 +63,7 @@ def _missing(name: str, data_dir: Path) -> str:
     return f"{data_dir / name / SOURCE} does not exist.{nearest(name, known)}"
 
 
-def _prepare(source: Path, store: Path, tell: Tell) -> None:
+def _prepare(source: Path, store: Path, tell: Tell, kept: tuple[str, ...]) -> None:
     if store.exists():
         _check_note(source, store)
         return
@@ -77,7 +80,7 @@ def _prepare(source: Path, store: Path, tell: Tell) -> None:
         )
     # Before the store: a store without a note is of an older version.
     write_text(_note(store), to_json({"sha256": _checksum(source)}))
-    build_store(str(source), store, user="user_id", item="item_id", order=order, progress=tell)
+    build_store(str(source), store, user="user_id", item="item_id", order=order, columns=kept, progress=tell)
 
 
 def _check_note(source: Path, store: Path) -> None:

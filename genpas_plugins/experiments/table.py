@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from typing_extensions import Self
 
 from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split
+from genpas_plugins.data.ties import parse_ties
 from genpas_plugins.experiments.allowed_settings import MODEL, check_metric, check_setting, check_varied, measures
 from genpas_plugins.experiments.methods import Method, check_different, check_loss, method_of, read_method
 from genpas_plugins.settings.base import Settings
@@ -70,6 +71,11 @@ def _split_word(text: str) -> str:
     return text
 
 
+def _ties_word(text: str) -> str:
+    parse_ties(text)
+    return text
+
+
 def _measured(settings: dict[str, Any]) -> dict[str, Any]:
     given = measures(settings, "NDCG@10")
     for metric, k in itertools.product(given["metrics"], given["topk"]):
@@ -116,6 +122,9 @@ class Table(Settings):
     )
     targets: Literal["single", "parallel"] | None = Field(None, description="for the genpas section of all rows")
     trim: bool | None = Field(None, description="for the genpas section of all rows")
+    ties: Annotated[str, AfterValidator(_ties_word)] | None = Field(
+        None, description="for the genpas section of all rows, of stores with a column timestamp"
+    )
     metric: Annotated[str, AfterValidator(check_metric)] = Field(
         "NDCG@10", description="chooses the epoch and the point of the grid, on validation"
     )
@@ -150,7 +159,7 @@ class Table(Settings):
 
     @property
     def _of_rows(self) -> dict[str, Any]:
-        given = {"targets": self.targets, "trim": self.trim}
+        given = {"targets": self.targets, "trim": self.trim, "ties": self.ties}
         return {key: value for key, value in given.items() if value is not None}
 
     @property
@@ -171,6 +180,11 @@ class Table(Settings):
     def published_name(self, label: str, at: Point) -> str:
         """Return the name of a row among the published figures: its label, after the first value of several points."""
         return f"{at[0][1]} {label}" if len(self.points) > 1 else label
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether a store needs the column timestamp: to be split in time, or to order ties."""
+        return self.split != LEAVE_LAST_OUT or self.ties is not None or f"{PREFIX}ties" in _keys(self.points)
 
     @property
     def tuned(self) -> bool:

@@ -14,6 +14,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, mod
 from typing_extensions import Self
 
 from genpas_plugins.augment import Operator, operators_of
+from genpas_plugins.data.ties import parse_ties
 from genpas_plugins.sampling.constructions import CONSTRUCTIONS, construction_of
 from genpas_plugins.sampling.policy import SAMPLED, Policy, SamplingPolicy, check_exponent, named_policy
 from genpas_plugins.settings.base import Section
@@ -49,6 +50,11 @@ def strategy_name(value: Any) -> str:
     if not isinstance(value, str) or value.split(":")[0] not in names:
         raise InputError(f"strategy is {value!r}.{nearest(value, names)}")
     return construction_of(value).label if ":" in value else value
+
+
+def _ties_word(value: Any) -> str:
+    parse_ties(word := str(value))
+    return word
 
 
 def _plain_operators(operators: tuple[Operator, ...] | None) -> Any:
@@ -91,6 +97,9 @@ class GenPASConfig(Section):
     )
     time_order: Literal["exact", "stock"] = Field(
         "exact", description="stock: RecBole's float32 order of times, for comparisons"
+    )
+    ties: Annotated[str, PlainValidator(_ties_word)] = Field(
+        "file", description="order of interactions at the same time: file, or random:SEED", examples=["random:1"]
     )
     device: Literal["auto", "cpu"] = Field(
         "auto", description="auto: a run on a GPU draws its batches there if it can; cpu: never"

@@ -13,6 +13,7 @@ import recbole
 import torch
 
 from genpas_plugins import InputError
+from genpas_plugins.data.ties import tie_keys
 from recbole_ext.dataset import ROW, WindowDataset
 
 EXACT = {"strategy": "multi_target"}
@@ -51,6 +52,15 @@ def test_exact_order_is_that_of_the_full_precision_time_and_ties_keep_file_order
     table = ml_100k()
     made = prepare(EXACT, **settings_of_ml_100k)
     assert sequences(made.train.dataset) == in_order_of(table, table["timestamp"].to_numpy())
+
+
+def test_random_ties_are_in_the_order_of_the_keys_of_the_rows(prepare: Callable[..., Any]):
+    table = ml_100k()
+    shuffled = table.iloc[np.argsort(tie_keys(np.arange(len(table)), 1))]
+    made = prepare({**EXACT, "ties": "random:1"}, **ML_100K)
+    found = sequences(made.train.dataset)
+    assert found == in_order_of(shuffled, shuffled["timestamp"].to_numpy())
+    assert found != in_order_of(table, table["timestamp"].to_numpy())
 
 
 def test_stock_order_is_that_of_float32_time(prepare: Callable[..., Any]):

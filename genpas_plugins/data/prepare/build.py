@@ -24,7 +24,8 @@ from genpas_plugins.data.prepare.survey import Survey, Wanted, survey
 from genpas_plugins.data.readers import read
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.source import AS_FOUND, BATCH_ROWS, ROW, ReadOptions, Source
-from genpas_plugins.data.storage import STORE
+from genpas_plugins.data.storage import STORE, write_arrays
+from genpas_plugins.data.ties import FILE, parse_ties, tie_keys
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.atomic import exchange_directory
 from genpas_plugins.support.errors import InputError
@@ -67,6 +68,7 @@ def build_store(
     user: str,
     item: str,
     order: str | Sequence[str] | None = None,
+    ties: str = FILE,
     columns: Sequence[str] = (),
     k_core: int = 0,
     user_core: int | None = None,
@@ -97,7 +99,9 @@ def build_store(
         Columns with the ids, integers or text. A column of lists of items has one sequence a row.
     order
         Columns with the time or position of an interaction, the most important first. They are columns of the store.
-        The order is exact for every type. Ties keep the order of the file. None: the file is in order.
+        The order is exact for every type. None: the file is in order.
+    ties
+        The order of interactions with equal values of `order`: `file`, or `random:SEED`.
     columns
         Further numeric, boolean or date columns to keep. Dates and times become int64 microseconds since 1970, in UTC
         where the source names a zone.
@@ -132,7 +136,7 @@ def build_store(
     InputError
         The input is unusable. The message names file, row or line, and what to do.
     """
-    given, out = read(source, format, options), Path(out)
+    given, out, tie_seed = read(source, format, options), Path(out), parse_ties(ties)
     tell = progress if progress is not None else lambda step, done, total: None
     STORE.check_target(out, overwrite=overwrite)  # before hours of sorting; checked again at the end
     if bucket_rows < 1:
@@ -156,7 +160,7 @@ def build_store(
         _scatter(given, rows, scratch, buckets, tell)
         once = _repeats(found, scratch, buckets, note, drop=drop_duplicates)
         core = _core(given, found, scratch, once, cores, tell)
-        n_kept = _sort(scratch, core, buckets, found, tell)
+        n_kept = _sort(scratch, core, buckets, found, tie_seed, tell)
         store = SequenceStore.from_arrays(
             scratch[_ITEM].mapped(n_kept),
             np.concatenate([[0], np.cumsum(core.user_counts[core.users])]),
@@ -166,7 +170,10 @@ def build_store(
             columns={name: scratch[name].mapped(n_kept) for name in found.kept},
         )
         tell("saving", 0, store.n_interactions)
-        store.save(folder / "saved")  # in the scratch folder, which a killed run leaves to the next one
+        counts = {"users": store.n_sequences, "items": store.n_items, "interactions": store.n_interactions}
+        step = {"step": f"prepare, ties {ties}", "order": list(orders), **counts}
+        # In the scratch folder, which a killed run leaves to the next one.
+        write_arrays(folder / "saved", store.stored(), history=[] if tie_seed is None else [step])
         STORE.check_target(out, overwrite=overwrite)
         exchange_directory(folder / "saved", out)
         tell("saving", store.n_interactions, store.n_interactions)
@@ -296,7 +303,14 @@ def _twice(scratch: dict[str, ScratchColumn], first: int, stop: int) -> Bools:
     return twice if len(twice) else np.zeros(stop - first, np.bool_)
 
 
-def _sort(scratch: dict[str, ScratchColumn], core: Core, buckets: Buckets, found: Survey, tell: Progress) -> int:
+def _sort(  # noqa: PLR0917 – what the stages share
+    scratch: dict[str, ScratchColumn],
+    core: Core,
+    buckets: Buckets,
+    found: Survey,
+    tie_seed: int | None,
+    tell: Progress,
+) -> int:
     """Sort each bucket and write it back, closed up where rows are dropped; return how many rows are left."""
     item_numbers = np.cumsum(core.items).astype(np.int32)
     n_kept = 0
@@ -304,6 +318,8 @@ def _sort(scratch: dict[str, ScratchColumn], core: Core, buckets: Buckets, found
         users, items = scratch[_USER].read(first, stop), scratch[_ITEM].read(first, stop)
         kept = core.users[users] & core.items[items] & ~_twice(scratch, first, stop)
         keys = {_USER: users} | {name: scratch[name].read(first, stop) for name in (*found.keys, ROW)}
+        if tie_seed is not None:
+            keys[ROW] = tie_keys(keys[ROW], tie_seed)
         table = pl.DataFrame(keys).with_row_index("__place__").filter(pl.Series(kept))
         places = table.select(pl.col("__place__").sort_by(list(keys))).to_series().to_numpy()
         # What is written never reaches rows not read yet: it is at most as much, and columns are read before.
