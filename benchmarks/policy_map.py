@@ -1,11 +1,11 @@
-"""The map: what the transition model makes of a grid of policies, by data set and split. A picture and its data.
+"""The map: what the transition model, and SASRec where it is trained, makes of policies. A picture and its data.
 
     genpas prepare DIR/beauty/interactions.parquet --order position --column timestamp --out beauty    # and others
     python -m benchmarks.policy_map --stores beauty,sports
 
 Every figure is validation NDCG@10 of the closed-form model of `genpas search` under the exact distribution, relative to
-multi_target. A data set and split that has its file below benchmarks/results/policy_map is not computed again. A
-store without a column timestamp has no temporal split.
+multi_target; the trainings are the cells of configs/experiment/map.yaml. A data set and split that has its file below
+benchmarks/results/policy_map is not computed again. A store without a column timestamp has no temporal split.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.predictors import trained_policies
 from benchmarks.session import COMMITTED
 from genpas_plugins import SamplingPolicy, SequenceStore
 from genpas_plugins.analysis.paired_bootstrap import paired_bootstrap
@@ -35,6 +36,8 @@ from genpas_plugins.support.json_text import to_json
 INF = math.inf
 ALPHA, BETA, GAMMA = (0.0, 0.5, 1.0, 1.5, 2.0), (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, INF), (-INF, -1.0, 0.0, 1.0, 2.0, INF)
 OUT = COMMITTED / "policy_map"
+TRAINED = "SASRec"
+"""What the title of a panel of trainings has in the place of the split."""
 
 
 def grid() -> list[SamplingPolicy]:
@@ -53,7 +56,17 @@ def main(stores: Annotated[str, typer.Option(help="Stores, named as their data s
                 write_text(file, to_json(computed(store, split)))
     maps = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(OUT.glob("*.json"))}
     write_text(OUT / "table.md", page(maps))
-    draw(maps, OUT / "map")
+    for folder in (COMMITTED / "map" / "cells").iterdir():
+        maps[f"{folder.name}.{TRAINED}"] = trained(folder.name)
+    draw(dict(sorted(maps.items())), OUT / "map")
+
+
+def trained(name: str) -> dict[str, Any]:
+    """Return the figures of the policies that SASRec was trained on: best validation NDCG@10, one seed."""
+    found = {label: cell.run.validation for label, (_, cell, _) in trained_policies(name).items()}
+    reference = found.pop(MULTI_TARGET.label)
+    rows = {label: {"mean": figure - reference} for label, figure in found.items()}
+    return {"multi_target": reference, "policies": {"1,0,-inf": {"mean": 0.0}, **rows}}
 
 
 def computed(store: SequenceStore, split: str) -> dict[str, Any]:
@@ -71,8 +84,8 @@ def computed(store: SequenceStore, split: str) -> dict[str, Any]:
 
 
 def relative(content: Mapping[str, Any], policy: SamplingPolicy) -> float:
-    """Return the figure of a policy over multi_target's, in per cent."""
-    return 100 * content["policies"][policy.label]["mean"] / content["multi_target"]
+    """Return the figure of a policy over multi_target's, in per cent; NaN for one without a figure."""
+    return 100 * content["policies"].get(policy.label, {"mean": math.nan})["mean"] / content["multi_target"]
 
 
 def page(maps: Mapping[str, Any]) -> str:
@@ -141,19 +154,19 @@ def draw(maps: Mapping[str, Any], stem: Path) -> None:
                     column, row, text, ha="center", va="center", fontsize=7, color="white" if value < -22 else "black"
                 )
         labels = ["∞" if b == INF else f"{b:g}" for b in BETA]
-        axis.set_xticks([*range(len(BETA)), len(BETA) + 1], [*labels, "γ at (1, 0)"], fontsize=7)
+        axis.set_xticks([*range(len(BETA)), len(BETA) + 1], [*labels, "γ"], fontsize=7)
         axis.set_yticks(range(len(ALPHA)), [f"{a:g}" for a in ALPHA], fontsize=7)
         for row, gamma in enumerate(GAMMA):
             label = {INF: "∞", -INF: "−∞"}.get(gamma, f"{gamma:g}")
             axis.text(len(BETA) + 1.6, row, label, va="center", fontsize=7, clip_on=False)
-        axis.set_title(
-            f"{name.replace('.', ', ').replace('_', '-')}: multi_target {content['multi_target']:.4f}",
-            loc="left",
-            fontsize="small",
-        )
-        axis.set_xlabel("β at γ = −∞", fontsize=7)
-        axis.set_ylabel("α", fontsize=7)
-    title = "Closed-form model, NDCG@10 over multi_target (α 1, β 0, γ −∞), %" if columns > 1 else "% over multi_target"
+        data, _, kind = name.partition(".")
+        what = "SASRec, trained" if kind == TRAINED else f"closed form, {kind.replace('_', '-')}"
+        title = f"{data}, {what}: multi_target {content['multi_target']:.4f}"
+        axis.set_title(title, loc="left", fontsize="small", weight="bold" if kind == TRAINED else "normal")
+        axis.set_xlabel("β, later targets →", fontsize=7)
+        axis.set_ylabel("α, ← longer sequences", fontsize=7)
+    title = "NDCG@10 over multi_target (α 1, β 0, γ −∞) in %, blue is better. "
+    title += "Grid: full histories, γ −∞. Last column: γ at (1, 0), shorter histories ↓"
     figure.suptitle(title, x=0.01, ha="left")
     save(figure, stem)
 

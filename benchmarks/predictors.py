@@ -40,8 +40,12 @@ PREDICTORS = {
     "KL": "lowest KL from the validation targets",
     "published": f"`--by published`: the {KEEP:.0%} with the lowest KL by alignment / discrimination, the rest by KL",
     "KL and distinct examples": "logarithm of the effective number of pairs, exp of their entropy, minus KL",
-    "short training": "validation at the first fifth of the budget",
+    "short training, 10%": "the best validation in the first tenth of the budget, or the first one",
+    "short training, 20%": "the same in the first fifth",
+    "successive halving": "after 1, 2, 4 … validations the better half trains on: the rounds that a policy has, and "
+    "its best validation there",
 }
+SHORT = {"short training, 10%": 0.1, "short training, 20%": 0.2}
 
 
 def main(
@@ -57,10 +61,11 @@ def main(
             if len(trained) < 3:
                 continue
             (store,) = find_stores([name], stores or (), data_dir, Path(folder), lambda *_: None).values()
-            figures = predicted(store, {label: policy for label, (policy, _) in trained.items()})
-            for label, (_, cell) in trained.items():
-                figures[label]["short training"] = early(cell)
-                figures[label]["validation"] = cell.run.validation
+            figures = predicted(store, {label: policy for label, (policy, *_) in trained.items()})
+            halves = halved({label: cell for label, (_, cell, _) in trained.items()})
+            for label, (_, cell, budget) in trained.items():
+                figures[label] |= {name: early(cell, share * budget) for name, share in SHORT.items()}
+                figures[label] |= {"successive halving": halves[label], "validation": cell.run.validation}
             result["datasets"][name] = {
                 "policies": figures,
                 "tau": {
@@ -74,9 +79,9 @@ def main(
     draw(result["datasets"], out / "predictors")
 
 
-def trained_policies(name: str) -> dict[str, tuple[SamplingPolicy, CellResult]]:
-    """Return policy and best cell of every trained row of a data set, by label."""
-    found: dict[str, tuple[SamplingPolicy, CellResult]] = {}
+def trained_policies(name: str) -> dict[str, tuple[SamplingPolicy, CellResult, int]]:
+    """Return policy, best cell and largest budget in pairs of every trained row of a data set, by label."""
+    found: dict[str, tuple[SamplingPolicy, CellResult, int]] = {}
     for table in TABLES.get(name, ("map",)):
         for file in sorted((COMMITTED / table / "cells" / name).glob("*.json")):
             configuration, cell = read_cell(file)
@@ -85,7 +90,8 @@ def trained_policies(name: str) -> dict[str, tuple[SamplingPolicy, CellResult]]:
                 continue
             label = genpas.policy.label
             if label not in found or found[label][1].run.validation < cell.run.validation:
-                found[label] = genpas.policy, cell
+                budget = configuration["epochs"] * configuration["pairs_per_epoch"]
+                found[label] = genpas.policy, cell, budget
     return found
 
 
@@ -108,10 +114,21 @@ def predicted(store: Path, policies: Mapping[str, SamplingPolicy]) -> dict[str, 
     return figures
 
 
-def early(cell: CellResult) -> float:
-    """Return the best validation in the first fifth of the budget, or the first one."""
-    budget = cell.run.pairs_seen / 5
-    return max((at.validation for at in cell.run.curve if at.pairs <= budget), default=cell.run.curve[0].validation)
+def early(cell: CellResult, pairs: float) -> float:
+    """Return the best validation within so many pairs, or the first one."""
+    return max((at.validation for at in cell.run.curve if at.pairs <= pairs), default=cell.run.curve[0].validation)
+
+
+def halved(cells: Mapping[str, CellResult]) -> dict[str, float]:
+    """Return the rounds of successive halving that each policy reaches, plus its best validation there, below 1."""
+    curves = {label: [at.validation for at in cell.run.curve] for label, cell in cells.items()}
+    figures: dict[str, float] = {}
+    left, rounds = list(curves), 0
+    while left:
+        figures |= {label: rounds + max(curves[label][: 2**rounds]) for label in left}
+        left.sort(key=lambda label: -figures[label])
+        left, rounds = left[: len(left) // 2], rounds + 1
+    return figures
 
 
 def tau(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:

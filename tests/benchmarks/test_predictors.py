@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,19 @@ def test_tau_is_the_share_of_pairs_in_order():
 def test_cells_of_independent_draws_are_left_out():
     trained = predictors.trained_policies("beauty")
     assert {"multi_target", "1,0,-inf", "1,0,0", "last_target"} <= trained.keys()
-    assert all(cell.run.trained_on["draws"] == 2 for policy, cell in trained.values() if policy.strategy == "sampled")
+    assert all(
+        cell.run.trained_on["draws"] == 2 for policy, cell, _ in trained.values() if policy.strategy == "sampled"
+    )
+
+
+def test_halving_keeps_the_better_half_as_the_trainings_go_on():
+    curves = {"a": [0.1, 0.2, 0.3, 0.9], "b": [0.4, 0.4], "c": [0.3, 0.5, 0.5], "d": [0.2, 0.9, 0.9]}
+    cells = {
+        label: SimpleNamespace(run=SimpleNamespace(curve=[SimpleNamespace(validation=x) for x in curve]))
+        for label, curve in curves.items()
+    }
+    found = predictors.halved(cells)  # type: ignore[arg-type]  # what halving reads of cells
+    assert found == {"a": 0.1, "d": 0.2, "b": 1.4, "c": 2.5}
 
 
 def test_a_page_has_every_predictor_of_every_policy(medium: SequenceStore, tmp_path: Path):
@@ -27,7 +40,7 @@ def test_a_page_has_every_predictor_of_every_policy(medium: SequenceStore, tmp_p
     policies = {name: SamplingPolicy.named(name) for name in ("multi_target", "last_target", "slide_window")}
     figures = predictors.predicted(tmp_path / "medium", policies)
     for number, row in enumerate(figures.values()):
-        row |= {"short training": 0.1, "validation": number / 10}
+        row |= {**dict.fromkeys(predictors.PREDICTORS, 0.1), **row, "validation": number / 10}
     taus = {
         name: predictors.tau([(row[name], row["validation"]) for row in figures.values()])
         for name in predictors.PREDICTORS

@@ -176,6 +176,7 @@ def test_the_checked_section_is_kept_in_full(configured: Configured):
         "targets": "single",
         "trim": False,
         "time_order": "exact",
+        "ties": "file",
         "device": "auto",
         "train_users": 1.0,
         "replay": None,
