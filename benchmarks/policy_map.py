@@ -56,7 +56,7 @@ def main(stores: Annotated[str, typer.Option(help="Stores, named as their data s
                 write_text(file, to_json(computed(store, split)))
     maps = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(OUT.glob("*.json"))}
     write_text(OUT / "table.md", page(maps))
-    for folder in (COMMITTED / "map" / "cells").iterdir():
+    for folder in COMMITTED.glob("map*/cells/*"):
         maps[f"{folder.name}.{TRAINED}"] = trained(folder.name)
     draw(dict(sorted(maps.items())), OUT / "map")
 
