@@ -81,6 +81,7 @@ def command(
     from genpas_plugins.data.temporal import read_split
     from genpas_plugins.pages.analysis_report import build_report, check_directory, check_split, write_report
     from genpas_plugins.pages.report_files import PAGE_NAME
+    from genpas_plugins.pages.verdict import verdict
 
     check_choice("--similarity", similarity, SIMILARITIES)
     check_directory(out, overwrite=overwrite)
@@ -116,6 +117,7 @@ def command(
             f"{figure(ratio, '.2f'):>9}  {report['history_length'][label]['mean']:12.2f}"
         )
     typer.echo(_NOTE)
+    typer.echo("\n".join(verdict(report["verdict"])) + "\n")
     print_lines([("page", out / PAGE_NAME)])
 
 

@@ -12,6 +12,7 @@ from genpas_plugins.pages.findings import findings
 from genpas_plugins.pages.markup import Markup, definitions, element, findings_list, join, page, row, table
 from genpas_plugins.pages.report_files import made_text
 from genpas_plugins.pages.svg import percent
+from genpas_plugins.pages.verdict import verdict
 
 Row = tuple[str, Callable[[float], str], Mapping[str, Any]]
 """Name of a row, how to write its values, and the value of each policy."""
@@ -30,6 +31,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         items=f"{store['items']:,}",
         interactions=f"{store['interactions']:,}",
         legend=join([*legend, element("li", plots.swatch(None), "test (what users ask for)")]),
+        **verdict(report["verdict"])._asdict(),
         findings=findings_list(findings(report)),
         numbers=_numbers(report),
         about=_about(report),
@@ -44,6 +46,8 @@ def _figures(report: Mapping[str, Any], order: list[str]) -> dict[str, Markup]:
     def shares(section: str, key: str, first: int = 0) -> dict[str, Any]:
         return {policy: report[section][policy][key][first:] for policy in order}
 
+    # The test's histories, from one item on: a history is also the number of items before the target.
+    tested = {"test": report["evaluation"]["test_histogram"][1:]}
     agreement = plots.agreement_matrix(order, report["rank_agreement"], report["rank_difference"])
     return {
         "targets_cumulative": plots.cumulative_curves(curves["rank"], {n: curves[n]["cumulative"] for n in named}),
@@ -58,7 +62,8 @@ def _figures(report: Mapping[str, Any], order: list[str]) -> dict[str, Markup]:
         "ratio": plots.ratio_scatter(report["alignment_discrimination"], order)
         or element("p", "No policy has a finite alignment and discrimination."),
         "history_length": plots.histogram(
-            "history-length", "History lengths", "items in the history", shares("history_length", "histogram", 1), 1
+            *("history-length", "History lengths", "items in the history"),
+            *(tested | shares("history_length", "histogram", 1), 1),
         ),
         "position_end": plots.histogram(
             *("position-end", "Target positions from the end", "training items after it"),
@@ -66,7 +71,7 @@ def _figures(report: Mapping[str, Any], order: list[str]) -> dict[str, Markup]:
         ),
         "position_start": plots.histogram(
             *("position-start", "Target positions from the start", "items of the user before it"),
-            *(shares("target_position", "from_start", 1), 1),
+            *(tested | shares("target_position", "from_start", 1), 1),
         ),
         "users_mass": plots.bars(
             "users",

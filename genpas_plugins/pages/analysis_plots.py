@@ -166,7 +166,8 @@ def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Seque
     xs = [float(values[p]["discrimination"] or 0) for p in known]
     ys = [float(values[p]["alignment"] or 0) for p in known]
     x, y = (Scale(*_padded(v), *ends) for v, ends in ((xs, (LEFT + 6, RIGHT)), (ys, (BOTTOM, TOP))))
-    body = axes(x, y, "discrimination (lower is better)", "alignment (higher is better)")
+    cut = ["" if scale.low <= 0 else f", from {text_of(scale.low)}" for scale in (x, y)]  # axes that do not begin at 0
+    body = axes(x, y, f"discrimination (lower is better{cut[0]})", f"alignment (higher is better{cut[1]})")
     ratios = [b / a for a, b in zip(xs, ys, strict=True) if a > 0]
     for ratio in Scale(min(ratios, default=0), max(ratios, default=0), 0, 1).ticks(3) if len(set(ratios)) > 1 else []:
         body += _ray(ratio, x, y)
@@ -194,7 +195,7 @@ def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Seque
 def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[float]], first: int = 0) -> Markup:
     """Draw histograms over the numbers first, first + 1, … as lines, without the upper tail.
 
-    `shares` has the probabilities of the numbers for each policy, in lists of any lengths.
+    `shares` has the probabilities of the numbers for each policy, in lists of any lengths; "test" is the reference.
     """
     cumulative = {policy: np.cumsum(np.asarray(values, dtype=float)) for policy, values in shares.items()}
     last = max(int(np.searchsorted(c, c[-1] * (1 - _TAIL))) for c in cumulative.values())
@@ -209,17 +210,23 @@ def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[
     middles = (edges[:-1] + (width - 1) / 2 + first).tolist()
     x = Scale(first, middles[-1], LEFT, RIGHT)
     y = Scale(0, max(max(values) for values in binned.values()) * 1.06, BOTTOM, TOP)
-    y_name = "share of training pairs" + (f" ({width} together)" if width > 1 else "")
-    body = axes(x, y, x_name, y_name, shares=(False, True))
-    for i, (policy, values) in enumerate(binned.items()):
-        points = [(x(at), y(value)) for at, value in zip(middles, values, strict=True)]
-        body += _curve(points, policy, i)
-        if len(points) <= _BINS // 2:
-            body += join(marker(i, px, py, policy_class(i), 3) for px, py in points)
+    y_name = "share of pairs" + (" and of test users" if "test" in shares else "")
+    y_name += f" ({width} together)" if width > 1 else ""
+    end, longest = int(edges[-1]) - 1 + first, max(map(len, shares.values())) - 1 + first
+    ends = f" (to {end:,}; the largest is {longest:,})" if longest > end else ""
+    body = axes(x, y, x_name + ends, y_name, shares=(False, True))
+    policies = [policy for policy in binned if policy != "test"]
+    for policy in ["test", *policies] if "test" in binned else policies:
+        points = [(x(at), y(value)) for at, value in zip(middles, binned[policy], strict=True)]
+        index = -1 if policy == "test" else policies.index(policy)
+        body += _curve(points, policy, index)
+        if index >= 0 and len(points) <= _BINS // 2:
+            body += join(marker(index, px, py, policy_class(index), 3) for px, py in points)
     description = "; ".join(
         f"{p}: most often {middles[int(np.argmax(v))]:g} ({percent(max(v))})" for p, v in binned.items()
     )
-    return drawing(name, title, f"{description}. The upper {percent(_TAIL)} are beyond the right edge.", body, HEIGHT)
+    beyond = f" The axis ends at {end:,}, the largest is {longest:,}." if ends else ""
+    return drawing(name, title, f"{description}.{beyond}", body, HEIGHT)
 
 
 def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Markup:
@@ -231,7 +238,7 @@ def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]
             body += marker(index, 8, at + 10, policy_class(index), 5)
         body += label(20 if index is not None else 2, at + 14.5, row, class_="strong")
         total = sum(parts.values()) or 1
-        left = 2.0
+        left, dropped = 2.0, []
         for k, (part, value) in enumerate(parts.items()):
             share = value / total
             width = share * (WIDTH - 4)
@@ -250,7 +257,11 @@ def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]
                 body += label(left + width / 2, at + 38.5, written, "middle", f"on-p{min(k, 3)} small")
             elif width > 36:  # noqa: PLR2004 – room for the percentage alone
                 body += label(left + width / 2, at + 38.5, percent(share), "middle", f"on-p{min(k, 3)} small")
+            else:
+                dropped.append(written)
             left += width
+        if dropped:  # too narrow for their text: beside the name
+            body += label(WIDTH - 2, at + 14.5, ", ".join(dropped), "end", "tick")
         at += 56
     description = "; ".join(
         f"{row}: " + ", ".join(f"{p} {percent(v)}" for p, v in parts.items()) for row, parts in rows.items()

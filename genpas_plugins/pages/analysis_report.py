@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genpas_plugins.analysis.curves import target_curves
 from genpas_plugins.analysis.measures import analyze
 from genpas_plugins.analysis.similarity import Similarity
-from genpas_plugins.data.sequences import Split
+from genpas_plugins.data.sequences import SequenceView, Split
 from genpas_plugins.data.temporal import LEAVE_LAST_OUT, evaluated_counts
 from genpas_plugins.pages.analysis_html import render_page
 from genpas_plugins.pages.report_files import made_with, write_files
+from genpas_plugins.pages.verdict import verdict_figures
 from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.errors import InputError
 
@@ -30,8 +33,8 @@ def build_report(
     """Return the figures of `measures.analyze`, and more for the page.
 
     The further keys are split (name, and how much of validation and test training knows), target_curves and coverage
-    (see `curves.target_curves`), evaluation (mean history lengths of test and validation), and made (date and
-    versions). The counts of the store begin with its name.
+    (see `curves.target_curves`), evaluation (mean history lengths of test and validation, and the test's histogram),
+    verdict (see `verdict.verdict_figures`), and made (date and versions). The counts of the store begin with its name.
 
     Raises InputError if the split has no training pair or no validation target.
     """
@@ -45,11 +48,20 @@ def build_report(
     report["split"] = {"name": split_name, **evaluated_counts(split)}
     report["coverage"] = coverage
     report["evaluation"] = {
-        "history_length": {kind: last.expected_history_length(view) for kind, view in views.items()}
+        "history_length": {kind: last.expected_history_length(view) for kind, view in views.items()},
+        "test_histogram": _history_shares(split.test),
     }
+    report["verdict"] = verdict_figures(split, unique, report["kl"]["validation"])
     report["target_curves"] = curves
     report["made"] = made_with(("genpas-plugins", "numpy", "scipy"))
     return report
+
+
+def _history_shares(view: SequenceView) -> list[float]:
+    """Return the share of the users with a history of 0, 1, … items before their target."""
+    histories = view.lengths()[view.lengths() > 1] - 1
+    shares: list[float] = (np.bincount(histories) / max(len(histories), 1)).tolist()
+    return shares
 
 
 def check_split(split: Split) -> None:

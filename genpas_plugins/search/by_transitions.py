@@ -30,6 +30,7 @@ class Verdict(NamedTuple):
     ranked: list[Predicted]  # all points and multi_target, best first
     difference: Difference  # of the first over multi_target, on the users that did not choose
     users: int  # users that the difference is of
+    lead: Difference | None  # of the first over the second, on the same users; None with one point
 
     @property
     def sure(self) -> bool:
@@ -57,8 +58,10 @@ def search_by_transitions(
     order = {_exponents(policy): number for number, policy in enumerate(points)}
     ranked = [Predicted(policy, float(values[::2].mean())) for policy, values in figures.items()]
     ranked.sort(key=lambda row: (-row.ndcg, order.get(_exponents(row.policy), -1)))
-    differences = (figures[ranked[0].policy] - figures[MULTI_TARGET])[1::2]
-    return Verdict(ranked, paired_bootstrap(differences), len(differences))
+    first = figures[ranked[0].policy][1::2]
+    over = paired_bootstrap(first - figures[MULTI_TARGET][1::2])
+    lead = paired_bootstrap(first - figures[ranked[1].policy][1::2]) if len(ranked) > 1 else None
+    return Verdict(ranked, over, len(first), lead)
 
 
 def _exponents(policy: SamplingPolicy) -> tuple[float, float, float]:

@@ -20,6 +20,7 @@ from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.pages.analysis_html import render_page
 from genpas_plugins.pages.analysis_report import build_report, write_report
 from genpas_plugins.pages.findings import findings
+from genpas_plugins.pages.verdict import verdict
 from genpas_plugins.support.json_text import to_json
 
 POLICIES = [*map(SamplingPolicy.named, ("last_target", "multi_target", "slide_window")), SamplingPolicy(1, 0, 0)]
@@ -86,6 +87,37 @@ def test_the_sentences_name_the_best_and_the_worst(report: dict[str, Any]):
     assert best in told[0].what and f"{kl[best]:.3f}" in told[0].what and f"{kl[worst]:.3f} for {worst}" in told[0].what
     assert all(finding.what.endswith(".") and finding.why.endswith(".") for finding in told)
     assert "nan" not in " ".join(finding.what for finding in told)
+
+
+def test_the_verdict_names_the_choice_and_is_sure_only_if_the_interval_excludes_0(report: dict[str, Any]):
+    figures = report["verdict"]
+    assert figures["by"] == "transitions" and set(figures["ndcg@10"]) == set(report["policies"])
+    first = max(figures["ndcg@10"], key=figures["ndcg@10"].get)
+    sure = figures["over_multi_target"]["low"] > 0
+    assert figures["chosen"] == (first if sure else "multi_target")
+    told = verdict({**figures, "chosen": first, "over_second": {"mean": 0.02, "low": 0.01, "high": 0.03}})
+    assert told.choice == f"Train on {first}." and told.sure.startswith("Sure")
+    told = verdict({**figures, "chosen": first, "over_second": {"mean": 0.02, "low": -0.01, "high": 0.05}})
+    assert told.sure.startswith("Not sure: +0.0200 [-0.0100, +0.0500]")
+    assert f"Train on {figures['chosen']}." in render_page(report)
+
+
+def test_few_users_are_judged_by_kl():
+    made = build_report(random_store(users=20).leave_last_out(), POLICIES)
+    kl = made["kl"]["validation"]
+    assert made["verdict"]["by"] == "kl" and made["verdict"]["chosen"] == min(kl, key=kl.get)
+    assert "weak reason" in verdict(made["verdict"]).sure
+
+
+def test_histories_are_drawn_beside_those_of_the_test(report: dict[str, Any]):
+    store = random_store()
+    lengths = np.diff(store.offsets) - 1
+    assert report["evaluation"]["test_histogram"] == pytest.approx(np.bincount(lengths) / len(lengths))
+    drawn = svgs(render_page(report))
+    references = {
+        name for name, svg in drawn.items() if any("ref" in (n.get("class") or "").split() for n in svg.iter())
+    }
+    assert {"history-length", "position-start"} < references and "position-end" not in references
 
 
 def test_policies_that_tie_are_named_together_or_not_at_all():
