@@ -26,7 +26,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef
 _Documented = ast.Module | ast.ClassDef | _Definition
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
 _ENTRY_SECTIONS = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Other Parameters", "Warns"}
-_CODE = re.compile(r"``.+?``|`[^`]+`", re.DOTALL)
+_CODE = re.compile(r"``.+?``|`[^`]+`|\[[^][]*\]|\([^() ]+(, [^() ]+)+\)", re.DOTALL)  # code, shapes and tuples
 _SENTENCE_END = re.compile(r"(?<=[.!?])[)\"']?\s+(?=[^a-z])")
 
 
@@ -67,7 +67,7 @@ def words(sentence: str) -> int:
 def sentences_of(docstring: str) -> list[str]:
     """Return the sentences of a docstring.
 
-    Inline code counts as one word. Code blocks and lines `name : type` do not count.
+    Inline code, a shape and a tuple count as one word. Code blocks and lines `name : type` do not count.
     """
     parts = _HEADING.split(inspect.cleandoc(docstring))
     blocks = list(_paragraphs(parts[0].splitlines(), entries=False))

@@ -51,25 +51,14 @@ def recbole_run(model: str) -> Any:
 
 
 @contextmanager
-def config_errors() -> Iterator[None]:
-    """Turn what RecBole's Config raises for settings into an InputError."""
+def refusals(name: str = "RecBole") -> Iterator[None]:
+    """Turn what RecBole's Config, or the making of the model `name`, raises for settings into an InputError."""
     try:
         yield
     except InputError:
         raise
     except _OF_MODEL as error:
-        raise InputError(f"RecBole refuses these settings: {_reason(error)}.") from error
-
-
-@contextmanager
-def model_errors(model: str) -> Iterator[None]:
-    """Turn what the making of a model raises into an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _OF_MODEL as error:
-        raise InputError(f"{model} refuses these settings: {_reason(error)}.") from error
+        raise InputError(f"{name} refuses these settings: {_reason(error)}.") from error
 
 
 @contextmanager

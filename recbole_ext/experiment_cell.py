@@ -12,7 +12,7 @@ from genpas_plugins import InputError
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.run_result import TestResult
 from recbole_ext.beyond_accuracy import COLLECTS, beyond_accuracy
-from recbole_ext.command_line import config_errors, sealed
+from recbole_ext.command_line import refusals, sealed
 from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
 from recbole_ext.training_run import loaded
@@ -23,7 +23,7 @@ PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves ou
 
 def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:
     """Check that a cell can be trained to its last epoch, without reading data."""
-    with config_errors():
+    with refusals():
         config = Config(model, dataset, config_dict=sealed(settings))
     epochs, every = config["epochs"], config["eval_step"]
     if every < 1 or epochs % every:

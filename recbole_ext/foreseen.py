@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from recbole.config import Config
@@ -16,7 +16,7 @@ from recbole.utils import EvaluatorType
 from genpas_plugins.settings.all_sections import SECTIONS, flat_keys
 from genpas_plugins.support.errors import InputError, nearest, whole_number
 from recbole_ext import temporal_split
-from recbole_ext.genpas_key import where_set
+from recbole_ext.genpas_key import Mistake
 
 _ARGUMENT = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}
 """The setting that a transform of RecBole needs; it has no default."""
@@ -35,37 +35,32 @@ _COUNTED = {"data.num_items", "data.num_users", "data.count_items", "data.count_
 _PARTS = 3  # training, validation and test
 
 
-def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Raise InputError for a value that RecBole would fail on only after it has read the data."""
-    for key, mistake in _mistakes(config):
-        raise InputError(f"{where_set(config, config_files, [(key,)])}: {mistake}")
-
-
-def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield values that RecBole would fail on only after it has read the data."""
     final, defaults, ours = config.final_config_dict, config.internal_config_dict, {*SECTIONS, *flat_keys()}
     for key, value in final.items():
         usual = defaults.get(key)
         if isinstance(value, str) and isinstance(usual, int | float) and not isinstance(usual, bool):
-            yield key, f"{key} is {value!r}, where {usual} would be usual. Give a number."
+            yield [key], f"{key} is {value!r}, where {usual} would be usual. Give a number."
         if isinstance(value, float) and not math.isfinite(value) and key not in ours:
-            yield key, f"{key} is {value}. Give a finite number."
+            yield [key], f"{key} is {value}. Give a finite number."
     for key, (lowest, highest) in _RANGES.items():
         try:
             whole_number(key, final.get(key, lowest), lowest, highest)
         except InputError as error:
-            yield key, str(error)
+            yield [key], str(error)
     if str(final.get("learner")).lower() not in _LEARNERS:
-        yield "learner", f"learner {final['learner']!r} is not a choice.{nearest(final['learner'], _LEARNERS)}"
+        yield ["learner"], f"learner {final['learner']!r} is not a choice.{nearest(final['learner'], _LEARNERS)}"
     group = final["eval_args"].get("group_by")
     if group is not None and group not in _GROUPS:
-        yield "eval_args", f"group_by {group!r} is not a choice.{nearest(group, _GROUPS)}"
-    yield from (("eval_args", mistake) for mistake in temporal_split.check(final["eval_args"]))
+        yield ["eval_args"], f"group_by {group!r} is not a choice.{nearest(group, _GROUPS)}"
+    yield from ((["eval_args"], mistake) for mistake in temporal_split.check(final["eval_args"]))
     for kind, ratios in (final["eval_args"].get("split") or {}).items():
         if kind in ("RS", "TS") and not (isinstance(ratios, list) and len(ratios) == _PARTS):
-            yield "eval_args", f"split {kind} is {ratios!r}. Give three shares, such as {kind}: [0.8, 0.1, 0.1]."
+            yield ["eval_args"], f"split {kind} is {ratios!r}. Give three shares, such as {kind}: [0.8, 0.1, 0.1]."
     argument = _ARGUMENT.get(str(final.get("transform")))
     if argument is not None and final.get(argument) is None:
-        yield "transform", f"transform {final['transform']} needs {argument}. Add it, such as {argument}: 0.2."
+        yield ["transform"], f"transform {final['transform']} needs {argument}. Add it, such as {argument}: 0.2."
 
 
 def check_training(trainer: Trainer, train_data: Any, valid_data: Any) -> None:

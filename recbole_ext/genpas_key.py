@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import recbole.data.dataset
 from recbole.config import Config
@@ -13,14 +13,16 @@ from recbole.utils import InputType, ModelType
 
 from genpas_plugins import GenPASConfig, InputError
 from genpas_plugins.settings.all_sections import flat_keys, misspelt_section
-from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, PREFIX, SECTION
+from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
 from genpas_plugins.settings.yaml_text import KeyPath, key_lines, name_places
 
 OURS_ALONE = [name for name in GenPASConfig.model_fields if name not in (*EXPONENT_NAMES, "device")]
 """Keys of the section alone: outside it they would do nothing. RecBole sets a `device` of its own."""
 
-Checked = TypeVar("Checked", bound=Section)
+Mistake = tuple[Sequence[str], str]
+"""The keys of wrong settings, and a sentence about them."""
 
 REPORT = "trained_on"
 """The Config key under which a run keeps what it trained on."""
@@ -35,49 +37,52 @@ def genpas_config(config: Config) -> GenPASConfig | None:
     return section
 
 
-def read_section(kind: type[Checked], config: Config, config_files: Sequence[Any]) -> Checked | None:
-    """Check a section of a RecBole Config, store the object under its key and return it; None without a section.
+def read_sections(config: Config, config_files: Sequence[Any] = ()) -> None:
+    """Check our sections of a RecBole Config and store each object under its key.
 
     Raises InputError for a wrong value and for a misspelt name of a section.
     """
     final = config.final_config_dict
-    for key in final:
-        if meant := misspelt_section(str(key)):
-            raise InputError(
-                f"{where_set(config, config_files, [(key,)])}: there is no key {key!r}. Did you mean {meant!r}?"
-            )
-    section = kind.from_config(final, functools.partial(where_set, config, config_files))
-    if section is not None:
-        final[kind.SECTION] = section
-    return section
+    near = ((str(key), misspelt_section(str(key))) for key in final)
+    refuse(config, config_files, (([key], f"there is no key {key!r}. Did you mean {it!r}?") for key, it in near if it))
+    where = functools.partial(where_set, config, config_files)
+    for kind in (GenPASConfig, MixingConfig, PersonaliserConfig):
+        try:
+            section = kind.from_config(final, where)
+        except InputError as error:
+            more = _replaced(config, config_files) if kind is GenPASConfig else ""
+            raise InputError(f"{error}{more}") from None
+        if section is not None:
+            final[kind.SECTION] = section
 
 
-def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
-    """Check the section and store it under `config['genpas']`; do nothing if GenPAS is off.
+def keys_of(section: str) -> list[str]:
+    """Return the keys that hold the values of a section: its own, and its flat keys."""
+    return [section, *flat_keys(section)]
 
-    Raises InputError for a wrong section, a model that cannot train on drawn pairs, and data cut into pairs.
-    """
-    final = config.final_config_dict
-    try:
-        section = read_section(GenPASConfig, config, config_files)
-    except InputError as error:
-        raise InputError(f"{error}{_replaced(config, config_files)}") from None
+
+def refuse(config: Config, config_files: Sequence[Any], mistakes: Iterable[Mistake]) -> None:
+    """Raise InputError for the first mistake, with the places of its keys."""
+    for keys, sentence in mistakes:
+        raise InputError(f"{where_set(config, config_files, [(key,) for key in keys])}: {sentence}")
+
+
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield models and data that cannot train on drawn pairs, and settings that do not fit a `genpas` section."""
+    section = genpas_config(config)
     if section is None:
         return
-    where = where_set(config, config_files, [(SECTION,), *((key,) for key in flat_keys(SECTION))])
     for key in OURS_ALONE:
-        if key in final:
-            raise InputError(
-                f"{where_set(config, config_files, [(key,)])}: {key} belongs inside the {SECTION} key, "
-                f"or is written {PREFIX}{key}."
-            )
-    model = config.model
+        if key in config.final_config_dict:
+            yield [key], f"{key} belongs inside the {SECTION} key, or is written {PREFIX}{key}."
+    model, ours = config.model, keys_of(SECTION)
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        raise InputError(f"{where}: {SECTION} draws pairs for sequential models; {model} is not one. Remove the key.")
+        yield ours, f"{SECTION} draws pairs for sequential models; {model} is not one. Remove the key."
     if hasattr(recbole.data.dataset, f"{model}Dataset") or model in NEEDS_ALL_PREFIXES:
-        raise InputError(
-            f"{where}: {model} builds its own data set out of all prefixes and cannot train on drawn pairs. "
-            f"Remove the {SECTION} key or choose another model."
+        yield (
+            ours,
+            f"{model} builds its own data set out of all prefixes and cannot train on drawn pairs. "
+            f"Remove the {SECTION} key or choose another model.",
         )
     # Without a loss_type of its own a pairwise model, such as TransRec, has one loss.
     fixed = getattr(config.model_class, "input_type", None) == InputType.PAIRWISE and config["loss_type"] in (
@@ -85,22 +90,23 @@ def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
         "BPR",
     )
     if (fixed or config["loss_type"] == "BPR") and config["train_neg_sample_args"]["distribution"] == "none":
-        place = where_set(config, config_files, [("train_neg_sample_args",), ("loss_type",)])
         loss, other = (model, "") if fixed else ("loss_type BPR", "loss_type: CE, or ")
-        raise InputError(
-            f"{place}: {loss} compares a target with a negative, and train_neg_sample_args asks for none. "
-            f"Set {other}train_neg_sample_args: {{distribution: uniform, sample_num: 1}}."
+        yield (
+            ["train_neg_sample_args", "loss_type"],
+            f"{loss} compares a target with a negative, and train_neg_sample_args asks for none. "
+            f"Set {other}train_neg_sample_args: {{distribution: uniform, sample_num: 1}}.",
         )
     if section.loss is not None and config["loss_type"] != "CE":
-        place = where_set(config, config_files, [("loss_type",), (SECTION,), (f"{PREFIX}loss",)])
-        raise InputError(
-            f"{place}: loss of the {SECTION} section replaces cross-entropy over all items, and loss_type is "
-            f"{config['loss_type']!r}. Set loss_type: CE and train_neg_sample_args: null."
+        yield (
+            ["loss_type", SECTION, f"{PREFIX}loss"],
+            f"loss of the {SECTION} section replaces cross-entropy over all items, and loss_type is "
+            f"{config['loss_type']!r}. Set loss_type: CE and train_neg_sample_args: null.",
         )
     if config["benchmark_filename"] is not None:
-        raise InputError(
-            f"{where}: {SECTION} draws pairs from whole sequences, but benchmark_filename names data that are cut into "
-            f"pairs already. Give the interactions as one .inter file or remove the {SECTION} key."
+        yield (
+            ours,
+            f"{SECTION} draws pairs from whole sequences, but benchmark_filename names data that are cut into "
+            f"pairs already. Give the interactions as one .inter file or remove the {SECTION} key.",
         )
 
 

@@ -5,32 +5,30 @@ RecBole takes float16 on a GPU and by default does not scale the loss. Small gra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from recbole.config import Config
 
-from genpas_plugins.support.errors import InputError
-from recbole_ext.genpas_key import genpas_config, where_set
+from recbole_ext.genpas_key import Mistake, genpas_config
 
 
-def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Raise InputError for half precision with wrong gradients; do nothing if GenPAS is off."""
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield half precision with wrong gradients; nothing if GenPAS is off."""
     if genpas_config(config) is None:
         return
     if config["enable_scaler"] and config["clip_grad_norm"]:
-        place = where_set(config, config_files, [("enable_scaler",), ("clip_grad_norm",)])
-        raise InputError(
-            f"{place}: RecBole clips the scaled gradients, so clip_grad_norm with enable_scaler clips nearly all of "
-            "them. Remove one of the two keys."
+        yield (
+            ["enable_scaler", "clip_grad_norm"],
+            "RecBole clips the scaled gradients, so clip_grad_norm with enable_scaler clips nearly all of "
+            "them. Remove one of the two keys.",
         )
     if config["enable_amp"] and _on_gpu(config) and not config["enable_scaler"] and not _has_bfloat16():
-        place = where_set(config, config_files, [("enable_amp",)])
-        raise InputError(
-            f"{place}: this GPU has no bfloat16, and in float16 small gradients are zero. Set enable_scaler: true, or "
-            "remove enable_amp."
+        yield (
+            ["enable_amp"],
+            "this GPU has no bfloat16, and in float16 small gradients are zero. Set enable_scaler: true, or "
+            "remove enable_amp.",
         )
 
 

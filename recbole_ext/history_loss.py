@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from recbole.config import Config
+from recbole.trainer import Trainer
 from recbole.utils import ModelType
 from torch import Tensor
 
-from genpas_plugins import InputError
 from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
+from genpas_plugins.settings.mixing import MixingConfig
+from genpas_plugins.settings.personaliser import PersonaliserConfig
 from genpas_plugins.support.override import recorded
-from recbole_ext.genpas_key import genpas_config
+from recbole_ext.genpas_key import Mistake, genpas_config, keys_of
 from recbole_ext.models.contract import TRIM, reads_histories, refusal, require
 from recbole_ext.trimming import trimmed_groups
 
 
-def check_trainable(config: Config, section: str, place: str, warmup_epochs: int) -> None:
-    """Raise InputError for a configuration whose loss cannot be taken apart after the warm-up."""
+def check_trainable(config: Config, section: MixingConfig | PersonaliserConfig) -> Iterator[Mistake]:
+    """Yield why the loss of a configuration cannot be taken apart after the warm-up of a section."""
+    name, genpas = section.SECTION, genpas_config(config)
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     reason = reads_histories(config.model_class) if sequential else "it is not a sequential model"
     if reason is None and config["loss_type"] not in LOSSES:
         reason = f"its loss_type {config['loss_type']!r} is none of {', '.join(LOSSES)}"
-    genpas = genpas_config(config)
-    if reason is None and genpas is not None and genpas.loss is not None:
-        raise InputError(
-            f"{place}: {section} has a loss of its own, which loss of the genpas section would replace. Remove one of "
-            "the two keys."
-        )
     if reason is not None:
-        raise InputError(f"{place}: {refusal(config.model, section, reason)}")
-    if warmup_epochs >= config["epochs"]:
-        raise InputError(
-            f"{place}: {section} would never begin: warmup_epochs is {warmup_epochs}, epochs {config['epochs']}. Set "
-            "warmup_epochs below epochs."
-        )
+        yield keys_of(name), refusal(config.model, name, reason)
+    if genpas is not None and genpas.loss is not None:
+        what = "has a loss of its own, which loss of the genpas section would replace. Remove one of the two keys."
+        yield keys_of(name), f"{name} {what}"
+    if section.warmup_epochs >= config["epochs"]:
+        plain, epochs = section.warmup_epochs, config["epochs"]
+        what = f"warmup_epochs is {plain}, epochs {epochs}. Set warmup_epochs below epochs."
+        yield keys_of(name), f"{name} would never begin: {what}"
+
+
+def loss_after_warmup(
+    trainer: Trainer, section: MixingConfig | PersonaliserConfig, epoch: int, make: Callable[[], Any], what: str
+) -> Any:
+    """Return the loss function of an epoch; None, for the model's own loss, in the warm-up.
+
+    Parameters
+    ----------
+    make : makes the loss in the first epoch, so that a model that cannot be used ends at once
+    what : what the loss does, for the log
+    """
+    loss = getattr(trainer, "_loss_after_warmup", None)
+    if loss is None:
+        loss = trainer._loss_after_warmup = make()
+        values = ", ".join(f"{key} = {value}" for key, value in section)
+        trainer.logger.info(f"{what} from epoch {section.warmup_epochs} on: {values}")
+    if epoch <= section.warmup_epochs:
+        trainer.cur_step = 0  # RecBole counts epochs without a better validation; the warm-up must not stop early
+    if epoch < section.warmup_epochs:
+        return None
+    loss.start_epoch(epoch)
+    return loss
 
 
 class Encoded(NamedTuple):
-    """A model's own loss of a batch, a scalar, the vectors of its histories, `[B, D]`, and their targets."""
+    """A model's own loss of a batch with the vectors `[B, D]` of its histories and their targets."""
 
     loss: Tensor
     hidden: Tensor

@@ -66,8 +66,8 @@ def defaults(model: str, dataset: str) -> dict[str, Any]:
 def known_settings(model: str, dataset: str = "", *, transform: bool = False) -> set[str]:
     """Return the names of all settings that a run reads, but SECTIONS.
 
-    A setting is known if it has a default, is in RecBole's argument lists, or appears as `config["…"]` in the source of
-    the model, its trainer, the dataset or the metrics.
+    A setting is known if it has a default or is in RecBole's argument lists. It is also known if the source of the
+    model, its trainer, the dataset or the metrics reads `config["…"]`.
 
     Parameters
     ----------

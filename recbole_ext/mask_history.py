@@ -7,9 +7,8 @@ RecBole does so for general models and not for sequential ones. With the key eve
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 from torch import Tensor
 
-from genpas_plugins import InputError, Pairs, SequenceStore, gather_jagged
+from genpas_plugins import Pairs, SequenceStore, gather_jagged
 from recbole_ext.dataset import ROW
-from recbole_ext.genpas_key import where_set
+from recbole_ext.genpas_key import Mistake
 
 KEY = "mask_history"
 
@@ -80,40 +79,41 @@ def history_index(dataset: Any, index: ArrayLike) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(place[masked]), torch.from_numpy(history.values[masked].astype(np.int64))
 
 
-def check(config: Config, config_files: Sequence[str | Path] = ()) -> None:
-    """Raise InputError for a value other than true or false, a misspelt key, and a run that cannot mask."""
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield a value other than true or false, a misspelt key, and what keeps a run from masking."""
     final = config.final_config_dict
     for key in map(str, final):
         if key != KEY and difflib.get_close_matches(key.lower(), [KEY, KEY.replace("_", "")], cutoff=0.82):
-            raise InputError(
-                f"{where_set(config, config_files, [(key,)])}: there is no key {key!r}. Did you mean {KEY!r}?"
-            )
-    value, where = final.get(KEY), where_set(config, config_files, [(KEY,)])
+            yield [key], f"there is no key {key!r}. Did you mean {KEY!r}?"
+    value = final.get(KEY)
     if not isinstance(value, bool | None):
-        raise InputError(f"{where}: {KEY} must be true or false, not {value!r}.")
+        yield [KEY], f"{KEY} must be true or false, not {value!r}."
     if not value:
         return
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        raise InputError(
-            f"{where}: {KEY} is for sequential models; RecBole masks the history for {config.model} anyway. "
-            "Remove the key."
+        yield (
+            [KEY],
+            f"{KEY} is for sequential models; RecBole masks the history for {config.model} anyway. Remove the key.",
         )
     modes = {str(mode) for mode in config["eval_args"]["mode"].values()}
     if modes != {"full"}:
-        raise InputError(
-            f"{where}: {KEY} masks items in a ranking of all items, but eval_args has mode "
-            f"{', '.join(sorted(modes))}, which ranks a few. Set mode: full or remove {KEY}."
+        yield (
+            [KEY],
+            f"{KEY} masks items in a ranking of all items, but eval_args has mode "
+            f"{', '.join(sorted(modes))}, which ranks a few. Set mode: full or remove {KEY}.",
         )
     if config["benchmark_filename"] is not None:
-        raise InputError(
-            f"{where}: {KEY} needs every user's whole sequence, but benchmark_filename names data that are cut into "
-            f"histories already. Give the interactions as one .inter file or remove {KEY}."
+        yield (
+            [KEY],
+            f"{KEY} needs every user's whole sequence, but benchmark_filename names data that are cut into "
+            f"histories already. Give the interactions as one .inter file or remove {KEY}.",
         )
     own = getattr(recbole.data.dataset, f"{config.model}Dataset", SequentialDataset)
     if own.data_augmentation is not SequentialDataset.data_augmentation:
-        raise InputError(
-            f"{where}: {config.model} builds its own data set, in which the whole sequences are not kept. "
-            f"Remove {KEY} or choose another model."
+        yield (
+            [KEY],
+            f"{config.model} builds its own data set, in which the whole sequences are not kept. "
+            f"Remove {KEY} or choose another model.",
         )
 
 

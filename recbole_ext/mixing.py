@@ -7,8 +7,9 @@ best epoch may be in the first stage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,25 +25,21 @@ from genpas_plugins.neural.basrec.mixture import mix
 from genpas_plugins.neural.basrec.step_draws import generator
 from genpas_plugins.neural.device.device_batch import LengthGroup
 from genpas_plugins.neural.layers.dropout import cheap_dropout
-from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.mixing import SECTION, MixingConfig
-from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.override import override
-from recbole_ext.genpas_key import genpas_config, read_section, where_set
-from recbole_ext.history_loss import HistoryLoss, check_trainable
+from recbole_ext.genpas_key import Mistake, genpas_config, keys_of
+from recbole_ext.history_loss import HistoryLoss, check_trainable, loss_after_warmup
 from recbole_ext.trimming import LengthOrder, order_of
 
 
-def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Check the section and store it under `config['mixing']`; do nothing without one."""
-    section = read_section(MixingConfig, config, config_files)
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield why a configuration cannot be trained with its `mixing` section; nothing without one."""
+    section, genpas = config[SECTION], genpas_config(config)
     if section is None:
         return
-    place = where_set(config, config_files, [(SECTION,), *((key,) for key in flat_keys(SECTION))])
-    check_trainable(config, SECTION, place, section.warmup_epochs)
-    genpas = genpas_config(config)
+    yield from check_trainable(config, section)
     if genpas is not None and genpas.targets != "single":
-        raise InputError(f"{place}: {SECTION} mixes single targets; set targets: single in the genpas key.")
+        yield keys_of(SECTION), f"{SECTION} mixes single targets; set targets: single in the genpas key."
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
@@ -50,18 +47,8 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     section: MixingConfig | None = trainer.config[SECTION]
     if section is None:
         return None
-    if epoch <= section.warmup_epochs:
-        trainer.cur_step = 0  # RecBole counts epochs without a better validation; the first stage must not stop early
-    if epoch < section.warmup_epochs:
-        return None
-    mixing: BASRecLoss | None = getattr(trainer, "_mixing", None)
-    if mixing is None:
-        mixing = trainer._mixing = BASRecLoss(trainer.config, section, trainer.model, train_data._dataset)
-        trainer.logger.info(
-            f"BASRec mixes from epoch {epoch} on: " + ", ".join(f"{key} = {value}" for key, value in section)
-        )
-    mixing.start_epoch(epoch)
-    return mixing
+    make = partial(BASRecLoss, trainer.config, section, trainer.model, train_data._dataset)
+    return loss_after_warmup(trainer, section, epoch, make, "BASRec mixes")
 
 
 class BASRecLoss:

@@ -47,10 +47,9 @@ CHECKS = (
     mask_history.check,
     mixing.check,
     personaliser.check,
-    models.check,
     half_precision.check,
 )
-"""Called with every new Config and its files, in this order: the later ones read the checked `genpas` section."""
+"""Yield what is wrong with a new Config. Called in this order; the first mistake is raised."""
 
 LOSSES = tuple(feature.loss_of_epoch for feature in (personaliser, mixing, sampled_loss, parallel_targets))
 """Asked for the loss of an epoch, in this order; the first that is not None trains."""
@@ -133,8 +132,11 @@ def _checked(
     **kw: Any,
 ) -> None:
     init(config, model, dataset, config_file_list, *rest, **kw)
+    files = config_file_list or ()
+    genpas_key.read_sections(config, files)
     for check in CHECKS:
-        check(config, config_file_list or ())
+        genpas_key.refuse(config, files, check(config))
+    models.check(config)
 
 
 @_around

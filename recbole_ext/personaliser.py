@@ -8,7 +8,8 @@ its state with the model's other parameters. RecBole's early stopping counts fro
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,31 +19,28 @@ from torch import Tensor
 
 from genpas_plugins import pair_stream
 from genpas_plugins.neural.dr4sr.personaliser import Personaliser, outer_step, relative_weights
-from genpas_plugins.settings.all_sections import flat_keys
 from genpas_plugins.settings.mixing import SECTION as MIXING
 from genpas_plugins.settings.personaliser import SECTION, PersonaliserConfig
 from genpas_plugins.support.errors import InputError
 from recbole_ext.dataloader import PairDataLoader, Step
-from recbole_ext.genpas_key import genpas_config, read_section, where_set
-from recbole_ext.history_loss import HistoryLoss, check_trainable
+from recbole_ext.genpas_key import Mistake, genpas_config, keys_of
+from recbole_ext.history_loss import HistoryLoss, check_trainable, loss_after_warmup
 
 STATE = "personaliser_state"  # the model's other parameter that holds the personaliser and its optimiser
 
 
-def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Check the section and store it under `config['personaliser']`; do nothing without one."""
-    section = read_section(PersonaliserConfig, config, config_files)
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield why a configuration cannot be trained with its `personaliser` section; nothing without one."""
+    section, pairs, keys = config[SECTION], genpas_config(config), keys_of(SECTION)
     if section is None:
         return
-    place = where_set(config, config_files, [(SECTION,), *((key,) for key in flat_keys(SECTION))])
-    check_trainable(config, SECTION, place, section.warmup_epochs)
-    pairs = genpas_config(config)
+    yield from check_trainable(config, section)
     if pairs is None:
-        raise InputError(f"{place}: {SECTION} weighs the pairs of a genpas key, and there is none. Add one.")
-    if pairs.targets == "parallel":
-        raise InputError(f"{place}: {SECTION} weighs single pairs; remove it, or targets: parallel of the genpas key.")
+        yield keys, f"{SECTION} weighs the pairs of a genpas key, and there is none. Add one."
+    elif pairs.targets == "parallel":
+        yield keys, f"{SECTION} weighs single pairs; remove it, or targets: parallel of the genpas key."
     if config[MIXING] is not None:
-        raise InputError(f"{place}: {SECTION} and {MIXING} are two training losses; remove one of the keys.")
+        yield keys, f"{SECTION} and {MIXING} are two training losses; remove one of the keys."
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
@@ -50,19 +48,8 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
     section: PersonaliserConfig | None = trainer.config[SECTION]
     if section is None:
         return None
-    personalised: PersonalisedLoss | None = getattr(trainer, "_personalised", None)
-    if personalised is None:  # in the warm-up already, so that a model that cannot be used ends at once
-        personalised = trainer._personalised = PersonalisedLoss(trainer.config, section, trainer.model, train_data)
-        trainer.logger.info(
-            f"DR4SR+ weighs pairs from epoch {section.warmup_epochs} on: "
-            + ", ".join(f"{key} = {value}" for key, value in section)
-        )
-    if epoch <= section.warmup_epochs:
-        trainer.cur_step = 0  # RecBole counts epochs without a better validation; the warm-up must not stop early
-    if epoch < section.warmup_epochs:
-        return None
-    personalised.start_epoch(epoch)
-    return personalised
+    make = partial(PersonalisedLoss, trainer.config, section, trainer.model, train_data)
+    return loss_after_warmup(trainer, section, epoch, make, "DR4SR+ weighs pairs")
 
 
 class PersonalisedLoss:

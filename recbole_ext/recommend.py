@@ -32,7 +32,7 @@ class Written(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Items of B users by RecBole's number, `int64 [B, K]`, and scores, `float32 [B, K]`; -inf without an item."""
+    """Items `int64 [B, K]` of B users by RecBole's number and scores `float32 [B, K]`. A score is -inf without item."""
 
     items: Tensor
     scores: Tensor

@@ -7,7 +7,7 @@ and without a section of ours.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from torch import nn
 
 from genpas_plugins.settings.yaml_text import loader, read_yaml
 from genpas_plugins.support.errors import InputError
-from recbole_ext.genpas_key import where_set
+from recbole_ext.genpas_key import Mistake
 
 PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 """Settings by which RecBole writes and reads pickles."""
@@ -32,11 +32,11 @@ class Loader(loader()):  # type: ignore[misc]
     """The one YAML loader under a name that pickle finds: RecBole keeps it in its Config, which workers get."""
 
 
-def check(config: Config, config_files: Sequence[Any] = ()) -> None:
-    """Raise InputError for a setting that asks for a pickle."""
+def check(config: Config) -> Iterator[Mistake]:
+    """Yield settings that ask for a pickle."""
     for key in PICKLES:
         if config[key]:
-            raise InputError(f"{where_set(config, config_files, [(key,)])}: {key} is refused. {_WHY} Remove the key.")
+            yield [key], f"{key} is refused. {_WHY} Remove the key."
 
 
 def refuse_pickle(*_: Any) -> NoReturn:

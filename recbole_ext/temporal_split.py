@@ -43,9 +43,9 @@ def check(eval_args: Mapping[str, Any]) -> Iterator[str]:
 def split_in_time(dataset: Any, row_field: str) -> tuple[list[Int64], dict[str, Any]]:
     """Return the rows that train, validate and test, and a report of the split.
 
-    `dataset` is a WindowDataset with all its rows, `row_field` their places in its store. The report has the two times,
-    and by part the users, those of them without a training pair, the targets that no training sequence has, and the
-    users whose only interaction in the part is their first of all.
+    `dataset` is a WindowDataset with all its rows, `row_field` their places in its store. The report has the two times
+    and counts of each part. They are the users, the users without a training pair and the targets that no training
+    sequence has. `without_history` counts users whose only interaction in the part is their first of all.
 
     Raises InputError if the field is missing, a sequence is not in its order, or a part is empty.
     """

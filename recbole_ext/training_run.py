@@ -17,7 +17,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 from genpas_plugins import InputError
 from genpas_plugins.support.run_result import RunResult, Validation
 from recbole_ext.checkpoints import data_and_model, load
-from recbole_ext.command_line import config_errors, model_errors, sealed
+from recbole_ext.command_line import refusals, sealed
 from recbole_ext.genpas_key import REPORT
 
 OnEpoch = Callable[[int, float], None]
@@ -32,7 +32,7 @@ def train(
     on_epoch: OnEpoch | None = None,
 ) -> RunResult:
     """Train one model under the settings' `genpas` key."""
-    with config_errors():
+    with refusals():
         config = Config(model, dataset, config_dict=sealed(settings))
     init_seed(config["seed"], config["reproducibility"])
     with warnings.catch_warnings():
@@ -42,7 +42,7 @@ def train(
     data = create_dataset(config)
     train_data, valid_data, _ = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    with model_errors(config.model):
+    with refusals(config.model):
         network = get_model(config["model"])(config, train_data._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     curve: list[Validation] = []

@@ -1,4 +1,4 @@
-"""Batches for one rank, each a pure function of (seed, epoch, step, rank), and a position that counts training steps.
+"""Batches for one rank: each is a pure function of (seed, epoch, step, rank). The position counts training steps.
 
     step      the examples [step * batch_size, (step + 1) * batch_size) of the epoch, on all ranks together
     rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n examples

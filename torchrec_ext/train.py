@@ -211,7 +211,7 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
     import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
 
     require_recbole()
-    from recbole_ext.command_line import CommandLine, config_errors
+    from recbole_ext.command_line import CommandLine, refusals
     from recbole_ext.known_settings import check_model
 
     check_model(named["model"] if options.model is None else options.model)
@@ -222,7 +222,7 @@ def _recbole_config(options: argparse.Namespace, overrides: dict[str, Any], name
     made = {"gpu_id": repr(every), **({} if "train_neg_sample_args" in named else {"train_neg_sample_args": None})}
     given = {key: value for key, value in overrides.items() if key != "gpu_id"}
     try:
-        with config_errors():
+        with refusals():
             config = Config(
                 model=options.model,
                 dataset=options.dataset,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.options import JSON, StorePath, check_choice, comma_list
+from genpas_plugins.cli.prepare import Columns, Encoding, Format, MaxLine, NullValues, Strip, TimeFormat
 from genpas_plugins.data.readers import reader_of
 from genpas_plugins.data.source import ReadOptions, usual_columns
 from genpas_plugins.support.console import print_json, print_lines, progress_bar
@@ -33,15 +34,13 @@ def command(
         bool, typer.Option("--drop-duplicates", help="Drop new interactions whose user, item and order are known.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Append what was appended before, a second time.")] = False,
-    format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="As for `genpas prepare`. Default: by name and content.")
-    ] = None,
-    columns: Annotated[str, typer.Option(metavar="NAMES", help="Columns of a file without a header line.")] = "",
-    time_format: Annotated[str | None, typer.Option(metavar="FORM", help="How times are written: %d/%m/%Y.")] = None,
-    null_values: Annotated[str, typer.Option(metavar="WORDS", help="Ids that mean a missing value.")] = "",
-    strip: Annotated[bool, typer.Option("--strip", help="Remove blanks around ids.")] = False,
-    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
-    max_line: Annotated[int, typer.Option(min=1, help="Bytes that a line of text may have.")] = 1 << 24,
+    format: Format = None,
+    columns: Columns = "",
+    time_format: TimeFormat = None,
+    null_values: NullValues = "",
+    strip: Strip = False,
+    encoding: Encoding = "utf-8",
+    max_line: MaxLine = 1 << 24,
     as_json: JSON = False,
 ) -> None:
     """Add interactions to a store, atomically.

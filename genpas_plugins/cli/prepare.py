@@ -15,6 +15,23 @@ from genpas_plugins.support.errors import InputError
 
 _FORMATS = "; ".join(f"{reader.name}: {reader.what}" for reader in READERS.values())
 
+# Options of `genpas append` too.
+Format = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"{_FORMATS}. Default: by the file's name and content.")
+]
+Columns = Annotated[
+    str, typer.Option(metavar="NAMES", help="Columns of a file without a header line: user_id,item_id,timestamp")
+]
+TimeFormat = Annotated[
+    str | None, typer.Option(metavar="FORM", help="How times are written: %d/%m/%Y. Default: ISO 8601.")
+]
+NullValues = Annotated[
+    str, typer.Option(metavar="WORDS", help="Ids that mean a missing value: NA,null. Their rows are dropped.")
+]
+Strip = Annotated[bool, typer.Option("--strip", help="Remove blanks around ids.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
+MaxLine = Annotated[int, typer.Option(min=1, help="Bytes that a line of text may have.")]
+
 
 def command(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, directory of part files, or glob pattern.")],
@@ -45,24 +62,16 @@ def command(
     k_core: Annotated[
         int, typer.Option(min=0, help="Drop users and items with fewer interactions, until none is left to drop.")
     ] = 0,
-    format: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"{_FORMATS}. Default: by the file's name and content.")
-    ] = None,
-    columns: Annotated[
-        str, typer.Option(metavar="NAMES", help="Columns of a file without a header line: user_id,item_id,timestamp")
-    ] = "",
-    time_format: Annotated[
-        str | None, typer.Option(metavar="FORM", help="How times are written: %d/%m/%Y. Default: ISO 8601.")
-    ] = None,
-    null_values: Annotated[
-        str, typer.Option(metavar="WORDS", help="Ids that mean a missing value: NA,null. Their rows are dropped.")
-    ] = "",
-    strip: Annotated[bool, typer.Option("--strip", help="Remove blanks around ids.")] = False,
+    format: Format = None,
+    columns: Columns = "",
+    time_format: TimeFormat = None,
+    null_values: NullValues = "",
+    strip: Strip = False,
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Keep one of the interactions with equal user, item and order.")
     ] = False,
-    encoding: Annotated[str, typer.Option(help="Encoding of text files.")] = "utf-8",
-    max_line: Annotated[int, typer.Option(min=1, help="Bytes that a line of text may have.")] = 1 << 24,
+    encoding: Encoding = "utf-8",
+    max_line: MaxLine = 1 << 24,
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:

@@ -1,1 +1,1 @@
-"""Interactions: the store and its files, readers of other formats, and RecBole's atomic files."""
+"""Interactions as a store, and readers and writers of other formats."""

@@ -13,7 +13,7 @@ from genpas_plugins.data.storage import STORE, read_history
 
 
 def summarize_store(path: Path) -> dict[str, Any]:
-    """Return counts, lengths, training pairs, columns, id types and size of the store in directory `path`.
+    """Return what `genpas inspect` prints of the store in directory `path`.
 
     All values are JSON types. Raises InputError as `SequenceStore.open` does.
     """

@@ -1,4 +1,4 @@
-"""What a row trains on: a strategy or a point, with operators and mixing, as one word or as a YAML file."""
+"""What a row trains on: a strategy or a point with operators and mixing. A word or a YAML file names it."""
 
 from __future__ import annotations
 

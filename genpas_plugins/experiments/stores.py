@@ -103,5 +103,4 @@ def _note(store: Path) -> Path:
 
 
 def _checksum(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return hashlib.sha256(file.read_bytes()).hexdigest()

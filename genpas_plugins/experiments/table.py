@@ -1,4 +1,4 @@
-"""A table of experiments, from a YAML file or from the command line: rows, budget, settings, grid, what is varied."""
+"""A table of experiments from a YAML file or from the command line."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Everything framework-neutral that needs torch: TIGER, DR4SR, BASRec, and layers that models share."""
+"""What needs torch and no framework: TIGER, DR4SR, BASRec and shared layers."""

@@ -1,1 +1,1 @@
-"""From a policy to batches: the distribution, addressable streams of pairs or windows, and gather."""
+"""From a policy to batches: addressable streams of pairs or windows."""

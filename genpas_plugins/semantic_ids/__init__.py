@@ -1,1 +1,1 @@
-"""Semantic IDs: items as short rows of discrete codes, made from texts or from histories."""
+"""Semantic IDs: each item is a short row of codes that texts or histories give."""

@@ -1,1 +1,1 @@
-"""Used by every room: errors, atomic writes, folder locks, directory headers, JSON, the console, the doctor."""
+"""What every room uses: errors, atomic files and the console."""

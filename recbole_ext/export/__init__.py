@@ -1,1 +1,1 @@
-"""A trained model as files that other programs read: ONNX, parquet, faiss, safetensors and a model card."""
+"""A trained model as files that other programs read."""

@@ -1,4 +1,4 @@
-"""Write a trained model as one folder: graphs, vectors, an index or TIGER's tree, weights, settings and a card."""
+"""Write a trained model as one folder that other programs read."""
 
 from __future__ import annotations
 

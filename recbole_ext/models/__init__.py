@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from recbole.config import Config
 
@@ -31,7 +30,7 @@ def load_defaults(config: Config, model: str) -> None:
         config._update_internal_config_dict(_FOLDER / f"{model}.yaml")
 
 
-def check(config: Config, _: Any) -> None:
+def check(config: Config) -> None:
     """Raise InputError for settings under which the configuration's model cannot be trained."""
     check_config = getattr(config.model_class, "check_config", None)
     if check_config is not None:

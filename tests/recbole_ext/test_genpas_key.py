@@ -181,6 +181,7 @@ def test_the_checked_section_is_kept_in_full(configured: Configured):
         "train_users": 1.0,
         "replay": None,
         "warm_start": None,
+        "loss": None,
     }
 
 

@@ -11,9 +11,14 @@ import torch
 
 from genpas_plugins import InputError
 from recbole_ext import half_precision
+from recbole_ext.genpas_key import refuse
 from recbole_ext.patches import _with_our_loss
 
 GENPAS = {"genpas": {"strategy": "multi_target"}, "train_neg_sample_args": None}
+
+
+def check(config: Any) -> None:
+    refuse(config, (), half_precision.check(config))
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def on_gpu(prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Call
 )
 def test_an_epoch_on_a_gpu_is_in_a_type_that_keeps_small_gradients(on_gpu, keys, expected):
     config, seen = on_gpu(bfloat16=True, **keys), []
-    half_precision.check(config)
+    check(config)
     trainer = SimpleNamespace(config=config)
 
     def train_epoch(*_: Any) -> None:
@@ -53,9 +58,9 @@ def test_an_epoch_on_a_gpu_is_in_a_type_that_keeps_small_gradients(on_gpu, keys,
 
 def test_a_gpu_without_bfloat16_needs_a_scaler(on_gpu):
     with pytest.raises(InputError, match=r"no bfloat16.*Set enable_scaler: true"):
-        half_precision.check(on_gpu(bfloat16=False, enable_amp=True, **GENPAS))
-    half_precision.check(on_gpu(bfloat16=False, enable_amp=True, enable_scaler=True, **GENPAS))
-    half_precision.check(on_gpu(bfloat16=False, enable_amp=True, train_neg_sample_args=None))
+        check(on_gpu(bfloat16=False, enable_amp=True, **GENPAS))
+    check(on_gpu(bfloat16=False, enable_amp=True, enable_scaler=True, **GENPAS))
+    check(on_gpu(bfloat16=False, enable_amp=True, train_neg_sample_args=None))
 
 
 def test_a_scaler_with_clipping_is_refused(prepare):

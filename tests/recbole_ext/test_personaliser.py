@@ -282,7 +282,7 @@ def test_a_resumed_training_goes_on_with_the_same_personaliser(made: Callable[..
         resumed._train_epoch(prepared.train, epoch)
     for one, other in (
         (whole.model, resumed.model),
-        (whole._personalised.personaliser, resumed._personalised.personaliser),
+        (whole._loss_after_warmup.personaliser, resumed._loss_after_warmup.personaliser),
     ):
         assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
     assert set(getattr(resumed.model, STATE)) == {"personaliser", "optimiser"}

@@ -1,1 +1,1 @@
-"""A source becomes a store: two passes over the rows, and sorting in pieces that fit into memory."""
+"""A source becomes a store in two passes over the rows. Sorting needs little memory."""
