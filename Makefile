@@ -1,4 +1,4 @@
-# make venv | test | test-fast | lint | docs | demo | demo-torchrec | experiment | clean
+# make venv | test | test-fast | test-processors | lint | docs | demo | demo-torchrec | experiment | clean
 # make coverage | locks | dist | licences | sbom
 # make bench-data | bench-draws | bench-draw-speed | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-scale | bench-gpu
 #
@@ -27,7 +27,7 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test test-fast lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
+.PHONY: venv test test-fast test-processors lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
 .PHONY: bench-data bench-draws bench-draw-speed bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-scale bench-gpu
 .DELETE_ON_ERROR:
 
@@ -57,6 +57,15 @@ test: $(READY)
 # Without tests that take more than ten seconds or start several processes.
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not distributed" $(ARGS)
+
+# The tests that compare floats, with the instructions and the BLAS kernels of other processors: 35 quiet minutes.
+NUMERIC := $(addprefix tests/genpas_plugins/,analysis augment neural sampling search semantic_ids) tests/recbole_ext tests/torchrec_ext
+test-processors: $(READY)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default $(PY) -m pytest -n $(WORKERS) $(NUMERIC) $(ARGS)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell \
+	  NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" $(PY) -m pytest -n $(WORKERS) $(NUMERIC) $(ARGS)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Prescott \
+	  NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" $(PY) -m pytest -n $(WORKERS) $(NUMERIC) $(ARGS)
 
 lint: $(READY)
 	$(PY) -m ruff check .

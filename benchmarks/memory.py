@@ -20,6 +20,11 @@ def peak() -> int:
     return _status("VmHWM")
 
 
+def anonymous() -> int:
+    """Return the resident memory that is no page of a file: what the system cannot take back without a swap."""
+    return _status("RssAnon")
+
+
 def reset_peak() -> None:
     """Let `peak` start again from the present resident memory."""
     (_PROCESS / "clear_refs").write_text("5", encoding="ascii")

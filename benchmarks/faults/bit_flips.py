@@ -6,6 +6,7 @@ Run it with `python -m benchmarks.faults.bit_flips [TRIALS] [SEED]`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.faults.children import USED, genpas, outcomes, report
-from benchmarks.faults.tiny import make_semantic_ids, make_store, write_settings
+from benchmarks.faults.children import USED, genpas, outcomes, report, torchrec_train
+from benchmarks.faults.tiny import make_semantic_ids, make_store, write_settings, write_sharded_settings
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.analysis.measures import analyze
 from genpas_plugins.augment.neighbours import nearest_items
@@ -107,6 +108,11 @@ STORE_COMMANDS: dict[str, Use] = {
             *("regenerate", "PATH", "--epochs", 1, "--dimension", 8, "--memories", 1, "--out", "OUT/regenerated"),
         ),
         "genpas export-recbole": ("export-recbole", "PATH", "--out", "OUT/exported"),
+        "genpas experiment": (
+            *("experiment", "--stores", "PATH", "--methods", "multi_target", "--pairs", 32),
+            *("--pairs-per-epoch", 32),
+            *("--config", "OUT/../experiment.yaml", "--out", "OUT/experiment"),
+        ),
     }.items()
 } | {"genpas append": _append}
 ID_USES: dict[str, Use] = {"semantic IDs": SemanticIds.open}
@@ -114,8 +120,18 @@ CHECKPOINT_COMMANDS: dict[str, Use] = {
     "genpas recommend": partial(
         _command, "recommend", "--checkpoint", "PATH/model.pth", "--out", "OUT/top.csv", "--top-k", 3
     ),
+    "genpas semantic-ids --checkpoint": partial(
+        *(_command, "semantic-ids", "OUT/../items", "--checkpoint", "PATH/model.pth", "--levels", 2, "--codes", 4),
+        *("--out", "OUT/ids"),
+    ),
+    "genpas export": partial(_command, "export", "PATH/model.pth", "--out", "OUT/exported"),
 }
-TRAIN_COMMANDS: dict[str, Use] = {"genpas train": partial(_command, *_TRAIN)}
+TRAIN_COMMANDS: dict[str, Use] = {
+    "genpas train": partial(_command, *_TRAIN),
+    "torchrec_ext.train": lambda path: torchrec_train(
+        "--config", path / "torchrec.yaml", "--out", path.parent / "run", f"data_path={path}", "epochs=1"
+    ),
+}
 CHECKED = ("genpas inspect --verify", "semantic IDs")
 """Uses that compare checksums: any change is seen."""
 
@@ -167,8 +183,12 @@ def main(arguments: list[str]) -> int:
             (folder / part).mkdir()
         make_store(folder / "store")
         make_semantic_ids(folder / "ids")
-        write_settings(folder / "training")
+        write_sharded_settings(write_settings(folder / "training"))
         _command(*_TRAIN, path=folder / "training")
+        _command("prepare", "PATH/tiny/tiny.inter", "--out", "OUT/items", path=folder / "training")
+        kept = ("n_layers", "n_heads", "hidden_size", "inner_size", "train_batch_size", "eval_batch_size", "epochs")
+        given = json.loads((folder / "training" / "settings.yaml").read_text())
+        (folder / "experiment.yaml").write_text(json.dumps({name: given[name] for name in kept}))
         next((folder / "saved").glob("*.pth")).rename(folder / "checkpoint" / "model.pth")
         parts: dict[str, dict[str, Use]] = {
             "store": STORE_USES | STORE_COMMANDS,

@@ -8,7 +8,6 @@ disk is a tmpfs, which takes the right to mount. Run it as root, or unprivileged
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faults.children import REFUSED, USED, contents, genpas, outcomes, report, torchrec_train
-from benchmarks.faults.tiny import make_store, write_csv, write_settings
+from benchmarks.faults.tiny import make_store, write_csv, write_settings, write_sharded_settings
 
 _PAGE = 4096
 Use = Callable[[Path], object]
@@ -50,11 +49,7 @@ def uses(folder: Path) -> dict[str, Use]:
     make_store(folder / "store")
     (folder / "data").mkdir()
     settings = write_settings(folder / "data")
-    given = json.loads(settings.read_text())
-    left_out = ("train_neg_sample_args", "state")
-    sharded = {name: value for name, value in given.items() if name not in left_out} | {"epochs": 1}
-    sharded |= {"model": "SASRec", "dataset": "tiny", "torchrec": {"learning_rate": 0.1, "checkpoint_every": 3}}
-    (folder / "torchrec.yaml").write_text(json.dumps(sharded))
+    sharded = write_sharded_settings(settings, epochs=1)
     train = ("train", "--model", "SASRec", "--dataset", "tiny", "--config", settings, "epochs=1")
     genpas(*train, f"checkpoint_dir={folder / 'saved'}")
     checkpoint = next((folder / "saved").glob("*.pth"))
@@ -75,7 +70,7 @@ def uses(folder: Path) -> dict[str, Use]:
         "export-recbole": on("export-recbole", store, "--out", "OUT/exported"),
         "train": on(*train, "checkpoint_dir=OUT/saved"),
         "recommend": on("recommend", "--checkpoint", checkpoint, "--out", "OUT/top.csv"),
-        "torchrec_ext.train": lambda out: torchrec_train("--config", folder / "torchrec.yaml", "--out", out / "run"),
+        "torchrec_ext.train": lambda out: torchrec_train("--config", sharded, "--out", out / "run"),
     }
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.children import USED, contents, genpas, killed, outcomes, report, torchrec_train
-from benchmarks.faults.tiny import write_csv, write_settings
+from benchmarks.faults.tiny import write_csv, write_settings, write_sharded_settings
 
 _ROWS = 200_000
 Result = dict[str, Any]
@@ -137,14 +137,7 @@ def main(arguments: list[str]) -> int:
         write_csv(folder / "log.csv", _ROWS)
         (folder / "data").mkdir()
         settings = write_settings(folder / "data")
-        given = json.loads(settings.read_text())
-        sharded = folder / "torchrec.yaml"
-        sharded.write_text(
-            json.dumps(
-                {name: value for name, value in given.items() if name not in ("train_neg_sample_args", "state")}
-                | {"model": "SASRec", "dataset": "tiny", "torchrec": {"learning_rate": 0.1, "checkpoint_every": 3}}
-            )
-        )
+        sharded = write_sharded_settings(settings)
         parts: dict[str, tuple[Callable[[Path], None], Callable[[Path], Result], int]] = {
             "prepare": (partial(prepare, folder / "log.csv"), contents, trials),
             "train in RecBole": (partial(train_recbole, settings), result_of_recbole, -(-trials // 2)),

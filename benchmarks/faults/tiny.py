@@ -65,3 +65,13 @@ def write_settings(folder: Path) -> Path:
     file = folder / "settings.yaml"
     file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
     return file
+
+
+def write_sharded_settings(settings: Path, **more: object) -> Path:
+    """Write the settings of the same training for `torchrec_ext.train` as `torchrec.yaml`; return the file."""
+    left_out = ("train_neg_sample_args", "state")
+    given = {name: value for name, value in json.loads(settings.read_text()).items() if name not in left_out}
+    given |= {"model": "SASRec", "dataset": "tiny", "torchrec": {"learning_rate": 0.1, "checkpoint_every": 3}}
+    file = settings.with_name("torchrec.yaml")
+    file.write_text(json.dumps(given | more, indent=1), encoding="utf-8")
+    return file

@@ -122,7 +122,10 @@ class Source:
         """Raise InputError for the first of `names` that the source does not have."""
         for name in names:
             if name not in self.columns:
-                raise InputError(f"{self.name} has no column {name!r}.{nearest(name, self.columns)}")
+                # Numbers as names are most likely the first row.
+                headless = self.is_text and any(column[:1].isdigit() for column in self.columns)
+                advice = " If the file has no header line, name its columns with --columns." if headless else ""
+                raise InputError(f"{self.name} has no column {name!r}.{nearest(name, self.columns)}{advice}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:

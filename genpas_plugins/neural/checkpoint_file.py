@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import clear_temporary_files, replaced_file
 from genpas_plugins.support.errors import InputError
 
 T = TypeVar("T")
@@ -19,7 +19,11 @@ _BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError,
 
 
 def write(content: Any, file: str | Path) -> None:
-    """Write tensors and plain values under `file`, complete or not at all."""
+    """Write tensors and plain values under `file`, complete or not at all.
+
+    Temporary files that killed runs left in its folder are removed.
+    """
+    clear_temporary_files(Path(file).parent, Path(file).suffix)
     try:
         # To a stream: torch would write the temporary name into the file.
         with replaced_file(Path(file)) as temporary, temporary.open("wb") as stream:

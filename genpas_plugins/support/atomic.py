@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 # tempfile and shutil load hashes and three compressions, so the functions import them.
 
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name, which becomes `path` if the block succeeds and vanishes if it fails."""
+    """Yield a temporary file name, which becomes `path` if the block succeeds and vanishes if it fails.
+
+    A kill leaves the temporary file. `clear_temporary_files` removes it.
+    """
     import tempfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
-        os.close(handle)
+        if sys.platform == "win32":
+            os.close(handle)  # Windows renames no open file
+        else:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # the system releases it when the process ends
         temporary.chmod(0o644)
         yield temporary
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if sys.platform != "win32":
+            os.close(handle)
+
+
+def clear_temporary_files(folder: Path, suffix: str) -> None:
+    """Remove what killed processes left in `folder` of files with this suffix. A file that is being written stays."""
+    if sys.platform == "win32":
+        return
+    for file in folder.glob(f".*{suffix}.????????"):
+        try:
+            with file.open("rb") as opened:
+                if opened.read(1):  # an empty one may be new, and not locked yet
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file.unlink()
+        except OSError:  # another process writes or removes it
+            continue
 
 
 def write_text(file: Path, text: str) -> None:

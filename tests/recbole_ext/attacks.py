@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from typer.testing import CliRunner
 
 from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
+from genpas_plugins.data.storage import STORE
 from recbole_ext.checkpoints import load
 
 CODE = "open('CANARY','w').close()"
@@ -100,6 +102,35 @@ def genpas(*arguments: Any) -> str:
     return done.output
 
 
+STORE_COMMANDS = (
+    *("inspect STORE --verify", "sample STORE --out pairs.csv", "analyze STORE --out page", "append STORE more.csv"),
+    *("export-recbole STORE --out exported", "search STORE --out search", "regenerate STORE --out new"),
+    "semantic-ids STORE --collaborative --codes 4 --levels 2 --out ids",
+    "experiment --stores STORE --methods multi_target --pairs 32 --out table",
+)
+
+
+def store_attacks(store: Path, evil_file: Callable[[str], str]) -> Iterator[tuple[str, Attack]]:
+    """Yield every command that reads a store or interactions, on pickles under their names."""
+
+    def read(command: str) -> str:
+        shutil.copytree(store, "store")
+        header = STORE.read(store)
+        Path("store/values.npy").write_bytes(EVIL_ARRAY.getvalue())
+        Path("store/header.json").unlink()
+        STORE.write(Path("store"), header)  # with the checksums of what is there
+        Path("more.csv").write_text("user_id,item_id,timestamp\nu,i,1\n")
+        return genpas(*command.replace("STORE", "store").split())
+
+    for command in STORE_COMMANDS:
+        yield f"{command.split()[0]}: a pickled array in a store", lambda command=command: read(command)
+    for command in ("prepare evil.csv --out new", f"append {store} evil.csv"):
+        yield (
+            f"{command.split()[0]}: a pickle as a file",
+            lambda command=command: (evil_file("evil.csv"), genpas(*command.split()))[1],
+        )
+
+
 def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack]]:  # noqa: PLR0915 – a list
     """Yield names and attacks; each runs in a folder of its own with what `prepared` left in `start`."""
     from recbole.config import Config
@@ -163,6 +194,11 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
         for name, made in checkpoints.items():
             yield f"{command}: {name}", lambda read=read, made=made: read(made())
 
+    if all(map(find_spec, ("onnx", "onnxscript", "faiss", "safetensors"))):
+        for name in ("a pickle as a checkpoint", "a function under the name of an enum", "a path as a model"):
+            yield f"export: {name}", lambda made=checkpoints[name]: genpas("export", made(), "--out", "exported")
+    yield "train: warm_start", lambda: train(genpas={**GENPAS, "warm_start": evil_file("evil.pth")})
+    yield from store_attacks(store, evil_file)
     yield "train: default names", lambda: (default_names(), train())[1]
     yield "train without genpas: default names", lambda: (default_names(), train(without="genpas"))[1]
     for key in PICKLES:
@@ -290,6 +326,8 @@ def attacks(settings: dict[str, Any], start: Path) -> Iterator[tuple[str, Attack
             Path("run/results.json").unlink()
             sharded(torchrec={"checkpoint_every": 1})
 
+        start_from = lambda: sharded(genpas={**GENPAS, "warm_start": evil_file("evil.pth")})  # noqa: E731
+        yield "torchrec_ext.train: warm_start", start_from
         yield "torchrec_ext.train: default names", lambda: (default_names(), sharded())[1]
         for key in PICKLES:
             yield f"torchrec_ext.train: {key}", lambda key=key: sharded(**{key: evil_file("evil.pth")})

@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -283,11 +284,24 @@ def _numbered_rows(found: Survey) -> pl.LazyFrame:
         *(expression.alias(name) for name, expression in columns.items()),
     )
     for number, _, side in sides:
-        numbers = side.select(
-            pl.col("key").alias(f"{number}key"), pl.int_range(pl.len(), dtype=pl.UInt32).alias(number)
-        )
-        frame = frame.join(numbers.lazy(), on=f"{number}key", how="inner")
-    return frame.select(_USER, _ITEM, ROW, *columns)
+        key = f"{number}key"
+        if side.schema["key"].is_integer():  # sorted by id, which is the key; a join would hash every user again
+            rows_of = partial(_rows_of, known=side["key"].to_numpy())
+            place = pl.col(key).map_batches(rows_of, return_dtype=pl.UInt32, is_elementwise=True)
+            frame = frame.with_columns(place.alias(number))
+            continue
+        numbers = side.select(pl.col("key").alias(key), pl.int_range(pl.len(), dtype=pl.UInt32).alias(number))
+        frame = frame.join(numbers.lazy(), on=key, how="inner")
+    return frame.select(_USER, _ITEM, ROW, *columns).drop_nulls([_USER, _ITEM])
+
+
+def _rows_of(ids: pl.Series, known: AnyArray) -> pl.Series:
+    """Return the place of each id in the sorted array of known ids; null where it is absent."""
+    values = ids.to_numpy()
+    order = np.argsort(values)  # neighbours in order are neighbours in memory
+    places = np.empty(len(values), np.uint32)
+    places[order] = np.minimum(np.searchsorted(known, values[order]), len(known) - 1)
+    return pl.Series(places).set(pl.Series(known[places] != values), None)
 
 
 def _pieces(scratch: dict[str, ScratchColumn], n_rows: int) -> Iterator[tuple[AnyArray, AnyArray]]:

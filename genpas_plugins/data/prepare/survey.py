@@ -100,7 +100,7 @@ def survey(source: Source, wanted: Wanted, progress: Callable[[int], None]) -> S
         frame = source.frame.filter(~blank & ~null) if dropping else source.frame
         source = replace(source, frame=frame)
         counts = pl.concat(batches).sum()
-        sides = [_numbered(source, tallies[name].counts(), name, keys[name]) for name in (wanted.user, wanted.item)]
+        sides = [_numbered(source, tallies.pop(name).counts(), name, keys[name]) for name in (wanted.user, wanted.item)]
         read = {name: _numbers(source, name, numbers[name], counts, wanted) for name in names}
     kept = {name: numbers.value for name, numbers in read.items()}
     sort_keys: dict[str, pl.Expr] = {}
@@ -211,6 +211,9 @@ def _numbered(source: Source, counts: pl.DataFrame, name: str, key: pl.Expr) -> 
             f"{place}: {name!r} is negative, as in {rows_text(rows)} altogether; ids are 0 or more, or text. "
             "Renumber them or drop the rows."
         )
+    if counts.schema["key"] == ids.dtype:
+        del ids  # sorted without a copy of the keys
+        return counts.sort("key").with_columns(id="key")
     return counts.with_columns(id=ids).sort("id")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.data.storage import HEADER, STORE
 from genpas_plugins.support import directory_header
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import clear_temporary_files, replaced_file
 
 ODD_NAMES = ["timestamp", "", "two words", "a/b", "../up", "naïve · ★", "con.npy", "%2f", "A", "a", "/1", "˱", "я" * 80]
 
@@ -296,6 +296,17 @@ def test_a_killed_overwrite_leaves_the_old_store(
         SequenceStore.from_arrays([1, 2], [0, 2]).save(saved, overwrite=True)
     assert_same(SequenceStore.open(saved), store)
     assert [file.name for file in saved.parent.iterdir()] == ["store"]
+
+
+def test_temporary_files_of_killed_runs_are_removed_and_others_stay(tmp_path: Path):
+    (tmp_path / ".model-1.pth.abcdefgh").write_text("killed")
+    others = [tmp_path / name for name in (".model.json.abcdefgh", "model-1.pth", ".model-2.pth.new45678")]
+    for file, text in zip(others, ("x", "x", ""), strict=True):
+        file.write_text(text)
+    with replaced_file(tmp_path / "model-3.pth") as temporary:
+        temporary.write_text("at work")
+        clear_temporary_files(tmp_path, ".pth")
+        assert {*tmp_path.iterdir()} == {*others, temporary}
 
 
 def test_a_replaced_file_appears_whole_or_not_at_all(tmp_path: Path):

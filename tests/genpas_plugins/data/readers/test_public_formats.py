@@ -106,6 +106,10 @@ def test_two_orders(prepared):
 def test_a_form_of_times(prepared):
     text = "user,item,t\n1,1,01/12/2014\n1,2,02/11/2014\n"
     assert prepared("t.csv", text, time_format="%d/%m/%Y") == {1: [2, 1]}
+    form = "%a %b %d %H:%M:%S %z %Y"
+    text = "user,item,t\n1,1,Fri Oct 13 10:00:01 -0700 2017\n1,2,Fri Oct 13 18:00:00 +0100 2017\n"
+    assert prepared("goodreads.csv", text, time_format=form) == {1: [2, 1]}
+    text = "user,item,t\n1,1,01/12/2014\n1,2,02/11/2014\n"
     with pytest.raises(InputError, match=r"line 2: 't' is '01/12/2014'.*--time-format"):
         prepared("t.csv", text)
     with pytest.raises(InputError, match=r"line 2: 't' is '01/12/2014'.*a time of the form '%Y'"):
@@ -245,6 +249,11 @@ def test_columns_of_a_file_without_a_header(prepared, mark: str):
     text = "\n".join(mark.join(row) for row in (("1", "1", "5", "3"), ("1", "2", "4", "1")))
     options = ReadOptions(columns=("user", "item", "rating", "t"))
     assert prepared("ratings_Beauty.dat", text + "\n", options=options) == {1: [2, 1]}
+
+
+def test_a_first_row_of_numbers_is_no_header(prepared):
+    with pytest.raises(InputError, match=r"has no column 'user'.*no header line, name its columns with --columns"):
+        prepared("ratings_Beauty.csv", "A39,0205616461,5.0,1369699200\nA3J,0558925278,3.0,1355443200\n")
 
 
 def test_json_lines_with_any_fields(prepared):
