@@ -111,7 +111,8 @@ def test_a_killed_rank_changes_nothing_where_torchrun_restarts(tmp_path: Path, s
 def test_ranks_come_and_go_and_each_pair_is_trained_once(tmp_path: Path, start: Start):
     died = start("two", "run", ranks=2, killed_rank=1, killed_after=8)
     assert died.status != 0
-    assert "SIGKILL" in died.text
+    # torchrun names the rank whose end it sees first: the killed one, or the one that waited for it in vain.
+    assert "SIGKILL" in died.text or "another rank, which died or was killed" in died.text
     assert not (tmp_path / "run" / "results.json").exists()
     alone = start("one", "run", ranks=1, killed_rank=0, killed_after=14)
     assert alone.status != 0

@@ -193,6 +193,7 @@ def test_prepare_builds_the_store_and_says_what(genpas: Run, source: Path, tmp_p
         "user": "user_id",
         "item": "item_id",
         "order": ["timestamp"],
+        "ties": "file",
     }
     store = SequenceStore.open(out)
     assert sequences(store) == USERS
@@ -225,6 +226,7 @@ def test_prepare_knows_the_columns_of_its_formats(genpas: Run, tmp_path: Path):
         "user": "userId",
         "item": "movieId",
         "order": ["timestamp"],
+        "ties": "file",
     }
     assert SequenceStore.open(tmp_path / "timed").values.tolist() == [2, 1]
     assert genpas("prepare", tmp_path / "u.data", "--out", tmp_path / "filed", "--file-order").exit_code == 0

@@ -50,6 +50,7 @@ def test_options_reach_the_adapter(seen: dict[str, Any], tmp_path: Path):
         "checkpoint": Path("m.pth"),
         "out": Path("r.parquet"),
         "users": ["u1", "u2", "u3", "u4"],
+        "part": (1, 1),
         "top_k": 5,
         "batch_size": 7,
         "exclude_history": True,
