@@ -178,6 +178,31 @@ def test_draws_of_many_epochs_have_the_law_of_the_rule(label: str):
     assert stats.chisquare(seen[kept], expected[kept] * seen[kept].sum() / expected[kept].sum()).pvalue > 1e-4
 
 
+def chi_square(drawn: np.ndarray, law: np.ndarray) -> float:
+    """p of counts of pairs under a law, [n] both; pairs that are expected less than 5 times count as one."""
+    expected = law * drawn.sum() / law.sum()
+    rare = expected < 5
+    seen, expected = (np.append(part[~rare], part[rare].sum()) for part in (drawn, expected))
+    kept = expected > 0
+    return float(stats.chisquare(seen[kept], expected[kept]).pvalue)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTIONS)
+def test_a_million_draws_fit_the_rule(name: str):
+    label = f"{name}:{NUMBERS[name][-2]}" if name in NUMBERS else name
+    expected = np.zeros(20**3)
+    for (s, j, _, k), p in law_of(construction_of(label), LENGTHS).items():
+        expected[(s * 20 + j) * 20 + k] += p
+    # A thousand sequences of each kind: a pass over a few pairs a thousand times would take minutes.
+    stream = pair_stream(view_of(LENGTHS * 1000), named_policy(label), seed=5, pairs_per_epoch=10**6)
+    sequence, start, target = stream.pairs(0, np.arange(10**6))
+    drawn = np.bincount((sequence % len(LENGTHS) * 20 + start) * 20 + target, minlength=20**3)
+    assert not drawn[expected == 0].any()
+    assert chi_square(drawn, expected) > 0.01
+    expected[expected.argmax()] *= 1.3  # a pair that comes too seldom is seen
+    assert chi_square(drawn, expected) < 0.01
+
+
 @pytest.mark.parametrize("label", LABELS)
 def test_the_closed_form_is_the_rule(label: str):
     policy, view = named_policy(label), view_of(LENGTHS)
