@@ -17,10 +17,13 @@ def command(
     as_json: JSON = False,
 ) -> None:
     """Print counts, lengths and columns of a store."""
+    from genpas_plugins.data.sequences import SequenceStore
     from genpas_plugins.data.storage import verify_store
     from genpas_plugins.data.store_summary import summarize_store
+    from genpas_plugins.sampling.constructions import pair_counts
 
-    summary = summarize_store(store)
+    pairs = pair_counts(SequenceStore.open(store).leave_last_out().train)
+    summary = {**summarize_store(store), "training_pairs": pairs}
     if verify:
         with progress_bar() as tell:
             verify_store(store, lambda done, total: tell("reading bytes", done, total))
@@ -37,7 +40,7 @@ def command(
         shown = f"min {lengths['min']}, median {lengths['median']:g}, mean {lengths['mean']:.2f}, max {lengths['max']}"
         rows.append(("lengths", shown))
     rows.append(("users with a training pair", summary["users_with_training_pair"]))
-    rows += [(f"training pairs, {strategy}", pairs) for strategy, pairs in summary["training_pairs"].items()]
+    rows += [(f"training pairs, {strategy}", count) for strategy, count in pairs.items()]
     rows += [
         ("user ids", summary["user_id_type"]),
         ("item ids", summary["item_id_type"]),

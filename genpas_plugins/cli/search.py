@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from genpas_plugins.analysis.similarity import Similarity
     from genpas_plugins.data.sequences import Split
     from genpas_plugins.experiments.search_training import SearchTraining
-    from genpas_plugins.sampling.policy import SamplingPolicy
+    from genpas_plugins.sampling.policy import Policy
     from genpas_plugins.search.grid import Grid
     from genpas_plugins.support.console import Tell
 
@@ -37,6 +38,10 @@ def command(
     gamma: Annotated[list[str] | None, typer.Option(metavar="X,…", help=f"Values of γ; {_VALUES}.")] = None,
     grid_file: Annotated[
         Path | None, typer.Option("--grid", metavar="FILE", help="YAML with alpha, beta and gamma, a list each.")
+    ] = None,
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option("--strategies", metavar="NAME,…", help="Constructions to rank beside the grid; transitions."),
     ] = None,
     by: Annotated[
         str, typer.Option(help="transitions: a closed-form model's NDCG@10. published: KL, then alignment.")
@@ -78,6 +83,7 @@ def command(
     from genpas_plugins.search.shortlist import check_amounts, require_validation
 
     keep, chosen_similarity = _published_options(by, keep, similarity)
+    named = _named(strategies or (), by)
     grid = _grid(grid_file, {"alpha": alpha, "beta": beta, "gamma": gamma})
     check_amounts(keep, best)
     views = read_split(SequenceStore.open(store), split)
@@ -107,7 +113,7 @@ def command(
         if by == "published":
             policy, points, why, result = _by_published(views, grid, keep, best, chosen_similarity, tell)
         else:
-            policy, points, why, result = _by_transitions(views, grid, best, tell)
+            policy, points, why, result = _by_transitions(views, [*grid.points, *named], best, tell)
     head = {
         "store": str(store),
         "split": {"name": split, **evaluated_counts(views)},
@@ -141,6 +147,14 @@ def _check_out(out: Path, store: Path) -> None:
     check_replaceable(out / "genpas.yaml")
 
 
+def _named(strategies: Sequence[str], by: str) -> list[Policy]:
+    from genpas_plugins.sampling.policy import named_policy
+
+    if strategies and by == "published":
+        raise InputError("--strategies are ranked by transitions; the published procedure needs exponents. Remove it.")
+    return [named_policy(name) for name in strategies]
+
+
 def _published_options(by: str, keep: float | None, similarity: str | None) -> tuple[float, Similarity]:
     from genpas_plugins.search.shortlist import KEEP
 
@@ -151,7 +165,7 @@ def _published_options(by: str, keep: float | None, similarity: str | None) -> t
     return KEEP if keep is None else keep, _similarity(similarity or "recency_containment")
 
 
-Found = tuple["SamplingPolicy", list["SamplingPolicy"], str, dict[str, Any]]
+Found = tuple["Policy", list["Policy"], str, dict[str, Any]]
 """What a search gives: the chosen point, the points to train, why in a few words, and plain values for search.json."""
 
 
@@ -166,7 +180,7 @@ def _by_published(  # noqa: PLR0917 – what the command was given
     criteria = Criteria.of(split.train, split.validation, similarity)
     found = shortlist(criteria, grid, keep=keep, best=best, progress=tell)
     continuous = optimum(criteria, grid, found, progress=tell)
-    points = [candidate.policy for candidate in found.ranked]
+    points: list[Policy] = [candidate.policy for candidate in found.ranked]
     why = f"best A/D of the {found.n_kept} of {len(grid.points)} points with the lowest KL"
     return (
         points[0],
@@ -183,13 +197,13 @@ def _by_published(  # noqa: PLR0917 – what the command was given
     )
 
 
-def _by_transitions(split: Split, grid: Grid, best: int, tell: Tell) -> Found:
+def _by_transitions(split: Split, points: list[Policy], best: int, tell: Tell) -> Found:
     from genpas_plugins.sampling.policy import SamplingPolicy
     from genpas_plugins.search.by_transitions import MULTI_TARGET, search_by_transitions
     from genpas_plugins.search.search_output import predicted_row
     from genpas_plugins.search.transition_model import TransitionModel
 
-    found = search_by_transitions(TransitionModel.of(split.train, split.validation), grid.points, progress=tell)
+    found = search_by_transitions(TransitionModel.of(split.train, split.validation), points, progress=tell)
     first = found.ranked[0].policy
     gain = f"{found.difference.mean:+.4f} [{found.difference.low:+.4f}, {found.difference.high:+.4f}]"
     over = f"{first.label} over multi_target in the transition model, NDCG@10 {gain}"
@@ -197,7 +211,10 @@ def _by_transitions(split: Split, grid: Grid, best: int, tell: Tell) -> Found:
         why = "multi_target is first in the transition model"
     else:
         why = over if found.sure else f"multi_target, as no point is surely better: {over}"
-    drawn = [SamplingPolicy(row.policy.alpha, row.policy.beta, row.policy.gamma) for row in found.ranked[:best]]
+    drawn: list[Policy] = [
+        SamplingPolicy(policy.alpha, policy.beta, policy.gamma) if isinstance(policy, SamplingPolicy) else policy
+        for policy, _ in found.ranked[:best]
+    ]
     reference = next(row for row in found.ranked if row.policy is MULTI_TARGET)
     return (
         found.chosen,
@@ -312,7 +329,7 @@ def _print_transitions(result: dict[str, Any]) -> None:
     print_table(
         ("rank", "α", "β", "γ", "NDCG@10", "name"),
         [
-            [rank, *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")), f"{row['ndcg@10']:.4f}", row["name"]]
+            [rank, *(_exponent(row[name]) for name in ("alpha", "beta", "gamma")), f"{row['ndcg@10']:.4f}", row["name"]]
             for rank, row in rows
         ],
         title=f"{result['grid']['points']:,} points, ranked by a closed-form model on validation",
@@ -327,6 +344,10 @@ def _print_transitions(result: dict[str, Any]) -> None:
     typer.echo(f"{difference['point']} over multi_target on the other {difference['users']:,} users: {interval}.")
     if not result["sure"]:
         typer.echo("The interval includes 0, so no point is surely better than multi_target.")
+
+
+def _exponent(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _print_published(result: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from genpas_plugins.data.storage import STORE, read_history
 
 
 def summarize_store(path: Path) -> dict[str, Any]:
-    """Return what `genpas inspect` prints of the store in directory `path`.
+    """Return counts, lengths, columns, id types and size of the store in directory `path`.
 
     All values are JSON types. Raises InputError as `SequenceStore.open` does.
     """
@@ -25,7 +25,7 @@ def summarize_store(path: Path) -> dict[str, Any]:
         "items": store.n_items,
         "interactions": store.n_interactions,
         "lengths": length_summary(store.index()),
-        **training_pairs(store),
+        "users_with_training_pair": int(store.leave_last_out().train.groups.size.sum()),
         "user_id_type": "row number" if store.user_ids is None else str(store.user_ids.type),
         "item_id_type": "item number" if store.item_ids is None else str(store.item_ids.type),
         "columns": {
@@ -50,19 +50,4 @@ def length_summary(index: LengthIndex) -> dict[str, float] | None:
         "median": float(index.lengths[middle].mean()),
         "mean": float(index.lengths @ index.counts / n),
         "max": int(index.lengths[-1]),
-    }
-
-
-def training_pairs(store: SequenceStore) -> dict[str, Any]:
-    """Return the users with a training pair, and the pairs of each enumerated strategy, after leave-last-out."""
-    train = store.leave_last_out().train
-    groups = [(int(length), int(count)) for length, _, count in zip(*train.groups, strict=True)]
-    users = sum(count for _, count in groups)
-    return {
-        "users_with_training_pair": users,
-        "training_pairs": {
-            "last_target": users,
-            "multi_target": train.n_pairs,
-            "slide_window": sum(count * (length * (length - 1) // 2) for length, count in groups),
-        },
     }

@@ -6,11 +6,11 @@ flatter itself. If the interval of the difference includes 0, the search takes m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from genpas_plugins.analysis.paired_bootstrap import Difference, paired_bootstrap
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.search.transition_model import TransitionModel
 from genpas_plugins.support.console import Tell
 
@@ -20,7 +20,7 @@ MULTI_TARGET = SamplingPolicy.named("multi_target")
 class Predicted(NamedTuple):
     """A point and what the model makes of it."""
 
-    policy: SamplingPolicy
+    policy: Policy
     ndcg: float  # mean NDCG@10 of the users that choose
 
 
@@ -38,17 +38,15 @@ class Verdict(NamedTuple):
         return self.difference.low > 0
 
     @property
-    def chosen(self) -> SamplingPolicy:
+    def chosen(self) -> Policy:
         """The first if it is surely better, else multi_target."""
         return self.ranked[0].policy if self.sure else MULTI_TARGET
 
 
-def search_by_transitions(
-    model: TransitionModel, points: Sequence[SamplingPolicy], *, progress: Tell | None = None
-) -> Verdict:
-    """Rank points and multi_target; of equal points the first of the list is first."""
+def search_by_transitions(model: TransitionModel, points: Sequence[Policy], *, progress: Tell | None = None) -> Verdict:
+    """Rank points and multi_target; of equal points the first of the list is first. A point may be a construction."""
     tell = progress or (lambda step, done, total: None)
-    of_point = {_exponents(policy): policy for policy in reversed(points)}
+    of_point: dict[Hashable, Policy] = {_exponents(policy): policy for policy in reversed(points)}
     of_point = {**of_point, _exponents(MULTI_TARGET): MULTI_TARGET}
     figures = {}
     for done, policy in enumerate(of_point.values()):
@@ -64,5 +62,6 @@ def search_by_transitions(
     return Verdict(ranked, over, len(first), lead)
 
 
-def _exponents(policy: SamplingPolicy) -> tuple[float, float, float]:
-    return policy.alpha, policy.beta, policy.gamma
+def _exponents(policy: Policy) -> Hashable:
+    """Return what equal points share: the exponents, of a construction its label."""
+    return policy.label if policy.alpha is None else (policy.alpha, policy.beta, policy.gamma)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.sampling.policy import SAMPLED, SamplingPolicy
+from genpas_plugins.sampling.policy import SAMPLED, Policy, SamplingPolicy
 from genpas_plugins.search.by_transitions import Predicted
 from genpas_plugins.search.grid import point_name, yaml_number
 from genpas_plugins.search.shortlist import Candidate
@@ -33,10 +33,11 @@ def predicted_row(predicted: Predicted) -> dict[str, Any]:
     """Return label, name, exponents and the model's figure of a point as plain values."""
     policy = predicted.policy
     exponents = {name: getattr(policy, name) for name in EXPONENT_NAMES}
-    return {"point": policy.label, "name": point_name(policy), **exponents, "ndcg@10": predicted.ndcg}
+    name = point_name(policy) if isinstance(policy, SamplingPolicy) else policy.label
+    return {"point": policy.label, "name": name, **exponents, "ndcg@10": predicted.ndcg}
 
 
-def genpas_yaml(policy: SamplingPolicy, why: str, pairs_per_epoch: int | None = None) -> str:
+def genpas_yaml(policy: Policy, why: str, pairs_per_epoch: int | None = None) -> str:
     """Return the `genpas:` section of a point. The first line names where it comes from.
 
     >>> print(genpas_yaml(SamplingPolicy(0, 2, float("-inf")), "lowest KL"), end="")

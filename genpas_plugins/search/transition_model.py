@@ -10,6 +10,7 @@ so a policy has one figure without noise. A policy changes only the weights; whi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from genpas_plugins.analysis.history_length import position_coefficients
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import spans
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int32, Int64
+from genpas_plugins.support.errors import InputError
 
 LENGTH, DECAY = 20, 0.7
 """Items of a history that count, and the weight of an item relative to the next one."""
@@ -61,24 +63,46 @@ class TransitionModel:
         entries = tuple(zip(deep, parts, strict=True))
         return cls(train, found.position, found.length, entries, rows, columns, *_evaluation(evaluation))
 
-    def transitions(self, policy: SamplingPolicy) -> Any:
-        """Return p(y | i) of the policy, a csr_array `float64 [n_items + 1, n_items + 1]`, row i, column y."""
+    def transitions(self, policy: Policy) -> Any:
+        """Return p(y | i) of the policy, a csr_array `float64 [n_items + 1, n_items + 1]`, row i, column y.
+
+        Raises InputError for a construction whose histories end before the item ahead of their target.
+        """
         from scipy import sparse
 
-        share = TargetWeights.of(self.train, policy).of_occurrences(self.length, self.position)
-        decay = DECAY ** np.arange(LENGTH)
-        weights = np.where(np.arange(LENGTH) < np.arange(LENGTH + 1)[:, None], decay, 0.0)
-        coefficients = position_coefficients(self.train.max_length - 1, policy.gamma, weights)
         joint = np.zeros(len(self.columns))
-        for d, (kept, entry) in enumerate(self.entries):
-            joint += np.bincount(entry, share[kept] * coefficients[self.position[kept], d], len(joint))
+        weights = self._of_exponents(policy) if isinstance(policy, SamplingPolicy) else self._of_construction(policy)
+        for weight, (_, entry) in zip(weights, self.entries, strict=True):
+            joint += np.bincount(entry, weight, len(joint))
         n_items = len(self.rows) - 1
         owner = np.repeat(np.arange(n_items), np.diff(self.rows))
         of_item = np.bincount(owner, joint, n_items)
         joint *= np.divide(1.0, of_item, out=np.zeros_like(of_item), where=of_item > 0)[owner]
         return sparse.csr_array((joint, self.columns, self.rows), shape=(n_items, n_items))
 
-    def ndcg(self, policy: SamplingPolicy) -> Float64:
+    def _of_exponents(self, policy: SamplingPolicy) -> Iterator[Float64]:
+        """Yield by distance the weight of each target with so long a history."""
+        share = TargetWeights.of(self.train, policy).of_occurrences(self.length, self.position)
+        decay = DECAY ** np.arange(LENGTH)
+        weights = np.where(np.arange(LENGTH) < np.arange(LENGTH + 1)[:, None], decay, 0.0)
+        coefficients = position_coefficients(self.train.max_length - 1, policy.gamma, weights)
+        for d, (kept, _) in enumerate(self.entries):
+            yield share[kept] * coefficients[self.position[kept], d]
+
+    def _of_construction(self, policy: Policy) -> Iterator[Float64]:
+        """Yield by distance the weight of each target with so long a history."""
+        construction = policy.construction
+        assert construction is not None
+        if construction.ahead:
+            raise InputError(f"{construction.name} has histories that no item follows; the search cannot rank it.")
+        groups = self.train.groups
+        mass = construction.sequence_mass(self.train) / groups.size / construction.total(groups.length)
+        share = mass[np.searchsorted(groups.length, self.length)]
+        for d, (kept, _) in enumerate(self.entries):
+            longer = construction.longer(self.length[kept], d + 1, self.position[kept])
+            yield share[kept] * longer * DECAY**d
+
+    def ndcg(self, policy: Policy) -> Float64:
         """Return NDCG@K of every evaluation user under the policy, history masked, `float64 [users]`.
 
         Of items with equal scores the target has the middle place. A target that no item votes for has 0.

@@ -9,13 +9,15 @@ is one file in this folder: a subclass of `Construction`, or of one with a simil
 
 from __future__ import annotations
 
+import operator
 import pkgutil
 from importlib import import_module
 
+from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.constructions.construction import CONSTRUCTIONS, Construction
 from genpas_plugins.support.errors import InputError, nearest
 
-__all__ = ["CONSTRUCTIONS", "Construction", "construction_of"]
+__all__ = ["CONSTRUCTIONS", "Construction", "construction_of", "pair_counts"]
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -44,3 +46,11 @@ def construction_of(text: str) -> Construction:
         except ValueError:
             raise InputError(f"{text!r}: {key} must be a number, not {number!r}.") from None
     return CONSTRUCTIONS[name](**numbers)
+
+
+def pair_counts(view: SequenceView) -> dict[str, int]:
+    """Return how many pairs each construction without numbers of its own has on a view, in the order of names."""
+    length, _, size = view.groups
+    plain = (kind() for _, kind in sorted(CONSTRUCTIONS.items()) if not kind.numbers() and not kind.drawn)
+    # In whole numbers of Python, which do not overflow.
+    return {each.name: sum(map(operator.mul, each.n_pairs(length).tolist(), size.tolist())) for each in plain}

@@ -271,7 +271,8 @@ def test_inspect_prints_what_the_store_holds(genpas: Run, saved: Path):
     assert (told["users"], told["items"], told["interactions"]) == (4, 7, 19)
     assert told["lengths"] == {"min": 2, "median": 5.0, "mean": 4.75, "max": 7}
     assert told["users_with_training_pair"] == 3  # training lengths 5, 0, 4, 2
-    assert told["training_pairs"] == {"last_target": 3, "multi_target": 4 + 3 + 1, "slide_window": 10 + 6 + 1}
+    pairs = {"last_target": 3, "multi_target": 4 + 3 + 1, "prefix_with_empty": 5 + 4 + 2, "slide_window": 10 + 6 + 1}
+    assert told["training_pairs"] == {**pairs, "suffix": 4 + 3 + 1}
     assert told["columns"]["liked"] == {"dtype": "bool", "shape": []}
     assert told["user_id_type"] == told["item_id_type"] == "string"
     assert told["bytes"] == sum(file.stat().st_size for file in saved.iterdir())

@@ -9,7 +9,8 @@ from hypothesis import given
 
 from genpas_plugins import SequenceStore
 from genpas_plugins.data.lengths import LengthIndex
-from genpas_plugins.data.store_summary import length_summary, summarize_store, training_pairs
+from genpas_plugins.data.store_summary import length_summary, summarize_store
+from genpas_plugins.sampling.constructions import pair_counts
 
 
 @given(store=...)
@@ -21,12 +22,13 @@ def test_lengths_and_pairs_are_those_counted_one_by_one(store: SequenceStore):
     assert summary["median"] == statistics.median(lengths)
     assert summary["mean"] == statistics.mean(lengths)
     trained = [length - 2 for length in lengths if length >= 4]
-    counted = {
+    assert pair_counts(store.leave_last_out().train) == {
         "last_target": len(trained),
         "multi_target": sum(n - 1 for n in trained),
+        "prefix_with_empty": sum(trained),
         "slide_window": sum(n * (n - 1) // 2 for n in trained),
+        "suffix": sum(n - 1 for n in trained),
     }
-    assert training_pairs(store) == {"users_with_training_pair": len(trained), "training_pairs": counted}
 
 
 def test_a_store_without_sequences_has_no_lengths(tmp_path: Path):

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from genpas_plugins import Pairs, SamplingPolicy, SequenceStore
+from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore
+from genpas_plugins.sampling.constructions import construction_of
+from genpas_plugins.sampling.policy import Policy
 from genpas_plugins.search.by_transitions import MULTI_TARGET, search_by_transitions
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.search.transition_model import DECAY, K, TransitionModel
@@ -22,7 +24,7 @@ def store() -> SequenceStore:
     return SequenceStore.from_arrays(rng.integers(1, 8, sum(lengths)), np.cumsum([0, *lengths]), n_items=8)
 
 
-def by_hand(store: SequenceStore, policy: SamplingPolicy) -> np.ndarray:
+def by_hand(store: SequenceStore, policy: Policy) -> np.ndarray:
     """Return p(y | i) by a loop over all pairs of the training view."""
     view = store.leave_last_out().train
     joint = np.zeros((store.n_items + 1, store.n_items + 1))
@@ -44,6 +46,22 @@ def test_transitions_are_sums_over_all_pairs(point: tuple[float, float, float], 
     policy = SamplingPolicy(*point)
     found = TransitionModel.of(split.train, split.validation).transitions(policy).toarray()
     np.testing.assert_allclose(found, by_hand(store, policy), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("label", ["last_items:length=4", "suffix", "multi_target", "stochastic_length:length=3"])
+def test_transitions_of_a_construction_are_sums_over_its_pairs(label: str, store: SequenceStore):
+    split, construction = store.leave_last_out(), construction_of(label)
+    found = TransitionModel.of(split.train, split.validation).transitions(construction).toarray()
+    np.testing.assert_allclose(found, by_hand(store, construction), rtol=1e-9, atol=1e-15)
+
+
+def test_the_search_ranks_constructions_too(store: SequenceStore):
+    split = store.leave_last_out()
+    model, points = TransitionModel.of(split.train, split.validation), [construction_of("last_items:length=4")]
+    found = search_by_transitions(model, [*points, SamplingPolicy(1, 0, 0), *points])
+    assert {row.policy for row in found.ranked} == {MULTI_TARGET, SamplingPolicy(1, 0, 0), *points}
+    with pytest.raises(InputError, match="future_window"):
+        model.ndcg(construction_of("future_window"))
 
 
 @pytest.mark.parametrize("point", POINTS)
