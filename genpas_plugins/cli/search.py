@@ -119,6 +119,7 @@ def command(
         "split": {"name": split, **evaluated_counts(views)},
         "by": by,
         "grid": {"alpha": grid.alpha, "beta": grid.beta, "gamma": grid.gamma, "points": len(grid.points)},
+        "strategies": [policy.label for policy in named],
         "best": best,
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -332,7 +333,7 @@ def _print_transitions(result: dict[str, Any]) -> None:
             [rank, *(_exponent(row[name]) for name in ("alpha", "beta", "gamma")), f"{row['ndcg@10']:.4f}", row["name"]]
             for rank, row in rows
         ],
-        title=f"{result['grid']['points']:,} points, ranked by a closed-form model on validation",
+        title=f"{result['grid']['points']:,} points{_strategies(result)}, ranked by a closed-form model on validation",
         caption="NDCG@10: of the transition model under the point's exact distribution, history masked, on half of the "
         "users. It is no SASRec: compare points, not models",
         left=["name"],
@@ -344,6 +345,11 @@ def _print_transitions(result: dict[str, Any]) -> None:
     typer.echo(f"{difference['point']} over multi_target on the other {difference['users']:,} users: {interval}.")
     if not result["sure"]:
         typer.echo("The interval includes 0, so no point is surely better than multi_target.")
+
+
+def _strategies(result: dict[str, Any]) -> str:
+    count = len(result["strategies"])
+    return f" and {count} strateg{'y' if count == 1 else 'ies'}" if count else ""
 
 
 def _exponent(value: float | None) -> str:
