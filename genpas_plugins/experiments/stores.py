@@ -103,4 +103,8 @@ def _note(store: Path) -> Path:
 
 
 def _checksum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
