@@ -258,6 +258,10 @@ def test_the_default_search_is_sure_or_takes_multi_target(saved: Path, tmp_path:
     first = result["difference"]["point"] == "multi_target"
     assert ("No point is above multi_target" in shown.stdout) == first and ("on the other" in shown.stdout) != first
     assert ("no point is surely better" in shown.stdout) == (not result["sure"] and not first)
+    named = CliRunner().invoke(app, [*arguments, "--strategies", "suffix,last_items:length=2", "--json"])
+    ranked = json.loads(named.stdout)
+    assert ranked["strategies"] == ["suffix", "last_items:length=2"]
+    assert "last_items:length=2" in [row["point"] for row in ranked["shortlist"]]
     for more, told in ((["--keep", "0.5"], "add --by published"), (["--by", "guess"], "transitions or published")):
         refused = CliRunner().invoke(app, [*arguments, *more])
         assert refused.exit_code == 2 and told in refused.stderr
