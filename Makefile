@@ -58,7 +58,7 @@ test: $(READY)
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m "not slow and not distributed" $(ARGS)
 
-# The tests that compare floats, with the instructions and the BLAS kernels of other processors: 35 quiet minutes.
+# The tests that compare floats, with the instructions and the BLAS kernels of other processors: three long runs.
 NUMERIC := $(addprefix tests/genpas_plugins/,analysis augment neural sampling search semantic_ids) tests/recbole_ext tests/torchrec_ext
 test-processors: $(READY)
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default $(PY) -m pytest -n $(WORKERS) $(NUMERIC) $(ARGS)

@@ -28,7 +28,7 @@ def start(what: str, *arguments: str, log: Path, cwd: Path | None = None, **envi
     arguments : sys.argv[1:]
     log : file for stdout and stderr
     cwd : its working directory
-    environment : variables beside those of this process when it started the first one
+    environment : variables to set; the others are as they were when this process started the first one
 
     Raises
     ------

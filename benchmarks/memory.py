@@ -21,7 +21,7 @@ def peak() -> int:
 
 
 def anonymous() -> int:
-    """Return the resident memory that is no page of a file: what the system cannot take back without a swap."""
+    """Return the bytes of resident memory without pages of files: the system cannot take them back without a swap."""
     return _status("RssAnon")
 
 

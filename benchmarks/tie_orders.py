@@ -6,6 +6,7 @@ python -m benchmarks.tie_orders --stores beauty,sports
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ import typer
 
 from benchmarks.session import COMMITTED
 from genpas_plugins import SamplingPolicy, SequenceStore
-from genpas_plugins.data.ties import shuffle_ties, tied_last
+from genpas_plugins.data.temporal import COLUMN, checked_times
+from genpas_plugins.data.ties import tie_keys
 from genpas_plugins.experiments.report import table_lines
 from genpas_plugins.experiments.rows import Spread
 from genpas_plugins.search.transition_model import TransitionModel
@@ -81,6 +83,27 @@ def spread(store: SequenceStore, policies: list[SamplingPolicy]) -> dict[str, ob
         for k, policy in enumerate(policies)
     }
     return {"tied_last": tied_last(store), "same_test_item": float(np.mean(same)), "policies": rows}
+
+
+def shuffle_ties(store: SequenceStore, seed: int, *, column: str = COLUMN) -> SequenceStore:
+    """Return the store, in memory, with the interactions of a sequence at equal times in a random order.
+
+    The file that `genpas export-recbole` writes of the store has this order under `genpas: {ties: random:SEED}`.
+
+    Raises InputError as `temporal_split` does for times that are missing or in no order.
+    """
+    times = checked_times(store, column)
+    owner = np.repeat(np.arange(store.n_sequences), store.lengths())
+    order = np.lexsort((tie_keys(np.arange(len(times)), seed), times, owner))
+    columns = {name: np.asarray(values)[order] for name, values in store.columns.items()}
+    values = np.asarray(store.values)[order]
+    return replace(store, values=values, columns=columns, path=None)
+
+
+def tied_last(store: SequenceStore, *, column: str = COLUMN) -> float:
+    """Return the share of the sequences of two items or more whose last two interactions are at the same time."""
+    times, ends = checked_times(store, column), store.offsets[1:][store.lengths() > 1]
+    return float(np.mean(times[ends - 1] == times[ends - 2])) if len(ends) else 0.0
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def masked_fields(
     hidden = (sequence == 0) & (own != 0) & (torch.arange(width) < last)
     sequence = sequence.masked_fill(hidden, mask).scatter(1, last, mask)
     targets = own.scatter(1, last, data[config["ITEM_ID_FIELD"]][:, None])
-    # RecBole takes the place 0 for padding: its item is masked, and is no target.
+    # RecBole takes the place 0 for padding: its item is masked and not trained.
     trained = hidden.scatter(1, last, True)
     trained[:, 0] = False
     row, where = trained.nonzero(as_tuple=True)

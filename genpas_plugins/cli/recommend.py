@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -70,10 +71,11 @@ def command(
 
 def read_part(text: str) -> tuple[int, int]:
     """Return (2, 8) for "2/8". Raises InputError for another text."""
-    number, slash, total = text.partition("/")
-    if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    number, total = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= total:
         raise InputError(f"--part {text}: write K/N for the K-th of N slices of the users, as 1/8 … 8/8.")
-    return int(number), int(total)
+    return number, total
 
 
 def read_users(file: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,11 +67,11 @@ def check_varied(key: str) -> None:
 
 def check_metric(text: str) -> str:
     """Return a metric as RecBole writes it, NDCG@10. Raises InputError for one that cannot choose a checkpoint."""
-    name, at, k = text.partition("@")
+    name, _, k = text.partition("@")
     known = {metric.upper(): metric for metric in METRICS}
     if name.upper() not in known:
         raise InputError(f"the metric {name!r} cannot choose a checkpoint.{nearest(name, METRICS)}")
-    if not at or not (k.isascii() and k.isdigit()) or int(k) < 1:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", k):
         raise InputError(f"metric {text}: write the length of the list after an @, as {known[name.upper()]}@10.")
     return f"{known[name.upper()]}@{int(k)}"
 

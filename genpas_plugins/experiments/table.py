@@ -12,11 +12,10 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from typing_extensions import Self
 
 from genpas_plugins.data.temporal import LEAVE_LAST_OUT, parse_split
-from genpas_plugins.data.ties import parse_ties
 from genpas_plugins.experiments.allowed_settings import MODEL, check_metric, check_setting, check_varied, measures
 from genpas_plugins.experiments.methods import Method, check_different, check_loss, method_of, read_method
 from genpas_plugins.settings.base import Settings
-from genpas_plugins.settings.genpas import PREFIX, GenPASConfig
+from genpas_plugins.settings.genpas import PREFIX, GenPASConfig, Ties
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -71,11 +70,6 @@ def _split_word(text: str) -> str:
     return text
 
 
-def _ties_word(text: str) -> str:
-    parse_ties(text)
-    return text
-
-
 def _measured(settings: dict[str, Any]) -> dict[str, Any]:
     given = measures(settings, "NDCG@10")
     for metric, k in itertools.product(given["metrics"], given["topk"]):
@@ -122,9 +116,7 @@ class Table(Settings):
     )
     targets: Literal["single", "parallel"] | None = Field(None, description="for the genpas section of all rows")
     trim: bool | None = Field(None, description="for the genpas section of all rows")
-    ties: Annotated[str, AfterValidator(_ties_word)] | None = Field(
-        None, description="for the genpas section of all rows, of stores with a column timestamp"
-    )
+    ties: Ties | None = Field(None, description="for the genpas section of all rows, of stores with a column timestamp")
     metric: Annotated[str, AfterValidator(check_metric)] = Field(
         "NDCG@10", description="chooses the epoch and the point of the grid, on validation"
     )

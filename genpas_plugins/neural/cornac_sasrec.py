@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from cornac.models import SASRec
@@ -17,9 +18,10 @@ from cornac.models.seq_utils.iterators import build_neg_sampler
 from genpas_plugins.augment import augmented
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.neural.torch_dataset import StreamDataset, left_padded
+from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.stream import pair_stream
 from genpas_plugins.settings.genpas import GenPASConfig
-from genpas_plugins.support.array_types import Int64
+from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.override import override
 
 
@@ -47,34 +49,50 @@ class StreamSASRec(SASRec):
 
     def fit(self, train_set: Any, val_set: Any = None) -> StreamSASRec:
         """Train on a `SequentialDataset`."""
-        epochs = itertools.count()
+        epochs, prepared = itertools.count(), cache(partial(self._prepared, train_set))
 
-        def session_seq_iter(train_set: Any, pad_index: int, **options: Any) -> Iterator[tuple[Int64, ...]]:
-            return self._batches(train_set, pad_index, next(epochs), **options)
+        def session_seq_iter(
+            train_set: Any, pad_index: int, *, max_len: int, sample_alpha: float, **options: Any
+        ) -> Iterator[tuple[Int64, ...]]:
+            del train_set
+            return prepared(pad_index, max_len, sample_alpha).batches(next(epochs), **options)
 
         # SASRec.fit calls the function once an epoch, by its name in this module.
         with override(recom_sasrec, session_seq_iter=session_seq_iter):
             super().fit(train_set, val_set)
         return self
 
-    def _batches(self, train_set: Any, pad_index: int, epoch: int, **options: Any) -> Iterator[tuple[Int64, ...]]:
-        """Yield users [B], histories [B, L] with padding on the left, and targets with negatives [B + n_sample]."""
+    def _prepared(self, train_set: Any, pad_index: int, max_length: int, sample_alpha: float) -> _Prepared:
         users, items, _ = train_set.uir_tuple
         sessions = list(train_set.sessions.values())
         store = SequenceStore.from_arrays(
             items[np.concatenate(sessions)] + 1, np.cumsum([0, *map(len, sessions)]), n_items=pad_index
         )
-        stream = pair_stream(
-            store.view(), self._section.policy, seed=self.seed or 0, pairs_per_epoch=self._section.pairs_per_epoch
-        )
-        data = StreamDataset(augmented(stream, self._section.augment), options["max_len"])
-        data.set_epoch(epoch)
-        known, chance = build_neg_sampler(train_set.uir_tuple, options["sample_alpha"])
+        section = self._section
+        stream = pair_stream(store.view(), section.policy, seed=self.seed or 0, pairs_per_epoch=section.pairs_per_epoch)
+        data = StreamDataset(augmented(stream, section.augment), max_length)
         owner = np.array([users[rows[0]] for rows in sessions])
-        for begin in range(0, len(data), options["batch_size"]):
-            index = np.arange(begin, min(begin + options["batch_size"], len(data)))
-            batch = {name: part.numpy() for name, part in left_padded(data.__getitems__(index.tolist())).items()}
-            history = np.where(batch["attention_mask"] > 0, batch["input_ids"] - 1, pad_index)
-            negatives = options["rng"].choice(known, size=options["n_sample"], replace=True, p=chance)
+        known, chance = build_neg_sampler(train_set.uir_tuple, sample_alpha)
+        return _Prepared(stream, data, owner, known, chance, pad_index)
+
+
+class _Prepared(NamedTuple):
+    """What all epochs read: the pairs, the user of each sequence, and the negatives with their probabilities."""
+
+    stream: PairStream
+    data: StreamDataset
+    owner: Int64
+    known: Int64
+    chance: Float64
+    pad_index: int
+
+    def batches(self, epoch: int, *, batch_size: int, n_sample: int, rng: Any, **_: Any) -> Iterator[tuple[Int64, ...]]:
+        """Yield users [B], histories [B, L] with padding on the left, and targets with negatives [B + n_sample]."""
+        self.data.set_epoch(epoch)
+        for begin in range(0, len(self.data), batch_size):
+            index = np.arange(begin, min(begin + batch_size, len(self.data)))
+            batch = {name: part.numpy() for name, part in left_padded(self.data.__getitems__(index.tolist())).items()}
+            history = np.where(batch["attention_mask"] > 0, batch["input_ids"] - 1, self.pad_index)
+            negatives = rng.choice(self.known, size=n_sample, replace=True, p=self.chance)
             targets = np.concatenate([batch["labels"][:, -1] - 1, negatives])
-            yield owner[stream.pairs(epoch, index).sequence], history, targets
+            yield self.owner[self.stream.pairs(epoch, index).sequence], history, targets

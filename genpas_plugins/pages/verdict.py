@@ -13,8 +13,8 @@ from genpas_plugins.search.transition_model import TransitionModel
 FEWEST_USERS = 40  # below it an interval over half of the users says nothing
 
 
-class Verdict(NamedTuple):
-    """Three sentences: what to train on, why, and how sure that is."""
+class Sentences(NamedTuple):
+    """The verdict in sentences: what to train on, why, and how sure that is."""
 
     choice: str
     why: str
@@ -43,11 +43,11 @@ def verdict_figures(split: Split, policies: Sequence[Policy], kl: Mapping[str, f
     }
 
 
-def verdict(figures: Mapping[str, Any]) -> Verdict:
+def verdict(figures: Mapping[str, Any]) -> Sentences:
     """Write the sentences of `verdict_figures`."""
     chosen = figures["chosen"]
     if figures["by"] == "kl":
-        return Verdict(
+        return Sentences(
             f"Train on {chosen}.",
             f"Its training targets are the closest to the validation targets: KL {figures['kl'][chosen]:.3f} nats.",
             "This is a weak reason: KL looks at targets alone, not at histories. Train the best two to be sure.",
@@ -68,8 +68,11 @@ def verdict(figures: Mapping[str, Any]) -> Verdict:
             certain = "Sure in the model" if figures["over_second"]["low"] > 0 else "Not sure"
             sure = f"{certain}: {_interval(figures['over_second'], users)} over {others[0]}."
     left = figures["not_compared"]
-    sure += " The model counts transitions and trains nothing; genpas search --train confirms a choice."
-    return Verdict(f"Train on {chosen}.", why, sure + (f" It has no figure for {', '.join(left)}." if left else ""))
+    sure += (
+        " The model counts transitions and trains nothing. It does not see what shorter histories bring to a network:"
+    )
+    sure += " compare values of γ by training, as genpas search --train does."
+    return Sentences(f"Train on {chosen}.", why, sure + (f" It has no figure for {', '.join(left)}." if left else ""))
 
 
 def _interval(difference: Mapping[str, float], users: int) -> str:

@@ -141,9 +141,10 @@ def numbers_in_passes(numbering: PairNumbering, seed: int, first: int, indices: 
         return enumerate_(numbering, permutation.round_keys(seed, passes_before), place)
     passes, place = np.divmod(place, total)
     places = PairNumbers(*(np.empty(len(place), np.int64) for _ in range(3)))
-    for number in np.unique(passes):
-        keys = permutation.round_keys(seed, passes_before + int(number))
-        of_pass = np.flatnonzero(passes == number)
+    order = np.argsort(passes, kind="stable")
+    found, begins = np.unique(passes[order], return_index=True)
+    for number, of_pass in zip(found.tolist(), np.split(order, begins[1:]), strict=True):
+        keys = permutation.round_keys(seed, passes_before + number)
         for whole, part in zip(places, enumerate_(numbering, keys, place[of_pass]), strict=True):
             whole[of_pass] = part
     return places

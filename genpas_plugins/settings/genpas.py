@@ -57,6 +57,10 @@ def _ties_word(value: Any) -> str:
     return word
 
 
+Ties = Annotated[str, PlainValidator(_ties_word)]
+"""A word for the order of ties; see `genpas_plugins.data.ties`."""
+
+
 def _plain_operators(operators: tuple[Operator, ...] | None) -> Any:
     return None if operators is None else [asdict(operator) for operator in operators]
 
@@ -98,7 +102,7 @@ class GenPASConfig(Section):
     time_order: Literal["exact", "stock"] = Field(
         "exact", description="stock: RecBole's float32 order of times, for comparisons"
     )
-    ties: Annotated[str, PlainValidator(_ties_word)] = Field(
+    ties: Ties = Field(
         "file", description="order of interactions at the same time: file, or random:SEED", examples=["random:1"]
     )
     device: Literal["auto", "cpu"] = Field(

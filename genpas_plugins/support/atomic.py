@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,12 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 def clear_temporary_files(folder: Path, suffix: str) -> None:
     """Remove what killed processes left in `folder` of files with this suffix. A file that is being written stays."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not suffix:  # without a suffix other programs' hidden files would look alike
         return
-    for file in folder.glob(f".*{suffix}.????????"):
+    left = re.compile(rf"\..+{re.escape(suffix)}\.[a-z0-9_]{{8}}")  # the names that `tempfile` makes
+    for file in folder.iterdir():
+        if not left.fullmatch(file.name) or not file.is_file():
+            continue
         try:
             with file.open("rb") as opened:
                 if opened.read(1):  # an empty one may be new, and not locked yet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from recbole_ext.models.grouped_sasrec import GroupedSASRec
 from recbole_ext.models.same_target import Histories
 
 
-class ContrastiveSASRec(GroupedSASRec):
+class ContrastiveSASRec(GroupedSASRec, ABC):
     """SASRec's loss plus `contrastive_weight` times `info_nce` of two views; a subclass makes the views."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -23,9 +24,9 @@ class ContrastiveSASRec(GroupedSASRec):
         if not self.temperature > 0:
             raise InputError(f"temperature is {self.temperature}, but similarities are divided by it. Set it above 0.")
 
+    @abstractmethod
     def views(self, histories: Histories, targets: Tensor) -> tuple[Histories, Histories]:
         """Return two views of every history of a batch."""
-        raise NotImplementedError
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch, a scalar."""

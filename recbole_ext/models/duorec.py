@@ -25,5 +25,5 @@ class DuoRec(ContrastiveSASRec):
         self.same_target = SameTarget(dataset)
 
     def views(self, histories: Histories, targets: Tensor) -> tuple[Histories, Histories]:
-        """Return the histories, and those of pairs with the same targets."""
+        """Return the histories, and histories of pairs with the same targets."""
         return histories, self.same_target.drawn(targets, histories)

@@ -1,6 +1,6 @@
 """MELT in RecBole: "Mutual Enhancement of Long-Tailed User and Item for Sequential Recommendation" (SIGIR 2023).
 
-Kim et al. Facts that the paper leaves open are those of the authors' released code, on a SASRec backbone.
+Kim et al., on a SASRec backbone. What the paper leaves open is as in the authors' released code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MELT(GroupedSASRec):
         users, share = dataset.inter_feat[dataset.uid_field], config["head_from"]
         targets = torch.bincount(users, minlength=dataset.user_num)
         self.last_row = torch.zeros_like(targets).scatter_reduce(0, users, torch.arange(len(users)), "amax")
-        self.sizes = targets + (targets > 0)  # a user's first item is no target
+        self.sizes = targets + (targets > 0)  # a user's first item is not a target
         self.user_threshold = _quantile(self.sizes, share)
         counts = self.contexts.counts
         self.item_threshold = _quantile(counts, share - _LOWER)
@@ -79,7 +79,7 @@ class MELT(GroupedSASRec):
             TRIM: pairs is not None and pairs.trim,
         }
         for feature in (feature for feature, is_asked in asked.items() if is_asked):
-            raise InputError(refusal("MELT", feature, "the losses of its branches are not those of histories"))
+            raise InputError(refusal("MELT", feature, "its branches have losses of users and items"))
 
     def start_epoch(self, progress: float) -> None:
         """Set the share of the epochs that is done, and give tail items the vectors that the item branch makes."""
@@ -98,7 +98,7 @@ class MELT(GroupedSASRec):
         self.train(was_training)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch, a scalar; after the warm-up with those of the branches."""
+        """Return the mean loss of the batch, a scalar; after the warm-up plus the losses of the branches."""
         loss = super().calculate_loss(interaction)
         if self.progress >= 0:
             loss = loss + self.user_weight * self._user_loss() + self.item_weight * self._item_loss()

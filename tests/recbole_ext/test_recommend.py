@@ -119,7 +119,7 @@ def test_slices_of_the_users_are_the_file_of_all(sasrec: Path, tmp_path: Path):
     assert sum(part.users for part in written) == 40
 
 
-@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2"])
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "²/3", "1/" + "9" * 5000])
 def test_a_slice_that_does_not_exist_is_refused(part: str, tmp_path: Path):
     result = CliRunner().invoke(
         app, ["recommend", "--checkpoint", "none.pth", "--out", str(tmp_path / "r.csv"), "--part", part]

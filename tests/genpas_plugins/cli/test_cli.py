@@ -186,9 +186,9 @@ def test_prepare_builds_the_store_and_says_what(genpas: Run, source: Path, tmp_p
     out = tmp_path / "store"
     result = genpas("prepare", source, "--order", "timestamp", "--column", "rating", "--out", out, "--json")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert (told["users"], told["items"], told["interactions"]) == (4, 7, 19)
-    assert told["read"] == {
+    shown = json.loads(result.stdout)
+    assert (shown["users"], shown["items"], shown["interactions"]) == (4, 7, 19)
+    assert shown["read"] == {
         "format": "parquet",
         "user": "user_id",
         "item": "item_id",
@@ -267,15 +267,15 @@ def test_prepare_replaces_a_store_only_when_asked(genpas: Run, source: Path, tmp
 
 
 def test_inspect_prints_what_the_store_holds(genpas: Run, saved: Path):
-    told = json.loads(genpas("inspect", saved, "--json", "--verify").stdout)
-    assert (told["users"], told["items"], told["interactions"]) == (4, 7, 19)
-    assert told["lengths"] == {"min": 2, "median": 5.0, "mean": 4.75, "max": 7}
-    assert told["users_with_training_pair"] == 3  # training lengths 5, 0, 4, 2
+    shown = json.loads(genpas("inspect", saved, "--json", "--verify").stdout)
+    assert (shown["users"], shown["items"], shown["interactions"]) == (4, 7, 19)
+    assert shown["lengths"] == {"min": 2, "median": 5.0, "mean": 4.75, "max": 7}
+    assert shown["users_with_training_pair"] == 3  # training lengths 5, 0, 4, 2
     pairs = {"last_target": 3, "multi_target": 4 + 3 + 1, "prefix_with_empty": 5 + 4 + 2, "slide_window": 10 + 6 + 1}
-    assert told["training_pairs"] == {**pairs, "suffix": 4 + 3 + 1}
-    assert told["columns"]["liked"] == {"dtype": "bool", "shape": []}
-    assert told["user_id_type"] == told["item_id_type"] == "string"
-    assert told["bytes"] == sum(file.stat().st_size for file in saved.iterdir())
+    assert shown["training_pairs"] == {**pairs, "suffix": 4 + 3 + 1}
+    assert shown["columns"]["liked"] == {"dtype": "bool", "shape": []}
+    assert shown["user_id_type"] == shown["item_id_type"] == "string"
+    assert shown["bytes"] == sum(file.stat().st_size for file in saved.iterdir())
     shown = genpas("inspect", saved).stdout
     assert "min 2, median 5, mean 4.75, max 7" in shown
 
@@ -297,9 +297,9 @@ def test_sample_writes_the_pairs_of_the_core(genpas: Run, saved: Path, tmp_path:
     out = tmp_path / "pairs.parquet"
     result = genpas("sample", saved, *SAMPLED, "--epoch", 3, "--first", 2, "--count", 5, "--out", out, "--json")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert (told["pairs"], told["pairs_per_epoch"]) == (5, 8)
-    assert told["exponents"] == {"alpha": 1, "beta": 0, "gamma": 0}
+    shown = json.loads(result.stdout)
+    assert (shown["pairs"], shown["pairs_per_epoch"]) == (5, 8)
+    assert shown["exponents"] == {"alpha": 1, "beta": 0, "gamma": 0}
     train = SequenceStore.open(saved).leave_last_out().train
     drawn = pair_stream(train, SamplingPolicy(1, 0, 0), seed=7).pairs(3, np.arange(2, 7))
     table = pq.read_table(out)
@@ -402,8 +402,8 @@ def test_sample_replaces_a_file_only_when_asked(genpas: Run, saved: Path, tmp_pa
 
 @pytest.mark.parametrize("name", ["pairs.txt", "pairs"])
 def test_sample_refuses_other_formats(genpas: Run, saved: Path, tmp_path: Path, name: str):
-    told = refusal(genpas("sample", saved, *SAMPLED, "--count", 3, "--out", tmp_path / name))
-    assert ".parquet, .jsonl, .csv" in told
+    shown = refusal(genpas("sample", saved, *SAMPLED, "--count", 3, "--out", tmp_path / name))
+    assert ".parquet, .jsonl, .csv" in shown
 
 
 def test_sample_refuses_a_foreign_store(genpas: Run, tmp_path: Path):
@@ -436,9 +436,9 @@ def test_sample_draws_from_the_training_part_alone(genpas: Run, saved: Path, tmp
 def test_export_is_read_back_to_the_same_sequences(genpas: Run, saved: Path, tmp_path: Path):
     result = genpas("export-recbole", saved, "--out", tmp_path / "data", "--json")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["config"]["dataset"] == "letters" and told["config"]["data_path"] == str(tmp_path / "data")
-    assert genpas("prepare", told["file"], "--column", "time", "--out", tmp_path / "again").exit_code == 0
+    shown = json.loads(result.stdout)
+    assert shown["config"]["dataset"] == "letters" and shown["config"]["data_path"] == str(tmp_path / "data")
+    assert genpas("prepare", shown["file"], "--column", "time", "--out", tmp_path / "again").exit_code == 0
     before, after = SequenceStore.open(saved), SequenceStore.open(tmp_path / "again")
     assert sequences(after) == sequences(before) == USERS
     assert after.columns["time"].tolist() == before.columns["timestamp"].tolist()
@@ -479,6 +479,6 @@ def test_export_prints_a_command_line_that_trains_on_what_it_wrote(
 
 def test_export_replaces_a_file_only_when_asked(genpas: Run, saved: Path, tmp_path: Path):
     assert genpas("export-recbole", saved, "--out", tmp_path).exit_code == 0
-    told = refusal(genpas("export-recbole", saved, "--out", tmp_path))
-    assert "exists already" in told and "--overwrite" in told
+    shown = refusal(genpas("export-recbole", saved, "--out", tmp_path))
+    assert "exists already" in shown and "--overwrite" in shown
     assert genpas("export-recbole", saved, "--out", tmp_path, "--overwrite").exit_code == 0

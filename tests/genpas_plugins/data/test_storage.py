@@ -300,11 +300,14 @@ def test_a_killed_overwrite_leaves_the_old_store(
 
 def test_temporary_files_of_killed_runs_are_removed_and_others_stay(tmp_path: Path):
     (tmp_path / ".model-1.pth.abcdefgh").write_text("killed")
-    others = [tmp_path / name for name in (".model.json.abcdefgh", "model-1.pth", ".model-2.pth.new45678")]
-    for file, text in zip(others, ("x", "x", ""), strict=True):
-        file.write_text(text)
+    names = (".model.json.abcdefgh", "model-1.pth", ".model-1.pth.ABCDEFGH", ".env.template", ".model-2.pth.new45678")
+    others = [tmp_path / name for name in names]
+    for file in others:
+        file.write_text("" if file.name.endswith("new45678") else "x")
     with replaced_file(tmp_path / "model-3.pth") as temporary:
         temporary.write_text("at work")
+        clear_temporary_files(tmp_path, "")
+        assert (tmp_path / ".model-1.pth.abcdefgh").exists()
         clear_temporary_files(tmp_path, ".pth")
         assert {*tmp_path.iterdir()} == {*others, temporary}
 

@@ -153,12 +153,15 @@ def test_unknown_losses_and_missing_negatives_are_refused():
         check_loss("BPR", Targets(torch.zeros(1)))
 
 
-def test_the_weights_of_the_paper_nearly_switch_the_views_off():
-    """One λ near 0 takes the weight 1, and presses the others of the batch to 0; the released form weighs more."""
-    random, batch = np.random.default_rng(1), 256
-    draws = [(random.beta(0.4, 0.4, batch), random.uniform(0.2, 0.7, batch)) for _ in range(100)]
+@pytest.mark.parametrize(("batch", "of_paper", "of_released"), [(256, 0.0065, 1.7), (2048, 0.0014, 2.9)])
+def test_the_weights_of_the_paper_nearly_switch_the_views_off(batch: int, of_paper: float, of_released: float):
+    """One λ near 0 takes the weight 1, and presses the others of the batch to 0; the released form weighs more.
+
+    docs/explanation/comparisons.md has these figures, the loss of a view over the plain loss.
+    """
+    random = np.random.default_rng(1)
+    draws = [(random.beta(0.4, 0.4, batch), random.uniform(0.2, 0.7, batch)) for _ in range(200)]
     weights = torch.stack([adaptive_weights(*map(torch.from_numpy, draw)) for draw in draws])
-    ones = torch.ones(batch)
-    paper, released = (np.mean([weighted(ones, row, form) for row in weights]) for form in (False, True))
-    assert 0.005 < paper < 0.01 and weights.median() < 1e-4
-    assert 1.2 < released < 2.6  # of the plain loss
+    paper, released = (np.mean([weighted(torch.ones(batch), row, form) for row in weights]) for form in (False, True))
+    assert weights.median() < 1e-5
+    assert (float(f"{paper:.2g}"), float(f"{released:.2g}")) == (of_paper, of_released)
