@@ -24,7 +24,7 @@ from benchmarks.report import Grid, goals_grid
 from benchmarks.sampler import BATCH, BEAUTY, MAX_LENGTH
 from benchmarks.session import COMMITTED, DATA_DIR, SCRATCH, Benchmark, DataDir, Quick, Results, Scratch, Sections
 from genpas_plugins import PairStream, SamplingPolicy, SequenceStore, gather_padded, pair_stream
-from genpas_plugins.augment import OPERATORS, augmented
+from genpas_plugins.augment import OPERATORS, augment_stream
 from genpas_plugins.sampling.backend import BACKENDS
 from genpas_plugins.support.array_types import Int64
 
@@ -98,7 +98,7 @@ def measure(path: str, backend: str, batches: int, repeats: int) -> dict[str, An
     }
     for name, operator in OPERATORS.items():
         for probability in PROBABILITIES:
-            changed = augmented(stream, [operator(RATE, probability)])
+            changed = augment_stream(stream, [operator(RATE, probability)])
             loops[name, probability] = lambda step, changed=changed: _draw_augmented(store, changed, step)  # type: ignore[misc]
     seen: dict[tuple[str, float], list[float]] = {key: [] for key in loops}
     for repeat in range(repeats + 1):

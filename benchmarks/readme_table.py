@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.experiments.report import table_lines
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,5 +61,5 @@ def _pair(figures: list[float]) -> str:
 
 if __name__ == "__main__":
     text = with_table(PAGE.read_text(encoding="utf-8"), json.loads(RESULT.read_text(encoding="utf-8")))
-    with replaced_file(PAGE) as temporary:
+    with replace_file(PAGE) as temporary:
         temporary.write_text(text, encoding="utf-8")

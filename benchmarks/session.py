@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import environment, report
 from benchmarks.goals import Goal
 from benchmarks.jobs import Job, run
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 
 COMMITTED = environment.ROOT / "benchmarks" / "results"
 SCRATCH = environment.ROOT / "outputs" / "benchmarks"
@@ -105,7 +105,7 @@ class Benchmark:
             ("json", json.dumps(content, indent=1, ensure_ascii=False) + "\n"),
             ("md", report.markdown(content, tables, module=self.module, title=self.title)),
         ):
-            with replaced_file(target / f"{self.name}.{ending}") as temporary:
+            with replace_file(target / f"{self.name}.{ending}") as temporary:
                 temporary.write_text(text, encoding="utf-8")
 
 

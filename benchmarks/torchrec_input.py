@@ -66,7 +66,7 @@ def waiting(*, path: str, step: str, policy: str, batch: int, steps: int, repeat
     ways : [{"way", "backend", "share": spread, "wait_s": spread, "step_s": spread}]; a share is Σ wait / Σ step of a
            repeat, a step runs from asking for its batch to the next time of asking
     """
-    from torchrec_ext.prefetch import prefetched
+    from torchrec_ext.prefetch import prefetch
 
     streams = {backend: batches(path, POLICIES[policy], batch, backend=backend) for backend in BACKENDS}
     train = (
@@ -88,7 +88,7 @@ def waiting(*, path: str, step: str, policy: str, batch: int, steps: int, repeat
     ways: dict[tuple[str, str], Callable[[], Iterator[Any]]] = {}
     for backend, stream in streams.items():
         ways["no thread", backend] = partial(iter, stream)
-        ways["one thread", backend] = partial(prefetched, stream)
+        ways["one thread", backend] = partial(prefetch, stream)
     # The usual way to read ahead in torch, as a peer.
     ways["worker process", "numba"] = lambda: iter(streams["numba"].loader(1))
     seen: dict[tuple[str, str], list[tuple[float, float]]] = {way: [] for way in ways}
@@ -186,14 +186,14 @@ def on_device(*, path: str, policy: str, batch: int, count: int, repeats: int, d
 
 def make_stage_loop(stream: Any, device: str, count: int) -> Callable[[], int]:
     """Return a function that takes an epoch's first batches from the stage."""
-    from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
+    from torchrec_ext.pipeline_stage import genpas_stage, stage_batches
 
     made = genpas_stage(stream, device)
 
     def iterate() -> int:
         # Not one address more than is counted: the stage makes batches ahead.
         taken = list(itertools.islice(stream.addresses(), count))
-        pairs = sum(len(batch) for batch in staged_batches(taken, [made]))
+        pairs = sum(len(batch) for batch in stage_batches(taken, [made]))
         _wait_for(device)
         return pairs
 

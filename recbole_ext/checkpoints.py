@@ -52,7 +52,7 @@ def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
     """
     state = {**state, "other_parameter": _without_modules(state.get("other_parameter") or {})}
     content = {
-        key: plain_config(value) if isinstance(value, Config) else plain(value, key) for key, value in state.items()
+        key: plain_config(value) if isinstance(value, Config) else as_plain(value, key) for key, value in state.items()
     }
     trained_data = vars(state["config"]).get("trained_data") if isinstance(state.get("config"), Config) else None
     if trained_data is not None:  # what `growth` needs to go on from this file with more data
@@ -174,7 +174,7 @@ def _data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
     return config, model, dataset, *loaders
 
 
-def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type is the clearest dispatch
+def as_plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type is the clearest dispatch
     """Turn a value into tensors and plain values; `restored` turns them back. Raises InputError for other types."""
     if isinstance(value, np.generic):  # np.float64 is a float, but pickled as numpy's own class
         return value.item()
@@ -182,19 +182,19 @@ def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type
         return value
     if scipy.sparse.issparse(value):  # before dict, which a dok_matrix is
         matrix = value.tocsr()
-        parts = [plain(part, where) for part in (matrix.data, matrix.indices, matrix.indptr)]
+        parts = [as_plain(part, where) for part in (matrix.data, matrix.indices, matrix.indptr)]
         is_array = isinstance(value, scipy.sparse.sparray)
         return {_KIND: "sparse", "value": [*parts, list(matrix.shape), value.format, is_array]}
     if isinstance(value, Settings):
-        return plain(value.model_dump(), where)
+        return as_plain(value.model_dump(), where)
     if isinstance(value, dict):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((plain(key, where), plain(entry, f"{where}.{key}")) for key, entry in value.items())
+        return kind((as_plain(key, where), as_plain(entry, f"{where}.{key}")) for key, entry in value.items())
     if isinstance(value, list | tuple):
-        sequence = [plain(entry, where) for entry in value]
+        sequence = [as_plain(entry, where) for entry in value]
         return sequence if isinstance(value, list) else tuple(sequence)
     if isinstance(value, set):
-        return {_KIND: "set", "value": [plain(entry, where) for entry in value]}
+        return {_KIND: "set", "value": [as_plain(entry, where) for entry in value]}
     if type(value) in _ENUMS.values():
         return {_KIND: "enum", "value": [type(value).__name__, value.name]}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
@@ -205,29 +205,29 @@ def plain(value: Any, where: str) -> Any:  # noqa: PLR0911 – one return a type
     )
 
 
-def restored(value: Any) -> Any:  # noqa: PLR0911 – as in `plain`
+def restore(value: Any) -> Any:  # noqa: PLR0911 – as in `as_plain`
     """Turn the result of `plain` back into the value."""
     if isinstance(value, list | tuple):
-        return type(value)(restored(entry) for entry in value)
+        return type(value)(restore(entry) for entry in value)
     if not isinstance(value, dict):
         return value
     kind = value.get(_KIND)
     if kind is None:
-        return type(value)((key, restored(entry)) for key, entry in value.items())
+        return type(value)((key, restore(entry)) for key, entry in value.items())
     content = value["value"]
     if kind == "set":
-        return set(restored(content))
+        return set(restore(content))
     if kind == "enum":
         return _ENUMS[content[0]][content[1]]
     if kind == "array":
         return content.cpu().numpy()
-    data, indices, indptr, shape, layout, is_array = (restored(part) for part in content)
+    data, indices, indptr, shape, layout, is_array = (restore(part) for part in content)
     compressed = scipy.sparse.csr_array if is_array else scipy.sparse.csr_matrix
     return compressed((data, indices, indptr), shape=tuple(shape)).asformat(layout)
 
 
 def _state(content: dict[str, Any]) -> dict[str, Any]:
-    state = {key: restored(value) for key, value in content.items()}
+    state = {key: restore(value) for key, value in content.items()}
     if "config" in state:
         state["config"] = config_of(state["config"])
     return state
@@ -242,7 +242,7 @@ def plain_config(config: Config) -> Any:
     """Return a Config as tensors and plain values; `config_of` rebuilds it."""
     # Absolute, so that the checkpoint finds its data from any directory.
     final = {**config.final_config_dict, "data_path": str(Path(config["data_path"]).absolute())}
-    return plain({"final": final, "parameters": config.parameters}, "config")
+    return as_plain({"final": final, "parameters": config.parameters}, "config")
 
 
 def config_of(content: dict[str, Any]) -> Config:

@@ -35,11 +35,11 @@ class CommandLine(dict[str, Any]):
     place = "the command line"
 
     def __init__(self, given: Mapping[str, Any], made: Mapping[str, Any] | None = None) -> None:
-        super().__init__({**(made or {}), **sealed(given)})
+        super().__init__({**(made or {}), **seal(given)})
         self.written = frozenset(given)
 
 
-def sealed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def seal(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings that RecBole takes unchanged: it evaluates text as Python, so text is quoted."""
     return {key: repr(value) if isinstance(value, str) else value for key, value in settings.items()}
 

@@ -15,7 +15,7 @@ from recbole.data.transform import construct_transform
 from recbole.utils import ModelType
 
 from genpas_plugins import pair_stream
-from genpas_plugins.augment import augmented
+from genpas_plugins.augment import augment_stream
 from genpas_plugins.neural.device.device_batch import DeviceBatch, order_by_length
 from genpas_plugins.sampling.batch import Batch
 from genpas_plugins.sampling.protocol import Stream
@@ -98,7 +98,7 @@ class PairDataLoader(TrainDataLoader):
             if section.replay is not None:
                 pairs, self.parts = growth.replayed(dataset, view, section, seed)
             operators = operators_with_mask(config, section.augment)
-            self.stream = augmented(pairs, operators, with_rows=True)
+            self.stream = augment_stream(pairs, operators, with_rows=True)
         self.sample_size = self.stream.size
         self.trim = section.trim
         self.shuffle = shuffle

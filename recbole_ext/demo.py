@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 import recbole_ext  # noqa: F401 – registers GenPAS in RecBole
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.console import print_json, print_table, progress_bar
 from recbole_ext.training_run import evaluate_checkpoint, train
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
             result = {**asdict(run), "test": evaluate_checkpoint(run.checkpoint)}
             results.append({"name": name, **{part: result[part] for part in SAVED}})
-    with replaced_file(options.out / "results.json") as file:
+    with replace_file(options.out / "results.json") as file:
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plot(results, options.out / "validation_ndcg.png")
     if options.json:
@@ -114,7 +114,7 @@ def plot(results: list[dict[str, Any]], file: Path) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    with replaced_file(file) as temporary:
+    with replace_file(file) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     plt.close(figure)
 

@@ -12,11 +12,11 @@ from genpas_plugins import InputError
 from genpas_plugins.settings.genpas import SECTION
 from genpas_plugins.support.run_result import TestResult
 from recbole_ext.beyond_accuracy import COLLECTS, beyond_accuracy
-from recbole_ext.command_line import refusals, sealed
+from recbole_ext.command_line import refusals, seal
 from recbole_ext.known_settings import known_settings, unknown
 from recbole_ext.mask_history import KEY
 from recbole_ext.training_run import loaded
-from recbole_ext.user_groups import evaluated, groups_of, interactions
+from recbole_ext.user_groups import evaluate, groups_of, interactions
 
 PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves out the items of a user's history
 
@@ -24,7 +24,7 @@ PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves ou
 def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:
     """Check that a cell can be trained to its last epoch, without reading data."""
     with refusals():
-        config = Config(model, dataset, config_dict=sealed(settings))
+        config = Config(model, dataset, config_dict=seal(settings))
     epochs, every = config["epochs"], config["eval_step"]
     if every < 1 or epochs % every:
         raise InputError(
@@ -51,7 +51,7 @@ def test(checkpoint: Path, data_path: Path) -> TestResult:
         groups, counts = groups_of(train_data._dataset, test_data._dataset), interactions(train_data._dataset)
         for protocol, masked in PROTOCOLS.items():
             test_data.config[KEY] = masked
-            found = evaluated(trainer, test_data, groups)
+            found = evaluate(trainer, test_data, groups)
             assert found.items is not None and found.ranks is not None
             of_lists = {k: beyond_accuracy(found.items[:, :k], counts) for k in test_data.config["topk"]}
             beyond = {f"{name}@{k}": figure for k, named in of_lists.items() for name, figure in named.items()}

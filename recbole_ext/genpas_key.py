@@ -50,7 +50,7 @@ def read_sections(config: Config, config_files: Sequence[Any] = ()) -> None:
         try:
             section = kind.from_config(final, where)
         except InputError as error:
-            more = _replaced(config, config_files) if kind is GenPASConfig else ""
+            more = _replace(config, config_files) if kind is GenPASConfig else ""
             raise InputError(f"{error}{more}") from None
         if section is not None:
             final[kind.SECTION] = section
@@ -110,7 +110,7 @@ def check(config: Config) -> Iterator[Mistake]:
         )
 
 
-def _replaced(config: Config, config_files: Sequence[str | Path]) -> str:
+def _replace(config: Config, config_files: Sequence[str | Path]) -> str:
     """Return a sentence if the last section lacks a strategy and replaces others, else no text."""
     every = [place for place in _places(config, config_files) if (SECTION,) in place[1]]
     *before, last = [name_places([(SECTION,)], [place]) for place in every] or [""]

@@ -40,7 +40,7 @@ def keeping_sequences(dataset: SequentialDataset) -> Iterator[None]:
         dataset.inter_feat.update(Interaction({ROW: torch.from_numpy(rows)}))
 
 
-def masked(loader: FullSortEvalDataLoader, index: Any, batch: Any) -> Any:
+def mask(loader: FullSortEvalDataLoader, index: Any, batch: Any) -> Any:
     """Return a loader's batch of these rows with the items to mask, if the key is set."""
     interaction, history, *positive = batch
     if loader.is_sequential and masks_history(loader.config):

@@ -11,7 +11,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import ModelType, get_model
 
-from genpas_plugins.support.console import own_arguments_hidden
+from genpas_plugins.support.console import hide_arguments
 from genpas_plugins.support.errors import InputError
 from recbole_ext.known_settings import check_model, defaults
 from recbole_ext.models.contract import CAPABILITIES, why_not
@@ -32,7 +32,7 @@ def report(name: str) -> dict[str, str | None]:
         For an unknown model, and for a model that needs more than ids, times and classes of items.
     """
     check_model(name)
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), own_arguments_hidden():
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), hide_arguments():
         torch.manual_seed(0)
         config = Config(name, "tiny", config_dict=_settings(name, Path(folder)))
         if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:

@@ -83,7 +83,7 @@ class OwnWindowLoss:
     def __call__(self, interaction: Any) -> Tensor:
         """Return the sum of the weighted losses of all targets over the number of windows."""
         width = interaction[TARGET_WEIGHT].shape[1]
-        chosen = _trained(interaction, width)
+        chosen = _trained_mask(interaction, width)
         here = chosen.to(interaction[TARGETS].device)
         weight, targets = (interaction[field].flatten().index_select(0, here) for field in (TARGET_WEIGHT, TARGETS))
         chosen = chosen.cpu()  # the model sorts windows on the CPU
@@ -103,14 +103,14 @@ def window_targets(model: Any, interaction: Any, fields: tuple[str, ...]) -> tup
             histories = group[model.ITEM_SEQ]
             hidden = model(histories, group[model.ITEM_SEQ_LEN]).flatten(0, 1)
             longest = histories.shape[1]
-            chosen = _trained(group, longest).to(hidden.device)
+            chosen = _trained_mask(group, longest).to(hidden.device)
             places = [hidden, *(group[field][:, :longest].flatten() for field in (TARGET_WEIGHT, *fields))]
             groups.append([values.index_select(0, chosen) for values in places])
     hidden, weight, *others = (torch.cat(parts) for parts in zip(*groups, strict=True))
     return hidden, weight / len(interaction), *others
 
 
-def _trained(interaction: Any, width: int) -> Tensor:
+def _trained_mask(interaction: Any, width: int) -> Tensor:
     """Return which places of the flattened histories have a trained target, int64 [T]."""
     number = getattr(interaction, "n_targets", None)
     if number is None:

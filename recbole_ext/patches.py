@@ -122,7 +122,7 @@ def _around(call: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 @_around
-def _checked(
+def _check(
     init: Any,
     config: Config,
     model: Any = None,
@@ -163,7 +163,7 @@ def _keeping_sequences(data_augmentation: Any, dataset: Any) -> None:
 
 @_around
 def _masking_histories(collate_fn: Any, loader: Any, index: Any) -> Any:
-    return mask_history.masked(loader, index, collate_fn(loader, index))
+    return mask_history.mask(loader, index, collate_fn(loader, index))
 
 
 @_around
@@ -234,7 +234,7 @@ _RUN_PROCESS, _LOAD = _always(processes.run_recboles), _always(checkpoints.load_
 
 PATCHES = (
     Patch(_CONFIG, "compatibility_settings", "compatibility", _always(lambda config: None), "leaves numpy alone"),
-    Patch(_CONFIG, "__init__", "genpas_key", _checked, "checks our sections before data are read"),
+    Patch(_CONFIG, "__init__", "genpas_key", _check, "checks our sections before data are read"),
     Patch(_CONFIG, "_load_internal_config_dict", "models", _with_our_defaults, "knows the defaults of our models"),
     Patch(_CONFIG, "_build_yaml_loader", "safe_input", _always(lambda _: safe_input.Loader), "reads plain values"),
     Patch(_CONFIG, "_load_config_files", "safe_input", _always(safe_input.yaml_settings), "names the line of an error"),

@@ -17,7 +17,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 from genpas_plugins import InputError
 from genpas_plugins.support.run_result import RunResult, Validation
 from recbole_ext.checkpoints import data_and_model, load
-from recbole_ext.command_line import refusals, sealed
+from recbole_ext.command_line import refusals, seal
 from recbole_ext.genpas_key import REPORT
 
 OnEpoch = Callable[[int, float], None]
@@ -33,7 +33,7 @@ def train(
 ) -> RunResult:
     """Train one model under the settings' `genpas` key."""
     with refusals():
-        config = Config(model, dataset, config_dict=sealed(settings))
+        config = Config(model, dataset, config_dict=seal(settings))
     init_seed(config["seed"], config["reproducibility"])
     with warnings.catch_warnings():
         # A second run's log file is opened and dropped at once: logging keeps the handlers of the first.

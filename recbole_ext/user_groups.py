@@ -82,14 +82,14 @@ def popularity_groups(counts: Int64) -> Int64:
     return group
 
 
-def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
+def evaluate(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
     """Rank a loader's set once with the trainer's current weights, and return the figures of all users and groups.
 
     A group without rows is left out. Groups have no metric that RecBole does not compute from one entry a row, such as
     AUC, the loss, or any metric if a user has several targets.
     """
     with recorded(trainer.evaluator, "evaluate") as calls:
-        figures = _plain(trainer.evaluate(loader, load_best_model=False))
+        figures = _as_plain(trainer.evaluate(loader, load_best_model=False))
     ((args, _),) = calls
     n = len(loader._dataset)
     content: Mapping[str, Any] = args[0]._data_dict
@@ -107,7 +107,7 @@ def evaluated(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
     by_kind: dict[str, dict[str, dict[str, float]]] = {}
     for kind, named in groups.items():
         of_group = {
-            name: {"n": int(chosen.sum()), **_plain(evaluator.evaluate(_part(content, rows, chosen)))}
+            name: {"n": int(chosen.sum()), **_as_plain(evaluator.evaluate(_part(content, rows, chosen)))}
             for name, chosen in named.items()
             if by_row and chosen.any()
         }
@@ -131,5 +131,5 @@ def _part(content: Mapping[str, Any], rows: set[str], chosen: Bools) -> Any:
     return part
 
 
-def _plain(figures: Mapping[str, Any]) -> dict[str, float]:
+def _as_plain(figures: Mapping[str, Any]) -> dict[str, float]:
     return {metric: float(value) for metric, value in figures.items()}

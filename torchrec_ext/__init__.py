@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genpas_plugins.neural.device.device_stream import DeviceStream
     from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
-    from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
+    from torchrec_ext.pipeline_stage import genpas_stage, stage_batches
     from torchrec_ext.stream import GenPASStream
 
-__all__ = ["DeviceStream", "GenPASStream", "PairBatch", "StepAddress", "WindowBatch", "genpas_stage", "staged_batches"]
+__all__ = ["DeviceStream", "GenPASStream", "PairBatch", "StepAddress", "WindowBatch", "genpas_stage", "stage_batches"]
 
 _HOME = {
     "GenPASStream": "stream",
@@ -30,7 +30,7 @@ _HOME = {
     "StepAddress": "batch",
     "WindowBatch": "batch",
     "genpas_stage": "pipeline_stage",
-    "staged_batches": "pipeline_stage",
+    "stage_batches": "pipeline_stage",
 }
 
 

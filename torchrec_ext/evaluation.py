@@ -106,9 +106,9 @@ def _by_score(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader,
 
     def ranked(users: range, sizes: list[int]) -> Tensor:
         history = _histories(loader, layer.model, _share(users, sizes, layer.group)).to(sharded.device)
-        hidden = gather_rows(_encoded(sharded, history), sizes, layer.group)
-        masked = _masked(loader, users, sharded.device) if masks else None
-        return _merged(hidden, own, k, layer.n_rows, layer.group, masked=masked).items
+        hidden = gather_rows(_encode(sharded, history), sizes, layer.group)
+        masked = _mask(loader, users, sharded.device) if masks else None
+        return _merge(hidden, own, k, layer.n_rows, layer.group, masked=masked).items
 
     return ranked
 
@@ -122,7 +122,7 @@ def _by_search(sharded: DistributedModelParallel, loader: FullSortEvalDataLoader
         found = torch.empty(0, k, dtype=torch.int64, device=sharded.device)
         if own:
             interaction = loader.collate_fn(list(own))[0].to(sharded.device)
-            masked = _masked(loader, own, sharded.device) if masks_history(loader.config) else None
+            masked = _mask(loader, own, sharded.device) if masks_history(loader.config) else None
             with layer.reading(tables):
                 found, _ = layer.model.best_items(interaction, k, masked)  # type: ignore[operator]  # nn.Module hides it
         return gather_rows(found, sizes, layer.group)
@@ -135,7 +135,7 @@ def _share(users: range, sizes: list[int], group: dist.ProcessGroup) -> range:
     return users[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
 
 
-def _masked(loader: FullSortEvalDataLoader, users: range, device: torch.device) -> Masked:
+def _mask(loader: FullSortEvalDataLoader, users: range, device: torch.device) -> Masked:
     """Return the items to leave out for the users at these places of the loader's data set."""
     place, items = history_index(loader._dataset, users)
     return place.to(device), items.to(device)
@@ -227,7 +227,7 @@ def _check_looked_up(rows: Tensor, ids: Tensor) -> None:
         )
 
 
-def _encoded(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor:
+def _encode(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor:
     """Return the hidden states `[B, D]`; for B = 0 a made-up history is looked up, as the lookup needs one."""
     n_histories = len(history.lengths())
     if n_histories == 0:
@@ -252,7 +252,7 @@ def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -
     return JaggedTensor(values=padded[present], lengths=lengths)
 
 
-def _merged(
+def _merge(
     hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup, *, masked: Masked | None = None
 ) -> TopItems:
     """Return the best k items of all ranks' blocks for hidden states `[G, D]`, on every rank; masked items last."""

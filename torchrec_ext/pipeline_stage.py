@@ -39,7 +39,7 @@ def genpas_stage(
     Returns
     -------
     PipelineStage
-        The first stage of a `StagedTrainPipeline`, or of `staged_batches`.
+        The first stage of a `StagedTrainPipeline`, or of `stage_batches`.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def genpas_stage(
     return PipelineStage(name=name, runnable=draw, stream=stream or _new_stream(source.device))
 
 
-def staged_batches(
+def stage_batches(
     addresses: Iterable[StepAddress], stages: Sequence[PipelineStage], compute_stream: torch.Stream | None = None
 ) -> Iterator[Any]:
     """Run the stages ahead of training and yield the batches of the last one: an epoch's input for a train pipeline.

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 _END = object()
 
 
-def prefetched(source: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
+def prefetch(source: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Return the items of `source`, in its order, read ahead by one daemon thread.
 
     The first `next` calls `iter(source)` in the calling thread and starts the reader. The reader alone calls the source
@@ -37,7 +37,7 @@ def prefetched(source: Iterable[Item], depth: int = 2) -> Generator[Item, None, 
 
     Examples
     --------
-    >>> list(prefetched("abc"))
+    >>> list(prefetch("abc"))
     ['a', 'b', 'c']
     """
     return _read_ahead(source, whole_number("depth", depth, 1))
@@ -59,7 +59,7 @@ def _read_ahead(source: Iterable[Item], depth: int) -> Generator[Item, None, Non
         except BaseException as error:
             ready.put((_END, error))
 
-    reader = threading.Thread(target=read, name="prefetched", daemon=True)
+    reader = threading.Thread(target=read, name="prefetch", daemon=True)
     reader.start()
     try:
         while True:

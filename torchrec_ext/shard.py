@@ -51,7 +51,7 @@ from torchrec_ext.tables import (
     check_columns,
     embedding_at,
     layer_of,
-    padded,
+    pad,
     padded_length,
     shard_tables,
 )
@@ -136,7 +136,7 @@ class OutputLayer(Layer):
         """
         lengths = history.lengths().long()
         longest = padded_length(lengths, int(self.model.max_seq_length), width)  # type: ignore[arg-type]  # nn.Module hides it
-        ids, dense = padded(history, rows, longest)
+        ids, dense = pad(history, rows, longest)
         with (
             self.stand_in(self.tables[0]).holding((ids, dense)),
             every_position(self.model) if everywhere else nullcontext(),

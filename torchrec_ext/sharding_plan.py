@@ -71,7 +71,7 @@ def plan_for(
             compute_device=device.type,
             **_memory(device, memory_per_rank),
         )
-        return _planned(collection, sharder, topology, kernel)
+        return _plan(collection, sharder, topology, kernel)
     for table in tables:
         if sharding == "row_wise" and not _every_rank_has_rows(table, world_size):
             raise InputError(
@@ -84,7 +84,7 @@ def plan_for(
             held[rank] += numbers * data_type_to_dtype(table.data_type).itemsize
     if memory_per_rank is not None and max(held) > memory_per_rank:
         raise InputError(
-            f"Sharding the {_described(tables)} {sharding} over {world_size} rank(s) needs {max(held)} bytes on a "
+            f"Sharding the {_describe(tables)} {sharding} over {world_size} rank(s) needs {max(held)} bytes on a "
             f"rank; memory_per_rank is {memory_per_rank} bytes. Use more ranks or fewer columns."
         )
     generators: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def _numbers_on_ranks(table: EmbeddingConfig, sharding: str, place: int, world_s
     return {rank: rows * share for rank, share in enumerate(_column_shards(columns, world_size))}
 
 
-def _described(tables: Sequence[EmbeddingConfig]) -> str:
+def _describe(tables: Sequence[EmbeddingConfig]) -> str:
     return " and the ".join(f"{table.name} table ({table.num_embeddings} × {table.embedding_dim})" for table in tables)
 
 
@@ -143,7 +143,7 @@ def _column_shards(dimension: int, world_size: int) -> list[int]:
     return [dimension // shards] * shards
 
 
-def _planned(
+def _plan(
     collection: EmbeddingCollection, sharder: EmbeddingCollectionSharder, topology: Topology, kernel: str
 ) -> ShardingPlan:
     tables = collection.embedding_configs()
@@ -166,6 +166,6 @@ def _planned(
         return planner.plan(module, [sharder])
     except PlannerError as error:
         raise InputError(
-            f"TorchRec's planner finds no place for the {_described(tables)} on {topology.world_size} ranks: "
+            f"TorchRec's planner finds no place for the {_describe(tables)} on {topology.world_size} ranks: "
             f"{str(error).strip().splitlines()[0]} Use more ranks, fewer columns, or raise memory_per_rank."
         ) from error

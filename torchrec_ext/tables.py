@@ -261,7 +261,7 @@ def padded_length(lengths: Tensor, longest: int, width: int | None = None) -> in
     return present
 
 
-def padded(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Tensor]:
+def pad(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Tensor]:
     """Return jagged ids and their rows as int64 [B, length] and float [B, length, D], padded with zeros."""
     dense_ids = ids.to_padded_dense(length).long()
     dense = rows.to_padded_dense(length)

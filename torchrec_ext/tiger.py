@@ -29,7 +29,7 @@ from genpas_plugins.neural.tiger.window_losses import Windows, window_losses
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.batch import HISTORY, TARGET, WindowBatch
 from torchrec_ext.losses import global_mean
-from torchrec_ext.tables import Layer, Step, Table, check_columns, embedding_at, padded, padded_length
+from torchrec_ext.tables import Layer, Step, Table, check_columns, embedding_at, pad, padded_length
 
 BatchT = TypeVar("BatchT", bound=Any)
 HISTORY_TOKENS, TARGET_TOKENS, BUCKET = "history_tokens", "target_tokens", "user_bucket"
@@ -68,7 +68,7 @@ class TigerLayer(Layer):
         # Windows need their shapes on the CPU. Pairs on a GPU are padded, so that nothing waits.
         shapes = _shapes(batch, lengths) if several or lengths.device.type == "cpu" else None
         if shapes is None:
-            read = padded(history, rows[HISTORY_TOKENS], longest * network.depth)
+            read = pad(history, rows[HISTORY_TOKENS], longest * network.depth)
         else:
             tokens = history.values().long().view(-1, network.depth)
             read = tokens, rows[HISTORY_TOKENS].values().view(*tokens.shape, -1)

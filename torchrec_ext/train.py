@@ -23,7 +23,7 @@ import typer
 
 from genpas_plugins.settings.yaml_text import KeyPath, YamlFile, name_places, parse_settings, read_yaml
 from genpas_plugins.support.console import (
-    own_arguments_hidden,
+    hide_arguments,
     print_json,
     print_lines,
     progress_bar,
@@ -128,7 +128,7 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
 def run(ranks: Ranks, arguments: Sequence[str]) -> None:
     """Read the arguments, train, and print the results on rank 0."""
     options, rest = ranks.together(lambda: _parsed(arguments))
-    with own_arguments_hidden(), stdout_to_stderr() if options.json else nullcontext():
+    with hide_arguments(), stdout_to_stderr() if options.json else nullcontext():
         config, section = ranks.together(lambda: configuration(ranks, options, rest))
         loaders = ranks.together(lambda: prepared_data(config))
         from torchrec_ext.training.folder import RunFolder

@@ -2,8 +2,8 @@
 
     augment: {operator: insert, rate: 0.3, probability: 0.5}         or a list of these, applied in order
 
-`operators_of` reads that key and `augmented` adds the operators to a stream. What an operator does to a pair depends on
-(seed, epoch, index of the pair) alone. A new operator is one file in `genpas_plugins/augment/operators`.
+`operators_of` reads that key and `augment_stream` adds the operators to a stream. What an operator does to a pair
+depends on (seed, epoch, index of the pair) alone. A new operator is one file in `genpas_plugins/augment/operators`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import fields
 from typing import Any
 
 import genpas_plugins.augment.operators  # noqa: F401 – fills OPERATORS
-from genpas_plugins.augment.augmented_stream import AugmentedStream, augmented
+from genpas_plugins.augment.augmented_stream import AugmentedStream, augment_stream
 from genpas_plugins.augment.draws import OPERATORS_AT_MOST
 from genpas_plugins.augment.operator import OPERATORS, Operator
 from genpas_plugins.support.errors import InputError, nearest
 
-__all__ = ["OPERATORS", "AugmentedStream", "Operator", "augmented", "operators_of"]
+__all__ = ["OPERATORS", "AugmentedStream", "Operator", "augment_stream", "operators_of"]
 
 
 def operators_of(section: Any) -> tuple[Operator, ...] | None:

@@ -70,7 +70,7 @@ class AugmentedStream(PairStream):
         return histories
 
 
-def augmented(stream: PairStream, operators: Sequence[Operator] | None, *, with_rows: bool = False) -> PairStream:
+def augment_stream(stream: PairStream, operators: Sequence[Operator] | None, *, with_rows: bool = False) -> PairStream:
     """Return `stream` with its histories changed by `operators`; the stream itself where there are none.
 
     The view is counted once, here, if an operator needs neighbours.
@@ -81,7 +81,7 @@ def augmented(stream: PairStream, operators: Sequence[Operator] | None, *, with_
     >>> from genpas_plugins.augment import operators_of
     >>> store = SequenceStore.from_arrays([1, 2, 3, 4, 5, 6], [0, 6])
     >>> stream = pair_stream(store.leave_last_out().train, SamplingPolicy.named("last_target"), seed=7)
-    >>> stream = augmented(stream, operators_of({"operator": "delete", "rate": 0.4}))
+    >>> stream = augment_stream(stream, operators_of({"operator": "delete", "rate": 0.4}))
     >>> stream.batch(epoch=0, indices=[0], max_length=50).histories.lengths
     array([2])
     """

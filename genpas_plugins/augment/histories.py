@@ -90,27 +90,27 @@ class ChangedHistories:
         return self._repeat(copies)
 
     def thinned(self, words: UInt32, lengths: Int64, below: int) -> ChangedHistories:
-        """Return the histories without most items whose word is `below`; see `kept`."""
-        keep = implementation(kept, self.backend, _MODULE)
+        """Return the histories without most items whose word is `below`; see `keep_mask`."""
+        keep = implementation(keep_mask, self.backend, _MODULE)
         return self._repeat(keep(words, self.offsets, lengths, np.uint32(below)))
 
     def _take(self, places: Int64, offsets: Int64) -> ChangedHistories:
         return self._with(self.items[places], offsets, None if self.rows is None else self.rows[places])
 
     def _repeat(self, copies: Int8) -> ChangedHistories:
-        repeat = implementation(repeated, self.backend, _MODULE)
-        items, offsets = repeat(self.items, copies, self.offsets)
-        return self._with(items, offsets, None if self.rows is None else repeat(self.rows, copies, self.offsets)[0])
+        copy = implementation(repeat, self.backend, _MODULE)
+        items, offsets = copy(self.items, copies, self.offsets)
+        return self._with(items, offsets, None if self.rows is None else copy(self.rows, copies, self.offsets)[0])
 
     def insert(self, places: Int64, items: AnyArray) -> ChangedHistories:
         """Return the histories with a new item, from 1, before the item at each of `places`."""
         new = np.zeros_like(self.items)
         new[places] = items
-        changed, offsets = implementation(interleaved, self.backend, _MODULE)(self.items, new, self.offsets)
+        changed, offsets = implementation(interleave, self.backend, _MODULE)(self.items, new, self.offsets)
         rows = None
         if self.rows is not None:
             copies = np.where(new != 0, np.int8(2), np.int8(1))
-            rows, _ = implementation(repeated, self.backend, _MODULE)(self.rows, copies, self.offsets)
+            rows, _ = implementation(repeat, self.backend, _MODULE)(self.rows, copies, self.offsets)
         return self._with(changed, offsets, rows)
 
     def last(self, max_length: int) -> ChangedHistories:
@@ -136,12 +136,12 @@ class ChangedHistories:
         return fill(entries, self.offsets[1:], self.lengths, width)
 
 
-def repeated(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
+def repeat(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Return column[i] copies[i] times, 0 to 2, one i after another, and the offsets of the rows after that."""
     return np.repeat(column, copies), bounds(copies)[offsets]
 
 
-def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
+def interleave(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Return new[i], unless it is 0, and column[i], one i after another, and the offsets of the rows after that."""
     place = np.flatnonzero(new)
     begin = np.arange(len(column) + 1)
@@ -160,7 +160,7 @@ def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
     return np.delete(column, spans(offsets[cut], surplus[cut]))
 
 
-def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
+def keep_mask(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
     """Return which items stay, `int8 [N]`, 1 or 0.
 
     `words` are uint32 [Σ lengths] for the items of sampled histories, whose `lengths` are above 0. `offsets` are of all

@@ -47,7 +47,7 @@ def drawn_numbers(
     return chosen, further
 
 
-def repeated(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
+def repeat(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Twin of `genpas_plugins.augment.histories.repeated`; copies are 0, 1 or 2."""
     moved = np.zeros(len(offsets), np.int64)
     result = np.empty(2 * len(column) + 2, column.dtype)
@@ -55,7 +55,7 @@ def repeated(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, 
     return result[: moved[-1]], moved
 
 
-def interleaved(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
+def interleave(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
     """Twin of `genpas_plugins.augment.histories.interleaved`."""
     moved = np.zeros(len(offsets), np.int64)
     result = np.empty(2 * len(column) + 2, column.dtype)
@@ -70,7 +70,7 @@ def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
     return result
 
 
-def kept(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
+def keep_mask(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
     """Twin of `genpas_plugins.augment.histories.kept`."""
     copies = np.ones(int(offsets[-1]), np.int8)
     _kept(words, offsets, lengths, below, copies)

@@ -161,12 +161,12 @@ def _train(  # noqa: PLR0917 – what the command was given
     from genpas_plugins.experiments.results import Cells
     from genpas_plugins.experiments.stores import find_stores
     from genpas_plugins.experiments.training import Clock, OutOfTime, Training
-    from genpas_plugins.support.folder_lock import sole_use
+    from genpas_plugins.support.folder_lock import lock_folder
 
     if not names:
         raise InputError(f"{table.title} names no data set. Name them after --datasets, or stores after --stores.")
     clock, work = Clock(minutes), out.resolve() / "work"
-    with sole_use(work), progress_bar() as tell:
+    with lock_folder(work), progress_bar() as tell:
         found = find_stores(names, stores, data_dir, work, tell, times=table.needs_times)
         parts = {name: Cells(Plan.on_store(table, name, seeds, found[name]), out / "cells" / name) for name in names}
 

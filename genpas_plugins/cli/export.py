@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite, check_choice
-from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, progress_bar, stdout_to_stderr
+from genpas_plugins.support.console import hide_arguments, print_json, print_lines, progress_bar, stdout_to_stderr
 from genpas_plugins.support.errors import InputError, require_recbole
 
 _NEEDED = ("onnx", "onnxscript", "faiss", "safetensors")
@@ -38,7 +38,7 @@ def command(
         raise InputError(f"Export needs {', '.join(missing)}: pip install 'genpas-plugins[export]'.")
     from recbole_ext.export.export_model import export_model
 
-    with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
+    with hide_arguments(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
         kind = None if index == "auto" else index
         facts = export_model(checkpoint, out, index=kind, overwrite=overwrite, progress=tell)
     if as_json:

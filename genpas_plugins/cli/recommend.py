@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from genpas_plugins.cli.options import JSON, Overwrite
-from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, progress_bar, stdout_to_stderr
+from genpas_plugins.support.console import hide_arguments, print_json, print_lines, progress_bar, stdout_to_stderr
 from genpas_plugins.support.errors import InputError, require_recbole
 
 
@@ -43,7 +43,7 @@ def command(
     require_recbole()
     from recbole_ext.recommend import recommend
 
-    with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
+    with hide_arguments(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
         written = recommend(
             checkpoint,
             out,

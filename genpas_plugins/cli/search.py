@@ -125,7 +125,7 @@ def command(
     }
     result = {**head, **result, "study": None}
     if trials is not None and out is not None:
-        policy, result["study"] = _trained(trials, points, out, pruner)
+        policy, result["study"] = _train(trials, points, out, pruner)
         why = f"best validation NDCG@10 of {model} over a shortlist of {len(points)} points"
     result["chosen"] = policy.label
     if out is not None:
@@ -237,13 +237,13 @@ def _check_untrained(out: Path | None, training_options: list[Any]) -> None:
         raise InputError(f"{out} holds a trained study, whose choice this would replace; add --train or another --out.")
 
 
-def _trained(trials: SearchTraining, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
+def _train(trials: SearchTraining, points: list[Any], out: Path, pruner: str) -> tuple[Any, dict[str, Any]]:
     from genpas_plugins.search.study import open_study, run_study
-    from genpas_plugins.support.folder_lock import sole_use
+    from genpas_plugins.support.folder_lock import lock_folder
 
     # A study of other settings is refused before anything is written.
     open_study(out / "study.db", pruner, trials.depends_on)
-    with sole_use(out), progress_bar() as tell:
+    with lock_folder(out), progress_bar() as tell:
         trials.prepare(tell)
         outcome = run_study(
             points,

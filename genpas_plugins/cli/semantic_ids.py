@@ -14,7 +14,7 @@ import typer
 from genpas_plugins.cli.options import JSON, Overwrite, StorePath, check_choice, check_not_the_store
 from genpas_plugins.support.console import (
     Tell,
-    own_arguments_hidden,
+    hide_arguments,
     print_json,
     print_lines,
     print_table,
@@ -142,7 +142,7 @@ def command(
                 source = {"text": Path(str(text)).name, "encoder": name}
             seconds["vectors"] = time.perf_counter() - started
             sizes: dict[str, Any] = {"levels": levels or LEVELS, "codes": codes or CODES}
-            ids = _made(vectors, method or METHODS[0], opened, source, tell, **sizes, **making)
+            ids = _make(vectors, method or METHODS[0], opened, source, tell, **sizes, **making)
         seconds["codes"] = time.perf_counter() - started - seconds["vectors"]
     report = build_report(ids, titles, name=store.resolve().name)
     report["made"]["seconds"] = {step: round(taken, 2) for step, taken in seconds.items()}
@@ -185,7 +185,7 @@ def _given_vectors(
         from genpas_plugins.semantic_ids.item_files import rows_of
         from recbole_ext.checkpoints import item_vectors
 
-        with own_arguments_hidden(), stdout_to_stderr():
+        with hide_arguments(), stdout_to_stderr():
             items, vectors = item_vectors(checkpoint)
         return vectors[rows_of(store, items, f"{checkpoint}'s data")], {"vectors": checkpoint.name}
     from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings
@@ -196,7 +196,7 @@ def _given_vectors(
     return vectors, {"vectors": "co-occurrence in training"}
 
 
-def _made(
+def _make(
     vectors: Any,
     method: str,
     store: SequenceStore,

@@ -10,7 +10,7 @@ import typer
 
 from genpas_plugins.cli.options import JSON, ConfigFiles, Settings
 from genpas_plugins.settings.yaml_text import check_yaml, parse_settings
-from genpas_plugins.support.console import own_arguments_hidden, print_json, print_lines, stdout_to_stderr
+from genpas_plugins.support.console import hide_arguments, print_json, print_lines, stdout_to_stderr
 from genpas_plugins.support.errors import require_recbole
 
 
@@ -45,7 +45,7 @@ def command(
     files = config or []
     for file in files:
         check_yaml(file)
-    with own_arguments_hidden(), stdout_to_stderr() if as_json else nullcontext():
+    with hide_arguments(), stdout_to_stderr() if as_json else nullcontext():
         run = recbole_run(model)
         check_settings(model, dataset, files, overrides)
         with run_errors(model, files, overrides):

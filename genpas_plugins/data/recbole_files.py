@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from genpas_plugins.data.ids import NULL_WORDS
 from genpas_plugins.data.sequences import KIND, OWNER, SequenceStore
 from genpas_plugins.support.array_types import AnyArray
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.errors import InputError
 
 TIME, EXPORTED_TIME = "timestamp", "time"
@@ -113,7 +113,7 @@ def export_recbole(
     with ExitStack() as complete:
         sinks = []
         for path, header in [(file, fields), *([(added, list(ADDED_FIELDS))] if added else [])]:
-            temporary = complete.enter_context(replaced_file(path))
+            temporary = complete.enter_context(replace_file(path))
             sinks.append(complete.enter_context(pa.OSFile(str(temporary), "wb")))
             sinks[-1].write(("\t".join(header) + "\n").encode())
         for first, table in _tables(store, users, items, columns):

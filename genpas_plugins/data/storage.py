@@ -16,7 +16,7 @@ import pyarrow as pa
 from genpas_plugins.data.joined import JoinedArray
 from genpas_plugins.data.lengths import LengthIndex
 from genpas_plugins.support.array_types import AnyArray, Int64, Integers
-from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.atomic import replace_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
 from genpas_plugins.support.errors import InputError
 
@@ -50,7 +50,7 @@ def write_arrays(
     Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
     """
     STORE.check_target(path, overwrite=overwrite)
-    with replaced_directory(path) as directory:
+    with replace_directory(path) as directory:
         write_files(directory, content, history=history)
 
 

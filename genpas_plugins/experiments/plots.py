@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, NullLocator
 from genpas_plugins.experiments.columns import place_text
 from genpas_plugins.experiments.rows import PROTOCOLS, RowResult, Spread, of_test
 from genpas_plugins.experiments.table import Table
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 
 COLOURS = ("#0072b2", "#c44e00", "#00845f", "#a8538a", "#8a6a00", "#3d7fb5", "#7a4fc0", "#4d5766")
 """The colours of `genpas analyze`, which differ in print and for colour-blind eyes."""
@@ -58,7 +58,7 @@ def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
             axis.set_title(panel, loc="left", fontsize="medium")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[0].set_xlim(0, None)
-    return _finished(figure, axes, "training pairs seen", f"validation {table.metric}")
+    return _finish(figure, axes, "training pairs seen", f"validation {table.metric}")
 
 
 def along_curves(name: str, rows: Rows, table: Table) -> Figure:
@@ -97,7 +97,7 @@ def along_curves(name: str, rows: Rows, table: Table) -> Figure:
                 label.set_horizontalalignment("right")
         axis.set_title(protocol, loc="left", fontsize="medium")
     x_name = f"{table.along.name} (log)" if logarithmic else table.along.name
-    return _finished(figure, axes, x_name, f"test {table.metric}")
+    return _finish(figure, axes, x_name, f"test {table.metric}")
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -105,7 +105,7 @@ def save(figure: Figure, stem: Path) -> None:
     for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         with (
             mpl.rc_context({"svg.hashsalt": "genpas"}),
-            replaced_file(stem.with_name(f"{stem.name}.{kind}")) as temporary,
+            replace_file(stem.with_name(f"{stem.name}.{kind}")) as temporary,
         ):
             figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
 
@@ -153,7 +153,7 @@ def _line(
             axis.vlines(x, low, high, color=colour, alpha=0.5)
 
 
-def _finished(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> Figure:
+def _finish(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> Figure:
     """Name the outer axes, which start at zero, and put one legend beside the panels."""
     highest = max(axis.dataLim.y1 for axis in axes)  # the panels share the scale
     axes[0].set_ylim(0, 1.05 * highest if highest > 0 else 1)

@@ -16,7 +16,7 @@ from genpas_plugins.experiments.plan import Cell, Plan
 from genpas_plugins.experiments.table import Table
 from genpas_plugins.settings.settings_diff import differences, with_defaults
 from genpas_plugins.support.array_types import Integers
-from genpas_plugins.support.atomic import replaced_file, write_text
+from genpas_plugins.support.atomic import replace_file, write_text
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import to_json
 from genpas_plugins.support.run_result import RunResult, TestResult, Validation
@@ -125,7 +125,7 @@ class Cells:
         """Keep the result of a cell: its file is written whole or not at all."""
         tested = {} if result.tested is None else {"test": result.tested.test, "groups": result.tested.groups}
         if result.tested is not None and result.tested.ranks:  # first: a cell that is there has its ranks
-            with replaced_file(_ranks_file(self._file(cell))) as temporary, temporary.open("wb") as opened:
+            with replace_file(_ranks_file(self._file(cell))) as temporary, temporary.open("wb") as opened:
                 cast(Any, np.savez_compressed)(opened, **result.tested.ranks)  # older numpy has no allow_pickle
         values = {**asdict(result.run), "environment": result.environment, **tested}
         content = {"method": cell.method.label, "configuration": self.plan.configuration(cell), "result": values}

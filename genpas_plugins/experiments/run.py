@@ -15,7 +15,7 @@ from genpas_plugins.data.recbole_files import TIME, export_recbole
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.experiments.allowed_settings import is_of_a_method, measures
 from genpas_plugins.settings.yaml_text import read_yaml
-from genpas_plugins.support.console import Tell, own_arguments_hidden, stdout_to_stderr
+from genpas_plugins.support.console import Tell, hide_arguments, stdout_to_stderr
 from genpas_plugins.support.errors import InputError, require_recbole
 from genpas_plugins.support.run_result import RunResult, TestResult
 
@@ -120,7 +120,7 @@ def settings_of(files: Sequence[Path]) -> dict[str, Any]:
 def quiet_recbole(folder: Path | None) -> Iterator[None]:
     """Run RecBole inside `folder`, where it leaves its logs, without our command line and with its output on stderr."""
     before = Path.cwd()
-    with own_arguments_hidden(), stdout_to_stderr(), warnings.catch_warnings():
+    with hide_arguments(), stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch and pandas at RecBole's code, once a run
         try:
             if folder is not None:

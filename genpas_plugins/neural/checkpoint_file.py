@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from genpas_plugins.support.atomic import clear_temporary_files, replaced_file
+from genpas_plugins.support.atomic import clear_temporary_files, replace_file
 from genpas_plugins.support.errors import InputError
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ def write(content: Any, file: str | Path) -> None:
     clear_temporary_files(Path(file).parent, Path(file).suffix)
     try:
         # To a stream: torch would write the temporary name into the file.
-        with replaced_file(Path(file)) as temporary, temporary.open("wb") as stream:
+        with replace_file(Path(file)) as temporary, temporary.open("wb") as stream:
             torch.save(content, stream)
     except (OSError, RuntimeError) as error:
         # torch closes its archive after a failed write, and fails again.

@@ -15,7 +15,7 @@ from cornac.models import SASRec
 from cornac.models.sasrec import recom_sasrec
 from cornac.models.seq_utils.iterators import build_neg_sampler
 
-from genpas_plugins.augment import augmented
+from genpas_plugins.augment import augment_stream
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.neural.torch_dataset import StreamDataset, left_padded
 from genpas_plugins.sampling.protocol import PairStream
@@ -70,7 +70,7 @@ class StreamSASRec(SASRec):
         )
         section = self._section
         stream = pair_stream(store.view(), section.policy, seed=self.seed or 0, pairs_per_epoch=section.pairs_per_epoch)
-        data = StreamDataset(augmented(stream, section.augment), max_length)
+        data = StreamDataset(augment_stream(stream, section.augment), max_length)
         owner = np.array([users[rows[0]] for rows in sessions])
         known, chance = build_neg_sampler(train_set.uir_tuple, sample_alpha)
         return _Prepared(stream, data, owner, known, chance, pad_index)

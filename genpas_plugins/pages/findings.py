@@ -46,8 +46,10 @@ def _closest(report: Mapping[str, Any]) -> Finding:
         what = f"Every policy trains on targets equally close to the requests in the test: KL {kl[best[0]]:.3f} nats."
     else:
         verb = "trains" if len(best) == 1 else "train"
-        what = f"{listed(best)} {verb} on the targets closest to the requests in the test: KL {kl[best[0]]:.3f} nats"
-        what += "." if best == worst else f", against {kl[worst[0]]:.3f} for {listed(worst)}."
+        what = (
+            f"{join_names(best)} {verb} on the targets closest to the requests in the test: KL {kl[best[0]]:.3f} nats"
+        )
+        what += "." if best == worst else f", against {kl[worst[0]]:.3f} for {join_names(worst)}."
     return Finding(
         what,
         "KL is high if items are requested often and trained on rarely; 0 means equal distributions.",
@@ -66,7 +68,7 @@ def _coverage(report: Mapping[str, Any]) -> Finding:
         )
     return Finding(
         f"Of the items that users ask for in the test, {percent(low['items'])} are training targets with "
-        f"{listed(worst)}, {percent(high['items'])} with {listed(best)}. Requests for other items are "
+        f"{join_names(worst)}, {percent(high['items'])} with {join_names(best)}. Requests for other items are "
         f"{percent(1 - low['requests'])} of the test with {worst[0]}, {percent(1 - high['requests'])} with {best[0]}.",
         "Training only lowers the score of an item that is never a target, so requests for it are lost.",
     )
@@ -84,11 +86,11 @@ def _choice_by_validation(report: Mapping[str, Any]) -> Finding | None:
         what = "KL to the validation targets orders the policies in the same way as KL to the test targets."
         return Finding(what, "So a choice by KL does not need the test.")
     if chosen == best:
-        what = f"Validation and test both choose {listed(chosen)}; their orders of the other policies differ."
+        what = f"Validation and test both choose {join_names(chosen)}; their orders of the other policies differ."
         return Finding(what, "A choice by KL does not need the test. The order below it is less certain.")
     return Finding(
-        f"Validation chooses {listed(chosen)} (KL {validation[chosen[0]]:.3f}), the test {listed(best)}. Their KL to "
-        f"the test differs by up to {max(test[name] for name in chosen) - test[best[0]]:.3f} nats.",
+        f"Validation chooses {join_names(chosen)} (KL {validation[chosen[0]]:.3f}), the test {join_names(best)}. "
+        f"Their KL to the test differs by up to {max(test[name] for name in chosen) - test[best[0]]:.3f} nats.",
         "Choose by validation all the same: a choice by the test makes its result look too good.",
     )
 
@@ -103,14 +105,14 @@ def _ranking(report: Mapping[str, Any]) -> Finding | None:
         return None
     lowest, highest = extremes(agreement)
     everyone = lowest == highest and len(lowest) > 1
-    names = "Every two policies" if everyone else listed(lowest[0].split("|"))
+    names = "Every two policies" if everyone else join_names(lowest[0].split("|"))
     what = (
         f"{names} put {percent(agreement[lowest[0]])} of all item pairs in the same order. An item's rank differs by "
         f"{max(report['rank_difference'][pair] for pair in lowest):,.1f} of {report['store']['items']:,} places on "
         "average."
     )
     if lowest != highest:
-        what += f" {listed(highest[0].split('|'))} are the most alike ({percent(agreement[highest[0]])})."
+        what += f" {join_names(highest[0].split('|'))} are the most alike ({percent(agreement[highest[0]])})."
     return Finding(what, "Chance is 50 %. From the same data, policies learn different ideas of what is popular.")
 
 
@@ -121,10 +123,10 @@ def _ratio(report: Mapping[str, Any]) -> Finding | None:
         return None
     worst, best = extremes(ratios)
     what = (
-        f"With {listed(best)}, a test history is {ratios[best[0]]:.1f} times as similar to training histories of its "
-        "own target as to training histories of other targets"
+        f"With {join_names(best)}, a test history is {ratios[best[0]]:.1f} times as similar to training histories of "
+        "its own target as to training histories of other targets"
     )
-    what += "." if worst == best else f"; with {listed(worst)}, {ratios[worst[0]]:.1f} times."
+    what += "." if worst == best else f"; with {join_names(worst)}, {ratios[worst[0]]:.1f} times."
     return Finding(
         what, f"A higher value means that histories say more about the target. Similarity: {report['similarity']}."
     )
@@ -136,10 +138,10 @@ def _histories(report: Mapping[str, Any]) -> Finding:
     nearest, _ = extremes({name: abs(mean - tested) for name, mean in means.items()})
     low, high = extremes(means)
     span = f"{means[low[0]]:.1f} items"
-    span += "" if low == high else f" ({listed(low)}) to {means[high[0]]:.1f} ({listed(high)})"
+    span += "" if low == high else f" ({join_names(low)}) to {means[high[0]]:.1f} ({join_names(high)})"
     return Finding(
         f"A test history has {tested:.1f} items on average, a training history {span}.",
-        ("" if low == high else f"{listed(nearest)} {'is' if len(nearest) == 1 else 'are'} the closest. ")
+        ("" if low == high else f"{join_names(nearest)} {'is' if len(nearest) == 1 else 'are'} the closest. ")
         + "A model that never saw histories as long as the test's must extrapolate.",
     )
 
@@ -149,8 +151,8 @@ def _positions(report: Mapping[str, Any]) -> Finding | None:
     if not last:
         return None
     low, high = extremes(last)
-    what = f"With {listed(high)}, {percent(last[high[0]])} of the targets end their training sequence"
-    what += "." if low == high else f"; with {listed(low)}, {percent(last[low[0]])}."
+    what = f"With {join_names(high)}, {percent(last[high[0]])} of the targets end their training sequence"
+    what += "." if low == high else f"; with {join_names(low)}, {percent(last[low[0]])}."
     return Finding(what, "Late targets follow current taste, as the test does. Early targets add more items.")
 
 
@@ -163,7 +165,7 @@ def _popularity(report: Mapping[str, Any]) -> Finding | None:
     rare = {name: groups[name][tail] for name in policies}
     low, high = extremes(rare)
     spread = percent(rare[low[0]])
-    spread += "" if low == high else f" ({listed(low)}) to {percent(rare[high[0]])} ({listed(high)})"
+    spread += "" if low == high else f" ({join_names(low)}) to {percent(rare[high[0]])} ({join_names(high)})"
     return Finding(
         f"The least popular third of the items has {percent(groups['test'][tail])} of the test's requests and "
         f"{spread} of the training targets. The most popular third has {percent(groups['test'][head])} of requests.",
@@ -171,7 +173,7 @@ def _popularity(report: Mapping[str, Any]) -> Finding | None:
     )
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Join names for a sentence: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
@@ -180,7 +182,7 @@ def _users(report: Mapping[str, Any]) -> Finding:
     heavy = {name: of["heaviest_10_percent"] for name, of in report["user_mass"].items()}
     low, high = extremes(heavy)
     users = report["user_mass"][high[0]]["effective_users"]
-    what = f"A tenth of the users has {percent(heavy[high[0]])} of the training pairs with {listed(high)}"
-    what += "" if low == high else f", {percent(heavy[low[0]])} with {listed(low)}"
+    what = f"A tenth of the users has {percent(heavy[high[0]])} of the training pairs with {join_names(high)}"
+    what += "" if low == high else f", {percent(heavy[low[0]])} with {join_names(low)}"
     what += f". {high[0]} is worth {users:,.0f} equally weighted users of {report['store']['training_sequences']:,}."
     return Finding(what, "In the test every user counts once, so weight on few users trains for them first.")

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from genpas_plugins.support.atomic import replaced_directory, replaced_file
+from genpas_plugins.support.atomic import replace_directory, replace_file
 from genpas_plugins.support.environment import now, versions
 from genpas_plugins.support.json_text import to_json
 
@@ -29,6 +29,6 @@ def write_files(report: dict[str, Any], page: str, directory: Path) -> None:
     """Write report.json and report.html into a directory, made if it is missing: both whole, or neither."""
     texts = {JSON_NAME: to_json(report), PAGE_NAME: page}
     with ExitStack() as files:
-        folder = directory if directory.exists() else files.enter_context(replaced_directory(directory))
+        folder = directory if directory.exists() else files.enter_context(replace_directory(directory))
         for name, text in texts.items():
-            files.enter_context(replaced_file(folder / name)).write_text(text, encoding="utf-8")
+            files.enter_context(replace_file(folder / name)).write_text(text, encoding="utf-8")

@@ -91,7 +91,7 @@ class WindowStream(ABC):
     def __reduce__(self) -> Any:
         """Pickle the arguments: the tables are made again where the stream is opened."""
         names = ("max_length", "seed", "pairs_per_epoch", "backend")
-        return _reopened, (type(self), self.view, self.policy, {name: getattr(self, name) for name in names})
+        return _reopen, (type(self), self.view, self.policy, {name: getattr(self, name) for name in names})
 
     def windows(self, epoch: int, indices: ArrayLike) -> TargetWindows:
         """Return the windows of the examples with these indices of the epoch: int64 [n], each in [0, size)."""
@@ -122,5 +122,5 @@ class WindowStream(ABC):
         """Return the windows of the examples with these indices."""
 
 
-def _reopened(kind: type[WindowStream], view: SequenceView, policy: Policy, others: dict[str, Any]) -> Any:
+def _reopen(kind: type[WindowStream], view: SequenceView, policy: Policy, others: dict[str, Any]) -> Any:
     return kind(view, policy, **others)

@@ -87,7 +87,7 @@ def optimum(criteria: Criteria, grid: Grid, found: Shortlist, *, progress: Tell 
     tell("continuous optimum", 1, 2)
     best = best_ratio(criteria, grid, found.kl_cut, [row.policy for row in found.ranked[:STARTS]] + [close.policy])
     tell("continuous optimum", 2, 2)
-    return Optimum(close if defined(close) else None, best)
+    return Optimum(close if is_defined(close) else None, best)
 
 
 def nearest(criteria: Criteria, grid: Grid) -> Candidate:
@@ -113,7 +113,7 @@ def best_ratio(criteria: Criteria, grid: Grid, kl_cut: float, starts: Sequence[S
     for policy in starts:
         reached += [policy, highest_ratio(criteria, policy, grid, _ALL, kl_cut)]
     rows = [Candidate.of(criteria, policy) for policy in dict.fromkeys(reached)]
-    rows = rank(row for row in rows if row.kl <= kl_cut and defined(row))
+    rows = rank(row for row in rows if row.kl <= kl_cut and is_defined(row))
     return rows[0] if rows else None
 
 
@@ -140,7 +140,7 @@ def highest_ratio(
     """
     line = Line.through(_point(start), axes, grid)
     first = Candidate.of(criteria, start)
-    if not line.free or not defined(first):
+    if not line.free or not is_defined(first):
         return start
 
     # α and β stand still where only γ moves: their tables answer for all of it.
@@ -164,10 +164,10 @@ def highest_ratio(
         values = _minimize(objective, line, "SLSQP", {"ftol": 1e-10}, constraints=[limit])
         end = _inside(line, values, lambda point: criteria.divergence(point) <= kl_cut)
     last = Candidate.of(criteria, end)
-    return end if defined(last) and last.ratio > first.ratio else start
+    return end if is_defined(last) and last.ratio > first.ratio else start
 
 
-def defined(row: Candidate) -> bool:
+def is_defined(row: Candidate) -> bool:
     """Tell whether both parts of a ratio are positive, so that it has a logarithm."""
     return row.alignment > 0 and row.discrimination > 0
 

@@ -89,14 +89,14 @@ def run_study(
         tell = progress or (lambda step, done, total: None)
         wanted = {policy.label: policy for policy in points}
         _forget_interrupted(study)
-        known = finished(study)
+        known = finished_trials(study)
         todo = [policy for label, policy in wanted.items() if label not in known]
         for done, policy in enumerate(todo, start=len(wanted) - len(todo)):
             tell("training the shortlist", done, len(wanted))
             _train_one(study, policy, train, discard)
         tell("training the shortlist", len(wanted), len(wanted))
         trials = sorted(
-            (trial for label, trial in finished(study).items() if label in wanted),
+            (trial for label, trial in finished_trials(study).items() if label in wanted),
             key=lambda trial: (trial.pruned, -trial.score, list(wanted).index(trial.label)),
         )
         if not trials or trials[0].pruned:
@@ -147,7 +147,7 @@ def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Stud
     return study
 
 
-def finished(study: optuna.Study) -> dict[str, Trial]:
+def finished_trials(study: optuna.Study) -> dict[str, Trial]:
     """Return the trials that are complete or pruned, by the label of their point."""
     from optuna.trial import TrialState
 

@@ -19,7 +19,7 @@ from genpas_plugins.data.ids import as_ids
 from genpas_plugins.semantic_ids.codes import (
     HIGHEST_SIZE,
     as_table,
-    checked,
+    check_codes,
     collisions,
     groups_of,
     known_ids,
@@ -74,7 +74,7 @@ class SemanticIds:
 
     def __post_init__(self) -> None:
         """Check the codes, the sizes and the ids."""
-        codes, sizes = checked(self.codes, self.sizes, self.item_ids)
+        codes, sizes = check_codes(self.codes, self.sizes, self.item_ids)
         object.__setattr__(self, "codes", codes)
         object.__setattr__(self, "sizes", sizes)
         require_distinct(codes, sizes, self.item_ids)
@@ -142,7 +142,7 @@ class SemanticIds:
             raise InputError(f"Unknown collision policy {policy!r}.{nearest(policy, get_args(CollisionPolicy))}")
         table = as_table(codes)
         ids = None if item_ids is None else as_ids(item_ids, "item_ids")
-        table, known = checked(table, sizes_of(table) if sizes is None else tuple(sizes), ids)
+        table, known = check_codes(table, sizes_of(table) if sizes is None else tuple(sizes), ids)
         group, counts = groups_of(table, known)
         largest = int(counts.max(initial=1))
         added = max(largest, max(known) if size is None else whole_number("size", size, 1, HIGHEST_SIZE))

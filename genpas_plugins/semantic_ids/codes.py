@@ -48,7 +48,7 @@ def sizes_of(codes: AnyArray) -> tuple[int, ...]:
     return tuple(max(1, int(highest) + 1) for highest in codes.max(axis=0))
 
 
-def checked(codes: AnyArray, sizes: Iterable[Any], ids: pa.Array | None) -> tuple[Int32, tuple[int, ...]]:
+def check_codes(codes: AnyArray, sizes: Iterable[Any], ids: pa.Array | None) -> tuple[Int32, tuple[int, ...]]:
     """Return codes as int32 and sizes as ints. Raises InputError if they do not fit each other or the ids."""
     codes = as_table(codes)
     known = tuple(whole_number("A level's number of codes", size, 1, HIGHEST_SIZE) for size in sizes)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from genpas_plugins.support.array_types import Float32
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -71,12 +71,12 @@ def embed_texts(
         piece = texts[first : first + _CHUNK]
         # Without an identity the cache would mix up versions of a model.
         file = cache / f"{_key(identity, piece)}.npy" if cache is not None and identity else None
-        vectors = _cached(file, len(piece)) if file is not None else None
+        vectors = _read_cache(file, len(piece)) if file is not None else None
         if vectors is None:
             encoder = encoder if encoder is not None else _load(chosen, folder)
             vectors = _encode(encoder, piece, batch_size, str(chosen))
             if file is not None:
-                with replaced_file(file) as temporary, temporary.open("wb") as sink:
+                with replace_file(file) as temporary, temporary.open("wb") as sink:
                     np.save(sink, vectors, allow_pickle=False)
         pieces.append(vectors)
         if progress is not None:
@@ -201,7 +201,7 @@ def _key(identity: str, texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([_KEY_VERSION, identity, list(texts)]).encode()).hexdigest()
 
 
-def _cached(file: Path, rows: int) -> Float32 | None:
+def _read_cache(file: Path, rows: int) -> Float32 | None:
     try:
         vectors: Float32 = np.load(file, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from genpas_plugins.data.ids import as_ids
 from genpas_plugins.semantic_ids.codebook import CollisionPolicy, SemanticIds
-from genpas_plugins.semantic_ids.codes import as_table, checked, groups_of, rows_of, sizes_of
+from genpas_plugins.semantic_ids.codes import as_table, check_codes, groups_of, rows_of, sizes_of
 from genpas_plugins.support.errors import InputError
 
 _TOKEN = re.compile(r"<([A-Za-z]+)_([0-9]{1,9})>")
@@ -53,7 +53,7 @@ def read_index_json(
         table = table[rows_of(wanted, known, f"{path}; make the index again for the whole catalogue")]
     origin = {"method": "index file", "file": path.name}
     known_sizes = tuple(sizes) if sizes is not None else sizes_of(table)
-    table, known_sizes = checked(table, known_sizes, wanted)
+    table, known_sizes = check_codes(table, known_sizes, wanted)
     _, counts = groups_of(table, known_sizes)
     if len(counts) == len(table) or collisions is None:
         return SemanticIds(table, known_sizes, wanted, origin)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from genpas_plugins.data.storage import read_ids, write_ids
 from genpas_plugins.support.array_types import Int32
-from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.atomic import replace_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
 
 HEADER = "ids.json"
@@ -38,7 +38,7 @@ class StoredIds(NamedTuple):
 def write_codes(folder: Path, ids: StoredIds, *, overwrite: bool = False) -> None:
     """Write the directory `folder`, whole or not at all."""
     IDS.check_target(folder, overwrite=overwrite)
-    with replaced_directory(folder) as directory:
+    with replace_directory(folder) as directory:
         np.savez(directory / _CODES, codes=ids.codes)
         if ids.item_ids is not None:
             write_ids(directory / _ITEM_IDS, ids.item_ids)

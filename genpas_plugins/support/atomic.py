@@ -16,7 +16,7 @@ if sys.platform != "win32":
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file name, which becomes `path` if the block succeeds and vanishes if it fails.
 
     A kill leaves the temporary file. `clear_temporary_files` removes it.
@@ -61,12 +61,12 @@ def clear_temporary_files(folder: Path, suffix: str) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with replaced_file(file) as temporary:
+    with replace_file(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
+def replace_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory, which becomes `path` if the block succeeds and vanishes if it fails.
 
     A kill leaves an old directory at `path`, or the new one; see `exchange_directory`.

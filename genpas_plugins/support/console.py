@@ -108,7 +108,7 @@ def progress_bar() -> Iterator[Tell]:
 
 
 @contextmanager
-def own_arguments_hidden() -> Iterator[None]:
+def hide_arguments() -> Iterator[None]:
     """Empty sys.argv: RecBole, and every process that it starts, reads each --key=value there as a setting."""
     saved = sys.argv
     sys.argv = saved[:1]

@@ -12,7 +12,7 @@ LOCK = ".lock"  # an empty file that is never deleted. Its lock means that a run
 
 
 @contextmanager
-def sole_use(folder: Path, *, wait: float = 0) -> Iterator[None]:
+def lock_folder(folder: Path, *, wait: float = 0) -> Iterator[None]:
     """Hold a folder for this process while the block runs; a missing folder is made.
 
     Parameters

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.errors import InputError
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -30,7 +30,7 @@ def table_file(file: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], o
     CSV has a list as JSON text. JSON lines have ids of a type that JSON lacks (dates, bytes) as text.
     """
     suffix = file.suffix.lower()
-    with replaced_file(file) as temporary:
+    with replace_file(file) as temporary:
         if suffix == ".jsonl":
             with temporary.open("w", encoding="utf-8") as stream:
                 yield lambda table: stream.writelines(_json(row) + "\n" for row in table.to_pylist())

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
-from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.atomic import replace_directory
 from genpas_plugins.support.errors import InputError
 from recbole_ext.checkpoints import load
 from recbole_ext.export.graphs import (
@@ -73,7 +73,7 @@ def export_model(
     is_tiger = hasattr(model, "network") and hasattr(model, "tree")
     facts: dict[str, Any] = {"kind": "tiger" if is_tiger else "vectors", "model": config["model"]}
     facts |= {"max_length": int(model.max_seq_length), "items": n_items, "users": n_users}
-    with replaced_directory(out) as folder:
+    with replace_directory(out) as folder:
         progress("writing graphs", 0, None)
         facts |= _tiger(model, folder) if is_tiger else _vectors(model, histories, folder, index, progress)
         _write_items(folder, histories, None if is_tiger else model.item_embedding.weight[1 : n_items + 1])

@@ -17,7 +17,7 @@ import torch
 from genpas_plugins.support.directory_header import DirectoryHeader
 from genpas_plugins.support.errors import InputError
 from genpas_plugins.support.json_text import as_json_value, to_json
-from recbole_ext.checkpoints import config_of, plain, plain_config, restored
+from recbole_ext.checkpoints import as_plain, config_of, plain_config, restore
 from recbole_ext.genpas_key import REPORT
 
 EXPORT = DirectoryHeader("export.json", "genpas-exported-model", 1, "exported model", "genpas export")
@@ -34,7 +34,7 @@ def write_model(folder: Path, content: Mapping[str, Any], facts: Mapping[str, An
     from safetensors.torch import save_file
 
     config = content["config"]
-    if plain(content.get("other_parameter") or {}, "other_parameter"):
+    if as_plain(content.get("other_parameter") or {}, "other_parameter"):
         raise InputError(f"{config['model']} keeps parameters beside its weights, which safetensors cannot hold.")
     # Copies: safetensors refuses tensors that share memory.
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in content["state_dict"].items()}
@@ -69,7 +69,7 @@ def load_model(folder: str | Path, data_path: str | Path, device: str = "cpu") -
         stored = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["recbole"]
         data = str(Path(data_path) / stored["final"]["dataset"])  # as RecBole's Config has it
         local = {"data_path": data, "checkpoint_dir": "saved", "device": torch.device(device)}
-        config = config_of(restored({**stored, "final": {**stored["final"], **local}}))
+        config = config_of(restore({**stored, "final": {**stored["final"], **local}}))
         weights = load_file(folder / WEIGHTS, device=device)
     except (ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise EXPORT.damaged(folder, error) from error

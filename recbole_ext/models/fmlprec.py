@@ -88,7 +88,7 @@ class FMLPRec(SequentialRecommender):
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """Return the states at the histories' last items, `[B, D]`; item_seq is `int64 [B, L]`, right-padded."""
-        states = right_aligned(self.item_embedding(item_seq), item_seq_len, self.max_seq_length)
+        states = align_right(self.item_embedding(item_seq), item_seq_len, self.max_seq_length)
         states = self.dropout(self.norm(states + self.position_embedding.weight))
         last: Tensor = self.blocks(states)[:, -1]
         return last
@@ -117,7 +117,7 @@ class FMLPRec(SequentialRecommender):
         return state @ self.item_embedding.weight.T
 
 
-def right_aligned(vectors: Tensor, lengths: Tensor, width: int) -> Tensor:
+def align_right(vectors: Tensor, lengths: Tensor, width: int) -> Tensor:
     """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: `[B, width, D]`."""
     source = torch.arange(width, device=vectors.device) - (width - lengths)[:, None]
     index = source.clamp(0, vectors.shape[1] - 1)[..., None].expand(-1, -1, vectors.shape[2])

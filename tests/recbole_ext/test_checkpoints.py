@@ -30,7 +30,7 @@ from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType
 
 from genpas_plugins import InputError
 from recbole_ext import random_state
-from recbole_ext.checkpoints import item_vectors, load, plain, restored, save
+from recbole_ext.checkpoints import as_plain, item_vectors, load, restore, save
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": float("-inf")}
 
@@ -306,8 +306,8 @@ def assert_equal(a: Any, b: Any) -> None:
 @given(value=values)
 def test_plain_values_survive_the_file(value: Any, tmp_path_factory: pytest.TempPathFactory):
     file = tmp_path_factory.getbasetemp() / "value.pth"
-    torch.save(plain(value, "value"), file)
-    assert_equal(value, restored(torch.load(file, weights_only=True)))
+    torch.save(as_plain(value, "value"), file)
+    assert_equal(value, restore(torch.load(file, weights_only=True)))
 
 
 def test_kinds_that_become_their_plain_kin(tmp_path: Path):

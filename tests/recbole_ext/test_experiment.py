@@ -24,7 +24,7 @@ from genpas_plugins.experiments.training import Clock
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
-from genpas_plugins.support.folder_lock import sole_use
+from genpas_plugins.support.folder_lock import lock_folder
 from recbole_ext import experiment_cell
 from recbole_ext.training_run import evaluate_checkpoint, train
 
@@ -109,7 +109,7 @@ def test_a_table_is_tuned_tested_once_and_resumed(experiment: Experiment, tmp_pa
     page = (out / "table.md").read_text()
     assert "| 1,0,0 | not run | – | not run | not run |" in page and "0.1234" in page
 
-    with sole_use(out / "work"):
+    with lock_folder(out / "work"):
         done, trained = experiment()
         assert (done.exit_code, trained) == (2, []) and "another run is at work" in done.stderr
 

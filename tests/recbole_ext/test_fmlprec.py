@@ -14,7 +14,7 @@ from recbole.quick_start import run_recbole
 from recbole.utils import get_model
 
 from genpas_plugins import InputError
-from recbole_ext.models.fmlprec import FilterLayer, FMLPRec, right_aligned
+from recbole_ext.models.fmlprec import FilterLayer, FMLPRec, align_right
 
 LENGTH = 5
 
@@ -39,7 +39,7 @@ def test_recbole_finds_it_with_its_defaults(settings: dict[str, Any]):
 
 def test_a_history_ends_at_the_last_position():
     vectors = torch.arange(1.0, 7).reshape(2, 3, 1)
-    moved = right_aligned(vectors, torch.tensor([1, 3]), 4)
+    moved = align_right(vectors, torch.tensor([1, 3]), 4)
     assert moved[..., 0].tolist() == [[0, 0, 0, 1], [0, 4, 5, 6]]
 
 

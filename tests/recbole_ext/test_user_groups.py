@@ -21,7 +21,7 @@ from genpas_plugins.neural.dr4sr.mining import mine_patterns
 from genpas_plugins.neural.dr4sr.regenerated_store import regenerated_store
 from recbole_ext import experiment_cell
 from recbole_ext.training_run import train
-from recbole_ext.user_groups import POPULARITY, evaluated, groups_of, interactions, popularity_groups
+from recbole_ext.user_groups import POPULARITY, evaluate, groups_of, interactions, popularity_groups
 
 METRICS = ["Recall", "NDCG", "MRR", "Hit", "Precision", "MAP"]
 MEASURED = {"metrics": METRICS, "topk": [1, 5], "valid_metric": "NDCG@5", "metric_decimal_place": 12}
@@ -123,7 +123,7 @@ def test_a_group_has_the_figures_of_its_rows_alone(
     made = prepare(PART, **MEASURED, mask_history=masked)
     trainer = trainer_of(made)
     groups = groups_of(made.train._dataset, made.test._dataset)
-    result = evaluated(trainer, made.test, groups)
+    result = evaluate(trainer, made.test, groups)
     assert result.figures == trainer.evaluate(made.test, load_best_model=False)
     assert result.figures.keys() == NAMES
     assert {kind: set(named) for kind, named in result.groups.items()} == {
@@ -151,7 +151,7 @@ def test_one_ranking_is_enough(
     ranked = []
     original = trainer.model.full_sort_predict
     monkeypatch.setattr(trainer.model, "full_sort_predict", lambda batch: ranked.append(len(batch)) or original(batch))
-    evaluated(trainer, made.test, groups_of(made.train._dataset, made.test._dataset))
+    evaluate(trainer, made.test, groups_of(made.train._dataset, made.test._dataset))
     assert sum(ranked) == len(made.test._dataset)
 
 
@@ -159,7 +159,7 @@ def test_groups_without_rows_are_left_out(prepare: Callable[..., Any], trainer_o
     made = prepare(PART, **MEASURED)
     everybody = np.ones(len(made.test._dataset), bool)
     groups = {"some": {"all": everybody, "none": ~everybody}, "no": {"none": ~everybody}}
-    result = evaluated(trainer_of(made), made.test, groups)
+    result = evaluate(trainer_of(made), made.test, groups)
     assert result.groups == {"some": {"all": {"n": len(everybody), **result.figures}}}
 
 
@@ -171,7 +171,7 @@ def test_metrics_of_lists_and_of_whole_rankings_are_taken_too(
     metrics = {**MEASURED, "metrics": ["NDCG", "GAUC", "ShannonEntropy"], "eval_args": split}
     made = prepare(PART, **metrics)
     groups = groups_of(made.train._dataset, made.test._dataset)
-    result = evaluated(trainer_of(made), made.test, groups)
+    result = evaluate(trainer_of(made), made.test, groups)
     for named in result.groups.values():
         for group in named.values():
             assert group.keys() == {"n", *result.figures}
@@ -198,7 +198,7 @@ def test_metrics_without_an_entry_a_row_have_no_groups(
     trainer.eval_collector.data_collect(made.train)
     told: list[str] = []
     monkeypatch.setattr(trainer.logger, "warning", told.append)  # whatever level an earlier test has given it
-    result = evaluated(trainer, made.test, groups_of(made.train._dataset, made.test._dataset))
+    result = evaluate(trainer, made.test, groups_of(made.train._dataset, made.test._dataset))
     assert result.figures and result.groups == {}
     assert told and "No figures of groups for" in told[0]
 

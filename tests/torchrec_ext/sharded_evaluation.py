@@ -188,8 +188,8 @@ def top_items(sharded, history: JaggedTensor, k: int) -> TopItems:
         if not any(sizes):
             none = own.new_empty(0, k)
             return TopItems(none.long(), none)
-        hidden = gather_rows(evaluation._encoded(sharded, history), sizes, layer.group)
-        items, scores = evaluation._merged(hidden, own, k, layer.n_rows, layer.group)
+        hidden = gather_rows(evaluation._encode(sharded, history), sizes, layer.group)
+        items, scores = evaluation._merge(hidden, own, k, layer.n_rows, layer.group)
     return TopItems(items.split(sizes)[rank], scores.split(sizes)[rank])
 
 

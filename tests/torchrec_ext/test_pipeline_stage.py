@@ -21,9 +21,9 @@ from torchrec.distributed.types import ShardingPlan
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.augment import augmented
+from genpas_plugins.augment import augment_stream
 from genpas_plugins.augment.operators.delete import Delete
-from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
+from torchrec_ext.pipeline_stage import genpas_stage, stage_batches
 from torchrec_ext.stream import GenPASStream
 
 CPU = torch.device("cpu")
@@ -104,7 +104,7 @@ def loop(stream: GenPASStream, batches: Callable, epochs: int = 2):
 
 
 def staged(stream: GenPASStream):
-    return staged_batches(stream.addresses(), [genpas_stage(stream)])
+    return stage_batches(stream.addresses(), [genpas_stage(stream)])
 
 
 def check_same(one, other) -> None:
@@ -197,7 +197,7 @@ def test_a_staged_pipeline_used_directly(stream):
 def test_the_stage_gives_the_same_batches_on_a_device(stream):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    on_device = staged_batches(again(stream).addresses(), [genpas_stage(again(stream), "cuda")])
+    on_device = stage_batches(again(stream).addresses(), [genpas_stage(again(stream), "cuda")])
     for one, other in zip(stream, on_device, strict=True):
         assert other.address.is_cuda
         assert torch.equal(one.features.values(), other.features.values().cpu())
@@ -206,7 +206,7 @@ def test_the_stage_gives_the_same_batches_on_a_device(stream):
 
 
 def test_the_stage_draws_changed_histories(stream: GenPASStream):
-    batches = GenPASStream(augmented(stream.stream, [Delete(0.5)]), batch_size=16, max_length=4)
+    batches = GenPASStream(augment_stream(stream.stream, [Delete(0.5)]), batch_size=16, max_length=4)
     for step, other in enumerate(staged(batches)):
         one = batches.batch(0, step)
         assert torch.equal(one.features.values(), other.features.values())

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.support.errors import InputError
-from torchrec_ext.prefetch import prefetched
+from torchrec_ext.prefetch import prefetch
 
 
 def readers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "prefetched"]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -48,13 +48,13 @@ class Counted:
 
 @given(st.lists(st.none() | st.integers()), st.integers(1, 5))
 def test_gives_the_items_of_the_source_in_order(items, depth):
-    assert list(prefetched(items, depth)) == items
+    assert list(prefetch(items, depth)) == items
     assert not readers()
 
 
 def test_reads_nothing_before_the_first_item_is_asked_for():
     source = Counted(5)
-    ahead = prefetched(source)
+    ahead = prefetch(source)
     assert not readers()
     ahead.close()
     assert source.read == 0
@@ -71,7 +71,7 @@ def test_is_as_many_items_ahead_as_it_may_and_never_more(depth):
             return item
 
     source = Watched(30)
-    ahead = prefetched(source, depth)
+    ahead = prefetch(source, depth)
     for number in range(source.n):
         asked += 1
         assert next(ahead) == number
@@ -82,7 +82,7 @@ def test_is_as_many_items_ahead_as_it_may_and_never_more(depth):
 
 
 def test_reads_on_one_thread_that_is_not_the_callers():
-    threads = list(prefetched(threading.current_thread() for _ in range(10)))
+    threads = list(prefetch(threading.current_thread() for _ in range(10)))
     assert len(set(threads)) == 1
     assert threads[0] is not threading.current_thread() and threads[0].daemon
 
@@ -93,7 +93,7 @@ def test_an_exception_comes_after_the_items_before_it_with_the_sources_traceback
         yield 2
         raise ValueError("no third")
 
-    ahead = prefetched(failing_source(), depth=3)
+    ahead = prefetch(failing_source(), depth=3)
     assert [next(ahead), next(ahead)] == [1, 2]
     with pytest.raises(ValueError, match="no third") as caught:
         next(ahead)
@@ -103,7 +103,7 @@ def test_an_exception_comes_after_the_items_before_it_with_the_sources_traceback
 
 
 def test_an_exception_of_iter_is_raised_at_the_first_item():
-    ahead = prefetched(3)  # type: ignore[arg-type]
+    ahead = prefetch(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not iterable"):
         next(ahead)
     assert not readers()
@@ -111,7 +111,7 @@ def test_an_exception_of_iter_is_raised_at_the_first_item():
 
 def test_a_generator_closed_early_leaves_no_thread_and_reads_no_further():
     source = Counted(1000)
-    with closing(prefetched(source, depth=2)) as ahead:
+    with closing(prefetch(source, depth=2)) as ahead:
         assert next(ahead) == 0
         assert len(readers()) == 1
     assert not readers()
@@ -126,7 +126,7 @@ def test_closing_waits_for_the_item_being_read():
         release.wait()
         yield 1
 
-    ahead = prefetched(slow())
+    ahead = prefetch(slow())
     assert next(ahead) == 0
     closer = threading.Thread(target=ahead.close)
     closer.start()
@@ -137,7 +137,7 @@ def test_closing_waits_for_the_item_being_read():
 
 
 def test_a_forgotten_generator_leaves_no_thread():
-    ahead = prefetched(Counted(1000))
+    ahead = prefetch(Counted(1000))
     next(ahead)
     del ahead
     gc.collect()
@@ -154,19 +154,19 @@ def test_a_generator_that_dies_on_the_readers_thread_leaves_no_thread():
         died.append(threading.current_thread().name)
         yield 1
 
-    ahead = prefetched(collecting())
+    ahead = prefetch(collecting())
     assert next(ahead) == 0
     forgotten.append(ahead)
     del ahead
     dead.set()
     wait_until(lambda: bool(died) and not readers())
-    assert died == ["prefetched"]
+    assert died == ["prefetch"]
 
 
 @pytest.mark.parametrize("depth", [0, -1, 1.5, "two"])
 def test_a_depth_that_is_no_whole_number_from_one_on_is_refused_at_once(depth):
     with pytest.raises(InputError, match="depth"):
-        prefetched([1], depth)
+        prefetch([1], depth)
 
 
 def test_the_batches_of_a_stream_are_those_without_the_thread(medium: SequenceStore):
@@ -180,7 +180,7 @@ def test_the_batches_of_a_stream_are_those_without_the_thread(medium: SequenceSt
         return GenPASStream(pairs, batch_size=16, max_length=4)
 
     trained = stream()
-    for batch in prefetched(trained):
+    for batch in prefetch(trained):
         alone = stream().batch(trained.epoch, trained.step)
         assert torch.equal(batch.features.values(), alone.features.values())
         assert torch.equal(batch.address, alone.address)

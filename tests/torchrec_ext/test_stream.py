@@ -10,7 +10,7 @@ import torch
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, gather_jagged, pair_stream
 from genpas_plugins.augment import OPERATORS as KINDS
-from genpas_plugins.augment import augmented
+from genpas_plugins.augment import augment_stream
 from genpas_plugins.sampling.protocol import DRAWS, ENUMERATED
 from torchrec_ext.stream import GenPASStream
 
@@ -229,7 +229,7 @@ OPERATORS = (KINDS["insert"](0.5, 0.7), KINDS["reorder"](1.0), KINDS["mask"](0.3
 
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_augmented_batches_are_the_cores_on_any_number_of_ranks(pairs, world_size: int):
-    stream = augmented(pairs, OPERATORS)
+    stream = augment_stream(pairs, OPERATORS)
     index = np.arange(100)
     drawn = pairs.pairs(1, index)
     expected = stream.histories(1, index, drawn, 4)
@@ -246,6 +246,6 @@ def test_augmented_batches_are_the_cores_on_any_number_of_ranks(pairs, world_siz
 def test_workers_augment_as_no_workers_do(pairs):
     contents = []
     for workers in (0, 2):
-        stream = GenPASStream(augmented(pairs, OPERATORS), batch_size=16, max_length=4)
+        stream = GenPASStream(augment_stream(pairs, OPERATORS), batch_size=16, max_length=4)
         contents.append([content(batch) for batch in stream.loader(workers)])
     assert contents[0] == contents[1]

@@ -20,7 +20,7 @@ pytest.importorskip("recbole")
 from genpas_plugins import SequenceStore
 from genpas_plugins.sampling.train_users import keep_users
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.folder_lock import LOCK, sole_use
+from genpas_plugins.support.folder_lock import LOCK, lock_folder
 from torchrec_ext import train
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.training import loop, ranks
@@ -303,7 +303,7 @@ def test_a_folder_of_something_else_is_left_alone(tiny_settings: Path, tmp_path:
 
 
 def test_a_folder_in_which_a_run_is_at_work_is_refused(tiny_settings: Path, tmp_path: Path, capsys: Any):
-    with sole_use(tmp_path):
+    with lock_folder(tmp_path):
         assert "another run is at work" in refused(capsys, tiny_settings, tmp_path, "--fresh")
     assert [file.name for file in tmp_path.iterdir()] == [LOCK]
 

@@ -25,7 +25,7 @@ from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 from tests.chain_law import dense_weights
 from torchrec_ext.batch import PairBatch, WindowBatch
-from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
+from torchrec_ext.pipeline_stage import genpas_stage, stage_batches
 from torchrec_ext.shard import own_rows, shard, with_output_rows
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, padded_length, whole_table
@@ -180,7 +180,7 @@ def test_a_pass_over_the_windows_has_loss_and_gradients_of_a_pass_over_the_pairs
 @pytest.mark.parametrize("policy", POLICIES, ids=IDS)
 def test_the_stage_draws_the_windows_of_the_stream(policy: SamplingPolicy):
     for batches in ranks(windows(policy), 2):
-        staged = staged_batches(batches.addresses(), [genpas_stage(batches)])
+        staged = stage_batches(batches.addresses(), [genpas_stage(batches)])
         for step, other in enumerate(staged):
             one = batches.batch(0, step)
             assert content(one) == content(other)

@@ -33,7 +33,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.stateful import Stateful
 
-from genpas_plugins.support.atomic import replaced_directory
+from genpas_plugins.support.atomic import replace_directory
 from genpas_plugins.support.environment import versions
 from genpas_plugins.support.errors import InputError, whole_number
 from torchrec_ext.checkpointing import manifest as manifests
@@ -136,7 +136,7 @@ class Checkpoints:
         """Write a checkpoint in the writing thread. All ranks finish one part before any rank begins the next."""
         try:
             with ExitStack() as stack:
-                temporary = on_rank_0(lambda: stack.enter_context(replaced_directory(path)), self._group)
+                temporary = on_rank_0(lambda: stack.enter_context(replace_directory(path)), self._group)
                 writer = _Writer(temporary)
                 planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
                 save(tensors, storage_writer=writer, planner=planner, process_group=self._group)

@@ -37,15 +37,15 @@ from genpas_plugins.settings.torchrec import TorchRecConfig
 from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError
-from genpas_plugins.support.folder_lock import sole_use
+from genpas_plugins.support.folder_lock import lock_folder
 from genpas_plugins.support.json_text import to_json
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.checkpointing.checkpoints import Checkpoints
 from torchrec_ext.evaluation import check_metrics
 from torchrec_ext.training.folder import RunFolder, all_settings
 from torchrec_ext.training.ranks import Ranks
-from torchrec_ext.training.results import evaluated, finish
-from torchrec_ext.training.run import Loaders, Run, batches, prepared, step_seed
+from torchrec_ext.training.results import evaluate_run, finish
+from torchrec_ext.training.run import Loaders, Run, batches, prepare, step_seed
 from torchrec_ext.training.tensorboard import TensorBoard
 
 LOG_EVERY = 20  # optimizer steps between two points of the loss curve
@@ -79,7 +79,7 @@ def train(
         return done
     with _held(folder, ranks):
         ranks.together(lambda: folder.check(settings, fresh=fresh))  # no other run can change it from here on
-        run = prepared(config, section, loaders, ranks)
+        run = prepare(config, section, loaders, ranks)
         if ranks.rank == 0:
             if fresh and (removed := folder.clear()):
                 ranks.say(f"Started over: deleted {', '.join(removed)} in {folder.path}.")
@@ -173,7 +173,7 @@ def finish_epoch(run: Run, board: TensorBoard, tell: Tell) -> bool:
     eval_step = min(config["eval_step"], config["epochs"])
     if eval_step > 0 and epoch % eval_step == 0:
         started = time.perf_counter()
-        point["validation"] = evaluated(run, run.validation, f"validation {epoch}", tell)
+        point["validation"] = evaluate_run(run, run.validation, f"validation {epoch}", tell)
         score = point["validation"][config["valid_metric"].lower()]
         record.seconds += time.perf_counter() - started
         bigger = config["valid_metric_bigger"]
@@ -214,7 +214,7 @@ def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
     # torchrun may start a rank 0 anew, on another machine, before the last one has quite gone.
     wait = LETTING_GO if "TORCHELASTIC_RUN_ID" in os.environ else 0
     with ExitStack() as stack:
-        ranks.together(lambda: stack.enter_context(sole_use(folder.path, wait=wait)) if ranks.rank == 0 else None)
+        ranks.together(lambda: stack.enter_context(lock_folder(folder.path, wait=wait)) if ranks.rank == 0 else None)
         yield
 
 

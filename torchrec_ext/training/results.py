@@ -31,7 +31,7 @@ from torchrec_ext.training.run import Run
 DISTRIBUTIONS = ("genpas-plugins", "torch", "torchrec", "fbgemm-gpu", "fbgemm-gpu-cpu", "recbole", "numpy")
 
 
-def evaluated(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, float]:
+def evaluate_run(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, float]:
     """Return the figures of a validation or test set with the present weights: a collective call."""
     total = len(loader._dataset)
     return evaluate(
@@ -50,7 +50,7 @@ def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, 
     tested = "last"
     if record.best_epoch is not None and saved.load_best(run.state()) is not None:
         tested = "best"
-    test = evaluated(run, run.loaders.test, "test", tell)
+    test = evaluate_run(run, run.loaders.test, "test", tell)
     weights = recbole_state(run.sharded)
     results: dict[str, Any] = {
         "config": settings,

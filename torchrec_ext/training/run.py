@@ -34,8 +34,8 @@ from recbole_ext.genpas_key import genpas_config
 from recbole_ext.training_settings import rate_factor, validation_loader
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue
-from torchrec_ext.pipeline_stage import genpas_stage, staged_batches
-from torchrec_ext.prefetch import prefetched
+from torchrec_ext.pipeline_stage import genpas_stage, stage_batches
+from torchrec_ext.prefetch import prefetch
 from torchrec_ext.shard import SAMPLED_SOFTMAX, OutputLayer, own_rows, shard, with_output_rows
 from torchrec_ext.stream import GenPASStream
 from torchrec_ext.tables import dense_parameters, layer_of, set_table_rate, set_table_steps
@@ -133,7 +133,7 @@ class Run:
         set_table_steps(self.sharded, self.steps_done)
 
 
-def prepared(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks) -> Run:
+def prepare(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks) -> Run:
     """Build and shard the model, and make its optimizers and the stream of batches: a collective call."""
     device = config["device"]
     torch.backends.cuda.matmul.allow_tf32 = section.tf32
@@ -213,9 +213,9 @@ def batches(run: Run) -> Generator[PairBatch, None, None]:
     """Yield the remaining batches of an epoch, drawn ahead of training, with the output layer's rows."""
     first = run.stream.step
     if run.stage is not None:
-        source = staged_batches(run.stream.addresses(), [run.stage])
+        source = stage_batches(run.stream.addresses(), [run.stage])
     else:
-        source = prefetched((batch.pin_memory() for batch in iter(run.stream)), depth=READ_AHEAD)
+        source = prefetch((batch.pin_memory() for batch in iter(run.stream)), depth=READ_AHEAD)
     return _with_rows(run, source, first)
 
 

@@ -113,8 +113,8 @@ def append_interactions(
         content = STORE.fingerprint(folder / "part")
         if not again and any(step.get("content") == content for step in history):
             raise InputError(f"{path} holds the interactions of {source} already. Use --again to append them twice.")
-        user_ids, user_rows = _numbered(store.user_ids, part.user_ids, "user")
-        item_ids, item_places = _numbered(store.item_ids, part.item_ids, "item")
+        user_ids, user_rows = _number(store.user_ids, part.user_ids, "user")
+        item_ids, item_places = _number(store.item_ids, part.item_ids, "item")
         merge = _Merge(path, store, part, user_rows, item_places + 1, orders, late, drop_duplicates)
         with ExitStack() as stack:
             types = {_VALUES: np.dtype(np.int64), **{name: column.dtype for name, column in store.columns.items()}}
@@ -243,7 +243,7 @@ def _check_store(store: SequenceStore, orders: tuple[str, ...], history: Sequenc
         raise InputError(f"{store.path} is in order of {', '.join(earlier[-1])}. Use the same --order.")
 
 
-def _numbered(known: pa.Array | None, more: pa.Array | None, kind: str) -> tuple[pa.Array, Int64]:
+def _number(known: pa.Array | None, more: pa.Array | None, kind: str) -> tuple[pa.Array, Int64]:
     """Return the known ids with the new ones of `more` after them, and the place of each of `more` there."""
     if known is None or more is None:
         raise InputError(f"The store has no {kind} ids, by which `append` finds {kind}s. Prepare it with ids.")

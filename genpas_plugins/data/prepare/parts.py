@@ -36,7 +36,7 @@ from genpas_plugins.data.storage import (
     write_files,
     write_ids,
 )
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.checksums import file_crc32
 from genpas_plugins.support.errors import InputError, whole_number
 
@@ -52,7 +52,7 @@ def write_catalogue(folder: str | Path, item_ids: ArrayLike | pa.Array | pa.Chun
     ids = as_ids(item_ids.combine_chunks() if isinstance(item_ids, pa.ChunkedArray) else item_ids, "item_ids")
     if ids.null_count or pc.count_distinct(ids).as_py() != len(ids):
         raise InputError("item_ids has a missing or repeated id. Give every item once.")
-    with replaced_file(file) as temporary:
+    with replace_file(file) as temporary:
         write_ids(temporary, ids)
 
 

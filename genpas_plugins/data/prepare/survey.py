@@ -100,7 +100,7 @@ def survey(source: Source, wanted: Wanted, progress: Callable[[int], None]) -> S
         frame = source.frame.filter(~blank & ~null) if dropping else source.frame
         source = replace(source, frame=frame)
         counts = pl.concat(batches).sum()
-        sides = [_numbered(source, tallies.pop(name).counts(), name, keys[name]) for name in (wanted.user, wanted.item)]
+        sides = [_number(source, tallies.pop(name).counts(), name, keys[name]) for name in (wanted.user, wanted.item)]
         read = {name: _numbers(source, name, numbers[name], counts, wanted) for name in names}
     kept = {name: numbers.value for name, numbers in read.items()}
     sort_keys: dict[str, pl.Expr] = {}
@@ -187,7 +187,7 @@ def _id_key(source: Source, name: str, dtype: pl.DataType) -> pl.Expr:
     )
 
 
-def _numbered(source: Source, counts: pl.DataFrame, name: str, key: pl.Expr) -> pl.DataFrame:
+def _number(source: Source, counts: pl.DataFrame, name: str, key: pl.Expr) -> pl.DataFrame:
     """Sort the distinct ids; raise InputError for one that is missing or negative."""
     is_text = counts.schema["key"] == pl.String
     if counts["key"].has_nulls() or (is_text and (counts["key"] == "").any()):

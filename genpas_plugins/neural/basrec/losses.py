@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genpas_plugins.neural.basrec.batch_operators import reorder, substitute
-from genpas_plugins.neural.basrec.mixture import adaptive_weights, mix, weighted
+from genpas_plugins.neural.basrec.mixture import adaptive_weights, mix, weigh
 from genpas_plugins.neural.basrec.step_draws import Cross, View, draw_cross, draw_view
 from genpas_plugins.neural.layers.history_losses import Targets, history_losses, pairwise_losses
 from genpas_plugins.settings.mixing import MixingConfig
@@ -50,10 +50,10 @@ def changed_histories(batch: Batch, neighbours: Tensor, view: View) -> Tensor:
 
 
 def view_loss(model: Model, batch: Batch, view: View, released_weights: bool = False) -> Tensor:
-    """Return the weighted loss of one view, a scalar; `released_weights` is `released` of `mixture.weighted`."""
+    """Return the weighted loss of one view, a scalar; `released_weights` is `released` of `mixture.weigh`."""
     hidden = model.encode(changed_histories(batch, model.neighbours, view), view.share[:, None, None])
     losses = history_losses(model.kind, hidden, model.table, batch.targets)
-    return weighted(losses, adaptive_weights(view.share, view.rate), released_weights)
+    return weigh(losses, adaptive_weights(view.share, view.rate), released_weights)
 
 
 def mixed_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets, cross: Cross) -> Tensor:

@@ -25,7 +25,7 @@ def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
     return torch.where(high > low, (raw - low) / (high - low), torch.ones_like(raw))
 
 
-def weighted(losses: Tensor, weights: Tensor, released: bool = False) -> Tensor:
+def weigh(losses: Tensor, weights: Tensor, released: bool = False) -> Tensor:
     """Return the mean of ω_b loss_b over the batch, a scalar. If `released`, as the authors do: Σ_b ω_b mean(loss)."""
     weights = weights.to(losses.dtype)
     return weights.sum() * losses.mean() if released else (weights * losses).mean()

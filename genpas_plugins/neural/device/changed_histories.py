@@ -13,7 +13,7 @@ from torch import Tensor
 from genpas_plugins.augment.draws import BLOCKS, FIRST
 from genpas_plugins.augment.histories import numbers_of_items
 from genpas_plugins.augment.operator import Catalogue, Operator
-from genpas_plugins.neural.device.device_batch import StoreSlices, bounds, masked
+from genpas_plugins.neural.device.device_batch import StoreSlices, bounds, mask
 from genpas_plugins.neural.device.random_words import philox, uniform
 
 _WORDS = 4  # in a block
@@ -47,7 +47,7 @@ class ChangedTensors:
         """Copy histories out of the store."""
         place = torch.arange(width, device=drawn.stop.device)
         rows = torch.where(place < drawn.lengths[:, None], (drawn.stop - drawn.lengths)[:, None] + place, 0)
-        return cls(masked(drawn.values[rows], drawn.lengths), rows, drawn.sequence, drawn.lengths)
+        return cls(mask(drawn.values[rows], drawn.lengths), rows, drawn.sequence, drawn.lengths)
 
     def padded(self, width: int, dtype: torch.dtype | None = None) -> Tensor:
         """Return the items; see `DeviceHistories`."""
@@ -56,7 +56,7 @@ class ChangedTensors:
 
     def padded_column(self, column: Tensor, width: int) -> Tensor:
         """Return entries of a column; see `DeviceHistories`."""
-        return masked(column[self.rows[:, :width]], self.lengths)
+        return mask(column[self.rows[:, :width]], self.lengths)
 
     def jagged(self, total: int) -> tuple[Tensor, Tensor]:
         """Return the items and their offsets; see `DeviceHistories`."""
@@ -136,7 +136,7 @@ class ChangedTensors:
 
     def _take(self, places: Tensor, lengths: Tensor) -> ChangedTensors:
         places = places.clamp(max=self.items.shape[1] - 1)
-        items, rows = (masked(part.gather(1, places), lengths) for part in (self.items, self.rows))
+        items, rows = (mask(part.gather(1, places), lengths) for part in (self.items, self.rows))
         return replace(self, items=items, rows=rows, lengths=lengths)
 
 

@@ -107,7 +107,7 @@ class StoreSlices(NamedTuple):
         """Return entries of a column; see `DeviceHistories`."""
         place = torch.arange(width, device=column.device)
         rows = torch.where(place < self.lengths[:, None], (self.stop - self.lengths)[:, None] + place, 0)
-        return masked(column[rows], self.lengths)
+        return mask(column[rows], self.lengths)
 
     def jagged(self, total: int) -> tuple[Tensor, Tensor]:
         """Return the items and their offsets; see `DeviceHistories`."""
@@ -116,7 +116,7 @@ class StoreSlices(NamedTuple):
         return self.values.index_select(0, shift.add_(torch.arange(total, device=shift.device))), offsets
 
 
-def masked(entries: Tensor, lengths: Tensor) -> Tensor:
+def mask(entries: Tensor, lengths: Tensor) -> Tensor:
     """Return [n, width, …] with 0 in each row after its length, in place."""
     outside = torch.arange(entries.shape[1], device=entries.device) >= lengths[:, None]
     return entries.masked_fill_(outside.view(*outside.shape, *[1] * (entries.dim() - 2)), 0)

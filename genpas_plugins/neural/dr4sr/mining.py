@@ -99,7 +99,7 @@ def mine_patterns(
         keys, frequency = _frequent(training, numbers, choices, min_frequency=min_frequency, rows=rows)
         prefix, last = np.divmod(keys, n_items + 1)
         table = np.column_stack([table[prefix], last])
-        numbers = {offsets: _numbered(training, numbers, offsets, keys) for offsets in choices}
+        numbers = {offsets: _number(training, numbers, offsets, keys) for offsets in choices}
         places |= {offsets: np.where(ids >= 0, ids + first_id, -1) for offsets, ids in numbers.items()}
         found.append((table, frequency))
         first_id += len(keys)
@@ -171,7 +171,7 @@ def _changes(values: Int64) -> Bools:
     return changed
 
 
-def _numbered(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets, keys: Int64) -> Int64:
+def _number(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets, keys: Int64) -> Int64:
     """Return for every place the frequent key at these positions from there, -1 for none."""
     result = np.full(len(training.items), -1, np.int64)
     if len(keys):

@@ -21,7 +21,7 @@ import numpy as np
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
-from genpas_plugins.support.atomic import replaced_file
+from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.checksums import array_crc32
 from genpas_plugins.support.errors import InputError
 
@@ -43,7 +43,7 @@ def save_stage(file: Path, made: Patterns | Regenerated, made_from: MadeFrom) ->
     """Write what a stage made, complete or not at all."""
     origin = np.frombuffer(json.dumps(made_from, sort_keys=True).encode(), np.uint8)
     named: dict[str, Any] = {_MADE_FROM: origin, **vars(made)}
-    with replaced_file(file) as temporary, temporary.open("wb") as stream:
+    with replace_file(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **named)
 
 

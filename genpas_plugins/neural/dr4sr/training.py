@@ -112,7 +112,7 @@ def train_regenerator(
     longest = int(np.diff(patterns.offsets).max(initial=0))
     if longest > shape.max_pattern:
         raise InputError(f"A pattern has {longest} items; the regenerator writes {shape.max_pattern} (max_pattern).")
-    origin = {**(made_from or {}), "shape": asdict(shape), "recipe": _plain(recipe)}
+    origin = {**(made_from or {}), "shape": asdict(shape), "recipe": _as_plain(recipe)}
     n_steps = -(-n // recipe.batch_size)
     lengths = np.minimum(view.lengths(patterns.sequence), shape.max_history)
     with torch.random.fork_rng(devices=_cuda(device)):
@@ -158,7 +158,7 @@ def train_regenerator(
     return Trained(model, curve)
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def _as_plain(recipe: Recipe) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
 
 

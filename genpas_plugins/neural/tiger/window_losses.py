@@ -125,7 +125,7 @@ def window_losses(
     lead = network.user_rows(buckets)
     if lead is not None:
         rows = _led(rows, lead.index_select(0, layout.windows.to(lead.device)), layout.groups, network.depth)
-    memory = _encoded(network, rows, layout.groups, drop)
+    memory = _encode(network, rows, layout.groups, drop)
     read = network.token_embedding(targets).index_select(0, of_targets)
     states = _decoded(network, memory, read, layout, drop)
     codes = targets.index_select(0, of_targets) - network.first_token
@@ -144,7 +144,7 @@ def _led(rows: Tensor, lead: Tensor, groups: Sequence[Group], depth: int) -> Ten
     return torch.cat(parts)
 
 
-def _encoded(network: TigerNetwork, x: Tensor, groups: Sequence[Group], drop: Drop) -> Tensor:
+def _encode(network: TigerNetwork, x: Tensor, groups: Sequence[Group], drop: Drop) -> Tensor:
     """Return the encoder's states of all tokens, float [R, D]."""
     shapes = [
         (sum(group.windows for group in same), network.width(items))

@@ -12,7 +12,7 @@ import pytest
 
 from genpas_plugins import SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.augment import AugmentedStream, Operator
-from genpas_plugins.augment.augmented_stream import augmented
+from genpas_plugins.augment.augmented_stream import augment_stream
 from genpas_plugins.sampling.batch import StoreHistories
 
 DRAWS = 8_000
@@ -54,7 +54,7 @@ def changed_stream() -> Callable[..., AugmentedStream]:
     ) -> AugmentedStream:
         view, policy = store.leave_last_out().train, SamplingPolicy.named("multi_target")
         pairs = pair_stream(view, policy, seed=seed, pairs_per_epoch=60, backend=backend)
-        return augmented(pairs, operators, with_rows=True)
+        return augment_stream(pairs, operators, with_rows=True)
 
     return make
 
@@ -79,7 +79,7 @@ def stream_of_one() -> Callable[..., AugmentedStream]:
         store = SequenceStore.from_arrays(np.arange(1, length + 4), [0, length + 3], n_items=n_items)
         policy = SamplingPolicy(0, math.inf, -math.inf)  # the last target; one pass of one pair is slow to enumerate
         drawn = pair_stream(store.leave_last_out().train, policy, seed=11, pairs_per_epoch=pairs)
-        return augmented(drawn, [operator], with_rows=True)
+        return augment_stream(drawn, [operator], with_rows=True)
 
     return make
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.augment import OPERATORS, AugmentedStream, augmented
+from genpas_plugins.augment import OPERATORS, AugmentedStream, augment_stream
 from genpas_plugins.augment.draws import BLOCKS, FIRST, OPERATORS_AT_MOST, choose_numbers, jagged_words
 from genpas_plugins.augment.operators.delete import Delete
 from genpas_plugins.augment.operators.insert import Insert
@@ -29,7 +29,7 @@ operators = st.lists(
 
 
 def made(store, policy, chosen, backend="numpy", seed=7) -> AugmentedStream:
-    stream = augmented(
+    stream = augment_stream(
         pair_stream(store.leave_last_out().train, policy, seed=seed, pairs_per_epoch=50, backend=backend),
         chosen,
         with_rows=True,
@@ -130,7 +130,7 @@ def test_choosing_is_the_beginning_of_a_shuffle():
 
 def test_a_stream_without_operators_is_the_stream(medium: SequenceStore):
     plain = pair_stream(medium.leave_last_out().train, SamplingPolicy(1, 0, 0), seed=7)
-    assert augmented(plain, None) is plain
+    assert augment_stream(plain, None) is plain
 
 
 def test_a_pickled_stream_is_the_same(medium: SequenceStore):

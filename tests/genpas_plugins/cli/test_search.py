@@ -22,7 +22,7 @@ from genpas_plugins.cli import app
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.grid import Grid
 from genpas_plugins.search.shortlist import shortlist
-from genpas_plugins.support.folder_lock import sole_use
+from genpas_plugins.support.folder_lock import lock_folder
 
 Run = Callable[..., Any]
 
@@ -228,7 +228,7 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
     other = genpas(*moved, "--set", "learning_rate=1e-3")
     assert other.returncode == 2 and "holds trials of other settings" in other.stderr
 
-    with sole_use(tmp_path / "moved"):
+    with lock_folder(tmp_path / "moved"):
         meanwhile = genpas(*moved, "--set", "learning_rate=1e-2")
     assert meanwhile.returncode == 2 and "another run is at work" in meanwhile.stderr
 

@@ -19,7 +19,7 @@ from genpas_plugins import InputError, SequenceStore
 from genpas_plugins.cli import app
 from genpas_plugins.data.recbole_files import export_recbole
 from genpas_plugins.settings.yaml_text import parse_settings, read_scalar
-from recbole_ext.command_line import sealed
+from recbole_ext.command_line import seal
 
 pytest.importorskip("yaml", reason="genpas train needs RecBole and with it PyYAML")
 
@@ -84,7 +84,7 @@ def test_values_are_yaml_and_nothing_is_evaluated(text: str, value: object):
 @pytest.mark.parametrize("text", ["CE", "0.01", "None", "__import__('os').getcwd()", "it's", 'a "b" \\n'])
 def test_sealed_text_is_what_recboles_evaluation_makes_of_it(text: str):
     configurator = pytest.importorskip("recbole.config.configurator")
-    converted = configurator.Config._convert_config_dict(None, sealed({"key": text, "rate": 0.5}))
+    converted = configurator.Config._convert_config_dict(None, seal({"key": text, "rate": 0.5}))
     assert converted == {"key": text, "rate": 0.5}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
 from genpas_plugins.data.storage import HEADER, STORE
 from genpas_plugins.support import directory_header
-from genpas_plugins.support.atomic import clear_temporary_files, replaced_file
+from genpas_plugins.support.atomic import clear_temporary_files, replace_file
 
 ODD_NAMES = ["timestamp", "", "two words", "a/b", "../up", "naïve · ★", "con.npy", "%2f", "A", "a", "/1", "˱", "я" * 80]
 
@@ -304,7 +304,7 @@ def test_temporary_files_of_killed_runs_are_removed_and_others_stay(tmp_path: Pa
     others = [tmp_path / name for name in names]
     for file in others:
         file.write_text("" if file.name.endswith("new45678") else "x")
-    with replaced_file(tmp_path / "model-3.pth") as temporary:
+    with replace_file(tmp_path / "model-3.pth") as temporary:
         temporary.write_text("at work")
         clear_temporary_files(tmp_path, "")
         assert (tmp_path / ".model-1.pth.abcdefgh").exists()
@@ -314,14 +314,14 @@ def test_temporary_files_of_killed_runs_are_removed_and_others_stay(tmp_path: Pa
 
 def test_a_replaced_file_appears_whole_or_not_at_all(tmp_path: Path):
     path = tmp_path / "out" / "table.csv"
-    with replaced_file(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_text("old")
         assert not path.exists()
-    with pytest.raises(RuntimeError), replaced_file(path) as temporary:
+    with pytest.raises(RuntimeError), replace_file(path) as temporary:
         temporary.write_text("half of the n")
         raise RuntimeError
     assert path.read_text() == "old"
-    with replaced_file(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["table.csv"]

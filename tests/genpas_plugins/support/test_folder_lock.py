@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from genpas_plugins import InputError
-from genpas_plugins.support.folder_lock import LOCK, sole_use
+from genpas_plugins.support.folder_lock import LOCK, lock_folder
 
 HOLDER = """
 import sys
 from pathlib import Path
-from genpas_plugins.support.folder_lock import sole_use
+from genpas_plugins.support.folder_lock import lock_folder
 
-with sole_use(Path(sys.argv[1])):
+with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -27,10 +27,10 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=r"one: another run is at work .* another --out"), sole_use(folder):
+        with pytest.raises(InputError, match=r"one: another run is at work .* another --out"), lock_folder(folder):
             pass
         holder.kill()
-    with sole_use(folder):
+    with lock_folder(folder):
         assert [entry.name for entry in folder.iterdir()] == [LOCK]
 
 
@@ -39,7 +39,7 @@ def test_a_file_in_its_place_is_one_sentence(tmp_path: Path, below: str) -> None
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(InputError, match=rf"{below} cannot be used as a folder .* another --out"),
-        sole_use(tmp_path / below),
+        lock_folder(tmp_path / below),
     ):
         pass
 
@@ -49,12 +49,12 @@ def test_a_process_that_ends_in_time_is_waited_for(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdin is not None and holder.stdout.readline() == "held\n"
         holder.stdin.close()  # it ends, sooner or later
-        with sole_use(tmp_path, wait=60):
+        with lock_folder(tmp_path, wait=60):
             pass
 
 
 def test_an_error_in_the_block_frees_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="of the block"), sole_use(tmp_path):
+    with pytest.raises(RuntimeError, match="of the block"), lock_folder(tmp_path):
         raise RuntimeError("of the block")
-    with sole_use(tmp_path):
+    with lock_folder(tmp_path):
         pass

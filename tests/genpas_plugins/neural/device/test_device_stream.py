@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.augment import OPERATORS, augmented, operators_of
+from genpas_plugins.augment import OPERATORS, augment_stream, operators_of
 from genpas_plugins.sampling.permutation import permute as permute_numpy
 from genpas_plugins.sampling.permutation import round_keys as round_keys_numpy
 from genpas_plugins.sampling.random_stream import philox as philox_numpy
@@ -210,7 +210,7 @@ def test_operators_change_the_histories_that_they_change_on_the_cpu(
 ):
     keys = [{"operator": name, "rate": rate, "probability": probability} for name, rate, probability in operators]
     pairs = pair_stream(medium.leave_last_out().train, SamplingPolicy(1, 0, -1), seed=5, backend="numpy")
-    stream = augmented(pairs, operators_of(keys), with_rows=True)
+    stream = augment_stream(pairs, operators_of(keys), with_rows=True)
     index = np.arange(stream.size)
     check_equal(stream, device, 2, index, max_length)
     column = np.arange(medium.n_interactions) * 1.5

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from genpas_plugins import InputError
 from genpas_plugins.neural.basrec.losses import Batch, Model, changed_histories, mixed_losses, view_loss
-from genpas_plugins.neural.basrec.mixture import adaptive_weights, mix, weighted
+from genpas_plugins.neural.basrec.mixture import adaptive_weights, mix, weigh
 from genpas_plugins.neural.basrec.step_draws import Cross, draw_cross, draw_view, generator
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
 from genpas_plugins.settings.mixing import MixingConfig
@@ -91,8 +91,8 @@ def test_weights_of_equal_histories_are_one_and_a_share_of_zero_is_finite():
 
 def test_weighted_is_a_mean_of_products_and_released_a_product_of_sum_and_mean():
     losses, weights = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0.0, 1.0, 0.5])
-    assert weighted(losses, weights).item() == pytest.approx((0 + 2 + 3) / 3)
-    assert weighted(losses, weights, released=True).item() == pytest.approx(1.5 * 3)
+    assert weigh(losses, weights).item() == pytest.approx((0 + 2 + 3) / 3)
+    assert weigh(losses, weights, released=True).item() == pytest.approx(1.5 * 3)
 
 
 def test_a_mixture_of_share_one_is_the_first_to_the_bit():
@@ -162,6 +162,6 @@ def test_the_weights_of_the_paper_nearly_switch_the_views_off(batch: int, of_pap
     random = np.random.default_rng(1)
     draws = [(random.beta(0.4, 0.4, batch), random.uniform(0.2, 0.7, batch)) for _ in range(200)]
     weights = torch.stack([adaptive_weights(*map(torch.from_numpy, draw)) for draw in draws])
-    paper, released = (np.mean([weighted(torch.ones(batch), row, form) for row in weights]) for form in (False, True))
+    paper, released = (np.mean([weigh(torch.ones(batch), row, form) for row in weights]) for form in (False, True))
     assert weights.median() < 1e-5
     assert (float(f"{paper:.2g}"), float(f"{released:.2g}")) == (of_paper, of_released)
