@@ -1,5 +1,7 @@
 """A store as RecBole's atomic file `NAME/NAME.inter`, in an order that RecBole's float32 time field keeps.
 
+`NAME/NAME.yaml` beside it has RecBole's settings of the data set and a `genpas:` section.
+
 RecBole casts `timestamp` to float32 and sorts by it, which swaps interactions less than about two minutes apart.
 So `timestamp` is the position in the sequence, exact below 2²⁴. The store's own time becomes another field.
 
@@ -14,6 +16,7 @@ on them, and stock RecBole does not read the file:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,6 +40,24 @@ ADDED_FIELDS = ("sequence:float", "user_id:token", "item_id:token")
 NO_USER = "[PAD]"
 """RecBole's padding token, number 0: the user of a sequence of several users."""
 
+_CONFIG = """\
+# Written by `genpas export-recbole`. Use: genpas train --model SASRec --dataset NAME --config this_file
+# The settings of a later --config and of the command line replace these.
+data_path: {path}
+dataset: {name}
+USER_ID_FIELD: user_id
+ITEM_ID_FIELD: item_id
+TIME_FIELD: timestamp         # position in the user's sequence: keeps the store's order
+load_col:                     # without it RecBole loads no time
+  inter: [user_id, item_id, timestamp]
+eval_args:
+  split: {{LS: valid_and_test}} # a user's last item tests, the one before it validates
+  order: TO
+  mode: full                  # ranks all items
+train_neg_sample_args: null   # cross-entropy ranks all items; remove this line for a model with loss_type: BPR
+genpas:
+  strategy: multi_target      # each item after the first, with all items before it as its history
+"""
 _FIELDS = ("user_id", "item_id", TIME)
 _RENAMED = {TIME: EXPORTED_TIME}
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -55,6 +76,8 @@ class RecBoleFile(NamedTuple):
     """Columns of the store that RecBole has no type for."""
     interactions: int
     """Number of interactions in `file`."""
+    config: Path
+    """RecBole's settings of the data set."""
     added: Path | None = None
     """File of the sequences that only train, if the store has some."""
 
@@ -67,7 +90,7 @@ def export_recbole(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> RecBoleFile:
-    """Write `directory/name/name.inter`, whole or not at all.
+    """Write `directory/name/name.inter` and its settings `name.yaml`, whole or not at all.
 
     The fields are user_id:token, item_id:token, timestamp:float (the position in the sequence, from 0), and
     `COLUMN:float` for every numeric column. A column `timestamp` becomes `time`. Sequences that only train go to
@@ -93,8 +116,12 @@ def export_recbole(
         why = "RecBole reads its own copy under that name" if name == "ml-100k" else "it must be a plain file name"
         raise InputError(f"{name!r} cannot name the data set, {why}; choose another name.")
     file = directory / name / f"{name}.inter"
-    if file.exists() and not (overwrite and file.is_file()):
-        raise InputError(f"{file} exists already; choose another directory or name, or replace it with --overwrite.")
+    config = file.with_suffix(".yaml")
+    for path in (file, config):
+        if path.exists() and not (overwrite and path.is_file()):
+            raise InputError(
+                f"{path} exists already; choose another directory or name, or replace it with --overwrite."
+            )
     store.check_content()
     whole, store = store, _users_own(store)
     added = file.with_name(f"{name}{ADDED_SUFFIX}") if whole.has_train_only else None
@@ -124,10 +151,12 @@ def export_recbole(
             csv.write_csv(table, sinks[1], options)
             if progress is not None:
                 progress(first + table.num_rows)
+        settings = _CONFIG.format(path=_quote(str(directory.resolve())), name=_quote(name))
+        complete.enter_context(replace_file(config)).write_text(settings, encoding="utf-8")
         if added is None:  # a store that was exported here before may have had one
             file.with_name(f"{name}{ADDED_SUFFIX}").unlink(missing_ok=True)
     left_out = [column for column in store.columns if column not in columns]
-    return RecBoleFile(file, fields, left_out, store.n_interactions, added)
+    return RecBoleFile(file, fields, left_out, store.n_interactions, config, added)
 
 
 def _users_own(store: SequenceStore) -> SequenceStore:
@@ -224,3 +253,7 @@ def _tokens(ids: pa.Array | None, kind: str) -> pa.Array | None:
 
 def _chosen(tokens: pa.Array | None, numbers: AnyArray, first: int) -> pa.Array:
     return pa.array(numbers) if tokens is None else tokens.take(pa.array(numbers - first))
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # JSON is YAML

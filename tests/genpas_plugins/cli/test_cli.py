@@ -437,18 +437,11 @@ def test_export_is_read_back_to_the_same_sequences(genpas: Run, saved: Path, tmp
     result = genpas("export-recbole", saved, "--out", tmp_path / "data", "--json")
     assert result.exit_code == 0, result.stderr
     shown = json.loads(result.stdout)
-    assert shown["config"]["dataset"] == "letters" and shown["config"]["data_path"] == str(tmp_path / "data")
+    assert shown["config"] == str(tmp_path / "data" / "letters" / "letters.yaml")
     assert genpas("prepare", shown["file"], "--column", "time", "--out", tmp_path / "again").exit_code == 0
     before, after = SequenceStore.open(saved), SequenceStore.open(tmp_path / "again")
     assert sequences(after) == sequences(before) == USERS
     assert after.columns["time"].tolist() == before.columns["timestamp"].tolist()
-
-
-def test_export_prints_yaml_that_recbole_reads(genpas: Run, saved: Path, tmp_path: Path):
-    yaml = pytest.importorskip("yaml")
-    shown = genpas("export-recbole", saved, "--out", tmp_path / "my data", "--name", "of-mine").stdout
-    settings = {"data_path": str(tmp_path / "my data"), "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
-    assert yaml.safe_load(shown.split("configuration:\n")[1]) == {**settings, "dataset": "of-mine"}
 
 
 @pytest.mark.parametrize("folder", ["plain", "my d#a: 'ta'"])
@@ -461,7 +454,7 @@ def test_export_prints_a_command_line_that_trains_on_what_it_wrote(
     line = json.loads(genpas("export-recbole", saved, "--out", out, "--json").stdout)["train"]
     assert line in genpas("export-recbole", saved, "--out", out, "--overwrite").stdout
     program, *arguments = shlex.split(line)
-    assert program == "genpas" and (folder != "plain" or f"--data_path={out}" in arguments)
+    assert program == "genpas"
     made: list[Any] = []
 
     def run(model: str, dataset: str, config_file_list: Any, config_dict: Any, **_: Any) -> None:

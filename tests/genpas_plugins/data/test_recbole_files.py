@@ -94,7 +94,8 @@ def test_a_regenerated_store_is_the_original_and_a_file_of_added_sequences(
     told: list[int] = []
     plain = export_recbole(original, tmp_path, "plain")
     written = export_recbole(with_added(original), tmp_path, "new", progress=told.append)
-    assert plain.added is None and plain.interactions == 7 and written._replace(file=plain.file, added=None) == plain
+    assert plain.added is None and plain.interactions == 7
+    assert written._replace(file=plain.file, config=plain.config, added=None) == plain
     assert written.file.read_bytes() == plain.file.read_bytes()
     assert told == sorted(told) and told[-1] == 14
     assert written.added == tmp_path / "new" / "new.added.inter"
@@ -108,10 +109,10 @@ def test_a_regenerated_store_is_the_original_and_a_file_of_added_sequences(
 def test_an_original_store_leaves_no_added_sequences_of_another_behind(original: SequenceStore, tmp_path: Path):
     export_recbole(with_added(original), tmp_path, "x")
     assert export_recbole(original, tmp_path, "x", overwrite=True).added is None
-    assert [file.name for file in (tmp_path / "x").iterdir()] == ["x.inter"]
+    assert {file.name for file in (tmp_path / "x").iterdir()} == {"x.inter", "x.yaml"}
 
 
-def test_a_failed_export_leaves_neither_file(original: SequenceStore, tmp_path: Path):
+def test_a_failed_export_leaves_no_file(original: SequenceStore, tmp_path: Path):
     def stop(done: int) -> None:
         if done > 7:
             raise KeyboardInterrupt
