@@ -9,6 +9,8 @@ import numpy as np
 
 from genpas_plugins.support.array_types import Int64, Integers
 
+_PIECE = 1 << 22
+
 
 @dataclass(frozen=True, eq=False)
 class LengthIndex:
@@ -23,10 +25,21 @@ class LengthIndex:
 
     @classmethod
     def of(cls, lengths: Int64) -> LengthIndex:
-        """Index sequences by their `lengths`, int64 [n]."""
-        distinct, counts = np.unique(lengths, return_counts=True)
-        order = np.argsort(lengths, kind="stable")
-        return cls(distinct.astype(np.int64), counts.astype(np.int64), order.astype(smallest_index_type(len(lengths))))
+        """Index sequences by their `lengths`, int64 [n], in the memory of the result and one piece."""
+        pieces = range(0, len(lengths), _PIECE)
+        distinct = np.unique(np.concatenate([np.unique(lengths[a : a + _PIECE]) for a in pieces] or [lengths]))
+        counts, order = np.zeros(len(distinct), np.int64), np.empty(len(lengths), smallest_index_type(len(lengths)))
+        for a in pieces:
+            counts += np.bincount(np.searchsorted(distinct, lengths[a : a + _PIECE]), minlength=len(distinct))
+        places = np.cumsum(counts) - counts  # of the next sequence of each length
+        for a in pieces:
+            group = np.searchsorted(distinct, lengths[a : a + _PIECE])
+            own = np.bincount(group, minlength=len(distinct))
+            # numpy sorts 16-bit integers by radix, in linear time.
+            by_length = np.argsort(group.astype(np.uint16 if len(distinct) < 1 << 16 else np.int64), kind="stable")
+            order[np.arange(len(group)) + np.repeat(places - np.cumsum(own) + own, own)] = a + by_length
+            places += own
+        return cls(distinct.astype(np.int64), counts, order)
 
 
 class LengthGroups(NamedTuple):
@@ -43,3 +56,10 @@ class LengthGroups(NamedTuple):
 def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
     """Return int32 where `largest` fits into it, else int64."""
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+
+
+def starts_of(lengths: Integers) -> Int64:
+    """Return where each sequence begins and the last one ends, int64 [n + 1]."""
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, dtype=np.int64, out=starts[1:])
+    return starts

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from genpas_plugins.data.joined import JoinedArray
-from genpas_plugins.data.lengths import LengthIndex
+from genpas_plugins.data.lengths import LengthIndex, starts_of
 from genpas_plugins.support.array_types import AnyArray, Int64, Integers
 from genpas_plugins.support.atomic import replace_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
@@ -40,6 +40,21 @@ class StoredArrays(NamedTuple):
     """int32 or int64 [n_sequences]. The rows of the sequences, shortest sequence first."""
     lengths: Int64
     """int64 [2, d]. The distinct lengths, and the number of sequences of each."""
+
+    @classmethod
+    def of(  # noqa: PLR0917 – the fields
+        cls,
+        values: Any,
+        offsets: Int64,
+        n_items: int,
+        user_ids: pa.Array | None,
+        item_ids: pa.Array | None,
+        columns: Mapping[str, Any],
+    ) -> StoredArrays:
+        """Return the content with the order of the lengths. Interactions are only read when they are written."""
+        index = LengthIndex.of(np.diff(offsets))
+        lengths = np.stack([index.lengths, index.counts])
+        return cls(values, offsets, n_items, user_ids, item_ids, columns, index.order, lengths)
 
 
 def write_arrays(
@@ -68,7 +83,7 @@ def write_files(
         # Any text can name a column, but not a file.
         arrays |= {f"column.{number}": column for number, column in enumerate(content.columns.values())}
     for name, array in arrays.items():
-        np.save(directory / f"{name}.npy", array, allow_pickle=False)
+        _save(directory / f"{name}.npy", array)
     for file, ids in ((USER_IDS, content.user_ids), (ITEM_IDS, content.item_ids)):
         if ids is not None:
             write_ids(directory / file, ids)
@@ -81,6 +96,18 @@ def write_files(
     if history:
         facts["history"] = list(history)
     STORE.write(directory, facts if parts is None else {**facts, "parts": dict(parts)})
+
+
+def _save(file: Path, array: Any) -> None:
+    """Write an array as `np.save` does; one that is no ndarray in pieces."""
+    if isinstance(array, np.ndarray):
+        np.save(file, array, allow_pickle=False)
+        return
+    described = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    with file.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, described)
+        for first in range(0, len(array), _PIECE):
+            stream.write(np.ascontiguousarray(array[first : first + _PIECE]).tobytes())
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -136,20 +163,10 @@ def verify_store(path: Path, progress: Callable[[int, int], None] = lambda done,
 def join_arrays(parts: Sequence[StoredArrays], item_ids: pa.Array | None) -> StoredArrays:
     """Return stores of one catalogue as one. Offsets, ids and the order of lengths are copied, interactions are not."""
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    index = LengthIndex.of(lengths)
     values: Any = JoinedArray([part.values for part in parts])
     columns: Any = {name: JoinedArray([part.columns[name] for part in parts]) for name in parts[0].columns}
     user_ids = pa.concat_arrays([part.user_ids for part in parts])
-    return StoredArrays(
-        values,
-        np.concatenate([[0], np.cumsum(lengths)]),
-        parts[0].n_items,
-        user_ids,
-        item_ids,
-        columns,
-        index.order,
-        np.stack([index.lengths, index.counts]),
-    )
+    return StoredArrays.of(values, starts_of(lengths), parts[0].n_items, user_ids, item_ids, columns)
 
 
 def _mapped(path: Path, header: Mapping[str, Any], parts: Sequence[Path]) -> StoredArrays:

@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from genpas_plugins.data.ids import CAST_ERRORS, places_of
+from genpas_plugins.data.lengths import starts_of
 from genpas_plugins.data.prepare.build import BUCKET_ROWS, Buckets, Progress, build_store
 from genpas_plugins.data.prepare.scratch import ScratchColumn, scratch_folder
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.source import AS_FOUND, ReadOptions
-from genpas_plugins.data.storage import STORE, read_history, verify_store, write_arrays
+from genpas_plugins.data.storage import STORE, StoredArrays, read_history, verify_store, write_arrays
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.atomic import exchange_directory
 from genpas_plugins.support.errors import InputError
@@ -124,19 +125,16 @@ def append_interactions(
             }
             lengths, n_late = merge.write(scratch, bucket_rows, tell)
             n = int(lengths.sum())
-            merged = SequenceStore.from_arrays(
-                scratch[_VALUES].mapped(n),
-                np.concatenate([[0], np.cumsum(lengths)]),
-                n_items=len(item_ids),
-                user_ids=user_ids,
-                item_ids=item_ids,
-                columns={name: scratch[name].mapped(n) for name in store.columns},
-            )
-            step = {"step": "append", "source": Path(source).name, **_counts(merged), "order": list(orders)}
+            counts = {"users": len(user_ids), "items": len(item_ids), "interactions": n}
+            step = {"step": "append", "source": Path(source).name, **counts, "order": list(orders)}
             step |= {"late_users": n_late, "content": content, "before": STORE.fingerprint(path)}
-            before = history or [{"step": "prepare", **_counts(store)}]
+            was = {"users": store.n_sequences, "items": store.n_items, "interactions": store.n_interactions}
+            before = history or [{"step": "prepare", **was}]
             tell("saving", 0, n)
-            write_arrays(folder / "whole", merged.stored(), history=[*before, step])
+            columns: Any = {name: scratch[name].first(n) for name in store.columns}
+            sizes = (starts_of(lengths), len(item_ids))
+            merged = StoredArrays.of(scratch[_VALUES].first(n), *sizes, user_ids, item_ids, columns)
+            write_arrays(folder / "whole", merged, history=[*before, step])
         exchange_directory(folder / "whole", path)
         tell("saving", n, n)
     return SequenceStore.open(path)
@@ -164,7 +162,7 @@ class _Merge:
         lengths[: len(old)] = old
         lengths[self.rows] += self.part.lengths()
         by_row = np.argsort(self.rows)
-        cut = Buckets.cut(np.concatenate([[0], np.cumsum(lengths)]), bucket_rows)
+        cut = Buckets.cut(starts_of(lengths), bucket_rows)
         done = n_late = 0
         for first, stop in zip(cut.edges[:-1].tolist(), cut.edges[1:].tolist(), strict=True):
             low, high = np.searchsorted(self.rows[by_row], [first, stop])
@@ -278,7 +276,3 @@ def _converted(values: AnyArray, like: AnyArray, name: str) -> AnyArray:
             "as the store's, or prepare all interactions again."
         )
     return converted
-
-
-def _counts(store: SequenceStore) -> dict[str, int]:
-    return {"users": store.n_sequences, "items": store.n_items, "interactions": store.n_interactions}

@@ -19,15 +19,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from genpas_plugins.data.prepare.k_core import Core, find_core
+from genpas_plugins.data.lengths import starts_of
+from genpas_plugins.data.prepare.k_core import Core, add_counts, find_core
 from genpas_plugins.data.prepare.scratch import ScratchColumn, scratch_folder
 from genpas_plugins.data.prepare.survey import Survey, Wanted, survey
 from genpas_plugins.data.readers import read
 from genpas_plugins.data.sequences import SequenceStore
 from genpas_plugins.data.source import AS_FOUND, BATCH_ROWS, ROW, ReadOptions, Source
-from genpas_plugins.data.storage import STORE, write_arrays
+from genpas_plugins.data.storage import STORE, StoredArrays, write_arrays
 from genpas_plugins.data.ties import FILE, parse_ties, tie_keys
-from genpas_plugins.support.array_types import AnyArray, Bools, Int64
+from genpas_plugins.support.array_types import AnyArray, Bools, Int64, Integers
 from genpas_plugins.support.atomic import exchange_directory
 from genpas_plugins.support.errors import InputError
 
@@ -156,55 +157,54 @@ def build_store(
             name: stack.enter_context(closing(ScratchColumn(folder / str(index), dtype)))
             for index, (name, dtype) in enumerate(_types(given, rows).items())
         }
-        user_counts = found.users["count"].to_numpy().astype(np.int64)
-        buckets = Buckets.cut(np.concatenate([[0], np.cumsum(user_counts)]), bucket_rows)
+        buckets = Buckets.cut(starts_of(found.users["count"].to_numpy()), bucket_rows)
         _scatter(given, rows, scratch, buckets, tell)
         once = _repeats(found, scratch, buckets, note, drop=drop_duplicates)
         core = _core(given, found, scratch, once, cores, tell)
         n_kept = _sort(scratch, core, buckets, found, tie_seed, tell)
-        store = SequenceStore.from_arrays(
-            scratch[_ITEM].mapped(n_kept),
-            np.concatenate([[0], np.cumsum(core.user_counts[core.users])]),
-            n_items=int(core.items.sum()),
-            user_ids=_ids(found.users, core.users),
-            item_ids=_ids(found.items, core.items),
-            columns={name: scratch[name].mapped(n_kept) for name in found.kept},
-        )
-        tell("saving", 0, store.n_interactions)
-        counts = {"users": store.n_sequences, "items": store.n_items, "interactions": store.n_interactions}
+        tell("saving", 0, n_kept)
+        counts = {"users": int(core.users.sum()), "items": int(core.items.sum()), "interactions": n_kept}
         step = {"step": f"prepare, ties {ties}", "order": list(orders), **counts}
+        kept = {name: scratch[name].first(n_kept) for name in found.kept}
+        ids = _ids(found.users, core.users), _ids(found.items, core.items)
+        offsets, values = starts_of(core.user_counts[core.users]), scratch[_ITEM].first(n_kept)
         # In the scratch folder, which a killed run leaves to the next one.
-        write_arrays(folder / "saved", store.stored(), history=[] if tie_seed is None else [step])
+        write_arrays(
+            folder / "saved",
+            StoredArrays.of(values, offsets, counts["items"], *ids, kept),
+            history=[] if tie_seed is None else [step],
+        )
         STORE.check_target(out, overwrite=overwrite)
         exchange_directory(folder / "saved", out)
-        tell("saving", store.n_interactions, store.n_interactions)
+        tell("saving", n_kept, n_kept)
     return SequenceStore.open(out)
 
 
 def _repeats(
     found: Survey, scratch: dict[str, ScratchColumn], buckets: Buckets, note: Callable[[str], None], *, drop: bool
-) -> tuple[Int64, Int64]:
+) -> tuple[Integers, Integers]:
     """Count and mark repeated interactions; return how many of each user and item are left."""
-    of_user, of_item = (side["count"].to_numpy().astype(np.int64) for side in (found.users, found.items))
+    of_user, of_item = (side["count"].to_numpy() for side in (found.users, found.items))
+    gone = [np.zeros_like(of_side) for of_side in (of_user, of_item)] if drop else []
     n_twice = 0
     for first, stop in buckets.pieces() if found.keys else ():
         twice = _duplicates(scratch, list(found.keys), first, stop)
         n_twice += int(twice.sum())
         if drop:
             scratch[_TWICE].write(first, twice)
-            of_user -= np.bincount(scratch[_USER].read(first, stop)[twice], minlength=len(of_user))
-            of_item -= np.bincount(scratch[_ITEM].read(first, stop)[twice], minlength=len(of_item))
+            for name, of_side in zip((_USER, _ITEM), gone, strict=True):
+                add_counts(of_side, scratch[name].read(first, stop)[twice])
     if n_twice:
         what = "are dropped" if drop else "are kept; --drop-duplicates keeps one of each"
         note(f"{n_twice:,} of {found.n_rows:,} interactions have user, item and order of an earlier one and {what}.")
-    return of_user, of_item
+    return (of_user - gone[0], of_item - gone[1]) if drop else (of_user, of_item)
 
 
 def _core(  # noqa: PLR0917 – what the stages share
     source: Source,
     found: Survey,
     scratch: dict[str, ScratchColumn],
-    counts: tuple[Int64, Int64],
+    counts: tuple[Integers, Integers],
     cores: tuple[int, int],
     tell: Progress,
 ) -> Core:
@@ -346,7 +346,7 @@ def _sort(  # noqa: PLR0917 – what the stages share
 
 
 def _ids(side: pl.DataFrame, kept: Bools) -> pa.Array:
-    ids = side["id"].filter(pl.Series(kept)).to_arrow()
+    ids = (side["id"] if kept.all() else side["id"].filter(pl.Series(kept))).to_arrow()
     # Small ids as Arrow's plain string: every tool reads it, polars' own view type not.
     if pa.types.is_string_view(ids.type) or pa.types.is_large_string(ids.type):
         return ids.cast(pa.string() if ids.nbytes < 1 << 31 else pa.large_string())

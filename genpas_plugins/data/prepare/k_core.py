@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genpas_plugins.support.array_types import AnyArray, Bools, Int64
+from genpas_plugins.support.array_types import AnyArray, Bools, Integers
 
 
 class Core(NamedTuple):
-    """The users and items that stay, bool [n_users] and [n_items], and their interactions, int64."""
+    """The users and items that stay, bool [n_users] and [n_items], and the number of their interactions."""
 
     users: Bools
     items: Bools
-    user_counts: Int64
-    item_counts: Int64
+    user_counts: Integers
+    item_counts: Integers
 
 
 def find_core(
     pieces: Callable[[], Iterable[tuple[AnyArray, AnyArray]]],
-    user_counts: Int64,
-    item_counts: Int64,
+    user_counts: Integers,
+    item_counts: Integers,
     *,
     user_core: int,
     item_core: int,
@@ -35,7 +35,7 @@ def find_core(
     pieces
         Yields all interactions as (user rows, item rows), anew at every call.
     user_counts, item_counts
-        int64 [n_users] and [n_items]. A repeated interaction counts each time.
+        Integers [n_users] and [n_items]. A repeated interaction counts each time.
     user_core, item_core
         Fewest interactions of a user and of an item.
     progress
@@ -47,11 +47,19 @@ def find_core(
         user_counts, item_counts = np.zeros_like(user_counts), np.zeros_like(item_counts)
         for user_rows, item_rows in pieces():
             kept = users[user_rows] & items[item_rows]
-            user_counts += np.bincount(user_rows[kept], minlength=len(users))
-            item_counts += np.bincount(item_rows[kept], minlength=len(items))
+            add_counts(user_counts, user_rows[kept])
+            add_counts(item_counts, item_rows[kept])
         users &= user_counts >= user_core
         items &= item_counts >= item_core
         rounds += 1
         if progress is not None:
             progress(rounds, int(user_counts.sum()))
     return Core(users & (user_counts > 0), items & (item_counts > 0), user_counts, item_counts)
+
+
+def add_counts(counts: Integers, rows: AnyArray) -> None:
+    """Add to `counts`, integers [n], how often each row number occurs. Rows that are close together cost little."""
+    if len(rows):
+        first = int(rows.min())
+        found = np.bincount(rows - first)
+        counts[first : first + len(found)] += found.astype(counts.dtype)

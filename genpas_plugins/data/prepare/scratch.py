@@ -35,15 +35,29 @@ class ScratchColumn:
         """Read the places `first` … `stop - 1`."""
         return np.fromfile(self.path, self.dtype, count=stop - first, offset=first * self.dtype.itemsize)
 
-    def mapped(self, count: int) -> AnyArray:
-        """Map the first `count` places for reading."""
-        if count == 0:
-            return np.empty(0, self.dtype)
-        return np.memmap(self.path, self.dtype, mode="r", shape=(count,)).view(np.ndarray)
+    def first(self, count: int) -> ScratchArray:
+        """Return the first `count` places as an array."""
+        return ScratchArray(self, count)
 
     def close(self) -> None:
         """Close the file; it stays on disk."""
         self._file.close()
+
+
+class ScratchArray:
+    """The first places of a column, read by slices. A map of the file would fill memory with its pages."""
+
+    def __init__(self, column: ScratchColumn, count: int) -> None:
+        self.column, self.dtype, self.shape = column, column.dtype, (count,)
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return self.shape[0]
+
+    def __getitem__(self, places: slice) -> AnyArray:
+        """Read a slice of step 1."""
+        first, stop, _ = places.indices(len(self))
+        return self.column.read(first, max(first, stop))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import polars as pl
 
 from genpas_plugins.data.ids import NULL_WORDS
 from genpas_plugins.data.prepare.numbers import Numbers, rows_text, text_numbers, typed
-from genpas_plugins.data.prepare.tally import Tally
+from genpas_plugins.data.prepare.tally import Tally, sort_by
 from genpas_plugins.data.source import BATCH_ROWS, ROW, Source
 from genpas_plugins.support.errors import InputError
 
@@ -46,7 +46,7 @@ class Survey:
     frame: pl.LazyFrame
     """The rows that are kept."""
     users: pl.DataFrame
-    """One row an id, sorted by id: `id`, `key` (the id in the source) and `count` (interactions)."""
+    """One row an id, sorted by id: `id`, `key` (the id in the source) and `count` (interactions, unsigned)."""
     items: pl.DataFrame
     """The same for items."""
     kept: dict[str, pl.Expr]
@@ -100,7 +100,11 @@ def survey(source: Source, wanted: Wanted, progress: Callable[[int], None]) -> S
         frame = source.frame.filter(~blank & ~null) if dropping else source.frame
         source = replace(source, frame=frame)
         counts = pl.concat(batches).sum()
-        sides = [_number(source, tallies.pop(name).counts(), name, keys[name]) for name in (wanted.user, wanted.item)]
+        sides = [
+            # Rechunked here, where the unsorted counts are gone.
+            _number(source, tallies.pop(name).counts(), name, keys[name]).rechunk()
+            for name in (wanted.user, wanted.item)
+        ]
         read = {name: _numbers(source, name, numbers[name], counts, wanted) for name in names}
     kept = {name: numbers.value for name, numbers in read.items()}
     sort_keys: dict[str, pl.Expr] = {}
@@ -211,10 +215,12 @@ def _number(source: Source, counts: pl.DataFrame, name: str, key: pl.Expr) -> pl
             f"{place}: {name!r} is negative, as in {rows_text(rows)} altogether; ids are 0 or more, or text. "
             "Renumber them or drop the rows."
         )
+    if int(counts["count"].max()) < 1 << 32:  # type: ignore[arg-type]  # as for min()
+        counts = counts.with_columns(pl.col("count").cast(pl.UInt32))
     if counts.schema["key"] == ids.dtype:
         del ids  # sorted without a copy of the keys
-        return counts.sort("key").with_columns(id="key")
-    return counts.with_columns(id=ids).sort("id")
+        return sort_by(counts, "key").with_columns(id="key")
+    return sort_by(counts.with_columns(id=ids), "id")
 
 
 def _odd_ids(name: str, side: pl.DataFrame) -> list[str]:

@@ -156,7 +156,9 @@ def test_no_pair_anywhere_is_an_error_that_says_why(store: SequenceStore):
         store.view(held_out=6).require_pairs()
 
 
-def test_the_length_index_keeps_ties_in_order():
+@pytest.mark.parametrize("piece", [2, 1 << 22])
+def test_the_length_index_keeps_ties_in_order(piece: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("genpas_plugins.data.lengths._PIECE", piece)
     index = LengthIndex.of(np.array([3, 1, 3, 0, 1]))
     assert index.lengths.tolist() == [0, 1, 3]
     assert index.counts.tolist() == [1, 2, 2]

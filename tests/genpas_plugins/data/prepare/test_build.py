@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genpas_plugins.data.prepare import tally
 from genpas_plugins.data.prepare.build import Buckets, build_store
 from genpas_plugins.data.prepare.scratch import scratch_folder
 from genpas_plugins.data.sequences import SequenceStore
@@ -139,6 +140,15 @@ def test_many_batches_and_buckets(tmp_path, monkeypatch):
     kept = k_core_by_hand(table.to_dicts(), 20, 40)
     assert 0 < len(kept) < 20_000
     check(store, kept, "time")
+
+
+@pytest.mark.parametrize("kind", [pl.Int64, pl.String])
+def test_a_table_sorted_by_ranges_is_the_sorted_table(kind, monkeypatch):
+    monkeypatch.setattr(tally, "FLUSH_ROWS", 100)
+    values = np.random.default_rng(0).permutation(3000)
+    table = pl.DataFrame({"key": pl.Series(values).cast(kind), "count": values})
+    assert tally.sort_by(table, "key").equals(table.sort("key"))
+    assert tally.sort_by(table[:1], "key").equals(table[:1])
 
 
 def hold_in_turn(out: Path) -> int:
