@@ -1,1 +1,1 @@
-"""What needs torch and no framework: TIGER, DR4SR, BASRec and shared layers."""
+"""Code that needs torch but no framework: TIGER, DR4SR, BASRec and shared layers."""

@@ -1,4 +1,4 @@
-"""Files of tensors and plain values: written whole or not at all, read without running code."""
+"""Files of tensors and plain values. Writing is atomic and reading runs no code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError,
 
 
 def write(content: Any, file: str | Path) -> None:
-    """Write tensors and plain values under `file`, complete or not at all.
+    """Write tensors and plain values to `file` atomically.
 
     Temporary files that killed runs left in its folder are removed.
     """
@@ -42,7 +42,7 @@ def write(content: Any, file: str | Path) -> None:
 
 
 def read(file: str | Path, made: Callable[[Any], T], *, advice: str, map_location: Any = None) -> T:
-    """Read what `write` wrote, and return it through `made`. `advice` ends an error's message."""
+    """Read what `write` wrote and return it through `made`. `advice` ends an error's message."""
     path = Path(file)
     if not path.is_file():
         raise InputError(f"{path} does not exist: there is no checkpoint to load.")

@@ -26,13 +26,13 @@ from genpas_plugins.support.override import override
 
 
 class StreamSASRec(SASRec):
-    """SASRec on drawn pairs. The sequences are cornac's sessions; its negatives and its loss are as they were.
+    """SASRec on drawn pairs of cornac's sessions. Its negatives and its loss are unchanged.
 
-    Epoch e is epoch e of the stream. cornac itself cannot continue a training, so neither can this class.
+    Epoch e is epoch e of the stream. This class cannot continue a training because cornac cannot.
 
     Parameters
     ----------
-    genpas : keys of a `genpas` section, or the name of a strategy: strategy, exponents, pairs_per_epoch and augment
+    genpas : keys of a `genpas` section (strategy, exponents, pairs_per_epoch, augment) or the name of a strategy
     arguments : SASRec's; `seed` is the stream's too
     """
 
@@ -77,7 +77,7 @@ class StreamSASRec(SASRec):
 
 
 class _Prepared(NamedTuple):
-    """What all epochs read: the pairs, the user of each sequence, and the negatives with their probabilities."""
+    """The input of all epochs: the pairs, the user of each sequence, and the negatives with their probabilities."""
 
     stream: PairStream
     data: StreamDataset
@@ -87,7 +87,7 @@ class _Prepared(NamedTuple):
     pad_index: int
 
     def batches(self, epoch: int, *, batch_size: int, n_sample: int, rng: Any, **_: Any) -> Iterator[tuple[Int64, ...]]:
-        """Yield users [B], histories [B, L] with padding on the left, and targets with negatives [B + n_sample]."""
+        """Yield users [B], left-padded histories [B, L] and targets with negatives [B + n_sample]."""
         self.data.set_epoch(epoch)
         for begin in range(0, len(self.data), batch_size):
             index = np.arange(begin, min(begin + batch_size, len(self.data)))

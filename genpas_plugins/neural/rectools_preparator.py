@@ -21,12 +21,12 @@ from genpas_plugins.settings.genpas import GenPASConfig
 class StreamPreparator(SASRecDataPreparator):
     """Windows of a policy in place of each user's last items.
 
-    All interactions of a user train, not the last `session_max_len` + 1. The weights of interactions are not read: a
-    target has the weight of its window.
+    All interactions of a user train instead of the last `session_max_len` + 1. A target has the weight of its
+    window because the weights of interactions are not read.
 
     Parameters
     ----------
-    genpas : the keys of a `genpas` section, or the name of a strategy. Targets are always parallel.
+    genpas : the keys of a `genpas` section or the name of a strategy. Targets are always parallel.
     seed : int in [0, 2⁶⁴)
     kwargs : RecTools' own
     """
@@ -45,7 +45,7 @@ class StreamPreparator(SASRecDataPreparator):
         )
 
     def get_dataloader_train(self) -> DataLoader[Any]:
-        """Return the loader of windows: each iteration is an epoch, in the order of the stream."""
+        """Return the loader of windows. Each iteration is an epoch in the order of the stream."""
         frame = self.train_dataset.interactions.df[[Columns.User, Columns.Item, Columns.Datetime]]
         grouped = frame.sort_values([Columns.User, Columns.Datetime], kind="stable")
         lengths = grouped[Columns.User].value_counts(sort=False).sort_index().to_numpy()
@@ -64,7 +64,7 @@ class StreamPreparator(SASRecDataPreparator):
         return DataLoader(data, sampler=steps, batch_size=None, collate_fn=self._batch, num_workers=workers)
 
     def _batch(self, batch: Any) -> dict[str, Tensor]:
-        """Return RecTools' batch: padding 0 on the left, no target 0."""
+        """Return RecTools' batch. Padding is 0 on the left and target 0 means no target."""
         parts = left_padded(batch)
         targets = parts["labels"].masked_fill(parts["labels"] == IGNORED, 0)
         shifted = {"x": parts["input_ids"], "y": targets, "yw": parts["weights"]}

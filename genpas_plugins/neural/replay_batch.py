@@ -18,9 +18,9 @@ WEIGHTS = "weights"
 
 @dataclass(frozen=True)
 class ReplayBatch:
-    """The `collate_fn` of a `StreamDataset` for RePlay: padding on the left, items from 0.
+    """The `collate_fn` of a `StreamDataset` for RePlay: left padding and item numbers from 0.
 
-    Item i of the store is i - 1 in RePlay, whose padding is the number of items.
+    Item i of the store is i - 1 in RePlay. The padding of RePlay is the number of items.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ReplayBatch:
     item: str = "item_id"
 
     def __call__(self, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """Return the arguments of the model's `forward`, lists of [n, L] and targets of [n, L, 1]."""
+        """Return the arguments of the model's `forward`: lists [n, L] and targets [n, L, 1]."""
         parts = left_padded(batch)
         known, trained = parts["attention_mask"] > 0, parts["labels"] != IGNORED
         return {

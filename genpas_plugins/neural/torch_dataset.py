@@ -1,9 +1,9 @@
-"""A stream as torch's data set: for a plain DataLoader, Lightning's Trainer and Hugging Face's.
+"""A stream as torch's data set for a DataLoader or the Trainer of Lightning or Hugging Face.
 
     epoch e, item i     example i of epoch e of the stream, a pure function of (seed, e, i)
 
-The stream is in a keyed order already. So a loader that reads the items one after another needs no shuffling, and the
-samplers of frameworks slice ranks and skip what a checkpoint has trained.
+The stream already has a keyed order and needs no shuffling. The samplers of frameworks slice ranks and skip what a
+checkpoint has trained.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
         labels            int64 [n, L], the target that follows each item, -100 where none is trained
         weights           float32 [n, L], the weight of each target, 0 where none is trained
 
-    Pairs have one label a history, windows many. `weighted_loss` is the loss of a batch.
+    A pair has one label a history and a window has many. `weighted_loss` is the loss of a batch.
 
     Parameters
     ----------
     stream : of pairs or of windows
-    max_length : L, items of a history at most
+    max_length : maximum number L of items in a history
 
     Raises
     ------
     InputError
-        For a length that the stream cannot have, and a stream with several windows an example.
+        If the stream cannot have the length or has several windows an example.
     """
 
     def __init__(self, stream: Stream, max_length: int) -> None:
@@ -58,11 +58,11 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
         return self.stream.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; worker processes have a copy, so set it before a loader begins."""
+        """Choose the epoch. Worker processes have a copy: set it before a loader begins."""
         self.epoch = check_epoch(epoch)
 
     def __getitem__(self, index: int | Sequence[int]) -> dict[str, Tensor]:
-        """Return the batch of several examples, or one example without its axis n.
+        """Return the batch of several examples or one example without its axis n.
 
         Raises InputError for one example that has several windows.
         """
@@ -93,16 +93,16 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
     def loader(
         self, batch_size: int, *, first_step: int = 0, rank: int = 0, world_size: int = 1, **options: Any
     ) -> DataLoader[dict[str, Tensor]]:
-        """Return a loader of the epoch from a step on: what continues a training is the epoch and this number.
+        """Return a loader of the epoch from step `first_step`. The epoch and this step continue a training.
 
-        See `StepSampler` for the arguments; `options` are DataLoader's, such as a `collate_fn` of another framework.
+        See `StepSampler` for the arguments. `options` are DataLoader's. `collate_fn` can be another framework's.
         """
         steps = StepSampler(self, batch_size, first_step, rank=rank, world_size=world_size)
         return DataLoader(self, sampler=steps, batch_size=None, **{"collate_fn": collated, **options})
 
 
 class StepSampler(Sampler[list[int]]):
-    """The examples of one step after another: step t is t · batch_size …, sliced over ranks.
+    """The examples of consecutive steps. Step t starts at t · batch_size and is sliced over ranks.
 
     Lightning's Trainer calls `set_epoch` before each epoch.
 
@@ -116,7 +116,7 @@ class StepSampler(Sampler[list[int]]):
     Raises
     ------
     InputError
-        For a number out of range, and a last step with fewer examples than ranks.
+        For a number out of range or a last step with fewer examples than ranks.
     """
 
     def __init__(
@@ -160,11 +160,11 @@ def left_padded(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def weighted_loss(hidden: Tensor, score: Callable[[Tensor], Tensor], labels: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over examples of the weighted cross-entropy, a number; only places with a target are scored.
+    """Return the scalar mean over examples of the weighted cross-entropy. Only places with a target are scored.
 
     Parameters
     ----------
-    hidden : float [n, L, D], the model's output at each place
+    hidden : output of the model at each place, float [n, L, D]
     score : maps [T, D] to the scores [T, N] of the padding, row 0, and of the N - 1 items
     labels, weights : of the batch
     """

@@ -45,24 +45,24 @@ def export_model(
     overwrite: bool = False,
     progress: Progress = lambda step, done, total: None,
 ) -> dict[str, Any]:
-    """Write the folder `out`, whole or not at all, and return the facts of its header.
+    """Write the folder `out` atomically and return the facts of its header.
 
-    Files of every model: `encoder.onnx`, `encoder.pt2`, `items.parquet`, `model.safetensors`, `config.json`,
-    `README.md`, `top_items.py`. A model that scores by a product has `users.parquet`, the vectors of all users after
-    their whole histories, and `index.faiss`. TIGER has `decoder.onnx`, `decoder.pt2` and `tree.npz`.
+    A model that scores by a product also has `index.faiss` and `users.parquet`. The latter holds the vectors of all
+    users after their whole histories. TIGER has `decoder.onnx`, `decoder.pt2` and `tree.npz`. All have the graph of
+    the encoder, the items, the weights, the settings, the model card and an example.
 
     Parameters
     ----------
     checkpoint : file that training wrote
     out : folder to make
-    index : "flat", "hnsw" or "ivf"; default: by the number of items
+    index: "flat", "hnsw" or "ivf"; None chooses by the number of items
     overwrite : whether an exported model at `out` may be replaced
     progress : called as progress(step, done, total)
 
     Raises
     ------
     InputError
-        For a checkpoint that does not load, changed data, a model whose scores are no product, and an existing `out`.
+        If the checkpoint does not load or the data have changed. If the scores are not a product. If `out` exists.
     """
     out = Path(out)
     EXPORT.check_target(out, overwrite=overwrite)

@@ -1,7 +1,7 @@
 """A model's forward as graphs: ONNX, and `torch.export` where it is one graph.
 
-Inputs may have any batch size, and any length up to the model's maximum. The graph pads to the maximum, as training
-does: recurrent layers have a fixed number of steps, and all outputs are the model's own.
+Inputs may have any batch size and any length up to the model's maximum. The graph pads to the maximum because training
+does. Recurrent layers then have a fixed number of steps and all outputs equal the model's own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXAMPLE_ROWS = 5  # another number than any other size of the example: equal si
 
 
 class VectorEncoder(nn.Module):
-    """Histories, `int64 [B, L]`, and lengths, `int64 [B]`, to user vectors, `float32 [B, D]`."""
+    """Turn histories `int64 [B, L]` and lengths `int64 [B]` into user vectors `float32 [B, D]`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class VectorEncoder(nn.Module):
 
 
 class TigerEncoder(nn.Module):
-    """Histories, lengths and user numbers to the states and the mask that the decoder reads."""
+    """Turn histories with lengths and user numbers into the states and the mask that the decoder reads."""
 
     def __init__(self, network: TigerNetwork) -> None:
         super().__init__()
@@ -54,14 +54,17 @@ class TigerEncoder(nn.Module):
 
 
 class TigerDecoder(nn.Module):
-    """States, mask and the codes of prefixes to logits over the codes of all levels."""
+    """Turn states and prefixes of codes into logits over the codes of all levels."""
 
     def __init__(self, network: TigerNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, states: Tensor, mask: Tensor, codes: Tensor) -> Tensor:
-        """Return `float32 [N, Σ sizes]`, level after level; level l reads the first l of `codes`, int64 [N, depth]."""
+        """Return the logits `float32 [N, Σ sizes]`, level after level.
+
+        Level l reads the first l of `codes`, `int64 [N, depth]`.
+        """
         decoded = self.network.decode(Memory(states, mask), codes + self.network.first_token)
         return torch.cat([self.network.logits(decoded[:, level], level) for level in range(self.network.depth)], 1)
 

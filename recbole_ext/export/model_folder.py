@@ -1,8 +1,7 @@
-"""The weights, settings and card of a trained model, in the layout that the Hugging Face Hub expects.
+"""A trained model in the layout of the Hugging Face Hub.
 
-model.safetensors   the weights
-config.json         RecBole's settings as plain values, and what the model was trained on
-README.md           the model card
+model.safetensors the weights config.json RecBole's settings as plain values and the training data README.md the
+model card
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _LOCAL = ("data_path", "checkpoint_dir", "device", "log_root", "dataset_save_pat
 
 
 def write_model(folder: Path, content: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write weights, settings and card of a checkpoint's `content`, as `checkpoints.load` returns it.
+    """Write the weights, settings and card of what `checkpoints.load` returns.
 
-    `facts` go to the card. Raises InputError for a model with parameters that are no weights.
+    `facts` go to the card. Raises InputError for parameters that are not tensors.
     """
     from safetensors.torch import save_file
 
@@ -47,18 +46,18 @@ def write_model(folder: Path, content: Mapping[str, Any], facts: Mapping[str, An
 
 
 def load_model(folder: str | Path, data_path: str | Path, device: str = "cpu") -> dict[str, Any]:
-    """Return the state of an exported model as `checkpoints.load` does, for `data_and_model`.
+    """Return the state of an exported model as `checkpoints.load` does.
 
     Parameters
     ----------
     folder : folder that `genpas export` wrote
-    data_path : RecBole's folder of data sets, which the model's data set is in
+    data_path : RecBole's folder of data sets with the model's data set
     device : device of the weights
 
     Raises
     ------
     InputError
-        If the folder is damaged, of another kind or of another version.
+        If the folder is damaged or has another kind or version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -77,7 +76,7 @@ def load_model(folder: str | Path, data_path: str | Path, device: str = "cpu") -
 
 
 def card(config: Any, facts: Mapping[str, Any]) -> str:
-    """Return the model card: what the model is, what it was trained on, and how to use the files."""
+    """Return the model card: the model, its training data and how to use the files."""
     import yaml
 
     front = {"library_name": "recbole", "tags": ["recommendation", "sequential-recommendation", str(config["model"])]}

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 
 def main(folder: Path, history: list[str], top_k: int = 10) -> None:
-    """Print item ids and scores, best first."""
+    """Print the best item ids and their scores."""
     facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     if (facts["version"], facts["kind"]) != (1, "vectors"):
         sys.exit(f"{folder}: this script reads version 1 of vectors, not {facts['version']} of {facts['kind']}.")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 
 def main(folder: Path, user: int, history: list[str], top_k: int = 10) -> None:
-    """Print item ids and log-probabilities, best first."""
+    """Print the best item ids and their log-probabilities."""
     facts = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     if (facts["version"], facts["kind"]) != (1, "tiger"):
         sys.exit(f"{folder}: this script reads version 1 of tiger, not {facts['version']} of {facts['kind']}.")

@@ -1,4 +1,4 @@
-"""An index for the items of the highest inner product, its kind chosen by the number of items."""
+"""An index for the items of the highest inner product. The number of items chooses its kind."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TRAINED_ON = 64  # vectors a list that the centres are computed from
 
 
 def build_index(vectors: NDArray[np.float32], kind: str | None = None) -> tuple[str, Any]:
-    """Return the kind and the faiss index of item vectors, float32 [n, D].
+    """Return the kind and the faiss index of item vectors `float32 [n, D]`.
 
     Parameters
     ----------
     vectors
         Row i is the vector of the index's entry i.
     kind
-        "flat", "hnsw" or "ivf". None: by the number of items.
+        "flat", "hnsw" or "ivf". None chooses by the number of items.
     """
     import faiss
 
@@ -50,7 +50,7 @@ def build_index(vectors: NDArray[np.float32], kind: str | None = None) -> tuple[
 
 
 def recall(index: Any, vectors: NDArray[np.float32], users: NDArray[np.float32], top_k: int = TOP_K) -> float:
-    """Return the share of the exact best `top_k` items of users, float32 [m, D], that the index finds.
+    """Return the share of the exact best `top_k` items that the index finds for users `float32 [m, D]`.
 
     An item whose score ties with the last of the exact best counts as one of them.
     """

@@ -1,7 +1,7 @@
 """Models that RecBole finds by name beside its own: one file and its YAML of defaults a model.
 
-A model X is in `x.py`, with a class X and, if it needs its own trainer, a class XTrainer. Its defaults are in `X.yaml`.
-RecBole looks for all of them in its own package; `recbole_ext.patches` puts them there.
+The file `x.py` has a class X. If the model needs its own trainer, it also has a class XTrainer. `X.yaml` has the
+defaults. `recbole_ext.patches` puts them where RecBole looks for its own.
 """
 
 from __future__ import annotations

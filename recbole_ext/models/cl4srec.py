@@ -1,4 +1,7 @@
-"""CL4SRec in RecBole: "Contrastive Learning for Sequential Recommendation" (Xie et al., ICDE 2022)."""
+"""CL4SRec in RecBole.
+
+"Contrastive Learning for Sequential Recommendation" (Xie et al., ICDE 2022).
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ _SEEDS = 2**62
 
 
 class CL4SRec(ContrastiveSASRec):
-    """CL4SRec as a RecBole model; its settings and defaults are in CL4SRec.yaml.
+    """CL4SRec as a RecBole model with the settings of CL4SRec.yaml.
 
-    Both views of a history are made by one operator each, crop, mask or reorder with equal probability. A masked item
-    is hidden from attention; the paper gives it an embedding of its own. Random numbers come from torch's generator.
+    Each view is made by crop, mask or reorder with equal probability. Attention does not see a masked item. The
+    paper gives it its own embedding. Random numbers come from torch's generator.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -31,7 +34,7 @@ class CL4SRec(ContrastiveSASRec):
         self.operators: tuple[Operator, ...] = (Crop(1 - crop), Mask(mask), Reorder(reorder))
 
     def views(self, histories: Histories, targets: Tensor) -> tuple[Histories, Histories]:
-        """Return each history after one random operator, twice."""
+        """Return two views: each history after one random operator."""
         return self._view(histories), self._view(histories)
 
     def _view(self, histories: Histories) -> Histories:

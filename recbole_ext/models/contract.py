@@ -1,4 +1,4 @@
-"""What a model must have for each feature, and what it may offer beyond RecBole's own models.
+"""What a model must have for each feature and what it may offer beyond RecBole's own models.
 
 A feature has a list of conditions. Each condition probes the model and returns a reason where the model does not meet
 it. `Offers` lists the members that generic code uses where a model has them.
@@ -37,35 +37,35 @@ class Offers(Protocol):
 
     @classmethod
     def check_config(cls, config: Any) -> None:
-        """Raise InputError for settings that the model cannot use, before any data are read."""
+        """Raise InputError for settings that the model cannot use. No data are read before this check."""
 
     @classmethod
     def of_state(cls, config: Any, dataset: Any, state: Mapping[str, Tensor]) -> Self:
-        """Return a model of the shape of a `state_dict`, where the configuration does not give the shape."""
+        """Return a model of the shape of a `state_dict` where the configuration does not give the shape."""
 
     def shared_arguments(self) -> dict[str, Any]:
         """Return the arguments of the constructor with which another rank builds the same model."""
 
     def parallel_refusal(self) -> str | None:
-        """Return why a model with `target_losses` cannot be trained with targets: parallel, None where it can."""
+        """Return why a model with `target_losses` cannot train with `targets: parallel`, or None."""
 
     def target_losses(self, interaction: Any, row: Tensor, place: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each target, `float [T]`, for a model that computes the losses of windows itself.
+        """Return the loss `float [T]` of each target for a model that computes the losses of windows itself.
 
-        `row` and `place`, int64 [T] on the CPU, are the history of each target and the place of the item before it.
+        `row` is the history of each target and `place` is the place of the item before it: int64 [T] on the CPU.
         """
 
     def best_items(
         self, interaction: Any, k: int, without: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the best k items of each row and their scores, both `[B, k]`, for a model that searches for them.
+        """Return each row's best k items and their scores `[B, k]` for a model that searches for them.
 
         `without` are rows and items that the search leaves out. Item 0 with -inf fills a row of fewer items.
         """
 
 
 class Capability(NamedTuple):
-    """What a feature asks of a model: conditions, the first unmet one counts, and what to do without the feature."""
+    """What a feature asks of a model and what to do without the feature. The first unmet condition counts."""
 
     conditions: tuple[Condition, ...]
     advice: str
@@ -87,7 +87,7 @@ def has_item_table(model: Any, _: str) -> str | None:
 
 
 def has_item_loss(model: Any, loss_type: str) -> str | None:
-    """Require a loss of forward's output times item_embedding, from one call of forward."""
+    """Require a loss of forward's output times item_embedding from one call of forward."""
     if loss_type not in LOSSES:
         return f"its loss_type {loss_type!r} is none of {', '.join(LOSSES)}"
     batch = random_batch(model)
@@ -187,7 +187,7 @@ def sharded_as(model: Any) -> str:
 
 
 def why_not(model: Any, feature: str, loss_type: str) -> str | None:
-    """Return why a model cannot use a feature, None where it can."""
+    """Return why a model cannot use a feature, or None."""
     if feature == SHARDING and sharded_as(model) != ITEMS:
         return None
     if feature == PARALLEL and hasattr(model, "target_losses"):
@@ -213,7 +213,7 @@ def require(model: Any, feature: str, loss_type: str) -> None:
 
 
 def require_of_class(model_class: type[Any], feature: str) -> None:
-    """Raise InputError for what the class alone shows, before there is a model: the arguments of its forward."""
+    """Raise InputError if the arguments of the class's forward rule the feature out."""
     own = feature == PARALLEL and hasattr(model_class, "target_losses")
     reason = None if own else reads_histories(model_class)
     if reason is not None:

@@ -29,7 +29,7 @@ class ContrastiveSASRec(GroupedSASRec, ABC):
         """Return two views of every history of a batch."""
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch, a scalar."""
+        """Return the scalar mean loss of the batch."""
         own = super().calculate_loss(interaction)
         histories = Histories(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         one, other = self.views(histories, interaction[self.POS_ITEM_ID])
@@ -40,7 +40,10 @@ class ContrastiveSASRec(GroupedSASRec, ABC):
 
 
 def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
-    """Return InfoNCE of B pairs of vectors `[B, D]`, a scalar, by dot product: the 2 B - 2 others are negatives."""
+    """Return the scalar InfoNCE of B pairs of vectors `[B, D]` by dot product.
+
+    The 2 B - 2 other vectors are the negatives.
+    """
     vectors = torch.cat([one, other]).float()
     similarity = (vectors @ vectors.T / temperature).fill_diagonal_(-torch.inf)
     partner = torch.arange(len(vectors), device=vectors.device).roll(len(one))

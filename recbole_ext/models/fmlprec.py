@@ -13,9 +13,9 @@ from genpas_plugins.support.errors import InputError, nearest, whole_number
 
 
 class FilterLayer(nn.Module):
-    """A circular convolution over the whole window, as a product in the frequency domain; `[B, L, D]` to `[B, L, D]`.
+    """A circular convolution over the whole window `[B, L, D]`: a product in the frequency domain.
 
-    Every position depends on all others, so only the last position may be trained on.
+    Every position depends on all others. Train only on the last position.
     """
 
     def __init__(self, length: int, width: int, dropout: float, epsilon: float, deviation: float) -> None:
@@ -26,7 +26,7 @@ class FilterLayer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=epsilon)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Filter, then add and normalise."""
+        """Return normalised states after the filter and the residual connection."""
         spectrum = torch.fft.rfft(states.float(), dim=1, norm="ortho") * torch.view_as_complex(self.filter)
         filtered = torch.fft.irfft(spectrum, n=states.shape[1], dim=1, norm="ortho").to(states.dtype)
         normalised: Tensor = self.norm(states + self.dropout(filtered))
@@ -34,7 +34,7 @@ class FilterLayer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU between, then add and normalise; `[B, L, D]` to `[B, L, D]`."""
+    """Two linear layers with GELU between and a residual connection: `[B, L, D]` to `[B, L, D]`."""
 
     def __init__(self, width: int, inner: int, dropout: float, epsilon: float) -> None:
         super().__init__()
@@ -42,17 +42,17 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(width, eps=epsilon)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Transform, then add and normalise."""
+        """Return normalised states after both layers and the residual connection."""
         normalised: Tensor = self.norm(states + self.layers(states))
         return normalised
 
 
 class FMLPRec(SequentialRecommender):
-    """FMLP-Rec as a RecBole model; its settings and defaults are in FMLPRec.yaml.
+    """FMLP-Rec as a RecBole model with the settings of FMLPRec.yaml.
 
-    The filters mix all positions of the window, so the place of a history in it counts. As in the paper's code, a
-    history ends at the last position, after padding of zero item vectors, which also get position vectors. RecBole pads
-    after the history, and `forward` moves it.
+    The filters mix all positions of the window and so the place of a history in it counts. A history ends at the last
+    position as in the paper's code. RecBole pads after the history and `forward` moves it. Padding has zero item
+    vectors plus position vectors.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -87,14 +87,14 @@ class FMLPRec(SequentialRecommender):
             nn.init.zeros_(module.bias)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the states at the histories' last items, `[B, D]`; item_seq is `int64 [B, L]`, right-padded."""
+        """Return the states `[B, D]` at the histories' last items from right-padded `int64 [B, L]`."""
         states = align_right(self.item_embedding(item_seq), item_seq_len, self.max_seq_length)
         states = self.dropout(self.norm(states + self.position_embedding.weight))
         last: Tensor = self.blocks(states)[:, -1]
         return last
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch, a scalar."""
+        """Return the scalar mean loss of the batch."""
         state = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         positive = interaction[self.POS_ITEM_ID]
         if self.loss_type == "CE":
@@ -106,19 +106,19 @@ class FMLPRec(SequentialRecommender):
         return loss
 
     def predict(self, interaction: Any) -> Tensor:
-        """Return the score of each row's item, `[B]`."""
+        """Return the score `[B]` of each row's item."""
         state = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         scores: Tensor = (state * self.item_embedding(interaction[self.ITEM_ID])).sum(-1)
         return scores
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Return the score of every item, `[B, n_items]`."""
+        """Return the scores `[B, n_items]` of all items."""
         state = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return state @ self.item_embedding.weight.T
 
 
 def align_right(vectors: Tensor, lengths: Tensor, width: int) -> Tensor:
-    """Return the first `lengths` vectors of each row at the end of `width` positions, zeros before: `[B, width, D]`."""
+    """Move the first `lengths` vectors of each row to the end of `width` positions: zero-padded `[B, width, D]`."""
     source = torch.arange(width, device=vectors.device) - (width - lengths)[:, None]
     index = source.clamp(0, vectors.shape[1] - 1)[..., None].expand(-1, -1, vectors.shape[2])
     return vectors.gather(1, index).masked_fill(source[..., None] < 0, 0)

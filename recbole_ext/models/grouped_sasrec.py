@@ -1,4 +1,4 @@
-"""RecBole's SASRec, faster: histories are encoded in groups of similar length, each padded to its longest."""
+"""RecBole's SASRec, but faster: each group of similar histories is padded to its own longest history."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from recbole_ext.trimming import length_groups
 
 
 class GroupedSASRec(SASRec):
-    """SASRec with the same vectors and less padding, for losses that `trim: true` cannot take apart."""
+    """SASRec with the same vectors and less padding for losses that `trim: true` cannot split."""
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the states at the histories' last items, `[B, D]`; item_seq is `int64 [B, L]`, right-padded."""
+        """Return the states `[B, D]` at the histories' last items from right-padded `int64 [B, L]`."""
         rows, longest = zip(*length_groups(item_seq_len.cpu()), strict=True)
         encode = super().forward
         parts = [encode(item_seq[of][:, :width], item_seq_len[of]) for of, width in zip(rows, longest, strict=True)]
@@ -24,7 +24,7 @@ class GroupedSASRec(SASRec):
         return vectors
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch, a scalar."""
+        """Return the scalar mean loss of the batch."""
         with cheap_dropout(self):
             loss: Tensor = super().calculate_loss(interaction)
         return loss

@@ -1,7 +1,8 @@
-"""∞-AE in RecBole: "Infinite Recommendation Networks: A Data-Centric Approach" (Sachdeva et al., NeurIPS 2022).
+"""∞-AE in RecBole.
 
-An autoencoder of users' item sets with one infinitely wide hidden layer is kernel ridge regression with its neural
-tangent kernel. There is nothing to train: one linear system has the answer.
+"Infinite Recommendation Networks: A Data-Centric Approach" (Sachdeva et al., NeurIPS 2022). An autoencoder of users'
+item sets with one infinitely wide hidden layer is kernel ridge regression with its neural tangent kernel. One linear
+system has the answer and nothing is trained.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WEIGHT, BIAS = 2.0, 0.01  # variances of the layers' weights and biases in the a
 
 
 def tangent_kernel(one: csr_array, other: csr_array) -> Float64:
-    """Return the neural tangent kernel of two sets of inputs, `float64 [n, m]`: one hidden layer of ReLU.
+    """Return the neural tangent kernel `float64 [n, m]` of two sets of inputs for one hidden layer of ReLU.
 
     Parameters
     ----------
@@ -45,12 +46,12 @@ def tangent_kernel(one: csr_array, other: csr_array) -> Float64:
 
 
 class InfAE(SequentialRecommender):
-    """∞-AE as a RecBole model; its settings and defaults are in InfAE.yaml.
+    """∞-AE as a RecBole model with the settings of InfAE.yaml.
 
-    A user is the set of the items in the history that RecBole gives, at most MAX_ITEM_LIST_LENGTH. The items' order and
-    the policy of the `genpas` key do not count. The training matrix has the users of the training split with all their
-    items. Memory is about 40 bytes for each pair of users while the kernel is made, and 8 bytes for each user and item
-    then: `users` limits both. More users are sampled down with the configuration's seed.
+    A user is the set of at most MAX_ITEM_LIST_LENGTH items in the history that RecBole gives. The order of the items
+    and the policy of the `genpas` key have no effect. The training matrix has the users of the training split with
+    all their items. Building the kernel takes about 40 bytes for each pair of users. The solution takes 8 bytes for
+    each user and item. `users` limits both: more users are sampled down with the configuration's seed.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -70,7 +71,7 @@ class InfAE(SequentialRecommender):
         self.unused = nn.Parameter(torch.zeros(1))  # RecBole's optimiser needs a parameter
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the score of every item, `[B, n_items]`; item_seq is `int64 [B, L]`, right-padded."""
+        """Return the scores `[B, n_items]` of all items for right-padded histories `int64 [B, L]`."""
         items = item_seq.cpu().numpy()
         rows, places = np.nonzero(items)
         asked = csr_array((np.ones(len(rows)), (rows, items[rows, places])), (len(items), self.n_items))
@@ -82,16 +83,16 @@ class InfAE(SequentialRecommender):
         return self.unused.sum() * 0
 
     def predict(self, interaction: Any) -> Tensor:
-        """Return the score of each row's item, `[B]`."""
+        """Return the score `[B]` of each row's item."""
         return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Return the score of every item, `[B, n_items]`."""
+        """Return the scores `[B, n_items]` of all items."""
         return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
 
 class InfAETrainer(Trainer):
-    """RecBole's Trainer for one epoch, whatever the configuration asks for: there is nothing to train."""
+    """RecBole's Trainer for exactly one epoch because there is nothing to train."""
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)

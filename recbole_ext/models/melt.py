@@ -1,6 +1,7 @@
-"""MELT in RecBole: "Mutual Enhancement of Long-Tailed User and Item for Sequential Recommendation" (SIGIR 2023).
+"""MELT in RecBole on a SASRec backbone.
 
-Kim et al., on a SASRec backbone. What the paper leaves open is as in the authors' released code.
+"Mutual Enhancement of Long-Tailed User and Item for Sequential Recommendation" (Kim et al., SIGIR 2023). What the paper
+leaves open follows the authors' released code.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ _ROWS = 2048  # histories that are encoded at a time before an epoch
 
 
 class MELT(GroupedSASRec):
-    """MELT as a RecBole model; its settings and defaults are in MELT.yaml.
+    """MELT as a RecBole model with the settings of MELT.yaml.
 
-    A context of an item is the history before it in a training sequence. Users and items with more items or contexts
-    than a quantile are the head, the others the tail. The user branch learns to make a head user's vector out of the
-    last few items, the item branch a head item's vector out of a few contexts. Tail users' vectors get what the user
-    branch adds. Before every epoch tail items' vectors become what the item branch makes of their contexts.
+    A context of an item is the history before it in a training sequence. Users with more items than a quantile are
+    the head and so are items with more contexts. The others are the tail. The user branch learns to predict a head
+    user's vector from the last few items. The item branch learns to predict a head item's vector from a few contexts.
+    The output of the user branch is added to the vectors of tail users. The output of the item branch replaces the
+    vectors of tail items before every epoch.
 
-    The first `warmup_epochs` epochs train SASRec alone; the authors start from a trained SASRec. Its loss is the
-    `loss_type` of the configuration; theirs is binary cross-entropy at every position.
+    The first `warmup_epochs` epochs train SASRec alone. The authors start from a trained SASRec. Its loss is the
+    `loss_type` of the configuration. Theirs is binary cross-entropy at every position.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -65,7 +67,7 @@ class MELT(GroupedSASRec):
 
     @classmethod
     def check_config(cls, config: Any) -> None:
-        """Raise InputError for a warm-up as long as the training, and for features that take the loss apart."""
+        """Raise InputError if the warm-up is as long as the training or a feature splits the loss."""
         if not 0 <= config["warmup_epochs"] < config["epochs"]:
             raise InputError(
                 f"MELT's branches would never learn: warmup_epochs is {config['warmup_epochs']}, epochs "
@@ -82,7 +84,7 @@ class MELT(GroupedSASRec):
             raise InputError(refusal("MELT", feature, "its branches have losses of users and items"))
 
     def start_epoch(self, progress: float) -> None:
-        """Set the share of the epochs that is done, and give tail items the vectors that the item branch makes."""
+        """Set the share of finished epochs and compute the vectors of tail items with the item branch."""
         self.progress.fill_(progress)
         if progress < 0:
             return
@@ -98,19 +100,19 @@ class MELT(GroupedSASRec):
         self.train(was_training)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch, a scalar; after the warm-up plus the losses of the branches."""
+        """Return the scalar mean loss of the batch, plus the losses of the branches after the warm-up."""
         loss = super().calculate_loss(interaction)
         if self.progress >= 0:
             loss = loss + self.user_weight * self._user_loss() + self.item_weight * self._item_loss()
         return loss
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Return the score of every item, `[B, n_items]`."""
+        """Return the scores `[B, n_items]` of all items."""
         scores: Tensor = self._vectors(interaction) @ self.item_embedding.weight.T
         return scores
 
     def predict(self, interaction: Any) -> Tensor:
-        """Return the score of each row's item, `[B]`."""
+        """Return the score `[B]` of each row's item."""
         scores: Tensor = (self._vectors(interaction) * self.item_embedding(interaction[self.ITEM_ID])).sum(1)
         return scores
 
@@ -144,7 +146,7 @@ class MELT(GroupedSASRec):
         return loss
 
     def _weights(self, above: Tensor) -> Tensor:
-        """Return the curriculum's weights `[B, 1]`: the largest of the head first, and the smallest at the end."""
+        """Return the curriculum's weights `[B, 1]`: the largest of the head first and the smallest at the end."""
         weights = torch.sin(math.pi / 2 * (self.progress.cpu() + above)).abs()
         return weights[:, None].float().to(self.progress.device)
 
@@ -152,7 +154,7 @@ class MELT(GroupedSASRec):
         return self._here(self.contexts.histories(items, number))
 
     def _whole(self, users: Tensor) -> Histories:
-        """Return the whole training sequences of users, their last items if they are longer than the limit."""
+        """Return the users' training sequences, cut to the last items that the limit allows."""
         pairs = self.contexts.dataset[self.last_row[users]]
         items = torch.cat([pairs[self.ITEM_SEQ], torch.zeros(len(users), 1, dtype=torch.int64)], 1)
         lengths = pairs[self.ITEM_SEQ_LEN] + 1
@@ -176,7 +178,7 @@ class MELTTrainer(Trainer):
 
 
 def _quantile(values: Tensor, share: float) -> float:
-    """Return a quantile of the values above 0, below the largest: if all are equal, all are in the head."""
+    """Return a quantile of the values above 0. It is below the largest, so equal values are all in the head."""
     known = values[values > 0].double()
     return min(float(torch.quantile(known, share)), float(known.max()) - 1)
 
@@ -186,7 +188,7 @@ def _draw(choices: Tensor, number: int) -> Tensor:
 
 
 def _some(counts: Tensor, few: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `few` different numbers below each count, and the row of each number, first; int64 [n]."""
+    """Return first the row and then `few` different numbers below each count: int64 [n]."""
     places = torch.arange(int(counts.max()))
     keys = torch.rand(len(counts), len(places)).masked_fill(places >= counts[:, None], 2)  # above all that count
     row, place = torch.nonzero(places < few[:, None], as_tuple=True)
@@ -202,7 +204,7 @@ def _last(histories: Histories, lengths: Tensor) -> Histories:
 
 
 def _means(vectors: Tensor, row: Tensor, n: int) -> Tensor:
-    """Return the mean of the vectors of each of n rows, `[n, D]`; every row has one."""
+    """Return the mean vector `[n, D]` of each of n rows. Every row has a vector."""
     row = row.to(vectors.device)
     sums = vectors.new_zeros(n, vectors.shape[1]).index_add(0, row, vectors)
     return sums / torch.bincount(row, minlength=n)[:, None]

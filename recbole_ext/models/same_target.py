@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Histories(NamedTuple):
-    """Histories `int64 [B, L]`, right-padded with 0, and their lengths `int64 [B]`."""
+    """Histories `int64 [B, L]` right-padded with 0 and their lengths `int64 [B]`."""
 
     items: Tensor
     lengths: Tensor
@@ -37,18 +37,18 @@ class SameTarget:
         self._first = self.counts.cumsum(0) - self.counts
 
     def histories(self, targets: Tensor, number: Tensor) -> Histories:
-        """Return the history of pair `number`, from 0, of each target; both are int64 [B] on the CPU."""
+        """Return the history of pair `number` of each target. Both are int64 [B] on the CPU; numbers start at 0."""
         pairs = self.dataset[self._rows[self._first[targets] + number]]
         return Histories(*(pairs[field] for field in self._fields))
 
     def all_of(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return target and number of every pair of different targets, int64 [n] each."""
+        """Return target and number `int64 [n]` of every pair of different targets."""
         counts = self.counts[targets]
         first = counts.cumsum(0) - counts
         return targets.repeat_interleave(counts), torch.arange(int(counts.sum())) - first.repeat_interleave(counts)
 
     def drawn(self, targets: Tensor, otherwise: Histories) -> Histories:
-        """Return the history of a random pair of each target; of a target without a pair, its history `otherwise`."""
+        """Return the history of a random pair of each target, or `otherwise` for a target without a pair."""
         items, lengths = otherwise
         known = self.counts[targets.cpu()] > 0
         if not known.any():

@@ -1,4 +1,4 @@
-"""TIGER in RecBole: a model that spells the next item's semantic ID (Rajput et al., NeurIPS 2023)."""
+"""TIGER in RecBole: a model that generates the next item's semantic ID (Rajput et al., NeurIPS 2023)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SCORES_AT_ONCE = 1 << 17  # (User, item) scores that exact ranking computes at 
 
 
 class TIGER(SequentialRecommender):
-    """`neural.tiger.network.TigerNetwork` as a RecBole model; its settings and defaults are in TIGER.yaml.
+    """`neural.tiger.network.TigerNetwork` as a RecBole model with the settings of TIGER.yaml.
 
-    A score is the log-probability of an item given the history, normalised over the catalogue's IDs. The IDs are
-    buffers of the model, so a checkpoint needs no file of IDs.
+    A score is the log-probability of an item given the history. It is normalised over the catalogue's IDs. The IDs
+    are buffers of the model and so a checkpoint needs no file of IDs.
 
     Parameters
     ----------
     config, dataset : RecBole's
-    semantic_ids : the items' IDs; None: from the file of the settings, or made from the training sequences
+    semantic_ids : the items' IDs; None reads the settings' file or makes them from the training sequences
     """
 
     sharded_as = "tokens"
@@ -78,7 +78,7 @@ class TIGER(SequentialRecommender):
 
     @classmethod
     def of_state(cls, config: Any, dataset: Any, state: Mapping[str, Tensor]) -> TIGER:
-        """Return a model with the semantic IDs of a `state_dict`, which it can then load."""
+        """Return a model with the semantic IDs of a `state_dict`. The model can then load the rest."""
         codes = state["network.codes"][1:].cpu().numpy()
         if len(codes) != dataset.item_num - 1:
             raise InputError(
@@ -100,23 +100,23 @@ class TIGER(SequentialRecommender):
 
     @classmethod
     def check_config(cls, config: Any) -> None:
-        """Raise InputError for settings that cannot be used, before any data are read."""
+        """Raise InputError for invalid settings before any data are read."""
         section = genpas_config(config)
         TigerSettings.of(config).check_training(config["topk"], "single" if section is None else section.targets)
 
     def shared_arguments(self) -> dict[str, Any]:
-        """Return the semantic IDs: quantised on another rank, an item could get other codes."""
+        """Return the semantic IDs. All ranks share them because quantisation on another rank can give other codes."""
         return {"semantic_ids": SemanticIds(self.network.codes[1:].cpu().numpy(), tuple(self.network.sizes))}
 
     @property
     def trained_on(self) -> dict[str, Any]:
-        """The origin of the semantic IDs and the codes a level, for the report of a training."""
+        """The origin of the semantic IDs and the codes a level for the training report."""
         source = self.settings.semantic_ids or "training sequences"
         return {"semantic_ids": source, "codes_a_level": list(self.network.sizes)}
 
     @property
     def tree(self) -> PrefixTree:
-        """The valid semantic IDs, on the model's device."""
+        """The valid semantic IDs on the model's device."""
         codes = self.network.codes
         if self._tree is None:
             self._tree = PrefixTree.of(self.shared_arguments()["semantic_ids"], codes.device)
@@ -124,7 +124,7 @@ class TIGER(SequentialRecommender):
         return self._tree
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the mean over the batch of the cross-entropy of the targets' codes, a scalar."""
+        """Return the scalar mean cross-entropy of the targets' codes."""
         if self.device.type == "cpu":
             last, targets = interaction[self.ITEM_SEQ_LEN] - 1, interaction[self.POS_ITEM_ID]
             return self.target_losses(interaction, torch.arange(len(last)), last, targets).mean()
@@ -137,16 +137,16 @@ class TIGER(SequentialRecommender):
         return loss
 
     def parallel_refusal(self) -> str | None:
-        """Return why targets cannot be parallel, None where they can."""
+        """Return why targets cannot be parallel, or None."""
         return None if self.network.causal else BIDIRECTIONAL
 
     def target_losses(self, interaction: Any, row: Tensor, place: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each target of a batch of windows, `float [T]`.
+        """Return the loss `float [T]` of each target of a batch of windows.
 
         Parameters
         ----------
         interaction : batch of W histories
-        row, place : int64 [T] on the CPU, the history of each target, rising, and the place in it of the item before
+        row, place : rising history of each target and the place of the item before it, int64 [T] on the CPU
         targets : int [T], items
         """
         from genpas_plugins.neural.tiger.window_losses import Windows, window_losses
@@ -159,7 +159,7 @@ class TIGER(SequentialRecommender):
         return window_losses(network, windows, history, network.tokens_of(targets), buckets)
 
     def predict(self, interaction: Any) -> Tensor:
-        """Return the score of each row's item, `float32 [B]`; padding, item 0, has -inf."""
+        """Return the score `float32 [B]` of each row's item. Padding item 0 has -inf."""
         from genpas_plugins.neural.tiger.decoding import log_likelihood
 
         items = interaction[self.ITEM_ID]
@@ -172,12 +172,12 @@ class TIGER(SequentialRecommender):
         return scores.masked_fill(items == 0, -torch.inf)
 
     def full_sort_predict(self, interaction: Any, without: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return the score of every item, `float32 [B, n_items]`; -inf for padding and for items that no beam reaches.
+        """Return the scores `float32 [B, n_items]`: -inf for padding and for items that no beam reaches.
 
         Parameters
         ----------
         interaction : RecBole's batch of histories
-        without : rows and items that take no beams, as in `decoding.beam_search`
+        without : rows and items that take no beams; see `decoding.beam_search`
         """
         from genpas_plugins.neural.tiger.decoding import score_all
 
@@ -195,7 +195,7 @@ class TIGER(SequentialRecommender):
     def best_items(
         self, interaction: Any, k: int, without: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the k best items of each row, `int64 [B, k]`, and their scores, `float32 [B, k]`, best first.
+        """Return each row's k best items `int64 [B, k]` and their scores `float32 [B, k]`, best first.
 
         Item 0 with -inf fills a row of fewer items.
 
@@ -203,7 +203,7 @@ class TIGER(SequentialRecommender):
         ----------
         interaction : RecBole's batch of histories
         k : items; a search has at least as many beams
-        without : rows and items to leave out, both int64 [m]
+        without : rows and items to leave out: int64 [m]
         """
         if self.settings.exact_ranking:
             scores = self.full_sort_predict(interaction)
@@ -230,7 +230,7 @@ class TIGER(SequentialRecommender):
         return torch.cat([items for items, _ in found])[place], torch.cat([score for _, score in found])[place]
 
     def _histories(self, interaction: Any) -> Tensor:
-        """Return what the encoder reads, `int64 [B, 2 + L]`: user, length, item numbers."""
+        """Return the encoder's input `int64 [B, 2 + L]`: user, length, item numbers."""
         length = interaction[self.ITEM_SEQ_LEN]
         user = interaction[self.USER_ID] if self.settings.user_buckets else torch.zeros_like(length)
         return torch.cat([user[:, None], length[:, None], interaction[self.ITEM_SEQ]], 1)
@@ -242,6 +242,6 @@ class TIGER(SequentialRecommender):
 
 
 def _of_rows(row: Tensor, item: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor]:
-    """Return the entries of the rows from `begin` to `end`, rows counted from `begin`."""
+    """Return the entries of the rows from `begin` to `end`. Row numbers start at `begin`."""
     chosen = (row >= begin) & (row < end)
     return row[chosen] - begin, item[chosen]

@@ -1,4 +1,4 @@
-"""The semantic IDs of a RecBole data set's items: read from a file, or made from its training sequences."""
+"""The semantic IDs of a RecBole data set's items from a file or from its training sequences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recbole_ext.models.tiger_settings import TigerSettings
 def read_ids(path: str, dataset: Any) -> SemanticIds:
     """Return the IDs at a path; row i is the item with token id i + 1.
 
-    The path is a directory of `genpas semantic-ids` or another tool's index, `.json`. The index gets one more code
+    The path is a directory of `genpas semantic-ids` or another tool's `.json` index. The index gets one more code
     where items share an ID.
     """
     items = dataset.field2id_token[dataset.iid_field][1:].tolist()
@@ -27,9 +27,9 @@ def read_ids(path: str, dataset: Any) -> SemanticIds:
 
 
 def collaborative_ids(settings: TigerSettings, dataset: Any, seed: int) -> SemanticIds:
-    """Return IDs in which items that follow one another in training sequences share their first codes.
+    """Return IDs that give the same first codes to items that often follow each other.
 
-    `dataset` is the training split, so that no held-out item counts.
+    `dataset` is the training split: held-out items have no effect.
     """
     from genpas_plugins.semantic_ids.collaborative import cooccurrence_embeddings
     from genpas_plugins.semantic_ids.residual_kmeans import residual_kmeans

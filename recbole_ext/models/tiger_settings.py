@@ -1,4 +1,4 @@
-"""TIGER's settings in RecBole's configuration, checked before any data are read."""
+"""Parse and check TIGER's settings before any data are read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TigerSettings(Settings):
     def check_training(self, topk: list[int], targets: str) -> None:
         """Raise InputError for a missing file of IDs, parallel targets of a bidirectional encoder, and too few beams.
 
-        This is for a new configuration: a checkpoint brings its IDs. `topk` is of the metrics.
+        This is for a new configuration because a checkpoint has its own IDs. `topk` is the metrics' setting.
         """
         if targets == "parallel" and self.encoder != "causal":
             raise InputError(f"targets: parallel is not possible with TIGER: {BIDIRECTIONAL}.")

@@ -1,4 +1,4 @@
-"""RecBole's Trainer with a learning rate that falls, and validation on some of the users."""
+"""RecBole's Trainer with learning-rate decay and validation on a sample of the users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BASRec (Dang et al., AAAI 2025): a next-item model that also trains on mixtures of representations.
+"""BASRec: a next-item model that also trains on mixtures of representations (Dang et al., AAAI 2025).
 
-This is plain torch on embeddings, encoder outputs and one target a history. It knows no framework.
+The code is plain torch on embeddings and encoder outputs with one target a history.
 """

@@ -1,6 +1,6 @@
-"""Reorder and Substitute on a padded batch (BASRec, section "operators"); each history has its own rate.
+"""Reorder and Substitute on a padded batch (BASRec, section "operators"). Each history has its own rate.
 
-Lengths and padding stay. Random numbers are arguments, float64 in [0, 1). Shapes: B histories, L items.
+Lengths and padding stay. Random numbers are arguments: float64 in [0, 1). Shapes: B histories, L items.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, order: Tensor) -> Tensor:
-    """Shuffle a window of int(r n) of a history's n items; a window below 2 items changes nothing.
+    """Shuffle a window of int(r n) of a history's n items. A window below 2 items changes nothing.
 
-    Histories are int64 [B, L], right-padded with 0. `rate` is r in (0, 1] of each. `start` [B] and `order` [B, L] are
-    random numbers that place and shuffle the window.
+    Histories are right-padded `int64 [B, L]`. `rate` is r in (0, 1] of each. `start` [B] and `order` [B, L] are random
+    numbers that place and shuffle the window.
     """
     width = (rate * lengths).long()
     first = (start * (lengths - width + 1)).long()
@@ -27,8 +27,8 @@ def reorder(histories: Tensor, lengths: Tensor, rate: Tensor, start: Tensor, ord
 def substitute(histories: Tensor, lengths: Tensor, rate: Tensor, choice: Tensor, neighbours: Tensor) -> Tensor:
     """Replace max(1, int(r n)) of a history's n items by their neighbours.
 
-    Histories are int64 [B, L], right-padded with 0. `rate` is r in (0, 1] of each. `choice` [B, L] are random numbers
-    that choose the positions. `neighbours` has the item that replaces each item.
+    Histories are right-padded `int64 [B, L]`. `rate` is r in (0, 1] of each. `choice` [B, L] are random numbers that
+    choose the positions. `neighbours` has the item that replaces each item.
     """
     count = (rate * lengths).long().clamp(min=1)
     positions = torch.arange(histories.shape[1], device=histories.device)

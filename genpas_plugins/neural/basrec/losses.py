@@ -1,4 +1,4 @@
-"""BASRec's losses of a batch: of its views, each history mixed with a changed copy, and across its histories.
+"""BASRec's losses of a batch: each history mixed with a changed copy and histories mixed with each other.
 
 A training step's loss is L = L_plain + Σ_views ω L + Σ_cross L. The first stage trains on L_plain alone.
 """
@@ -21,7 +21,7 @@ from genpas_plugins.settings.mixing import MixingConfig
 
 
 class Batch(NamedTuple):
-    """Histories `int64 [B, L]`, right-padded with 0, their lengths `int64 [B]`, and their targets."""
+    """Right-padded histories `int64 [B, L]`, their lengths `int64 [B]` and their targets."""
 
     histories: Tensor
     lengths: Tensor
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 
 
 def changed_histories(batch: Batch, neighbours: Tensor, view: View) -> Tensor:
-    """Return s′ of every history, `int64 [B, L]`: reordered (M-Reorder) or with substituted items (M-Substitute)."""
+    """Return s′ `int64 [B, L]` of every history: reordered (M-Reorder) or with substituted items (M-Substitute)."""
     histories, lengths, _ = batch
     return torch.where(
         view.reordered[:, None],
@@ -50,18 +50,18 @@ def changed_histories(batch: Batch, neighbours: Tensor, view: View) -> Tensor:
 
 
 def view_loss(model: Model, batch: Batch, view: View, released_weights: bool = False) -> Tensor:
-    """Return the weighted loss of one view, a scalar; `released_weights` is `released` of `mixture.weigh`."""
+    """Return the scalar weighted loss of one view. `released_weights` is `released` of `mixture.weigh`."""
     hidden = model.encode(changed_histories(batch, model.neighbours, view), view.share[:, None, None])
     losses = history_losses(model.kind, hidden, model.table, batch.targets)
     return weigh(losses, adaptive_weights(view.share, view.rate), released_weights)
 
 
 def mixed_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets, cross: Cross) -> Tensor:
-    """Return the loss of every history mixed with its partner, `float [B]`.
+    """Return the loss `float [B]` of every history mixed with its partner.
 
-    Encoder outputs and target embeddings are mixed by the same λ: positive and negative ones for BPR and BCE. CE has
-    all items as candidates, so history b exchanges its target i with its partner's j: candidate i becomes
-    λ e_i + (1 - λ) e_j, candidate j becomes λ e_j + (1 - λ) e_i. λ = 1 is the plain loss of b to the bit.
+    Encoder outputs and target embeddings are mixed by the same λ: positive and negative ones for BPR and BCE. CE
+    has all items as candidates. History b thus exchanges its target i with its partner's j: candidate i becomes
+    λ e_i + (1 - λ) e_j and candidate j becomes λ e_j + (1 - λ) e_i. λ = 1 is the plain loss of b to the bit.
 
     The paper's λ have the shapes [B, L, 1] and [B, 1, D] for models that train at all L positions. A history has one
     target here: λ is `[B, 1]` item-wise or `[B, D]` feature-wise.
@@ -85,7 +85,7 @@ def mixed_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets, cro
 def mixing_losses(
     config: MixingConfig, random: np.random.Generator, model: Model, batch: Batch, hidden: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return what a step adds to its plain loss: the sums of the views' and of the cross losses, scalars.
+    """Return the scalars that a step adds to its plain loss: the sums of the view losses and of the cross losses.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Mix two representations, and weigh the losses of the mixtures."""
+"""Mix two representations and weigh the losses of the mixtures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ def mix(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
-    """Return ω = 1 / (λ r) of every history, min-max normalised in the batch to 0 … 1, `float64 [B]`.
+    """Return ω = 1 / (λ r) `float64 [B]` of every history. It is min-max normalised in the batch to 0 … 1.
 
-    The least changed history weighs most. If all are equal, every weight is 1.
-
+    The least changed history has the largest weight. If all are equal, every weight is 1.
     """
     raw = 1 / (share.double().clamp(min=_LEAST) * rate.double())
     low, high = raw.aminmax()
@@ -26,6 +25,6 @@ def adaptive_weights(share: Tensor, rate: Tensor) -> Tensor:
 
 
 def weigh(losses: Tensor, weights: Tensor, released: bool = False) -> Tensor:
-    """Return the mean of ω_b loss_b over the batch, a scalar. If `released`, as the authors do: Σ_b ω_b mean(loss)."""
+    """Return the scalar mean of ω_b loss_b over the batch. `released` gives the authors' Σ_b ω_b mean(loss)."""
     weights = weights.to(losses.dtype)
     return weights.sum() * losses.mean() if released else (weights * losses).mean()

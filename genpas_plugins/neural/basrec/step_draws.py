@@ -24,7 +24,10 @@ class View(NamedTuple):
 
 
 class Cross(NamedTuple):
-    """A permutation of the batch, int64 [B], and λ ~ Beta(β, β), float64 [B, 1] item-wise or [B, D] feature-wise."""
+    """A permutation int64 [B] of the batch and λ ~ Beta(β, β).
+
+    λ is float64: `[B, 1]` item-wise or `[B, D]` feature-wise.
+    """
 
     partner: Tensor
     share: Tensor
@@ -36,7 +39,7 @@ def generator(seed: int, epoch: int, step: int, process: int = 0) -> np.random.G
 
 
 def draw_view(random: np.random.Generator, config: MixingConfig, histories: Tensor) -> View:
-    """Draw one view of histories `[B, L]`, on their device."""
+    """Draw one view of histories `[B, L]` on their device."""
     rows, length = histories.shape
     return View(
         *_on(

@@ -1,7 +1,7 @@
-"""Softmax cross-entropy over the whole catalogue, weighted by target, without a matrix of all scores.
+"""Weighted softmax cross-entropy over the whole catalogue without a matrix of all scores.
 
-The gradient of the scores is softmax minus one at the target. So the forward pass computes the gradients of the states
-and of the table while a block of scores is in the cache. It computes each score once; the usual code writes and reads
+The gradient of the scores is softmax minus one at the target. The forward pass computes the gradients of the states
+and of the table while a block of scores is in the cache. It computes each score once. The usual code writes and reads
 `[targets × items]` four times.
 """
 
@@ -23,9 +23,9 @@ def block_rows(n_items: int, device: torch.device) -> int:
 
 
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return Σ w · cross-entropy over all rows of the table, a scalar, differentiable once.
+    """Return the scalar Σ w · cross-entropy over all rows of the table. It is differentiable once.
 
-    Under `torch.autocast` matrix products and probabilities have its type, and sums are float32. In bfloat16 a target
+    Under `torch.autocast` matrix products and probabilities have its type. Sums are float32. In bfloat16 a target
     that is more than 99.8 % likely has no gradient.
 
     Parameters

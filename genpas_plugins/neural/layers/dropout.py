@@ -1,4 +1,4 @@
-"""Dropout with cheap masks on a CPU: torch draws 64 random bits an element, and 16 are enough."""
+"""Dropout with cheap masks on a CPU. torch draws 64 random bits an element where 16 are enough."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WORDS = 2**16
 
 
 def dropout(values: Tensor, probability: float) -> Tensor:
-    """Return values, each zero with this probability and otherwise divided by the chance to stay.
+    """Set each value to zero with this probability or else divide it by the probability to stay.
 
-    On a CPU the probability is rounded to a multiple of 2⁻¹⁶. The division uses the rounded probability, so the mean
-    is exact. On other devices this is torch's own dropout.
+    On a CPU the probability is rounded to a multiple of 2⁻¹⁶. The division uses the rounded probability and the
+    mean is exact. On other devices this is torch's own dropout.
     """
     kept = round((1 - probability) * _WORDS)
     if values.device.type != "cpu" or kept in (0, _WORDS):

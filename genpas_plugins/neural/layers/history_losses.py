@@ -1,4 +1,4 @@
-"""Losses of single histories against their target, one value a history. Shapes: B histories, D dimensions."""
+"""Losses of single histories against their target. Shapes: B histories, D dimensions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Targets(NamedTuple):
 
 
 def check_loss(kind: str, targets: Targets) -> None:
-    """Raise InputError for a loss that is not in LOSSES, or has no negatives although it needs them."""
+    """Raise InputError for a loss that is not in LOSSES or lacks its negatives."""
     if kind not in LOSSES:
         raise InputError(f"loss_type is {kind!r}.{nearest(kind, LOSSES)}")
     if kind != "CE" and targets.negative is None:
@@ -30,7 +30,7 @@ def check_loss(kind: str, targets: Targets) -> None:
 
 
 def history_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets) -> Tensor:
-    """Return the loss of every history, `float [B]`.
+    """Return the loss `float [B]` of every history.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def history_losses(kind: str, hidden: Tensor, table: Tensor, targets: Targets) -
 
 
 def pairwise_losses(kind: str, hidden: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """Return the BPR or BCE loss, `float [B]`, of encoder outputs against two item vectors each, all `float [B, D]`."""
+    """Return the BPR or BCE loss `float [B]` of encoder outputs against two item vectors each: `float [B, D]`."""
     good, bad = (hidden * positive).sum(1), (hidden * negative).sum(1)
     if kind == "BPR":
         return -torch.log(_LEAST + torch.sigmoid(good - bad))

@@ -21,9 +21,9 @@ class Proposal(NamedTuple):
 
     @classmethod
     def of(cls, targets: Float64, uniform: float) -> Proposal:
-        """Mix the target distribution by item number, `float64 [n_items + 1]`, with the uniform one over items.
+        """Mix the target distribution `float64 [n_items + 1]` with the uniform distribution over items.
 
-        `uniform` is the share of the latter in (0, 1], so that every item is drawn sometimes.
+        `uniform` is the uniform share in (0, 1]. It gives every item a positive probability.
         """
         q = torch.from_numpy(targets) * (1 - uniform)
         q[1:] += uniform / max(len(q) - 1, 1)
@@ -36,7 +36,7 @@ class Proposal(NamedTuple):
         return Proposal(self.log_q.to(device), self.cumulative.to(device))
 
     def draw(self, count: int, *, seed: int, epoch: int, step: int) -> Tensor:
-        """Return the negatives of a step, `int64 [count]`, with replacement. All ranks and devices draw the same."""
+        """Draw the negatives `int64 [count]` of a step with replacement. All ranks and devices draw the same."""
         index = torch.arange(step * count, (step + 1) * count, device=self.cumulative.device)
         high, low, _, _ = philox(seed, epoch, BLOCK, index)
         return torch.searchsorted(self.cumulative, uniform(high, low), right=True)

@@ -21,14 +21,14 @@ def sampled_losses(
     negatives: Tensor,
     log_q: Tensor,
 ) -> Tensor:
-    """Return the loss of every target, float [T].
+    """Return the loss `float [T]` of every target.
 
     Parameters
     ----------
     loss : which loss
     hidden : float [T, D], one vector a target
     target_rows, negative_rows : float [T, D] and [K, D], rows of the item table
-    targets, negatives : int64 [T] and [K], item numbers; negatives are drawn with replacement from q
+    targets, negatives : item numbers, int64 [T] and [K]; negatives are drawn with replacement from q
     log_q : float [K], natural logarithm of each negative's probability under q
     """
     if loss.name == "sampled_softmax":
@@ -45,9 +45,9 @@ def sampled_softmax_loss(
 ) -> Tensor:
     """Return the sampled softmax loss [T]; see `sampled_losses` for the arguments.
 
-    The normaliser's estimate is exp(s_target) + Σ_k exp(s_k) / (K q_k) over the negatives other than the target. Its
-    expectation is the full normaliser, Σ_j exp(s_j) over all j with q_j > 0, for any proposal q. The target is always
-    in the sum, so its score has no correction.
+    The normaliser's estimate is exp(s_target) + Σ_k exp(s_k) / (K q_k) over the negatives other than the target.
+    For any proposal q its expectation is the full normaliser Σ_j exp(s_j) over all j with q_j > 0. The score of the
+    target has no correction because the target is always in the sum.
     """
     target_scores = (hidden * target_rows).sum(-1, keepdim=True)
     scores = hidden @ negative_rows.T - (log_q + math.log(max(len(negatives), 1)))
@@ -65,11 +65,11 @@ def calibrated_bce_loss(
     log_q: Tensor,
     calibration: float,
 ) -> Tensor:
-    """Return gBCE [T], (-β log σ(s_target) - Σ_k log(1 - σ(s_k))) / (K + 1), for uniform negatives.
+    """Return gBCE [T] = (-β log σ(s_target) - Σ_k log(1 - σ(s_k))) / (K + 1) for uniform negatives.
 
-    Petrov & Macdonald, RecSys'23, section 4: β = α (t (1 - 1/α) + 1/α), with the calibration t and α, how often each
-    other item is among the negatives on average. Negatives equal to the target are left out, so α is K q. With t = 0
-    this is BCE, SASRec's loss but for the factor. With t = 1 the optimal scores are those without sampling.
+    Petrov & Macdonald (RecSys'23), section 4: β = α (t (1 - 1/α) + 1/α) with calibration t. α is the mean number of
+    times that another item is among the negatives. Negatives equal to the target are left out and so α is K q. With t
+    = 0 this is SASRec's BCE up to the factor. With t = 1 the optimal scores equal the optimum without sampling.
     """
     beta = calibration * (len(negatives) * log_q[:1].exp() - 1) + 1  # a tensor, so that a GPU need not hand it over
     good, scores = (hidden * target_rows).sum(-1), hidden @ negative_rows.T

@@ -1,8 +1,8 @@
-"""TIGER's decoder, one level at a time over many prefixes of a user, with cached keys and values.
+"""TIGER's decoder for one level at a time over many prefixes of a user with cached keys and values.
 
-All prefixes of a user share the keys and values of the memory. Each prefix names the rows of its ancestors at earlier
-levels. So beams that move and whole levels of a tree use one code.
-Shapes: B users, N prefixes of each, S tokens of the memory, H heads, E head size, D model dimension; M = B · N rows.
+All prefixes of a user share the keys and values of the memory. Each prefix names the rows of its ancestors at
+earlier levels. Beam search and whole levels of a tree use the same code. Shapes: B users, N prefixes of each, S
+tokens of the memory, H heads, E head size, D model dimension; M = B · N rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genpas_plugins.neural.tiger.network import Memory, TigerNetwork
 
 
 class CachedDecoder:
-    """The decoder's layers, without dropout, over one batch of memories; `step` goes one level down."""
+    """The decoder's layers without dropout over one batch of memories. `step` goes one level down."""
 
     def __init__(self, network: TigerNetwork, memory: Memory) -> None:
         self.network = network
@@ -35,10 +35,10 @@ class CachedDecoder:
         self.values: list[list[Tensor]] = [[] for _ in self.blocks]
 
     def step(self, x: Tensor, ancestors: Sequence[Tensor]) -> Tensor:
-        """Return the states, `float [B, N, D]`, that predict the next code of each prefix.
+        """Return the states `float [B, N, D]` that predict the next code of each prefix.
 
-        `x` has the row of each prefix's last token, `network.start` at the first level. `ancestors` are int64 [B, N] or
-        `[N]` for each earlier level: the prefix of that level with which each prefix begins.
+        `x` has the row of each prefix's last token. At the first level it is `network.start`. `ancestors` are int64
+        [B, N] or `[N]` for each earlier level: the prefix of that level with which each prefix begins.
         """
         level = len(ancestors)
         prefixes = x.shape[1]
@@ -84,7 +84,7 @@ class CachedDecoder:
         return x.view(*x.shape[:2], -1, self.head_size).transpose(1, 2)
 
     def _rows(self, within: Tensor, keys: Tensor) -> Tensor:
-        """Return places among a user's prefixes of a level as rows of that level's keys, `int64 [M]`."""
+        """Convert places among a user's prefixes of a level to rows `int64 [M]` of that level's keys."""
         per_user = len(keys) // self.users
         first = torch.arange(0, len(keys), per_user, device=within.device)[:, None]
         return (within.expand(self.users, -1) + first).flatten()

@@ -1,18 +1,20 @@
-"""Exact decoding on the tree of valid semantic IDs: the likelihood of items, of all items, and beam search.
+"""Exact decoding on the tree of valid semantic IDs: likelihoods of some or all items and beam search.
 
-The network's distribution is constrained to the catalogue. At each prefix it is a softmax over the codes that continue
-the prefix,
+The network's distribution is constrained to the catalogue. At each prefix it is a softmax over the codes that
+continue the prefix:
 
     log p(item) = Σ_l log softmax over children(prefix_l) of logits_l [code_l]
 
-so the probabilities of all items sum to one. The three functions agree to the rounding of float32.
+The probabilities of all items sum to one. The three functions agree to the rounding of float32.
 
-If one item alone has a prefix, its other codes have probability one and need no decoder. In a sparse catalogue most
-prefixes of two codes are of this kind. `score_all` never decodes them. `beam_search` decodes the same number for each
-user of a batch, the most that a user shares; on a GPU it decodes all, because to know this number would mean waiting.
+The codes after a prefix of a single item have probability one and need no decoder. In a sparse catalogue most
+prefixes of two codes are of this kind. `score_all` never decodes them. `beam_search` decodes the same number for
+each user of a batch: the largest number of shared prefixes. On a GPU it decodes all because reading this number
+would make the CPU wait.
 
-Encode in eval mode, as dropout of the encoder is part of the memory. These functions have no dropout and no gradient.
-Each call looks tokens up depth - 1 times for any number of users, so that a table sharded over ranks can answer.
+Encode in eval mode because dropout of the encoder is part of the memory. These functions have no dropout and no
+gradient. Each call looks tokens up depth - 1 times for any number of users. This suits a table that is sharded over
+ranks.
 
 Shapes: B users, N prefixes of each, K beams, C children, D model dimension.
 """
@@ -33,7 +35,7 @@ ROWS = 1 << 14  # prefixes that `score_all` decodes at a time, which bounds its 
 
 @torch.no_grad()
 def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, items: Tensor) -> Tensor:
-    """Return the constrained log-likelihood of items, float32 of the shape of `items`.
+    """Return the constrained log-likelihood of items as float32 in the shape of `items`.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def log_likelihood(network: TigerNetwork, tree: PrefixTree, memory: Memory, item
 
 @torch.no_grad()
 def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor:
-    """Return the constrained log-likelihood of every item, `float32 [B, n_items]`; column i is item number i + 1.
+    """Return the constrained log-likelihoods `float32 [B, n_items]`. Column i is item number i + 1.
 
     One pass over the tree's levels decodes each shared prefix once. Time is proportional to the number of shared
     prefixes. A user's keys and values take 8 · decoder_layers · heads · head_size bytes a prefix. This is for up to
@@ -92,7 +94,7 @@ def score_all(network: TigerNetwork, tree: PrefixTree, memory: Memory) -> Tensor
 def _score_all(
     network: TigerNetwork, tree: PrefixTree, memory: Memory, shared: list[Tensor], rows: list[Tensor]
 ) -> Tensor:
-    """Return the scores of all leaves; `shared` are the nodes to decode, `rows` the rows of their last tokens."""
+    """Return the scores of all leaves. `shared` are the nodes to decode. `rows` are the rows of their last tokens."""
     decoder = CachedDecoder(network, memory)
     users = len(memory.states)
     score = torch.zeros(users, 1, device=tree.device)  # of the nodes of a level
@@ -135,11 +137,11 @@ def beam_search(
     top_k: int,
     without: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the most likely items that a beam search over the tree finds, best first.
+    """Return the most likely items of a beam search over the tree.
 
-    With as many beams as items this is the exact ranking. With fewer beams the search misses an item if its prefix is
-    not among the `beams` most likely at some level. Found items have their exact log-likelihood. Of equal prefixes the
-    lower codes come first, and of equal items the lower number, so that the answer depends on the user alone.
+    With as many beams as items this is the exact ranking. With fewer beams the search misses an item if its prefix
+    is not among the `beams` most likely at some level. Found items have their exact log-likelihood. Ties go to the
+    lower codes and to the lower item number. The result thus depends on the user alone.
 
     Parameters
     ----------
@@ -147,8 +149,8 @@ def beam_search(
     memory : of B users
     beams : prefixes kept at each level; twice top_k or more is the usual choice
     top_k : items returned
-    without : places of users and item numbers from 1, both int64 [m], that the search leaves out; a prefix of left-out
-        items alone takes no beam, and probabilities stay as they are
+    without: places of users and item numbers from 1 to leave out, both int64 [m]; a prefix of left-out items alone
+      takes no beam. Probabilities do not change.
 
     Returns
     -------
@@ -158,7 +160,7 @@ def beam_search(
     Raises
     ------
     InputError
-        If top_k is above beams, or one of both below 1.
+        If top_k is above beams or one of them is below 1.
     """
     whole_number("top_k", top_k, 1)
     if whole_number("beams", beams, 1) < top_k:
@@ -206,19 +208,19 @@ def _leaves(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _shared(tree: PrefixTree, level: int, node: Tensor) -> Tensor:
-    """Return whether two or more items have the prefix, bool of the shape of `node`."""
+    """Return a bool in the shape of `node`: whether two or more items have the prefix."""
     first, after = _leaves(tree, level, node)
     return after - first > 1
 
 
 def _left_out(tree: PrefixTree, user: Tensor, item: Tensor) -> Tensor:
-    """Return the left-out leaves as user · items + leaf, rising and each once."""
+    """Return the left-out leaves as rising, distinct user · items + leaf."""
     leaves: Tensor = torch.unique(user * tree.n_items + tree.leaf[item])
     return leaves
 
 
 def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) -> Tensor:
-    """Return whether all items of a prefix are left out for the row's user, bool of the shape of `node` `[B, N]`."""
+    """Return a bool in the shape `[B, N]` of `node`: whether all items of the prefix are left out for the user."""
     first, after = _leaves(tree, level, node)
     row = torch.arange(len(node), device=node.device)[:, None] * tree.n_items
     below = torch.searchsorted(left_out, row + after) - torch.searchsorted(left_out, row + first)
@@ -226,7 +228,7 @@ def _all_left_out(tree: PrefixTree, level: int, node: Tensor, left_out: Tensor) 
 
 
 def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the slots below nodes `[B, N]`, `int64 [B, N, C]`, and which exist, bool; other slots repeat the first."""
+    """Return the slots `int64 [B, N, C]` below nodes `[B, N]` and which exist. Other slots repeat the first."""
     first = tree.first[level][node][..., None]
     after = tree.first[level][node + 1][..., None]
     slots = first + torch.arange(tree.max_children[level], device=node.device)
@@ -235,23 +237,23 @@ def _children(tree: PrefixTree, level: int, node: Tensor) -> tuple[Tensor, Tenso
 
 
 def _log_probs(logits: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
-    """Return log-probabilities of codes, `float32 [B, N, C]`, -inf where not valid; `logits` are `[B, N, codes]`."""
+    """Return log-probabilities `float32 [B, N, C]` of codes from logits `[B, N, codes]`: -inf where not valid."""
     return logits.float().gather(2, codes).masked_fill(~valid, -torch.inf).log_softmax(2)
 
 
 def _start(network: TigerNetwork, memory: Memory) -> Tensor:
-    """Return what the decoder reads before the first code, `float [B, 1, D]`."""
+    """Return the decoder's input `float [B, 1, D]` before the first code."""
     return network.start.expand(len(memory.states), 1, -1)
 
 
 def _rows(network: TigerNetwork, tree: PrefixTree, level: int, slots: Tensor) -> Tensor:
-    """Return the token table's rows, float [..., D], of the codes that slots add."""
+    """Return the token table's rows `float [..., D]` of the codes that slots add."""
     rows: Tensor = network.token_embedding(tree.code[level][slots] + network.first_token[level])
     return rows
 
 
 def _to_decode(tree: PrefixTree, level: int, node: Tensor, score: Tensor) -> Tensor:
-    """Return the places, `int64 [B, n]`, of each user's prefixes to decode: the shared ones first."""
+    """Return the places `int64 [B, n]` of each user's prefixes to decode: the shared prefixes first."""
     if node.device.type != "cpu":
         return _columns(node)
     shared = _shared(tree, level, node) & ~score.isneginf()
@@ -274,9 +276,9 @@ def _at(x: Tensor, places: Tensor) -> Tensor:
 
 
 def _best(score: Tensor, number: Tensor, count: int) -> Tensor:
-    """Return the places of the `count` (or all) highest scores in each row, int64, best first, lower number first.
+    """Return the int64 places of the `count` (or all) highest scores in each row. Ties go to the lower number.
 
-    A score and a number become one integer without ties, because `topk` leaves the order of ties open.
+    A score and a number become one integer without ties because `topk` leaves the order of ties open.
     """
     bits = (score + 0.0).view(torch.int32)  # + 0.0: of two zeros one
     rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()

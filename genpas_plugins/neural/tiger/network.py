@@ -1,8 +1,8 @@
-"""TIGER (Rajput et al., NeurIPS 2023): a T5 encoder reads a history's semantic IDs, a decoder spells the next item's.
+"""TIGER (Rajput et al., NeurIPS 2023): a T5 encoder reads a history's semantic IDs and a decoder generates the next ID.
 
-A code of level l is the token 1 + sizes[0] + … + sizes[l-1] + code; token 0 is padding. The blocks are transformers' T5
-blocks: relative position bias, RMS norm before each layer, no biases, ReLU. The token table is only looked up, so that
-it can be sharded. The output layer has its own rows for each level, because the next code is a code of that level.
+Token 0 is padding. A code of level l is the token 1 + sizes[0] + … + sizes[l-1] + code. The blocks are transformers' T5
+blocks: relative position bias, RMS norm before each layer, no biases, ReLU. The token table is only looked up and so it
+can be sharded. The output layer has its own rows for each level because the next code is a code of that level.
 
 Shapes: B users, L items of a history, S tokens of it, D model dimension, depth codes an item.
 """
@@ -27,7 +27,7 @@ INITIAL_SCALE = 0.02  # standard deviation of the first output rows: every level
 
 
 class Memory(NamedTuple):
-    """What the decoder reads: `states`, `float [B, S, D]`, and `mask`, `bool [B, S]`, False at padding."""
+    """The decoder's input: `states` `float [B, S, D]` and `mask` `bool [B, S]`. The mask is False at padding."""
 
     states: Tensor
     mask: Tensor
@@ -36,23 +36,23 @@ class Memory(NamedTuple):
 class TigerNetwork(nn.Module):
     """Encoder, decoder, token table and output layer.
 
-    The network calls `token_embedding` and `user_embedding` with whole tensors of ids, as `tokens_of`,
-    `history_tokens` and `user_buckets` return them.
+    The network calls `token_embedding` and `user_embedding` with whole tensors of ids. See `tokens_of`,
+    `history_tokens` and `user_buckets`.
 
     Parameters
     ----------
     ids : the items' semantic IDs; item number i has row i - 1
-    n_users : rows of the user table, which users share (number modulo n_users); 0: no user token
-    d_model, heads, head_size, d_ff : sizes of the states, of attention and of the feed-forward layer
+    n_users: rows of the user table, shared by user number modulo n_users; 0: no user token d_model, heads,
+      head_size, d_ff: sizes of the states, of attention and of the feed-forward layer
     encoder_layers, decoder_layers : blocks
-    dropout : rate, everywhere T5 has it
-    max_history : items read, the last ones of a longer history
-    encoder : "bidirectional", or "causal": the tokens of an item see each other and the items before
+    dropout: rate wherever T5 has dropout
+    max_history: maximum number of last items that are read
+    encoder: "bidirectional" or "causal". Causal: the tokens of an item see each other and the items before
 
     Raises
     ------
     InputError
-        If a dimension is below 1, dropout outside [0, 1), or the encoder unknown.
+        If a dimension is below 1, dropout is outside [0, 1) or the encoder is unknown.
     """
 
     codes: Tensor
@@ -104,19 +104,19 @@ class TigerNetwork(nn.Module):
         return len(self.sizes)
 
     def tokens_of(self, items: Tensor) -> Tensor:
-        """Return the tokens, int64 [..., depth], of item numbers, int [...]; item 0 has token 0 only."""
+        """Return the tokens `int64 [..., depth]` of item numbers `int [...]`. Item 0 has token 0 only."""
         tokens = self.codes[items] + self.first_token
         return tokens * (items != 0)[..., None]
 
     def history_tokens(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the tokens of right-padded histories, `int64 [B, S]` with S at most depth · max_history.
+        """Return the tokens `int64 [B, S]` of right-padded histories. S is at most depth · max_history.
 
-        On the CPU, S fits the batch's longest history. Items beyond a history's length are not read.
+        On the CPU S fits the batch's longest history. Items beyond a history's length are not read.
 
         Parameters
         ----------
         item_seq : int [B, L], item numbers
-        item_seq_len : int [B], from 1 to L
+        item_seq_len : int [B] from 1 to L
         """
         longest = item_seq.shape[1]
         if item_seq.device.type == "cpu" and len(item_seq):  # elsewhere, knowing it means waiting for the device
@@ -128,7 +128,7 @@ class TigerNetwork(nn.Module):
         return self.tokens_of(items * (place < item_seq_len[:, None])).flatten(1)
 
     def user_buckets(self, users: Tensor) -> Tensor:
-        """Return the rows of the user table, `int64 [B]`, for user numbers, `int [B]`."""
+        """Return the rows `int64 [B]` of the user table for user numbers `int [B]`."""
         return users.long() % self.n_users
 
     def encode(self, tokens: Tensor, buckets: Tensor | None = None) -> Memory:
@@ -157,7 +157,7 @@ class TigerNetwork(nn.Module):
         return Memory(states, mask)
 
     def user_rows(self, buckets: Tensor | None) -> Tensor | None:
-        """Return the first row of each history, `float [B, D]`, for the users' rows of the table; None without a table.
+        """Return the first row `float [B, D]` of each history from its user's row, or None without a user table.
 
         Raises InputError if there is a table and no buckets.
         """
@@ -172,17 +172,17 @@ class TigerNetwork(nn.Module):
         return items * self.depth + (self.user_embedding is not None)
 
     def item_of(self, width: int, device: torch.device) -> Tensor:
-        """Return the place in its history of each token's item, `int64 [width]`; -1 is a user's token."""
+        """Return the place `int64 [width]` in its history of each token's item. -1 is a user's token."""
         own = int(self.user_embedding is not None)
         return torch.arange(-own, width - own, device=device).div(self.depth, rounding_mode="floor")
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return the decoder's states, `float [B, depth, D]`, by teacher forcing; position l has read l codes.
+        """Return the decoder's states `float [B, depth, D]` by teacher forcing. Position l has read l codes.
 
         Parameters
         ----------
         memory : of B users
-        tokens : int64 [B, depth], of one item a user, from `tokens_of`
+        tokens : of one item a user from `tokens_of`, int64 [B, depth]
         """
         rows = self.token_embedding(tokens)[:, :-1]
         # Not len(rows): it would fix B in an exported graph.
@@ -198,21 +198,21 @@ class TigerNetwork(nn.Module):
         return states
 
     def logits(self, states: Tensor, level: int) -> Tensor:
-        """Return the logits, float [..., sizes[level]], over a level's own codes for states [..., D]."""
+        """Return the logits `float [..., sizes[level]]` over a level's own codes for states `[..., D]`."""
         return F.linear(states, self.output[self.levels[level]])
 
     def loss(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return each user's loss, `float [B]`: the mean over levels of the cross-entropy over the level's codes.
+        """Return each user's loss `float [B]`: the mean over levels of the cross-entropy over the level's codes.
 
         Parameters
         ----------
         memory : of B users
-        tokens : int64 [B, depth], of the targets, from `tokens_of`
+        tokens : of the targets from `tokens_of`, int64 [B, depth]
         """
         return self.level_losses(self.decode(memory, tokens), tokens - self.first_token)
 
     def level_losses(self, states: Tensor, codes: Tensor) -> Tensor:
-        """Return the losses, `float [B]`, of codes `[B, depth]` for the decoder's states `[B, depth, D]`."""
+        """Return the losses `float [B]` of codes `[B, depth]` for the decoder's states `[B, depth, D]`."""
         levels = [
             F.cross_entropy(self.logits(states[:, level], level).float(), codes[:, level], reduction="none")
             for level in range(self.depth)
@@ -220,11 +220,11 @@ class TigerNetwork(nn.Module):
         return torch.stack(levels).mean(0)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor, target: Tensor, users: Tensor | None = None) -> Tensor:
-        """Return each pair's loss, `float [B]`.
+        """Return each pair's loss `float [B]`.
 
         Parameters
         ----------
-        item_seq, item_seq_len : histories, as in `history_tokens`
+        item_seq, item_seq_len : histories; see `history_tokens`
         target : int [B], item numbers
         users : int [B], user numbers
         """

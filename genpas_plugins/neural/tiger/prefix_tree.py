@@ -1,7 +1,7 @@
-"""The tree of valid semantic IDs: which codes may follow a prefix, as flat tensors that decoding indexes.
+"""The tree of valid semantic IDs: flat tensors of the codes that may follow each prefix.
 
-Level l leads from prefixes of l codes, its nodes, to prefixes of l + 1 codes, its slots. Level 0 has one node, the
-root. The slots of a level are in one row, by node and then by code. A slot *is* a node of the next level:
+The nodes of level l are prefixes of l codes. Its slots are prefixes of l + 1 codes. The root is the only node of
+level 0. The slots of a level are in one row by node and then by code. A slot *is* a node of the next level:
 
     first[l]  [0, 3, 5, …]           the children of node n are the slots first[l][n] … first[l][n + 1] - 1
     code[l]   [0 4 9 | 1 2 | …]      the code that each slot adds
@@ -40,7 +40,7 @@ class PrefixTree:
 
     @classmethod
     def of(cls, ids: SemanticIds, device: torch.device | str = "cpu") -> PrefixTree:
-        """Build the tree of all IDs: one sort of the items, then O(nodes).
+        """Build the tree of all IDs with one sort of the items plus O(nodes).
 
         Raises
         ------
@@ -97,7 +97,7 @@ class PrefixTree:
 
     @property
     def n_items(self) -> int:
-        """Number of items, one a leaf."""
+        """Number of items. Each leaf is one item."""
         return len(self.item)
 
     @property
@@ -106,16 +106,16 @@ class PrefixTree:
         return self.item.device
 
     def n_nodes(self, level: int) -> int:
-        """Return the number of prefixes of `level` codes, from 0 (the root: 1) to depth (the items)."""
+        """Return the number of prefixes of `level` codes. Level 0 has 1 and level depth has one an item."""
         return 1 if level == 0 else len(self.code[level - 1])
 
     def nodes_of(self, items: torch.Tensor) -> torch.Tensor:
-        """Return the slots on the way to each item, int64 [*items.shape, depth]; `items` are numbers from 1.
+        """Return the slots `int64 [*items.shape, depth]` on the way to each item. Item numbers start at 1.
 
         Raises
         ------
         InputError
-            For a number without an item, and for padding, 0.
+            For padding 0 and any other number without an item.
         """
         items = items.to(self.device)
         if items.numel() and (int(items.min()) < 1 or int(items.max()) > self.n_items):

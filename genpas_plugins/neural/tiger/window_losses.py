@@ -1,11 +1,12 @@
-"""TIGER's losses of all targets of windows: one encoder pass a window, and no padding.
+"""TIGER's losses of all targets of windows with one encoder pass a window and no padding.
 
     windows   the tokens of all histories in one row: linear layers and norms run over the row
     groups    windows of the same shape are neighbours in the row, so their attention is one product
     targets   the decoder's queries of a window share its keys and values; a target at place p sees the items 0 … p
 
-With an item-causal encoder the states of items 0 … p are the encoding of the history that ends at place p. So the loss
-of each target is the loss of a single target with this history. A bidirectional encoder has this at the last place.
+With an item-causal encoder the states of items 0 … p are the encoding of the history that ends at place p. The loss
+of each target is thus the loss of a single target with this history. A bidirectional encoder has this at the last
+place.
 
 Shapes: W windows, I items of all windows, T targets, D model dimension, H heads, E head size, depth codes an item; a
 group has B windows of S tokens with Q queries each.
@@ -73,7 +74,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, windows: Windows) -> Layout:
-        """Sort windows by their number of items, then of targets."""
+        """Sort windows by their number of items and then by their number of targets."""
         lengths, row, place = windows
         counts = torch.bincount(row, minlength=len(lengths))
         keys = lengths * (1 + int(counts.max())) + counts
@@ -86,7 +87,7 @@ class Layout(NamedTuple):
 
 
 def _spans(counts: Tensor, order: Tensor) -> Tensor:
-    """Return the rows of owners in another order, int64 [Σ counts]; owner i has `counts[i]` neighbouring rows."""
+    """Return the rows `int64 [Σ counts]` of owners in another order. Owner i has `counts[i]` neighbouring rows."""
     first, of = (counts.cumsum(0) - counts)[order], counts[order]
     return torch.arange(int(of.sum())) + torch.repeat_interleave(first - (of.cumsum(0) - of), of)
 
@@ -98,20 +99,20 @@ def window_losses(
     targets: Tensor,
     buckets: Tensor | None = None,
 ) -> Tensor:
-    """Return the loss of each target, `float [T]`: the mean over levels of the cross-entropy over the level's codes.
+    """Return the loss `float [T]` of each target: the mean over levels of the cross-entropy over the level's codes.
 
     Parameters
     ----------
-    network : with a causal encoder, if a target is not after the last item of its window
+    network: with a causal encoder if a target is not after the last item of its window
     windows : shapes
-    history : int64 [I, depth], tokens of the items of all windows, window by window, from `tokens_of`
+    history: tokens from `tokens_of` of the items of one window after another, int64 [I, depth]
     targets : int64 [T, depth], tokens of the targets
     buckets : int64 [W], rows of the user table
 
     Raises
     ------
     InputError
-        For targets before the last place with a bidirectional encoder, and without buckets if there is a user table.
+        For targets before the last place with a bidirectional encoder. For a user table without buckets.
     """
     if not network.causal and not torch.equal(windows.place, windows.lengths[windows.row] - 1):
         raise InputError(
@@ -145,7 +146,7 @@ def _led(rows: Tensor, lead: Tensor, groups: Sequence[Group], depth: int) -> Ten
 
 
 def _encode(network: TigerNetwork, x: Tensor, groups: Sequence[Group], drop: Drop) -> Tensor:
-    """Return the encoder's states of all tokens, float [R, D]."""
+    """Return the encoder's states `float [R, D]` of all tokens."""
     shapes = [
         (sum(group.windows for group in same), network.width(items))
         for items, same in groupby(groups, key=lambda group: group.items)
@@ -163,7 +164,7 @@ def _encode(network: TigerNetwork, x: Tensor, groups: Sequence[Group], drop: Dro
 
 
 def _decoded(network: TigerNetwork, memory: Tensor, rows: Tensor, layout: Layout, drop: Drop) -> Tensor:
-    """Return the decoder's states, `float [T, depth, D]`; position l has read l codes. `rows` are of the targets."""
+    """Return the decoder's states `float [T, depth, D]` for targets at `rows`. Position l has read l codes."""
     depth, groups = network.depth, layout.groups
     stack: Any = network.decoder
     bias = stack.block[0].layer[0].SelfAttention.compute_bias(depth, depth)[0]
@@ -190,7 +191,7 @@ def _decoded(network: TigerNetwork, memory: Tensor, rows: Tensor, layout: Layout
 
 
 def _masks(network: TigerNetwork, layout: Layout, device: torch.device) -> list[Tensor | None]:
-    """Return what is added to the scores of each group's queries, float [B, 1, Q, S]; None: they see all."""
+    """Return the terms `float [B, 1, Q, S]` that are added to each group's scores. None: queries see all."""
     masks: list[Tensor | None] = []
     places = torch.split(layout.place, [group.windows * group.targets for group in layout.groups])
     for group, place in zip(layout.groups, places, strict=True):
@@ -204,7 +205,7 @@ def _masks(network: TigerNetwork, layout: Layout, device: torch.device) -> list[
 
 
 def _self_attention(layer: Any, x: Tensor, shapes: Sequence[Shape], bias: Tensor, drop: Drop) -> Tensor:
-    """Attend among the S tokens of each of B rows, for every shape (B, S)."""
+    """Attend among the S tokens of each of B rows for every shape (B, S)."""
     attention = layer.SelfAttention
     together = F.linear(layer.layer_norm(x), torch.cat([attention.q.weight, attention.k.weight, attention.v.weight]))
     parts = [
@@ -221,7 +222,7 @@ def _by_shape(x: Tensor, shapes: Sequence[Shape], heads: int) -> list[Tensor]:
 
 
 def _attend(parts: tuple[Tensor, ...], bias: Tensor | None, drop: Drop) -> Tensor:
-    """Return what queries [B, Q, H, E] mix of values, by keys, both [B, S, H, E]: float [B · Q, H · E]."""
+    """Return the attention output `float [B · Q, H · E]` of queries over keys and values `[B, S, H, E]`."""
     query, key, value = parts
     scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1)
     if bias is not None:
