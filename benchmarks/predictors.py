@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,13 +19,14 @@ import typer
 
 from benchmarks.session import COMMITTED, DataDir
 from genpas_plugins import SamplingPolicy, SequenceStore
-from genpas_plugins.analysis.inputs import input_target_statistics
+from genpas_plugins.analysis.paired_bootstrap import paired_bootstrap
 from genpas_plugins.experiments.report import table_lines
 from genpas_plugins.experiments.results import CellResult, read_cell
 from genpas_plugins.experiments.stores import find_stores
+from genpas_plugins.search.by_transitions import MULTI_TARGET
 from genpas_plugins.search.criteria import Criteria
 from genpas_plugins.search.shortlist import KEEP, Candidate
-from genpas_plugins.search.transition_model import TransitionModel
+from genpas_plugins.search.transition_model import OF_PAIRS, TransitionModel
 from genpas_plugins.settings.genpas import GenPASConfig
 from genpas_plugins.support.atomic import write_text
 from genpas_plugins.support.environment import describe
@@ -35,19 +36,21 @@ TABLES = {"beauty": ("sasrec", "estimators"), "toys": ("sasrec", "estimators"), 
 """Tables whose cells have one model and one budget, by data set; the map has the others."""
 
 RESAMPLES = 2_000
+OTHER = "transition model, power of the other data set"
 PREDICTORS = {
-    "transition model": "NDCG@10 of `genpas search`'s closed-form model",
-    "transition model and distinct pairs": "its logarithm, plus .02 times the entropy of the pairs in nats; .02 is "
-    "chosen on beauty-7core",
+    "transition model": "what `genpas search` ranks by: NDCG@10 of its closed-form model times the effective number of "
+    f"pairs, exp of their entropy, to the power {OF_PAIRS}",
+    OTHER: "the same with the power, of 0, .005 … .06, that is best on the other data set of the map",
+    "NDCG@10 alone": "of the closed-form model, power 0",
     "KL": "lowest KL from the validation targets",
     "published": f"`--by published`: the {KEEP:.0%} with the lowest KL by alignment / discrimination, the rest by KL",
-    "KL and distinct examples": "logarithm of the effective number of pairs, exp of their entropy, minus KL",
+    "KL and different pairs": "logarithm of the effective number of pairs, minus KL",
     "short training, 10%": "the best validation in the first tenth of the budget, or the first one",
     "short training, 20%": "the same in the first fifth",
     "successive halving": "after 1, 2, 4 … validations the better half trains on: the rounds that a policy has, and "
     "its best validation there",
 }
-OF_ENTROPY = 0.02
+POWERS = [step / 200 for step in range(13)]
 SHORT = {"short training, 10%": 0.1, "short training, 20%": 0.2}
 
 
@@ -69,17 +72,28 @@ def main(
             for label, (_, cell, budget) in trained.items():
                 figures[label] |= {name: early(cell, share * budget) for name, share in SHORT.items()}
                 figures[label] |= {"successive halving": halves[label], "validation": cell.run.validation}
-            result["datasets"][name] = {
-                "policies": figures,
-                "tau": {
-                    predictor: tau([(row[predictor], row["validation"]) for row in figures.values()])
-                    for predictor in PREDICTORS
-                },
-            }
+            result["datasets"][name] = {"policies": figures}
+    compare(result["datasets"])
     out = COMMITTED / "predictors"
     write_text(out / "table.json", to_json(result))
     write_text(out / "table.md", page(result))
     draw(result["datasets"], out / "predictors")
+
+
+def compare(datasets: Mapping[str, Any]) -> None:
+    """Add to every data set the power of the other one, τ of every predictor and the policies surely better."""
+    for name, content in datasets.items():
+        rows = content["policies"].values()
+        content["power"] = next(
+            (best_power(part["policies"].values()) for key, part in datasets.items() if is_other(key, name)),
+            math.nan,
+        )
+        for row in rows:
+            row[OTHER] = at_power(row, content["power"])
+        content["tau"] = {key: tau([(row[key], row["validation"]) for row in rows]) for key in PREDICTORS}
+        content["surely_better"] = [
+            label for label, row in content["policies"].items() if row["low"] > 0 and label != MULTI_TARGET.label
+        ]
 
 
 def trained_policies(name: str) -> dict[str, tuple[SamplingPolicy, CellResult, int]]:
@@ -104,19 +118,37 @@ def predicted(store: Path, policies: Mapping[str, SamplingPolicy]) -> dict[str, 
     criteria, model = Criteria.of(split.train, split.validation), TransitionModel.of(split.train, split.validation)
     rows = {label: Candidate.of(criteria, policy) for label, policy in policies.items()}
     cut = sorted(row.kl for row in rows.values())[math.ceil(KEEP * len(rows)) - 1]
+    reference = model.ndcg(MULTI_TARGET) * math.exp(OF_PAIRS * model.entropy(MULTI_TARGET))
     figures = {}
     for label, policy in policies.items():
-        entropy = input_target_statistics(split.train, policy)["entropy_input_target"]
         kl, ratio = rows[label].kl, rows[label].ratio
-        ndcg = float(model.ndcg(policy).mean())
+        ndcg, entropy = model.ndcg(policy), model.entropy(policy)
+        predicted = ndcg * math.exp(OF_PAIRS * entropy)
         figures[label] = {
-            "transition model": ndcg,
-            "transition model and distinct pairs": math.log(max(ndcg, 1e-9)) + OF_ENTROPY * entropy,
+            "transition model": float(predicted.mean()),
+            "NDCG@10 alone": float(ndcg.mean()),
             "KL": -kl,
             "published": ratio if kl <= cut else -kl,
-            "KL and distinct examples": entropy - kl,
+            "KL and different pairs": entropy - kl,
+            "entropy": entropy,
+            "low": paired_bootstrap((predicted - reference)[1::2]).low,
         }
     return figures
+
+
+def is_other(key: str, name: str) -> bool:
+    """Whether a data set is of the map, and made of other data than `name`."""
+    return key not in TABLES and key.partition("-")[0] != name.partition("-")[0]
+
+
+def at_power(row: Mapping[str, float], power: float) -> float:
+    """Return the prediction of a policy under a power of the effective number of pairs."""
+    return row["NDCG@10 alone"] * math.exp(power * row["entropy"])
+
+
+def best_power(rows: Iterable[Mapping[str, float]]) -> float:
+    """Return the power with the highest τ."""
+    return max(POWERS, key=lambda power: kendall([(at_power(row, power), row["validation"]) for row in rows]))
 
 
 def early(cell: CellResult, pairs: float) -> float:
@@ -136,15 +168,22 @@ def halved(cells: Mapping[str, CellResult]) -> dict[str, float]:
     return figures
 
 
-def tau(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
-    """Return Kendall's τ of predictor and training with the 95 % interval of a bootstrap over the policies."""
+def kendall(pairs: Any) -> float:
+    """Return Kendall's τ of the two columns."""
     from scipy.stats import kendalltau
 
+    return float(kendalltau(*np.asarray(pairs).T).statistic)
+
+
+def tau(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Return Kendall's τ of predictor and training with the 95 % interval of a bootstrap over the policies."""
     given = np.array(pairs)
     random = np.random.default_rng(0)
-    drawn = [kendalltau(*given[random.integers(0, len(given), len(given))].T).statistic for _ in range(RESAMPLES)]
+    if np.isnan(given).any():
+        return {"tau": math.nan, "low": math.nan, "high": math.nan, "n": len(given)}
+    drawn = [kendall(given[random.integers(0, len(given), len(given))]) for _ in range(RESAMPLES)]
     low, high = np.quantile(np.nan_to_num(drawn), [0.025, 0.975])  # a draw of one policy alone has no order
-    return {"tau": float(kendalltau(*given.T).statistic), "low": float(low), "high": float(high), "n": len(given)}
+    return {"tau": kendall(given), "low": float(low), "high": float(high), "n": len(given)}
 
 
 def page(result: Mapping[str, Any]) -> str:
@@ -153,7 +192,7 @@ def page(result: Mapping[str, Any]) -> str:
     taus = {name: result["datasets"][name]["tau"] for name in names}
     head = ["predictor", *(f"{name}, {next(iter(taus[name].values()))['n']} policies" for name in names)]
     rows = [
-        [key, *(f"{t['tau']:.2f} [{t['low']:.2f}, {t['high']:.2f}]" for t in (taus[name][key] for name in names))]
+        [key, *("" if math.isnan(t["tau"]) else interval(t) for t in (taus[name][key] for name in names))]
         for key in PREDICTORS
     ]
     parts = [
@@ -163,6 +202,7 @@ def page(result: Mapping[str, Any]) -> str:
         "NDCG@10 of each trained policy, and its 95 % interval by bootstrap over the policies.",
         "\n".join(table_lines([head, *rows])),
         "\n".join(f"- {key}: {text}" for key, text in PREDICTORS.items()),
+        *(surely_better(name, result["datasets"][name]) for name in names),
         "![transition model against training](predictors.svg)",
     ]
     for name in names:
@@ -172,6 +212,22 @@ def page(result: Mapping[str, Any]) -> str:
             lines.append([label, *(f"{row[key]:.4f}" for key in ("validation", *PREDICTORS))])
         parts += [f"## {name}", "\n".join(table_lines(lines))]
     return "\n\n".join(parts) + "\n"
+
+
+def interval(found: Mapping[str, float]) -> str:
+    """Write a τ with its interval."""
+    return f"{found['tau']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
+def surely_better(name: str, content: Mapping[str, Any]) -> str:
+    """Return a sentence: how many of the policies that are surely better by the search train better."""
+    rows, sure = content["policies"], content["surely_better"]
+    above = sum(rows[label]["validation"] > rows[MULTI_TARGET.label]["validation"] for label in sure)
+    listed = f" ({'; '.join(sure)})" if sure else ""
+    return (
+        f"{name}: of {len(sure)} policies{listed} that the search has surely above multi_target, {above} train better. "
+        f"The power of the other data set is {content['power']}."
+    )
 
 
 def draw(datasets: Mapping[str, Any], stem: Path) -> None:
@@ -194,10 +250,8 @@ def draw(datasets: Mapping[str, Any], stem: Path) -> None:
             axis.annotate(
                 label, (row["transition model"], row["validation"]), (4, 2), textcoords="offset points", fontsize=7
             )
-        axis.set_title(
-            f"{name}: τ = {found['tau']:.2f} [{found['low']:.2f}, {found['high']:.2f}]", loc="left", fontsize="medium"
-        )
-        axis.set_xlabel("validation NDCG@10, transition model (no training)")
+        axis.set_title(f"{name}: τ = {interval(found)}", loc="left", fontsize="medium")
+        axis.set_xlabel("prediction of the transition model (no training)")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("validation NDCG@10, SASRec (trained)")

@@ -20,7 +20,7 @@ def choose_strategy(parts: Sequence[Any], row_field: str) -> dict[str, Any] | No
     """Replace `strategy: auto` in the configuration of a split WindowDataset by what is chosen; return a report.
 
     `parts` are training, validation and test; `row_field` has the place of a target in the store. The report has the
-    chosen point, the best one, and its difference to multi_target in NDCG@10. None for another strategy.
+    chosen point, the best one, and its predicted difference to multi_target in NDCG@10. None for another strategy.
 
     Raises InputError if no user has a validation target.
     """

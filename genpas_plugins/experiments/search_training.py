@@ -23,13 +23,14 @@ from genpas_plugins.experiments.run import (
     quiet_recbole,
     settings_of,
 )
-from genpas_plugins.sampling.policy import SamplingPolicy
+from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.search.search_output import MARK, check_replaceable
-from genpas_plugins.search.study import OnEpoch
+from genpas_plugins.search.study import OnEpoch, open_study, run_study
 from genpas_plugins.settings.yaml_text import parse_settings
 from genpas_plugins.support.atomic import write_text
-from genpas_plugins.support.console import Tell
+from genpas_plugins.support.console import Tell, progress_bar
 from genpas_plugins.support.errors import InputError
+from genpas_plugins.support.folder_lock import lock_folder
 
 METRIC = "NDCG@10"
 
@@ -116,3 +117,28 @@ class SearchTraining:
         budget = {} if self.epochs is None else {"epochs": self.epochs}
         settings = {**settings_of(self.files), **self.overrides, "genpas": genpas, "seed": self.seed, **budget}
         return RecBoleRun(self.folder, self.folder, policy.label, self.model, METRIC, settings)
+
+
+def train_shortlist(training: SearchTraining, points: Sequence[Any], pruner: str) -> tuple[Policy, dict[str, Any]]:
+    """Train the points, as `study.run_study` does. Return the best one and the study as plain values.
+
+    Raises InputError for a study of other settings, before anything is written, and while another run holds the folder.
+    """
+    file, settings = training.folder / "study.db", training.depends_on
+    open_study(file, pruner, settings)
+    with lock_folder(training.folder), progress_bar() as tell:
+        training.prepare(tell)
+        more = {"settings": settings, "pruner": pruner, "discard": training.discard, "progress": tell}
+        outcome = run_study(points, training.train, training.test, file, **more)
+    study = {
+        "file": file.name,
+        "model": training.model,
+        "trials": [
+            {"point": trial.label, "validation_ndcg@10": trial.score, "pruned": trial.pruned, "epochs": trial.epochs}
+            for trial in outcome.trials
+        ],
+        "test": dict(outcome.test),
+        "trained_on": outcome.chosen.result.get("trained_on"),
+        "checkpoint": outcome.chosen.result.get("checkpoint"),
+    }
+    return next(policy for policy in points if policy.label == outcome.chosen.label), study

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from genpas_plugins.data.sequences import Split
 from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.search.by_transitions import search_by_transitions
+from genpas_plugins.search.procedures import by_counts, interval
 from genpas_plugins.search.transition_model import TransitionModel
 
 FEWEST_USERS = 40  # below it an interval over half of the users says nothing
@@ -35,9 +36,10 @@ def verdict_figures(split: Split, policies: Sequence[Policy], kl: Mapping[str, f
     return {
         "by": "transitions",
         "chosen": found.chosen.label,
-        "ndcg@10": {row.policy.label: row.ndcg for row in found.ranked},
+        "predicted": {row.policy.label: row.predicted for row in found.ranked},
         "users": found.users,
         "over_multi_target": found.difference._asdict(),
+        "counted": found.counted._asdict(),
         "over_second": None if found.lead is None else found.lead._asdict(),
         "not_compared": [policy.label for policy in policies if not isinstance(policy, SamplingPolicy)],
     }
@@ -52,29 +54,25 @@ def verdict(figures: Mapping[str, Any]) -> Sentences:
             f"Its training targets are the closest to the validation targets: KL {figures['kl'][chosen]:.3f} nats.",
             "This is a weak reason: KL looks at targets alone, not at histories. Train the best two to be sure.",
         )
-    ndcg, users = figures["ndcg@10"], figures["users"]
-    first, *others = ndcg
+    predicted, users = figures["predicted"], figures["users"]
+    first, *others = predicted
     if first != chosen:
         why = (
-            f"{first} is first in a closed-form model on validation (NDCG@10 {ndcg[first]:.4f}, {chosen} "
-            f"{ndcg[chosen]:.4f}), but not surely better: {_interval(figures['over_multi_target'], users)}."
+            f"{first} has the best prediction (NDCG@10 {predicted[first]:.4f}, {chosen} {predicted[chosen]:.4f}), but "
+            f"is not surely better: {interval(figures['over_multi_target'])} on {users:,} other users."
         )
         sure = f"Not sure: the interval includes 0. {chosen} is the default as long as nothing is surely better."
     else:
-        why = f"It is first in a closed-form model on validation: NDCG@10 {ndcg[chosen]:.4f}"
-        why += f", {others[0]} {ndcg[others[0]]:.4f}." if others else "."
+        why = f"It has the best prediction: NDCG@10 {predicted[chosen]:.4f}"
+        why += f", {others[0]} {predicted[others[0]]:.4f}." if others else "."
+        why += by_counts(figures)
         sure = "Only this policy was compared. Add others with --strategies and --point."
         if figures["over_second"] is not None:
-            certain = "Sure in the model" if figures["over_second"]["low"] > 0 else "Not sure"
-            sure = f"{certain}: {_interval(figures['over_second'], users)} over {others[0]}."
+            certain = "Sure by the prediction" if figures["over_second"]["low"] > 0 else "Not sure"
+            sure = f"{certain}: {interval(figures['over_second'])} over {others[0]} on {users:,} other users."
     left = figures["not_compared"]
     sure += (
-        " The model counts transitions and trains nothing. It does not see what shorter histories bring to a network:"
+        " The prediction counts what follows what, and different pairs; a small SASRec on two data sets set its one "
     )
-    sure += " compare values of γ by training, as genpas search --train does."
+    sure += "constant. Train the best two to be sure."
     return Sentences(f"Train on {chosen}.", why, sure + (f" It has no figure for {', '.join(left)}." if left else ""))
-
-
-def _interval(difference: Mapping[str, float], users: int) -> str:
-    low, high = difference["low"], difference["high"]
-    return f"{difference['mean']:+.4f} [{low:+.4f}, {high:+.4f}] on {users:,} other users"

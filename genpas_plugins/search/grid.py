@@ -56,6 +56,11 @@ class Grid(Settings):
         """All combinations; γ changes fastest."""
         return [SamplingPolicy(*point) for point in itertools.product(self.alpha, self.beta, self.gamma)]
 
+    def __str__(self) -> str:
+        """Name the values of each exponent."""
+        axes = {"α": self.alpha, "β": self.beta, "γ": self.gamma}
+        return ", ".join(f"{name} ∈ {{{', '.join(map(shortest, values))}}}" for name, values in axes.items())
+
     @property
     def bounds(self) -> tuple[tuple[float, float] | None, ...]:
         """Smallest and largest finite value of each exponent; None where all are infinite."""

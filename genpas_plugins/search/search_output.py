@@ -30,11 +30,12 @@ def row(candidate: Candidate | None) -> dict[str, Any] | None:
 
 
 def predicted_row(predicted: Predicted) -> dict[str, Any]:
-    """Return label, name, exponents and the model's figure of a point as plain values."""
+    """Return label, name, exponents and the model's figures of a point as plain values."""
     policy = predicted.policy
     exponents = {name: getattr(policy, name) for name in EXPONENT_NAMES}
+    figures = {"predicted": predicted.predicted, "ndcg@10": predicted.ndcg, "pairs": predicted.pairs}
     name = point_name(policy) if isinstance(policy, SamplingPolicy) else policy.label
-    return {"point": policy.label, "name": name, **exponents, "ndcg@10": predicted.ndcg}
+    return {"point": policy.label, "name": name, **exponents, **figures}
 
 
 def genpas_yaml(policy: Policy, why: str, pairs_per_epoch: int | None = None) -> str:

@@ -40,12 +40,15 @@ def test_a_page_has_every_predictor_of_every_policy(medium: SequenceStore, tmp_p
     policies = {name: SamplingPolicy.named(name) for name in ("multi_target", "last_target", "slide_window")}
     figures = predictors.predicted(tmp_path / "medium", policies)
     for number, row in enumerate(figures.values()):
-        row |= {**dict.fromkeys(predictors.PREDICTORS, 0.1), **row, "validation": number / 10}
-    taus = {
-        name: predictors.tau([(row[name], row["validation"]) for row in figures.values()])
-        for name in predictors.PREDICTORS
-    }
-    page = predictors.page({"environment": {}, "datasets": {"medium": {"policies": figures, "tau": taus}}})
+        row |= {**dict.fromkeys([*predictors.SHORT, "successive halving"], 0.1), "validation": number / 10}
+    datasets = {"medium-7core": {"policies": figures}, "other-7core": {"policies": figures}}
+    predictors.compare(datasets)
+    content = datasets["medium-7core"]
+    assert content["power"] in predictors.POWERS and set(content["surely_better"]) <= {*policies}
+    assert content["tau"]["transition model"]["tau"] == predictors.kendall(
+        [(row["transition model"], row["validation"]) for row in figures.values()]
+    )
+    page = predictors.page({"environment": {}, "datasets": datasets})
     assert all(f"| {label} |" in page for label in policies) and all(
         f"| {name} |" in page for name in predictors.PREDICTORS
     )

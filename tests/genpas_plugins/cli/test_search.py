@@ -248,7 +248,7 @@ def test_the_default_search_is_sure_or_takes_multi_target(saved: Path, tmp_path:
     assert done.exit_code == 0, done.stderr
     result = json.loads(done.stdout)
     best = result["shortlist"][0]
-    assert result["by"] == "transitions" and best["ndcg@10"] >= result["multi_target"]["ndcg@10"]
+    assert result["by"] == "transitions" and best["predicted"] >= result["multi_target"]["predicted"]
     assert result["sure"] == (result["difference"]["low"] > 0) and result["difference"]["point"] == best["point"]
     assert result["chosen"] == (best["point"] if result["sure"] else "multi_target")
     text = (tmp_path / "genpas.yaml").read_text()
@@ -257,6 +257,7 @@ def test_the_default_search_is_sure_or_takes_multi_target(saved: Path, tmp_path:
     shown = CliRunner().invoke(app, arguments)
     first = result["difference"]["point"] == "multi_target"
     assert ("No point is above multi_target" in shown.stdout) == first and ("on the other" in shown.stdout) != first
+    assert ("without its more different pairs" in shown.stdout) == (result["counted"]["mean"] < 0 and not first)
     assert ("no point is surely better" in shown.stdout) == (not result["sure"] and not first)
     named = CliRunner().invoke(app, [*arguments, "--strategies", "suffix,last_items:length=2", "--json"])
     ranked = json.loads(named.stdout)

@@ -91,8 +91,8 @@ def test_the_sentences_name_the_best_and_the_worst(report: dict[str, Any]):
 
 def test_the_verdict_names_the_choice_and_is_sure_only_if_the_interval_excludes_0(report: dict[str, Any]):
     figures = report["verdict"]
-    assert figures["by"] == "transitions" and set(figures["ndcg@10"]) == set(report["policies"])
-    first = max(figures["ndcg@10"], key=figures["ndcg@10"].get)
+    assert figures["by"] == "transitions" and set(figures["predicted"]) == set(report["policies"])
+    first = max(figures["predicted"], key=figures["predicted"].get)
     sure = figures["over_multi_target"]["low"] > 0
     assert figures["chosen"] == (first if sure else "multi_target")
     told = verdict({**figures, "chosen": first, "over_second": {"mean": 0.02, "low": 0.01, "high": 0.03}})
