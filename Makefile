@@ -1,6 +1,6 @@
 # make venv | test | test-fast | test-processors | lint | docs | demo | demo-torchrec | experiment | clean
 # make coverage | locks | dist | licences | sbom
-# make bench-data | bench-draws | bench-draw-speed | bench-analysis | bench-augment | bench-training | bench-torchrec | bench-tiger | bench-prepare | bench-scale | bench-gpu
+# make bench-data | bench-draws | bench-draw-speed | bench-analysis | bench-augment | bench-training | bench-peers | bench-torchrec | bench-tiger | bench-prepare | bench-scale | bench-gpu
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
 # environment, pip.conf) are honoured; on Linux the default index serves the CUDA build of torch (several GB): whoever
@@ -28,7 +28,7 @@ READY   := $(VENV)/.project-installed
 export OMP_WAIT_POLICY ?= passive
 
 .PHONY: venv test test-fast test-processors lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
-.PHONY: bench-data bench-draws bench-draw-speed bench-analysis bench-augment bench-training bench-torchrec bench-tiger bench-prepare bench-scale bench-gpu
+.PHONY: bench-data bench-draws bench-draw-speed bench-analysis bench-augment bench-training bench-peers bench-torchrec bench-tiger bench-prepare bench-scale bench-gpu
 .DELETE_ON_ERROR:
 
 venv: $(READY)
@@ -136,6 +136,9 @@ bench-training: $(READY)
 
 bench-prepare: $(READY)
 	$(PY) -m benchmarks.bench_prepare
+
+bench-peers: $(READY)
+	$(PY) -m benchmarks.bench_peers $(ARGS)
 
 bench-scale: $(READY)
 	$(PY) -m benchmarks.bench_scale

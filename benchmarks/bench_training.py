@@ -39,13 +39,8 @@ def main(
     scratch: Scratch = None,
 ) -> None:
     """Measure training and compare it with its goals."""
-    beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
-    skipped = ["A CUDA device was not measured."]
-    if beauty is None or not beauty.is_file():
-        skipped.append(
-            f"Synthetic data stand in for Beauty, and have no quality: give its folder with --data-dir or ${DATA_DIR}."
-        )
-        beauty = None
+    beauty, skipped = find_beauty(data_dir)
+    skipped = ["A CUDA device was not measured.", *skipped]
     if steps:
         skipped.append("The time to equal quality was not measured.")
     BENCHMARK.run(
@@ -54,7 +49,7 @@ def main(
         command=BENCHMARK.command(quick=quick, data_dir=beauty is not None, words=["--steps"] if steps else []),
         quick=quick,
         data={
-            "interactions": "Amazon Beauty, 5-core" if beauty else "synthetic, 9 a user on average",
+            "interactions": interactions(beauty),
             "model": f"SASRec, RecBole's sizes, dropout 0.5, cross-entropy, histories of at most {MAX_LENGTH} items",
             "batch": f"{BATCH} targets, with parallel on average",
         },
@@ -63,9 +58,32 @@ def main(
     )
 
 
+def find_beauty(data_dir: Path | None) -> tuple[Path | None, list[str]]:
+    """Return the interactions of Beauty if they are there, and what is skipped without them."""
+    beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
+    if beauty is not None and beauty.is_file():
+        return beauty, []
+    reason = f"Synthetic data stand in for Beauty, and have no quality: give its folder with --data-dir or ${DATA_DIR}."
+    return None, [reason]
+
+
 def plan(folder: Path, beauty: Path | None, quick: bool, steps: bool) -> Iterator[Job]:
     """Yield the jobs: data, steps and, on real data, time to equal quality."""
-    store, exported = folder / "store", folder / "recbole"
+    yield from data_jobs(folder, beauty, quick)
+    exported, network = folder / "recbole", _TOY_NETWORK if quick else {}
+    yield from training_speed.jobs(exported, network, 1 if quick else 8)
+    if (beauty is not None or quick) and not steps:
+        yield from training_quality.jobs(exported, network, 0.0 if quick else QUALITY, EPOCHS)
+
+
+def interactions(beauty: Path | None) -> str:
+    """Return what was trained on, in words."""
+    return "Amazon Beauty, 5-core" if beauty else "synthetic, 9 a user on average"
+
+
+def data_jobs(folder: Path, beauty: Path | None, quick: bool) -> Iterator[Job]:
+    """Yield the jobs that make a store in `folder`/store and its .inter file in `folder`/recbole."""
+    store = folder / "store"
     if beauty is not None:
         read = {"path": store, "source": beauty}
         yield Job("data", {"make": "store of Beauty"}, "sampler", "read_store", read, recorded=False)
@@ -73,12 +91,8 @@ def plan(folder: Path, beauty: Path | None, quick: bool, steps: bool) -> Iterato
         users, items = _TOY if quick else _LIKE_BEAUTY
         shape = {"path": store, "users": users, "items": items}
         yield Job("data", {"make": "synthetic store"}, "bench_augment", "make_store", shape, recorded=False)
-    export = {"store": store, "folder": exported}
+    export = {"store": store, "folder": folder / "recbole"}
     yield Job("data", {"make": ".inter file"}, "training_setup", "export", export, recorded=False)
-    network = _TOY_NETWORK if quick else {}
-    yield from training_speed.jobs(exported, network, 1 if quick else 8)
-    if (beauty is not None or quick) and not steps:
-        yield from training_quality.jobs(exported, network, 0.0 if quick else QUALITY, EPOCHS)
 
 
 def goals(sections: Sections) -> list[Goal]:

@@ -15,8 +15,18 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-# A missing package is passed over. recbole_ext comes before recbole, which it makes importable.
-IMPORTED = ("numba", "pyarrow.parquet", "torch", "torchrec", "transformers", "recbole_ext", "recbole.quick_start")
+# A missing package is passed over. The first optimiser of a process imports torch._dynamo. recbole_ext comes before
+# recbole, which it makes importable.
+IMPORTED = (
+    "numba",
+    "pyarrow.parquet",
+    "torch",
+    "torch._dynamo",
+    "torchrec",
+    "transformers",
+    "recbole_ext",
+    "recbole.quick_start",
+)
 
 
 def start(what: str, *arguments: str, log: Path, cwd: Path | None = None, **environment: str) -> BaseProcess:

@@ -35,6 +35,7 @@ class Job:
     module, function : benchmarks.<module>.<function>, which returns a dict of plain JSON types
     arguments : keyword arguments of the function, plain JSON types or dataclasses of them; not recorded
     recorded : off for a job that only makes data
+    python : of another environment; this process's own if None
     """
 
     section: str
@@ -43,6 +44,7 @@ class Job:
     function: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = True
+    python: Path | None = None
 
     @property
     def title(self) -> str:
@@ -59,12 +61,12 @@ def run(job: Job, *, fork: bool = False) -> dict[str, Any]:
         result, log = Path(folder) / "result.json", Path(folder) / "log"
         given = json.dumps({name: _as_json(value) for name, value in job.arguments.items()})
         words = (job.module, job.function, given, str(result))
-        if fork:
+        if fork and job.python is None:
             process = forked.start("benchmarks.jobs", *words, log=log, cwd=ROOT)
             process.join()
             status = process.exitcode
         else:
-            command = [sys.executable, "-m", "benchmarks.jobs", *words]
+            command = [str(job.python or sys.executable), "-m", "benchmarks.jobs", *words]
             with log.open("w") as file:
                 environment = {**os.environ, **ONE_THREAD}
                 status = subprocess.run(

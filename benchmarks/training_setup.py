@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def export(store: str, folder: str) -> dict[str, Any]:
     return {}
 
 
-def make(folder: str, way: str, network: dict[str, int]) -> tuple[Any, Any, Any]:
+def make(folder: str, way: str, network: Mapping[str, float]) -> tuple[Any, Any, Any]:
     """Return a trainer and both loaders, with one thread and the same weights for every way."""
     import torch
     from recbole.config import Config
@@ -71,3 +72,21 @@ def loss_of(trainer: Any, way: str) -> Any:
     if way.startswith(PARALLEL):
         return WindowLoss(trainer.config, trainer.model)
     return TrimmedLoss(trainer.model) if way.startswith(TRIMMED) else trainer.model.calculate_loss
+
+
+def train_step(trainer: Any, loss_of_batch: Any, batch: Any) -> None:
+    """Train one batch, as RecBole's trainer does."""
+    import torch
+
+    trainer.optimizer.zero_grad()
+    with torch.autocast("cpu", enabled=trainer.enable_amp):
+        loss = loss_of_batch(batch)
+    loss.backward()
+    trainer.optimizer.step()
+
+
+def targets_in(batch: Any) -> int:
+    """Return how many targets of a batch have a loss."""
+    from recbole_ext.dataloader import TARGET_WEIGHT
+
+    return int((batch[TARGET_WEIGHT] > 0).sum()) if TARGET_WEIGHT in batch.interaction else len(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from benchmarks.goals import Goal
 from benchmarks.jobs import Job
 from benchmarks.report import Grid
 from benchmarks.timing import spread, text
-from benchmarks.training_setup import HALF, PARALLEL, STOCK, TRIMMED, WAYS, loss_of, make
+from benchmarks.training_setup import HALF, PARALLEL, STOCK, TRIMMED, WAYS, loss_of, make, targets_in, train_step
 
 SECTION = "step"
 
@@ -36,7 +37,7 @@ def measure(folder: str, network: dict[str, int], repeats: int) -> dict[str, Any
     for way in WAYS:
         trainer, loader, _ = make(folder, way, network)
         steps[way] = _step(trainer, loader, way)
-        flop[way] = _flop(steps[way])
+        flop[way] = flop_of(steps[way])
     seen: dict[str, list[float]] = {way: [] for way in WAYS}
     targets: dict[str, list[int]] = {way: [] for way in WAYS}
     for repeat in range(repeats + 1):
@@ -46,7 +47,7 @@ def measure(folder: str, network: dict[str, int], repeats: int) -> dict[str, Any
             if repeat:
                 seen[way].append((time.process_time() - begin) / count)
                 targets[way].append(count)
-    rate = {str(dtype).removeprefix("torch."): _rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    rate = {str(dtype).removeprefix("torch."): product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     return {
         "ways": {
             way: {
@@ -63,28 +64,18 @@ def measure(folder: str, network: dict[str, int], repeats: int) -> dict[str, Any
 
 def _step(trainer: Any, loader: Any, way: str) -> Callable[[], int]:
     """Return what trains one step and says how many targets it had."""
-    import itertools
-
-    import torch
-
-    from recbole_ext.dataloader import TARGET_WEIGHT
-
     loss_of_batch, batches = loss_of(trainer, way), itertools.chain.from_iterable(itertools.repeat(loader))
     trainer.model.train()
 
     def step() -> int:
         batch = next(batches)
-        trainer.optimizer.zero_grad()
-        with torch.autocast("cpu", enabled=trainer.enable_amp):
-            loss = loss_of_batch(batch)
-        loss.backward()
-        trainer.optimizer.step()
-        return int((batch[TARGET_WEIGHT] > 0).sum()) if TARGET_WEIGHT in batch.interaction else len(batch)
+        train_step(trainer, loss_of_batch, batch)
+        return targets_in(batch)
 
     return step
 
 
-def _flop(step: Callable[[], int]) -> float:
+def flop_of(step: Callable[[], int]) -> float:
     """Count the floating-point operations a target in matrix products, forward and backward."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -98,7 +89,7 @@ def _flop(step: Callable[[], int]) -> float:
     return float(counter.get_total_flops()) / count
 
 
-def _rate(dtype: Any) -> float:
+def product_rate(dtype: Any) -> float:
     """Measure the product of 256 vectors of 64 with 12,000 items. Return the fastest of ten."""
     import torch
 
