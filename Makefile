@@ -1,5 +1,5 @@
 # make venv | test | test-fast | test-processors | lint | docs | demo | demo-torchrec | experiment | clean
-# make coverage | locks | dist | licences | sbom
+# make coverage | mutate | locks | dist | licences | sbom
 # make bench-data | bench-draws | bench-draw-speed | bench-analysis | bench-augment | bench-training | bench-peers | bench-torchrec | bench-tiger | bench-prepare | bench-scale | bench-gpu
 #
 # Everything runs in $(VENV), which `make venv` creates from the lock in requirements/. pip's own settings (PIP_* in the
@@ -27,7 +27,7 @@ READY   := $(VENV)/.project-installed
 # Waiting OpenMP threads sleep instead of spinning: on two busy cores, spinning makes torch ten times slower.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: venv test test-fast test-processors lint docs coverage locks dist licences sbom demo demo-torchrec experiment clean
+.PHONY: venv test test-fast test-processors lint docs coverage mutate locks dist licences sbom demo demo-torchrec experiment clean
 .PHONY: bench-data bench-draws bench-draw-speed bench-analysis bench-augment bench-training bench-peers bench-torchrec bench-tiger bench-prepare bench-scale bench-gpu
 .DELETE_ON_ERROR:
 
@@ -84,7 +84,11 @@ coverage: $(READY)
 TOOLS := build/tools/bin
 $(TOOLS)/python:
 	$(PYTHON) -m venv build/tools
-	$(TOOLS)/pip install --quiet uv build twine pip-licenses cyclonedx-bom
+	$(TOOLS)/pip install --quiet uv build twine pip-licenses cyclonedx-bom cosmic-ray
+
+# Changes the code in 150 places, one at a time, and counts what the nearest tests notice.
+mutate: $(READY) $(TOOLS)/python
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.mutation $(ARGS)
 
 locks: $(TOOLS)/python
 	@{ echo "# The pins of common.txt with the hashes of their files, for \`pip install --require-hashes --no-deps\`."; \
