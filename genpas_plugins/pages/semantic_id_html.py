@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         ["style.css", "semantic_ids.css"],
         f"Semantic IDs of {report['name']}" if report["name"] else "Semantic IDs",
         lead=_lead(report),
+        **_verdict(report)._asdict(),
         findings=findings_list(_findings(report)),
         legend=join(element("li", swatch(level), f"code {level + 1}") for level in range(levels)),
         usage=_usage(report),
@@ -49,16 +50,36 @@ def _lead(report: Mapping[str, Any]) -> str:
     return lead + (f" One more code, of {sizes[-1]:,}, separates equal ones." if levels < report["depth"] else "")
 
 
+class Verdict(NamedTuple):
+    """Whether the codes name the items, in figures, and what to try."""
+
+    choice: str
+    why: str
+    advice: str
+
+
+def _verdict(report: Mapping[str, Any]) -> Verdict:
+    levels, shared = report["compared_codes"], report["collision_rate"]
+    if not shared:
+        return Verdict(
+            f"These {levels} codes name every item.",
+            f"All {report['n_items']:,} rows differ.",
+            "Whether similar items have similar codes is below: look at what a prefix holds.",
+        )
+    return Verdict(
+        f"These {levels} codes name {percent(1 - shared)} of the items; the others share them.",
+        f"There are {report['distinct']:,} different rows for {report['n_items']:,} items, and the largest group has "
+        f"{report['largest_group']:,}. The added code says nothing about an item, so a model learns it item by item.",
+        "More codes (--codes) or levels (--levels) separate more items. Fewer make more items share what is learnt: "
+        "compare them by training.",
+    )
+
+
 def _findings(report: Mapping[str, Any]) -> list[Finding]:
     levels, use = report["compared_codes"], report["levels"][: report["compared_codes"]]
     weakest = min(use, key=lambda entry: entry["perplexity"] / entry["codes"])
     after = report["tree"][levels - 1]
     found = [
-        Finding(
-            f"{percent(report['collision_rate'])} of the items share their first {levels} codes with another item.",
-            "The added code says nothing about such an item, so a model must learn it item by item. "
-            f"There are {report['distinct']:,} different rows, and the largest group has {report['largest_group']:,}.",
-        ),
         Finding(
             f"Code {weakest['level']} is the least even: {weakest['used']:,} of {weakest['codes']:,} codes are used, "
             f"worth {weakest['perplexity']:,.1f} evenly used ones.",

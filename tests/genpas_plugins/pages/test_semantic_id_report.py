@@ -76,7 +76,7 @@ def test_collision_groups_and_prefixes_are_the_largest_with_their_items(report: 
 def test_ids_without_an_added_code_are_compared_whole():
     made = build_report(SemanticIds.of([[0, 1], [2, 0], [0, 0]]))
     assert made["compared_codes"] == 2 and made["collision_rate"] == 0 and made["collision_groups"] == []
-    assert "these codes name every item" in render_page(made)
+    assert "These 2 codes name every item." in render_page(made)
 
 
 @pytest.mark.parametrize("codes", [[[0]], [[0], [1], [2]], [[0, 0], [0, 1]]])
@@ -99,6 +99,8 @@ def test_the_page_needs_no_network_and_escapes_what_it_is_told(report: dict[str,
     assert "a &lt;small&gt; shop" in page and "<small>" not in page
     assert "Title &lt;" in page and "Title <" not in page
     assert not re.search(r"\bnan\b", page.casefold())
+    assert page.index('class="verdict"') < page.index('class="legend"') < page.index("<h2>")
+    assert f"{report['distinct']:,} different rows for 80 items" in page
 
 
 def test_report_and_page_are_written_beside_the_ids(report: dict[str, Any], tmp_path: Path):
