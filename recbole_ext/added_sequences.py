@@ -1,7 +1,7 @@
 """Read `NAME.added.inter`: the sequences of a regenerated store that only train.
 
-RecBole's own files hold the original sequences, for training, validation and test. In the store of a `WindowDataset`
-the added sequences follow the original ones, and they train whole.
+RecBole's own files hold the original sequences for training, validation and test. The store of a `WindowDataset` has
+the added sequences after the original sequences. All their items train.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def added_file(config: Any) -> Path:
 
 
 def read_added(dataset: Any) -> Added | None:
-    """Read the added sequences of a RecBole data set, None if it has none; its tokens must be numbered.
+    """Read the added sequences of a RecBole data set or return None. Its tokens must be numbered.
 
-    Raises InputError for a damaged file, and for an item or user that the data set does not have.
+    Raises InputError for a damaged file or an item or user that the data set does not have.
     """
     file = added_file(dataset.config)
     if not file.is_file():
@@ -69,7 +69,7 @@ def read_added(dataset: Any) -> Added | None:
 
 
 def _numbers(dataset: Any, field: str, tokens: pa.ChunkedArray, file: Path) -> Int64:
-    """Turn tokens into the data set's numbers, int64."""
+    """Turn tokens into the data set's int64 numbers."""
     known = pa.array(np.asarray(dataset.field2id_token[field]).astype(str))
     found = pc.index_in(tokens, value_set=known)
     if found.null_count:

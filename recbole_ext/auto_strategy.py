@@ -1,4 +1,4 @@
-"""`strategy: auto`: the policy is searched when the data is split, on validation, as `genpas search` does."""
+"""`strategy: auto`: search the policy on validation after the data split, as `genpas search` does."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from recbole_ext.genpas_key import genpas_config
 
 
 def choose_strategy(parts: Sequence[Any], row_field: str) -> dict[str, Any] | None:
-    """Replace `strategy: auto` in the configuration of a split WindowDataset by what is chosen; return a report.
+    """Replace `strategy: auto` of a split WindowDataset by the chosen policy and return a report.
 
-    `parts` are training, validation and test; `row_field` has the place of a target in the store. The report has the
-    chosen point, the best one, and its predicted difference to multi_target in NDCG@10. None for another strategy.
+    `parts` are training, validation and test. `row_field` has the place of a target in the store. The report has the
+    chosen point and the best point. It also has the predicted difference of the best point to multi_target in
+    NDCG@10. Other strategies return None.
 
     Raises InputError if no user has a validation target.
     """

@@ -1,6 +1,7 @@
-"""Figures of what is recommended, whoever the user is: coverage, Gini index, novelty and popularity.
+"""Figures of all recommended items together: coverage, Gini index, novelty and popularity.
 
-RecBole 1.2.1 has some of them, but fails when it collects the number of items (`'int' object has no attribute 'cpu'`).
+RecBole 1.2.1 has some of them but fails when it collects the number of items (`'int' object has no attribute
+'cpu'`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ COLLECTS = "ShannonEntropy"
 
 
 def beyond_accuracy(recommended: Integers, counts: Int64) -> dict[str, float]:
-    """Return figures of recommended lists, by name.
+    """Return figures of recommended lists by name.
 
     Parameters
     ----------
@@ -26,10 +27,10 @@ def beyond_accuracy(recommended: Integers, counts: Int64) -> dict[str, float]:
     coverage
         Share of the items that are in a list.
     gini
-        Gini index of how often items are recommended: 0 if all alike, near 1 if few items have all places.
+        Gini index of how often items are recommended: 0 if all are equal and near 1 if few items have all places.
     novelty
-        Mean of -log2 of a recommended item's share of the training interactions, in bits. An unseen item counts as one
-        interaction.
+        Mean number of bits: -log2 of a recommended item's share of the training interactions. An unseen item counts
+        as one interaction.
     popularity
         Mean number of training interactions of a recommended item.
 

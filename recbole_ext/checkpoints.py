@@ -1,7 +1,7 @@
 """The checkpoint of a RecBole training: tensors and plain values that load without running code.
 
-RecBole pickles its Config object into the checkpoint, and current torch refuses such a file. Here the configuration is
-stored as plain values and rebuilt on loading. This module alone knows the format.
+RecBole pickles its Config object into the checkpoint. Current torch refuses such a file. This module stores the
+configuration as plain values and rebuilds it on loading. This module alone knows the format.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ITEM_TABLE = "item_embedding.weight"
 
 
 def save(state: dict[str, Any], file: str | Path, **_: Any) -> None:
-    """Save a trainer's state, complete or not at all.
+    """Save a trainer's state atomically.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def load(file: str | Path, map_location: Any = None, **_: Any) -> dict[str, Any]
     Parameters
     ----------
     file : the checkpoint
-    map_location : device for the tensors, as for `torch.load`
+    map_location : device for the tensors; see `torch.load`
 
     Returns
     -------
@@ -76,7 +76,7 @@ def load(file: str | Path, map_location: Any = None, **_: Any) -> dict[str, Any]
     Raises
     ------
     InputError
-        If the file is missing or damaged, or holds pickled objects as RecBole's own checkpoints do.
+        If the file is missing or damaged. If it holds pickled objects as RecBole's own checkpoints do.
     """
     return checkpoint_file.read(
         file,
@@ -91,8 +91,8 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
 
     Parameters
     ----------
-    file : a checkpoint. It names its items if it was trained with a genpas key. Otherwise its data are read again,
-        since RecBole numbers items as it reads them.
+    file : a checkpoint. It names its items if it was trained with a genpas key. Otherwise its data are read again
+      because RecBole numbers items as it reads them.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
     Raises
     ------
     InputError
-        If the checkpoint has no table of item vectors, or its data are missing or have another number of items.
+        If the checkpoint has no table of item vectors. If its data are missing or have another number of items.
     """
     content = load(file, map_location="cpu")
     table = (content.get("state_dict") or {}).get(_ITEM_TABLE)
@@ -127,7 +127,7 @@ def _ids_of_data(file: str | Path, config: Config) -> list[str]:
 
 
 def packed_ids(ids: Iterable[Any]) -> torch.Tensor:
-    """Return ids as UTF-8 bytes, one a line: RecBole's files are lines, so that no id has a line end."""
+    """Return ids as UTF-8 lines. RecBole's files are lines and so no id has a line end."""
     return torch.frombuffer(bytearray("\n".join(map(str, ids)).encode()), dtype=torch.uint8)
 
 
@@ -137,14 +137,14 @@ def unpacked_ids(ids: torch.Tensor) -> list[str]:
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
-    """Load a checkpoint with its data, as RecBole's function of this name: (config, model, dataset, *loaders)."""
+    """Load a checkpoint with its data as RecBole's function does: (config, model, dataset, *loaders)."""
     checkpoint = load(model_file)
     init_logger(checkpoint["config"])
     return data_and_model(checkpoint)
 
 
 def data_and_model(checkpoint: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what `load_data_and_model` returns, for a state from `load`.
+    """Return what `load_data_and_model` returns for a state from `load`.
 
     Raises InputError if the settings of the checkpoint do not make a model.
     """

@@ -1,4 +1,4 @@
-"""What commands that run RecBole share: settings that it takes unchanged, and its errors as one sentence."""
+"""Helpers of commands that run RecBole: quoted settings and short errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CommandLine(dict[str, Any]):
 
 
 def seal(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that RecBole takes unchanged: it evaluates text as Python, so text is quoted."""
+    """Quote text in settings because RecBole evaluates text as Python."""
     return {key: repr(value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
@@ -52,7 +52,7 @@ def recbole_run(model: str) -> Any:
 
 @contextmanager
 def refusals(name: str = "RecBole") -> Iterator[None]:
-    """Turn what RecBole's Config, or the making of the model `name`, raises for settings into an InputError."""
+    """Turn errors of RecBole's Config or of making the model `name` into InputError."""
     try:
         yield
     except InputError:
@@ -111,7 +111,7 @@ def _rooms(frame: traceback.FrameSummary) -> set[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of an error, with its type where the text alone says little."""
+    """Return the first line of an error. Its type is added where the text alone says little."""
     reason = str(error).strip().partition("\n")[0].rstrip(".!")
     clear = reason and isinstance(error, ValueError | NotImplementedError | RuntimeError)
     return reason if clear else f"{type(error).__name__} {reason}".strip()

@@ -1,4 +1,4 @@
-"""RecBole 1.2.1 with current numpy and torch, and without its capped ray.
+"""RecBole 1.2.1 with current numpy and torch and without its capped ray.
 
 RecBole was written for numpy 1 and ray ≤ 2.6.3. The repairs change what its own modules see; numpy, torch and ray stay
 as they are for all other code. `recbole_ext.patches` lists them.
@@ -44,7 +44,7 @@ def import_recbole() -> None:
 
 
 def _import_models() -> None:
-    """Import RecBole's sequential models without SINE's anomaly detection, which halves every model's speed."""
+    """Import RecBole's sequential models without SINE's anomaly detection. It halves every model's speed."""
     import torch
 
     models = "recbole.model.sequential_recommender"
@@ -54,7 +54,7 @@ def _import_models() -> None:
 
 
 def _import_quick_start() -> None:
-    """Import `recbole.quick_start` with an empty ray, which it imports at once and seldom uses."""
+    """Import `recbole.quick_start` with an empty ray because it seldom uses ray."""
     module = "recbole.quick_start.quick_start"
     if module in sys.modules:
         return

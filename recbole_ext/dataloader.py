@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class Steps(torch.utils.data.Sampler[Step]):
-    """The steps of an epoch in order. A new iterator starts the next epoch, or the epoch of `set_epoch`."""
+    """The steps of an epoch in order. A new iterator starts the next epoch or the epoch of `set_epoch`."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -70,12 +70,12 @@ class Addresses(torch.utils.data.Dataset[Step]):
 class PairDataLoader(TrainDataLoader):
     """RecBole's training loader with pairs drawn from the policy of the `genpas` key.
 
-    Step t of an epoch is the pairs [t G, (t + 1) G) of the stream, where G is the batch of all processes together. Each
+    Step t of an epoch is the pairs `[t G, (t + 1) G)` of the stream. G is the batch of all processes together. Each
     process takes a contiguous part. Workers and resuming do not change a pair. RecBole draws negatives and random
     transforms from global random states.
 
-    With `targets: parallel` a batch is windows with train_batch_size targets on average. With `train_users` the data
-    set holds the kept users alone. `parts` are the shares of the pairs and the views they come from.
+    With `targets: parallel` a batch is windows with train_batch_size targets on average. With `train_users` the
+    data set holds the kept users alone. `parts` are the shares of the pairs and their views.
     """
 
     stream: Stream
@@ -127,7 +127,7 @@ class PairDataLoader(TrainDataLoader):
         )
 
     def _init_batch_size_and_step(self) -> None:
-        """Set the number of examples a process takes of a batch, which counts targets."""
+        """Set this process's number of examples a batch. The batch size counts targets."""
         super()._init_batch_size_and_step()
         self.step = max(1, round(self.step / self.stream.targets_per_example))
         self.step = max(1, self.step // self.world_size)
@@ -141,7 +141,7 @@ class PairDataLoader(TrainDataLoader):
         self.sampler.count = self._n_steps()
 
     def part(self, step: int) -> tuple[int, int]:
-        """Return the first example of this process's part of a step, and their number; the epoch wraps around."""
+        """Return the first example of this process's part of a step and the part's size. The epoch wraps around."""
         first = step * self.step * self.world_size
         total = min(self.step * self.world_size, self.sample_size - first)
         # Every process needs a part of the same size: the last batch wraps around, as in DistributedSampler.
@@ -149,7 +149,7 @@ class PairDataLoader(TrainDataLoader):
         return (first + self.rank * share) % self.sample_size, share
 
     def indices(self, step: int) -> Int64:
-        """Return the stream indices of this process's part of a step, int64 [n]."""
+        """Return the stream indices `int64 [n]` of this process's part of a step."""
         first, count = self.part(step)
         return np.asarray((first + np.arange(count)) % self.sample_size)
 
@@ -161,7 +161,7 @@ class PairDataLoader(TrainDataLoader):
         return self.interaction(self.on_device.batch(address.epoch, *self.part(address.step), limit))
 
     def interaction(self, batch: Batch | DeviceBatch) -> Interaction:
-        """Gather, join, transform and sample negatives for a batch of the stream."""
+        """Gather and join a batch of the stream and then transform it and sample negatives."""
         dataset, there = self._dataset, self.on_device
         several, limit = self.stream.unit == "windows", dataset.max_item_list_len
         last = batch.targets.rows[batch.targets.offsets[1:] - 1]
@@ -192,7 +192,7 @@ class PairDataLoader(TrainDataLoader):
         return bool(self.neg_sample_args["distribution"] != "none" and self.neg_sample_args["sample_num"] != "none")
 
     def _with_targets(self, data: Interaction, batch: Batch | DeviceBatch, columns: Columns) -> Interaction:
-        """Add targets and weights, as wide as the lists, and a negative for each target if the loss needs negatives."""
+        """Add targets and weights as wide as the lists. Add a negative for each target if the loss needs negatives."""
         items, width = columns.fields[self.iid_field], data[self._dataset._list_fields[self.iid_field]].shape[1]
         items, place, offsets, weights = map(as_tensor, (items[batch.targets.rows], *batch.targets[1:], batch.weights))
         row = torch.repeat_interleave(offsets.diff(), output_size=len(items))
@@ -207,7 +207,7 @@ class PairDataLoader(TrainDataLoader):
 
 
 def loader_class(config: Any, phase: str) -> type[PairDataLoader] | None:
-    """Return the loader for a phase of a run, None for RecBole's own."""
+    """Return the loader for a phase of a run or None for RecBole's own."""
     return PairDataLoader if phase == "train" and genpas_config(config) is not None else None
 
 

@@ -1,4 +1,4 @@
-"""RecBole's SequentialDataset without materialised prefixes: a SequenceStore, and windows on demand."""
+"""RecBole's SequentialDataset with a SequenceStore and windows on demand instead of materialised prefixes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Rows(Interaction):
 
 
 class Columns(NamedTuple):
-    """What a batch reads: the user of each sequence of the store, and the store's columns; arrays or tensors."""
+    """The arrays or tensors that a batch reads: the user of each sequence and the store's columns."""
 
     owner: Any
     fields: Mapping[str, Any]
@@ -94,7 +94,7 @@ class WindowDataset(SequentialDataset):
     _of_all_users: SequenceView | None = None
 
     def _fill_nan(self) -> None:
-        """Refuse missing times, which RecBole fills with the mean time; fill other fields as RecBole does."""
+        """Refuse missing times because RecBole fills them with the mean time. Fill other fields as RecBole does."""
         if self.time_field not in self.inter_feat:
             with self._inter_file.open(encoding=self.config["encoding"]) as file:
                 header = file.readline()
@@ -138,7 +138,7 @@ class WindowDataset(SequentialDataset):
         return Path(self.dataset_path) / f"{self.dataset_name}.inter"
 
     def _change_feat_format(self) -> None:
-        """Sort by the time before RecBole casts it to float32, then convert; ties are in the order of the key."""
+        """Sort by the time before RecBole casts it to float32. Ties are in the order of the key."""
         section = genpas_config(self.config)
         assert section is not None  # the key made this class
         seed = parse_ties(section.ties)
@@ -155,7 +155,7 @@ class WindowDataset(SequentialDataset):
         super()._change_feat_format()
 
     def build(self) -> list[Any]:
-        """Split as eval_args say, also in time (`recbole_ext.temporal_split`), and choose `strategy: auto`."""
+        """Split by eval_args or in time (`recbole_ext.temporal_split`) and choose `strategy: auto`."""
         if is_temporal(self.config["eval_args"]):
             self._change_feat_format()
             parts, self.split_report = split_in_time(self, ROW)
@@ -166,7 +166,7 @@ class WindowDataset(SequentialDataset):
         return built
 
     def data_augmentation(self) -> None:
-        """Keep the raw columns as a store and a row for each target, instead of every prefix."""
+        """Keep the raw columns as a store and a row for each target instead of every prefix."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
         users = self.inter_feat[self.uid_field].numpy()
@@ -209,7 +209,7 @@ class WindowDataset(SequentialDataset):
         return self.store.n_sequences - int(self.user_num)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
-        """Return the rows at `index` with their histories, which stock RecBole keeps in memory."""
+        """Return the rows at `index` with their histories. Stock RecBole keeps these in memory."""
         windows = self._windows_of(index)
         return self.join(windows) if join else windows
 
@@ -228,12 +228,12 @@ class WindowDataset(SequentialDataset):
     def windows(
         self, histories: Any, rows: Any, width: int | None = None, columns: Columns | None = None
     ) -> Interaction:
-        """Return a batch: scalar fields at the target, `<field>_list` right-padded, `item_length`.
+        """Return a batch: scalar fields at the target, right-padded `<field>_list` and `item_length`.
 
         Parameters
         ----------
-        histories : n `Histories` or `DeviceHistories`, of at most MAX_ITEM_LIST_LENGTH items
-        rows : int64 [n], the row of the store of each target
+        histories : n `Histories` or `DeviceHistories` of at most MAX_ITEM_LIST_LENGTH items
+        rows : each target's row of the store, int64 [n]
         width : length of the lists; None: MAX_ITEM_LIST_LENGTH
         columns : on the device of `histories` and `rows`; None: the store's
         """
@@ -254,7 +254,7 @@ class WindowDataset(SequentialDataset):
         return Interaction(batch)
 
     def _grouped_index(self, group_by_list: Any) -> list[Int64]:
-        """Return the row numbers of every group, by first appearance: RecBole's function without its loop."""
+        """Return the row numbers of every group by first appearance: RecBole's function without its loop."""
         keys = np.asarray(group_by_list)
         order = np.argsort(keys, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
@@ -267,9 +267,9 @@ class WindowDataset(SequentialDataset):
         return copied
 
     def of_users(self, share: float, seed: int) -> WindowDataset:
-        """Return this training split for a share of its users, which `keep_users` draws.
+        """Return this training split for a share of its users drawn by `keep_users`.
 
-        Rows and views hold these users alone, and the sequences added from theirs. The numbers of users and items stay.
+        Rows and views hold these users and the sequences added from theirs. The numbers of users and items stay.
         """
         of_all = self.training_view()
         trained = keep_users(of_all, share, seed, self.owner)
@@ -281,10 +281,10 @@ class WindowDataset(SequentialDataset):
         return part
 
     def training_view(self) -> SequenceView:
-        """Return a view of the store with this split's targets and the items before them, and no later item.
+        """Return a view of the store with this split's targets and only the items before them.
 
-        Added sequences are whole. Raises InputError if the split takes a target out of the middle of a user's sequence,
-        or if it holds out items that the added sequences were made from.
+        Added sequences are whole. Raises InputError if the split takes a target out of the middle of a user's
+        sequence. The source items of added sequences must not be held out either.
         """
         return self.view_of_all_users() if self._trained is None else self._trained
 
@@ -325,7 +325,7 @@ class WindowDataset(SequentialDataset):
         return self._create_sparse_matrix(Interaction(rows), self.uid_field, self.iid_field, form, value_field)
 
     def _drop_unused_col(self) -> None:
-        """Drop the columns of `unused_col`, histories (`<field>_list`) included."""
+        """Drop the columns of `unused_col` and their histories (`<field>_list`)."""
         unused = (self.config["unused_col"] or {}).get("inter", ())
         for list_field in set(unused) & set(self._list_fields.values()):
             self.inter_feat[list_field] = self.inter_feat[ROW]  # so that RecBole finds a column to drop

@@ -54,7 +54,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, print the table and save the results under `--out`."""
+    """Train all strategies and print the table. The results are saved under `--out`."""
     parser = argparse.ArgumentParser(prog="python -m recbole_ext.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("outputs/demo"), help="folder for results.json and the plot")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def plot(results: list[dict[str, Any]], file: Path) -> None:
-    """Draw validation NDCG@10 against pairs seen as a PNG, one line a strategy."""
+    """Draw validation NDCG@10 against pairs seen as a PNG with one line a strategy."""
     import matplotlib as mpl
 
     mpl.use("agg")

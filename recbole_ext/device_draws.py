@@ -1,4 +1,4 @@
-"""Batches drawn on the run's GPU: the store and the tables are there, and no batch crosses the bus."""
+"""Batches drawn on the run's GPU. The store and the tables are there and no batch crosses the bus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class DeviceDraws:
-    """A stream on a device, and what RecBole joins to its batches.
+    """A stream on a device with the columns that RecBole joins to its batches.
 
     Attributes
     ----------
@@ -47,14 +47,14 @@ class DeviceDraws:
         return self.stream.consecutive(epoch, first, first + count, max_length)[0]
 
     def join(self, data: Interaction) -> Interaction:
-        """Return a batch with the features of its users and items, as the data set's `join` does."""
+        """Return a batch with the features of its users and items. See the data set's `join`."""
         for key, columns in self.features.items():
             data.update(Interaction({name: column[data[key]] for name, column in columns.items()}))
         return data
 
 
 def device_draws(config: Any, stream: Stream, dataset: WindowDataset, *, negatives: bool) -> DeviceDraws | None:
-    """Return the draws on the run's device, None if batches are drawn on the CPU; a GPU is left with a reason logged.
+    """Return the draws on the run's device or None for draws on the CPU. The log has the reason not to use a GPU.
 
     Parameters
     ----------

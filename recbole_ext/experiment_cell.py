@@ -1,4 +1,4 @@
-"""One cell of `genpas experiment` through RecBole: its settings checked, its checkpoint tested in both protocols."""
+"""One cell of `genpas experiment` through RecBole: check its settings and test its checkpoint in both protocols."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROTOCOLS = {"masked": True, "unmasked": False}  # whether the ranking leaves ou
 
 
 def check(settings: Mapping[str, Any], *, model: str, dataset: str) -> None:
-    """Check that a cell can be trained to its last epoch, without reading data."""
+    """Check that a cell can be trained to its last epoch. No data are read."""
     with refusals():
         config = Config(model, dataset, config_dict=seal(settings))
     epochs, every = config["epochs"], config["eval_step"]
@@ -42,7 +42,7 @@ def check_known(models: Sequence[str], keys: Sequence[str]) -> None:
 
 
 def test(checkpoint: Path, data_path: Path) -> TestResult:
-    """Test a checkpoint of `recbole_ext.training_run.train` in both protocols, for all users and for groups of them.
+    """Test a checkpoint of `recbole_ext.training_run.train` in both protocols for all users and for groups.
 
     Each protocol ranks once. See `recbole_ext.user_groups` and `recbole_ext.beyond_accuracy`.
     """

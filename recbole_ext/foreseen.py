@@ -1,4 +1,4 @@
-"""Mistakes in settings that RecBole meets late, or with an error that does not name the setting."""
+"""Mistakes in settings that RecBole finds late or reports without naming the setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every user's whole history as a model reads it, with no item held out."""
+"""Every user's whole model input with no item held out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FullHistories:
         return cls(dataset, np.maximum(dataset.store.lengths() - 1, 0))
 
     def user_numbers(self, users: Sequence[str] | None) -> Int64:
-        """Return the numbers of users by id, each once; None: all users. Raises InputError for unknown ids."""
+        """Return the distinct numbers of users by id. None: all users. Raises InputError for unknown ids."""
         field = self.dataset.uid_field
         if users is None:
             return np.arange(1, self.dataset.user_num)
@@ -66,21 +66,21 @@ class FullHistories:
         return np.array([known[user] for user in wanted], np.int64)
 
     def batch(self, users: Int64) -> Any:
-        """Return the Interaction of users, int64 [n], for which a model ranks items."""
+        """Return the Interaction of users `int64 [n]` for which a model ranks items."""
         windows = self.dataset.windows_of_pairs(Pairs(users, np.zeros_like(users), self.lengths[users]))
         return construct_transform(self.dataset.config)(self.dataset, self.dataset.join(windows))
 
     def items(self, user: int) -> Int64:
-        """Return the whole history of a user as item numbers, in order."""
+        """Return the whole ordered history of a user as item numbers."""
         first = self.dataset.store.offsets[user]
         return np.asarray(self.dataset.store.values[first : first + self.lengths[user]], np.int64)
 
     def user_ids(self, users: Int64) -> AnyArray:
-        """Return the ids of users as the source has them, text [n]."""
+        """Return the ids [n] of users as text in the source's form."""
         return np.asarray(self.dataset.field2id_token[self.dataset.uid_field])[users]
 
     def item_ids(self, items: Int64) -> AnyArray:
-        """Return the ids of items as the source has them, text [n]."""
+        """Return the ids [n] of items as text in the source's form."""
         return np.asarray(self.dataset.field2id_token[self.dataset.iid_field])[items]
 
 

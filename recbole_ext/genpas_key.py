@@ -1,4 +1,4 @@
-"""The `genpas:` key in RecBole's configuration, checked when the Config is made."""
+"""Parse and check the `genpas:` key of RecBole's configuration when the Config is made."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEEDS_ALL_PREFIXES = ("FEARec",)
 
 
 def genpas_config(config: Config) -> GenPASConfig | None:
-    """Return the checked section of a RecBole Config, None if GenPAS is off."""
+    """Return the checked section of a RecBole Config or None if GenPAS is off."""
     section: GenPASConfig | None = config[SECTION]
     return section
 
@@ -57,18 +57,18 @@ def read_sections(config: Config, config_files: Sequence[Any] = ()) -> None:
 
 
 def keys_of(section: str) -> list[str]:
-    """Return the keys that hold the values of a section: its own, and its flat keys."""
+    """Return the section's own key and its flat keys."""
     return [section, *flat_keys(section)]
 
 
 def refuse(config: Config, config_files: Sequence[Any], mistakes: Iterable[Mistake]) -> None:
-    """Raise InputError for the first mistake, with the places of its keys."""
+    """Raise InputError for the first mistake with the places of its keys."""
     for keys, sentence in mistakes:
         raise InputError(f"{where_set(config, config_files, [(key,) for key in keys])}: {sentence}")
 
 
 def check(config: Config) -> Iterator[Mistake]:
-    """Yield models and data that cannot train on drawn pairs, and settings that do not fit a `genpas` section."""
+    """Yield models and data that cannot train on drawn pairs and unsuitable settings of a `genpas` section."""
     section = genpas_config(config)
     if section is None:
         return
@@ -111,7 +111,7 @@ def check(config: Config) -> Iterator[Mistake]:
 
 
 def _replace(config: Config, config_files: Sequence[str | Path]) -> str:
-    """Return a sentence if the last section lacks a strategy and replaces others, else no text."""
+    """Return a sentence if the last section lacks a strategy and replaces others. Otherwise return no text."""
     every = [place for place in _places(config, config_files) if (SECTION,) in place[1]]
     *before, last = [name_places([(SECTION,)], [place]) for place in every] or [""]
     keys = config.final_config_dict.get(SECTION)
@@ -123,14 +123,14 @@ def _replace(config: Config, config_files: Sequence[str | Path]) -> str:
 def where_set(config: Config, config_files: Sequence[str | Path], paths: Collection[KeyPath]) -> str:
     """Return the places of the values of these keys: file and line, Python or the command line.
 
-    The last place that has a key counts. RecBole merges the files in order, then Python's dictionary, then its own
+    The last place that has a key counts. RecBole merges the files in order, then Python's dictionary and its own
     command line.
     """
     return name_places(paths, _places(config, config_files))
 
 
 def _places(config: Config, config_files: Sequence[str | Path]) -> list[tuple[str, dict[KeyPath, int]]]:
-    """Return the places of settings in RecBole's order, with the line of every key or 0."""
+    """Return the places of settings in RecBole's order with the line of every key or 0."""
     # `genpas train` hands its command line over as a dictionary with the name of the place.
     handed = config.variable_config_dict
     place, written = getattr(handed, "place", "config_dict"), getattr(handed, "written", handed)

@@ -1,4 +1,4 @@
-"""`enable_amp: true` with a `genpas` section on a GPU: bfloat16, which needs no scaler.
+"""`enable_amp: true` with a `genpas` section on a GPU takes bfloat16. It needs no scaler.
 
 RecBole takes float16 on a GPU and by default does not scale the loss. Small gradients are then zero.
 """
@@ -34,7 +34,7 @@ def check(config: Config) -> Iterator[Mistake]:
 
 @contextmanager
 def autocast_type(config: Config) -> Iterator[None]:
-    """Let autocast on a GPU take bfloat16 inside the block, unless a scaler is there for float16."""
+    """Let autocast on a GPU take bfloat16 inside the block unless there is a scaler for float16."""
     if genpas_config(config) is None or not _on_gpu(config) or config["enable_scaler"]:
         yield
         return

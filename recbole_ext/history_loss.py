@@ -1,4 +1,4 @@
-"""A model's own training loss taken apart: the vectors of the histories, and the loss of each history."""
+"""Split a model's own training loss into the vectors and the loss of each history."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def check_trainable(config: Config, section: MixingConfig | PersonaliserConfig) 
 def loss_after_warmup(
     trainer: Trainer, section: MixingConfig | PersonaliserConfig, epoch: int, make: Callable[[], Any], what: str
 ) -> Any:
-    """Return the loss function of an epoch; None, for the model's own loss, in the warm-up.
+    """Return the loss function of an epoch. None in the warm-up means the model's own loss.
 
     Parameters
     ----------
-    make : makes the loss in the first epoch, so that a model that cannot be used ends at once
-    what : what the loss does, for the log
+    make : makes the loss in the first epoch: an unsuitable model stops at once
+    what : text about the loss for the log
     """
     loss = getattr(trainer, "_loss_after_warmup", None)
     if loss is None:
@@ -71,7 +71,7 @@ class Encoded(NamedTuple):
 
 
 class HistoryLoss:
-    """A RecBole model whose loss is of forward's output times item_embedding, taken apart."""
+    """The parts of a RecBole model's loss on forward's output times item_embedding."""
 
     def __init__(self, model: Any, kind: str, section: str, *, trim: bool = False) -> None:
         for feature in (section, *([TRIM] if trim else [])):
@@ -106,5 +106,5 @@ class HistoryLoss:
         return Encoded(own, hidden, targets)
 
     def single(self, encoded: Encoded) -> Tensor:
-        """Return the loss of every history, `float [B]`, of which the model's own is the mean."""
+        """Return the loss `float [B]` of every history. The model's own loss is their mean."""
         return history_losses(self.kind, encoded.hidden, self.model.item_embedding.weight, encoded.targets)

@@ -1,4 +1,4 @@
-"""Names of models and of the settings that a run reads. RecBole ignores any other key, such as a misspelt one."""
+"""Names of models and of the settings that a run reads. RecBole ignores any other key or misspelling."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_model(model: str) -> None:
 
 
 def defaults(model: str, dataset: str) -> dict[str, Any]:
-    """Return RecBole's defaults for a model and a data set, without looking for a device."""
+    """Return RecBole's defaults for a model and a data set. No device is looked for."""
     config = Config.__new__(Config)
     config._init_parameters_category()
     config.yaml_loader = config._build_yaml_loader()
@@ -64,7 +64,7 @@ def defaults(model: str, dataset: str) -> dict[str, Any]:
 
 
 def known_settings(model: str, dataset: str = "", *, transform: bool = False) -> set[str]:
-    """Return the names of all settings that a run reads, but SECTIONS.
+    """Return the names of all settings that a run reads except SECTIONS.
 
     A setting is known if it has a default or is in RecBole's argument lists. It is also known if the source of the
     model, its trainer, the dataset or the metrics reads `config["…"]`.
@@ -72,7 +72,7 @@ def known_settings(model: str, dataset: str = "", *, transform: bool = False) ->
     Parameters
     ----------
     model, dataset : names as for RecBole
-    transform : whether the user sets a transform, so that the settings of RecBole's transforms are known too
+    transform : whether the user sets a transform; the settings of RecBole's transforms are then known too
     """
     internal, kind = defaults(model, dataset), get_model(model)
     code = [sys.modules[kind.__module__], *kind.__mro__, *get_trainer(kind.type, model).__mro__, Dataset, metrics]
@@ -98,7 +98,7 @@ def check_settings(
 
 
 def unknown(key: str, model: str, known: Collection[str]) -> str:
-    """Return the sentence about an unknown key, with the nearest known one."""
+    """Return the sentence about an unknown key with the nearest known key."""
     near = nearest(key, sorted(known)).partition(" Valid:")[0]  # not all 100 of them
     return f"Neither RecBole nor {model} has a setting {key!r}.{near} Correct it or leave it out."
 

@@ -1,7 +1,8 @@
-"""`mask_history: true`: full ranking leaves out the items of a user's history, as many papers evaluate.
+"""`mask_history: true`: full ranking leaves out the items of a user's history as in many papers.
 
-RecBole does so for general models and not for sequential ones. With the key every item before the target gets the score
--inf, also items that MAX_ITEM_LIST_LENGTH cuts off. The target keeps its score: an item bought again can be a hit.
+RecBole does so only for general models. With the key every item before the target gets the score -inf. This
+includes the items that MAX_ITEM_LIST_LENGTH cuts off. The target keeps its score: an item bought again can be a
+hit.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def keeping_sequences(dataset: SequentialDataset) -> Iterator[None]:
 
 
 def mask(loader: FullSortEvalDataLoader, index: Any, batch: Any) -> Any:
-    """Return a loader's batch of these rows with the items to mask, if the key is set."""
+    """Return a loader's batch of these rows. If the key is set it has the items to mask."""
     interaction, history, *positive = batch
     if loader.is_sequential and masks_history(loader.config):
         history = history_index(loader._dataset, index)
@@ -80,7 +81,7 @@ def history_index(dataset: Any, index: ArrayLike) -> tuple[Tensor, Tensor]:
 
 
 def check(config: Config) -> Iterator[Mistake]:
-    """Yield a value other than true or false, a misspelt key, and what keeps a run from masking."""
+    """Yield invalid values, misspelt keys and what keeps a run from masking."""
     final = config.final_config_dict
     for key in map(str, final):
         if key != KEY and difflib.get_close_matches(key.lower(), [KEY, KEY.replace("_", "")], cutoff=0.82):
@@ -118,7 +119,7 @@ def check(config: Config) -> Iterator[Mistake]:
 
 
 def _store_of_rows(dataset: SequentialDataset) -> SequenceStore:
-    """Return the sequences of RecBole's raw rows by user number, in the order of its prefixes."""
+    """Return the sequences of RecBole's raw rows by user number in the order of its prefixes."""
     dataset.sort(by=[dataset.uid_field, dataset.time_field], ascending=True)
     users = dataset.inter_feat[dataset.uid_field].numpy()
     offsets = np.searchsorted(users, np.arange(dataset.user_num + 1))

@@ -1,7 +1,7 @@
-"""BERT4Rec's masked objective on drawn pairs: its targets are a pair's target and the masked items of its history.
+"""BERT4Rec's masked objective on drawn pairs. The targets are a pair's target and the masked items of its history.
 
-RecBole's `mask_itemseq` masks histories alone with Python's global generator, so the drawn target is never trained.
-Here the operator `mask` masks the history, and the place after it is masked always:
+RecBole's `mask_itemseq` masks histories alone with Python's global generator and never trains the drawn target. Here
+the operator `mask` masks the history. The place after it is always masked:
 
     history 4 7 2 9, target 5    →    4 [mask] 2 9 [mask]  with the targets 7 and 5
 """
@@ -29,10 +29,10 @@ def is_masked(config: Config) -> bool:
 
 
 def operators_with_mask(config: Config, operators: tuple[Operator, ...] | None) -> tuple[Operator, ...] | None:
-    """Return the operators of a training; a masked model that has no `mask` among them gets RecBole's settings.
+    """Return the operators of a training. A masked model without a `mask` gets RecBole's settings.
 
-    A share `ft_ratio` of the pairs keeps its history. Of the other histories a share `mask_ratio` is masked, as in the
-    authors' code. RecBole draws each item on its own.
+    A share `ft_ratio` of the pairs keeps its history. Of the other histories a share `mask_ratio` is masked as in
+    the authors' code. RecBole draws each item independently.
 
     Raises InputError for a masked model with a loss that needs negatives.
     """

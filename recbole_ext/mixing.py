@@ -43,7 +43,7 @@ def check(config: Config) -> Iterator[Mistake]:
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
-    """Return the loss function of this epoch; None, for the model's own loss, in the first stage."""
+    """Return the loss function of this epoch. None in the first stage means the model's own loss."""
     section: MixingConfig | None = trainer.config[SECTION]
     if section is None:
         return None
@@ -52,9 +52,9 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
 
 
 class BASRecLoss:
-    """A model's training loss and BASRec's losses, called in place of `model.calculate_loss`.
+    """A model's training loss plus BASRec's losses. It replaces `model.calculate_loss`.
 
-    Random numbers depend on (seed, epoch, step, process), so a resumed epoch repeats them. Dropout uses torch's.
+    Random numbers depend on (seed, epoch, step, process) and a resumed epoch repeats them. Dropout uses torch's.
     """
 
     def __init__(self, config: Config, section: MixingConfig, model: Any, dataset: Any) -> None:
@@ -71,7 +71,7 @@ class BASRecLoss:
         self.epoch, self.step = epoch, 0
 
     def __call__(self, interaction: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the model's own loss, the views' loss and the cross loss; training adds them up."""
+        """Return the model's own loss, the views' loss and the cross loss. Training adds them up."""
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
@@ -112,7 +112,7 @@ class BASRecLoss:
 
 
 def _neighbours(dataset: Any) -> Tensor:
-    """Return every item's nearest other item in the training data, `int64 [n_items]`, or itself."""
+    """Return every item's nearest other item `int64 [n_items]` in the training data or itself."""
     seen = dataset.inter_matrix(form="csr")
     store = SequenceStore.from_arrays(seen.indices, seen.indptr, n_items=seen.shape[1] - 1)
     nearest = torch.from_numpy(nearest_items(store.view()).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Probe a model with random histories, to see what its output depends on."""
+"""Probe what a model's output depends on with random histories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROBE_ERRORS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError
 
 
 def random_histories(model: Any) -> tuple[Tensor, Tensor]:
-    """Return eight full histories of random items, and lengths from 1 to L, int64 [8, L] and [8]."""
+    """Return eight full histories of random items `int64 [8, L]` and lengths from 1 to L."""
     longest, random = model.max_seq_length, torch.Generator().manual_seed(0)
     lengths = torch.linspace(1, longest, 8).round().long()
     items = torch.randint(1, model.n_items, (len(lengths), longest), generator=random)
@@ -29,7 +29,7 @@ def random_histories(model: Any) -> tuple[Tensor, Tensor]:
 
 
 def random_batch(model: Any) -> Interaction:
-    """Return a batch of histories of up to half the maximum length, padded to it, with targets and negatives."""
+    """Return a padded batch with targets and negatives. Its histories have up to half the maximum length."""
     histories, lengths = random_histories(model)
     lengths = lengths.clamp(max=max(1, model.max_seq_length // 2))
     targets = histories[:, -1]
@@ -47,7 +47,7 @@ def random_batch(model: Any) -> Interaction:
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Switch a model to evaluation without gradients inside the block, on the device that its weights are on."""
+    """Switch a model to evaluation without gradients inside the block on the device of its weights."""
     training = model.training
     # A model on its way to a GPU has that device as its `device`, and its weights are still here.
     device = next(iter(model.parameters())).device
@@ -60,7 +60,7 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 def every_position(model: Any) -> AbstractContextManager[None]:
-    """Let the model's forward return its outputs at all positions, [B, L, D], inside the block."""
+    """Let the model's forward return its outputs `[B, L, D]` at all positions inside the block."""
     return override(model, gather_indexes=lambda output, _: output)
 
 

@@ -20,7 +20,7 @@ _ITEMS, _USERS, _LENGTH = 60, 40, 8
 
 
 def report(name: str) -> dict[str, str | None]:
-    """Return why a model cannot use each feature, None for a feature that it can use.
+    """Return why a model cannot use each feature. None means that it can.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def report(name: str) -> dict[str, str | None]:
     Raises
     ------
     InputError
-        For an unknown model, and for a model that needs more than ids, times and classes of items.
+        For an unknown model. For a model that needs more than ids, times and classes of items.
     """
     check_model(name)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), hide_arguments():

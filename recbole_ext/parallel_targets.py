@@ -1,7 +1,7 @@
 """`targets: parallel` in RecBole: one forward pass of a causal model trains every target of a window.
 
-A model's forward, which ends in `gather_indexes` for the last position, is asked for all positions at once. What else
-the model must have is in `recbole_ext.models.contract`, and is checked before training.
+A model's forward ends in `gather_indexes` for the last position. Here it returns all positions at once.
+`recbole_ext.models.contract` lists the other conditions and checks them before training.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
 
 
 def ranking_of(trainer: Trainer) -> AbstractContextManager[None]:
-    """Let a trainer rank in groups of similar length inside the block, if its run trains in them."""
+    """Let a trainer rank in groups of similar length inside the block if its run trains in them."""
     genpas = genpas_config(trainer.config)
     # A model with a search groups histories itself.
     parallel = genpas is not None and genpas.targets == "parallel" and not hasattr(trainer.model, "best_items")
@@ -53,7 +53,7 @@ def ranking_of(trainer: Trainer) -> AbstractContextManager[None]:
 
 
 class WindowLoss:
-    """A model's loss of all weighted targets of a batch of windows, called in place of `model.calculate_loss`.
+    """A model's loss of all weighted targets of a batch of windows. It replaces `model.calculate_loss`.
 
     Raises InputError for a model that cannot be trained with `targets: parallel`.
     """
@@ -74,7 +74,7 @@ class WindowLoss:
 
 
 class OwnWindowLoss:
-    """As `WindowLoss`, for a model that computes the losses of a window's targets itself."""
+    """A `WindowLoss` of a model that computes the losses of a window's targets itself."""
 
     def __init__(self, config: Config, model: Any) -> None:
         self.model = model
@@ -93,9 +93,9 @@ class OwnWindowLoss:
 
 
 def window_targets(model: Any, interaction: Any, fields: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Return the vectors [T, D] of a batch's trained places, their weights [T] over the number of windows, and fields.
+    """Return the vectors [T, D] at a batch's trained places, their weights [T] over the number of windows and fields.
 
-    The fields are of the batch, as wide as the lists; of each the values at the trained places, [T].
+    The batch's fields are as wide as the lists. Each is returned at the trained places: [T].
     """
     groups = []
     with every_position(model), cheap_dropout(model):
@@ -111,7 +111,7 @@ def window_targets(model: Any, interaction: Any, fields: tuple[str, ...]) -> tup
 
 
 def _trained_mask(interaction: Any, width: int) -> Tensor:
-    """Return which places of the flattened histories have a trained target, int64 [T]."""
+    """Return the trained places `int64 [T]` of the flattened histories."""
     number = getattr(interaction, "n_targets", None)
     if number is None:
         return (on_cpu(interaction, TARGET_WEIGHT)[:, :width] > 0).flatten().nonzero()[:, 0]

@@ -1,8 +1,8 @@
 """Every name of RecBole that this package replaces: where, what, for which feature and why.
 
-`PATCHES` is the whole list, and each name is in it once. A replacement calls RecBole's own code and hooks: plain
-functions of the features, in the order of this file. Without a key of ours a hook changes nothing, but for
-`safe_input`: RecBole reads no pickle, and files and text are plain values, whatever the configuration.
+`PATCHES` is the whole list and has each name once. A replacement calls RecBole's own code and hooks. Hooks are plain
+functions of the features in the order of this file. Without one of our keys a hook changes nothing. The exception is
+`safe_input`: RecBole always reads files and text as plain values and reads no pickle.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _seeing(**names: Any) -> Callable[[Any], Any]:
 
 
 def _around(call: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Let `call` take the place of a function of RecBole, which it gets as its first argument."""
+    """Replace a function of RecBole by `call`. It gets the function as its first argument."""
 
     def made(original: Any) -> Any:
         @functools.wraps(original)

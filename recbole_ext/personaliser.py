@@ -44,7 +44,7 @@ def check(config: Config) -> Iterator[Mistake]:
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
-    """Return the loss function of this epoch; None, for the model's own loss, in the warm-up."""
+    """Return the loss function of this epoch. None in the warm-up means the model's own loss."""
     section: PersonaliserConfig | None = trainer.config[SECTION]
     if section is None:
         return None
@@ -53,11 +53,11 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> Any:
 
 
 class PersonalisedLoss:
-    """A model's training loss with a weight for every pair, called in place of `model.calculate_loss`.
+    """A model's training loss with a weight for every pair. It replaces `model.calculate_loss`.
 
-    The loss is Σ w l / Σ w over the batch, so equal weights give the model's own loss to the bit. Before every
-    `interval`-th batch after the warm-up the personaliser takes a step. Its inner loss is this batch's; its outer loss
-    is the model's own on a batch of original pairs, which depends on seed, epoch and step alone.
+    The loss is Σ w l / Σ w over the batch. Equal weights give the model's own loss to the bit. The personaliser takes
+    a step before every `interval`-th batch after the warm-up. Its inner loss is the loss of this batch. Its outer
+    loss is the model's own loss on a batch of original pairs. That batch depends on seed, epoch and step alone.
     """
 
     def __init__(self, config: Config, section: PersonaliserConfig, model: Any, train_data: PairDataLoader) -> None:
@@ -100,7 +100,7 @@ class PersonalisedLoss:
         return self._weighted(interaction, weights)
 
     def weights(self, interaction: Any) -> Tensor:
-        """Return the weights of a batch's pairs, `float [B]` in (0, 1)."""
+        """Return the weights `float [B]` in (0, 1) of a batch's pairs."""
         vectors = self.model.item_embedding
         histories, targets = interaction[self.model.ITEM_SEQ], interaction[self.model.POS_ITEM_ID]
         padded = (histories == 0)[..., None]
@@ -108,7 +108,7 @@ class PersonalisedLoss:
         return made
 
     def original_batch(self, number: int) -> Any:
-        """Return the batch of original pairs for the personaliser's step `number`, counted from 1."""
+        """Return the batch of original pairs for the personaliser's step `number`. Steps start at 1."""
         epoch, step = divmod(number - 1, self.originals._n_steps())
         # The class's method: torch's loader keeps a method of the loader that this one is a copy of.
         return PairDataLoader.collate_fn(self.originals, Step(epoch, step))
@@ -147,7 +147,7 @@ class PersonalisedLoss:
 
 
 def _originals(train_data: PairDataLoader) -> PairDataLoader:
-    """Return a copy of a loader with pairs of the original sequences alone, not augmented."""
+    """Return a copy of a loader with unaugmented pairs of the original sequences alone."""
     section = genpas_config(train_data.config)
     assert section is not None
     loader = copy.copy(train_data)

@@ -1,4 +1,4 @@
-"""States of the random generators in a checkpoint: a resumed run drops out and samples as one without a break."""
+"""States of the random generators in a checkpoint: a resumed run continues dropout and sampling exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recommendations of a trained model for its users, from their whole histories."""
+"""Recommendations of a trained model for its users from their whole histories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 1 << 16  # rows of the file in memory
 
 
 class Written(NamedTuple):
-    """Numbers of users with recommendations, of users without a history, and of rows written."""
+    """Numbers of users with recommendations, users without a history and written rows."""
 
     users: int
     skipped: int
@@ -51,19 +51,19 @@ def recommend(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Write the best items of every user to a file, whole or not at all.
+    """Write the best items of every user to a file atomically.
 
-    The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history, also those held out for validation
-    and test. Columns: user_id and item_id as in the source, rank from 1, and the model's score. The score of a model
-    that searches is a log-probability. Rows are sorted by user, then by rank.
+    The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history. This includes the validation and
+    test items. The columns are the source's user_id and item_id, rank from 1 and the model's score. The score of a
+    model that searches is a log-probability. Rows are sorted by user and then by rank.
 
     Parameters
     ----------
-    checkpoint : file that training wrote, of a sequential model that ranks all items
+    checkpoint : file that training wrote for a sequential model that ranks all items
     out : file to write, `.parquet`, `.jsonl` or `.csv`
     users : ids of users; default: all users
-    part : (k, n) for the k-th of n slices of the users, from 1. The files of all slices, one after another, are the
-        file of all users, but for the last bits of scores.
+    part : (k, n) for the k-th of n slices of the users, from 1. The concatenated files of all slices equal the file
+      of all users except the last bits of scores.
     top_k : items a user. Fewer if `exclude_history` leaves fewer.
     batch_size : users ranked together
     exclude_history : whether to leave out the items of the user's whole history
@@ -79,8 +79,8 @@ def recommend(
     Raises
     ------
     InputError
-        For a checkpoint that does not load, changed data, unknown users, an existing output file, a `top_k` above the
-        catalogue, a `part` that does not exist, and a model that cannot rank all items.
+        For a checkpoint that does not load or changed data. For unknown users or an existing output file. For a
+        `top_k` above the catalogue or a `part` that does not exist. For a model that cannot rank all items.
     """
     path = Path(out)
     n_parts = whole_number("the number of parts", part[1], 1)
@@ -143,7 +143,7 @@ def trained_model(checkpoint: Path, device: str | None = None) -> tuple[Any, tor
 
 @torch.no_grad()
 def best_items(model: Any, histories: FullHistories, users: Int64, top_k: int, exclude_history: bool = False) -> Ranked:
-    """Return the best items of users, `int64 [B]`; `top_k` is at most the catalogue's size."""
+    """Return the best items of users `int64 [B]`. `top_k` is at most the catalogue's size."""
     interaction, without = histories.batch(users).to(model.device), None
     if exclude_history:
         excluded = [histories.items(user) for user in users]

@@ -1,7 +1,7 @@
-"""What RecBole reads as settings is plain values: neither a file nor a text can run code.
+"""RecBole reads settings as plain values: neither a file nor a text can run code.
 
-RecBole evaluates text as Python, reads YAML with a loader that makes objects, and unpickles saved data. This holds with
-and without a section of ours.
+Stock RecBole evaluates text as Python, reads YAML with a loader that makes objects and unpickles saved data. This
+module prevents all three with or without a section of ours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NotPlain(InputError, NameError):
 
 
 class Loader(loader()):  # type: ignore[misc]
-    """The one YAML loader under a name that pickle finds: RecBole keeps it in its Config, which workers get."""
+    """The YAML loader. RecBole keeps it in the pickled Config of workers and so it needs a name."""
 
 
 def check(config: Config) -> Iterator[Mistake]:
@@ -48,7 +48,7 @@ _WHY = "A pickle runs code when it is read, and reading the .inter file again gi
 
 
 def yaml_settings(_: Config, files: Sequence[str | Path] | None) -> dict[str, Any]:
-    """Return the settings of YAML files, later files first in force. Raises InputError for a file without settings."""
+    """Return the settings of YAML files. Later files override earlier ones. Raises InputError without settings."""
     merged: dict[str, Any] = {}
     for file in files or ():
         content = read_yaml(Path(file), "--config").content

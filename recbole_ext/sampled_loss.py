@@ -34,9 +34,9 @@ def loss_of_epoch(trainer: Trainer, train_data: Any, epoch: int) -> SampledLoss 
 
 
 class SampledLoss:
-    """A loss with sampled negatives, called in place of `model.calculate_loss`.
+    """A loss with sampled negatives. It replaces `model.calculate_loss`.
 
-    The negatives are a pure function of the seed, the epoch and the step.
+    The negatives are a pure function of seed, epoch and step.
 
     Raises InputError for a model whose loss is not cross-entropy of forward's output times its item table.
     """
@@ -53,7 +53,7 @@ class SampledLoss:
         self.proposal = Proposal.of(growth.distribution(train_data), self.loss.uniform_share).to(config["device"])
 
     def __call__(self, interaction: Any) -> Tensor:
-        """Return the loss of a batch, with the weights that its targets have in a softmax over all items."""
+        """Return the loss of a batch with the same target weights as in a softmax over all items."""
         seed = self.train_data.stream.seed
         negatives = self.proposal.draw(self.loss.negatives, seed=seed, epoch=self.epoch, step=self.step)
         self.step += 1
@@ -69,7 +69,7 @@ class SampledLoss:
         return (weight * losses).sum()
 
     def _histories(self, interaction: Any) -> tuple[Tensor, Tensor]:
-        """Return the vectors of a batch's histories, [B, D], and their targets, [B], in any order."""
+        """Return the vectors [B, D] of a batch's histories and their targets [B] in any order."""
         model = self.model
         with cheap_dropout(model) if self.trim else nullcontext():
             groups = [group for _, group in trimmed_groups(model, interaction)] if self.trim else [interaction]

@@ -1,10 +1,10 @@
-"""`eval_args: {split: {GT: [0.8, 0.1, 0.1]}}`: a global temporal split, one cut in time for all users.
+"""`eval_args: {split: {GT: [0.8, 0.1, 0.1]}}`: a global temporal split at the same times for all users.
 
     targets: last | first | successive   of a user's interactions in a part: the last, the first, or each of them
     time: FIELD                          the field with times; without it TIME_FIELD
 
-`genpas_plugins.data.temporal` is the same split of a store. What `genpas export-recbole` writes has the position in the
-sequence as TIME_FIELD and the times of the store in the field `time`, which load_col must then name.
+`genpas_plugins.data.temporal` is the same split of a store. `genpas export-recbole` writes the position in the
+sequence as TIME_FIELD and the times of the store in the field `time`. List `time` in load_col.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def check(eval_args: Mapping[str, Any]) -> Iterator[str]:
 
 
 def split_in_time(dataset: Any, row_field: str) -> tuple[list[Int64], dict[str, Any]]:
-    """Return the rows that train, validate and test, and a report of the split.
+    """Return the rows that train, validate and test. Return a report of the split too.
 
-    `dataset` is a WindowDataset with all its rows, `row_field` their places in its store. The report has the two times
-    and counts of each part. They are the users, the users without a training pair and the targets that no training
+    `dataset` is a WindowDataset with all its rows. `row_field` has their places in its store. The report has the two
+    times and counts of each part: the users, the users without a training pair and the targets that no training
     sequence has. `without_history` counts users whose only interaction in the part is their first of all.
 
-    Raises InputError if the field is missing, a sequence is not in its order, or a part is empty.
+    Raises InputError if the field is missing or a part is empty. Each sequence must be in its order.
     """
     args, store = dataset.config["eval_args"], dataset.store
     if dataset.n_added:
@@ -77,7 +77,7 @@ def split_in_time(dataset: Any, row_field: str) -> tuple[list[Int64], dict[str, 
 
 
 def _targets(rows: Int64, users: Int64, which: str) -> Int64:
-    """Return the rows of one part that are targets; rows of a user are in the order of time."""
+    """Return the target rows of one part. Rows of a user are in the order of time."""
     if which == "successive":
         return rows
     of_row = users[rows]

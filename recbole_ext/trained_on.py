@@ -1,4 +1,4 @@
-"""The report of what a run trains on, logged before training and kept beside its metrics."""
+"""The report of a run's training data: logged before training and kept beside its metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEW_USERS = 10
 
 
 def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[str, Any]:
-    """Log what a trainer trains on, keep it in its Config and return it; a stock run has an empty report."""
+    """Log and return the report of a trainer's data and keep it in its Config. It is empty for a stock run."""
     report: dict[str, Any] = {}
     if isinstance(train_data, PairDataLoader):
         report = {**trained_on(train_data, valid_data), **getattr(trainer.model, "trained_on", {})}
@@ -48,7 +48,7 @@ def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[
 
 
 def check_resumed(file: Any) -> None:
-    """Raise InputError for a checkpoint whose training cannot go on: its sampled epochs were drawn in another way."""
+    """Raise InputError for a checkpoint that cannot continue because its epochs were drawn in another format."""
     config = load(file, map_location="cpu")["config"]
     section = genpas_config(config)
     if section is not None and section.policy.drawn:
@@ -65,7 +65,7 @@ def _warn_of_few_users(logger: Any, report: dict[str, Any]) -> None:
 
 
 def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, Any]:
-    """Return the report of a run: strategy, exponents, pairs an epoch, history length, KL to validation targets.
+    """Return the report of a run: policy, pairs an epoch, history length and KL to validation targets.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
     Returns
     -------
     dict
-        Plain values. `augment` has BERT4Rec's mask too; the figures count the targets of pairs, not masked items.
-        `mixing` and `personaliser` are whole sections or None; pairs that they add are not counted.
-        `expected_history_length` is before `augment`. `users` have a pair, `users_left_out` would have one with
-        `train_users: 1.0`. `trim` is the setting; `targets: parallel` trims in any case. `draws` is the format number
-        of sampled epochs; the counts of the first epoch, `Coverage`, are None for a large one.
+        Plain values. `augment` has BERT4Rec's mask too. The figures count the targets of pairs without masked
+        items. `mixing` and `personaliser` are whole sections or None. Pairs that they add are not counted.
+        `expected_history_length` is before `augment`. `users` have a pair. `users_left_out` would have a pair with
+        `train_users: 1.0`. `trim` is the setting, although `targets: parallel` always trims. `draws` is the format
+        number of sampled epochs. `Coverage` counts the first epoch and is None for a large one.
     """
     config, stream, dataset = train_data.config, train_data.stream, train_data._dataset
     section = genpas_config(config)

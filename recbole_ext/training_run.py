@@ -1,4 +1,4 @@
-"""One run through RecBole's own objects: trained, watched epoch by epoch, and tested in a step of its own."""
+"""One run of RecBole's own objects: train it, record every epoch and test it in a separate step."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def train(
 def loaded(
     checkpoint: str | Path, data_path: Path | None = None, metrics: Sequence[str] = ()
 ) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield the trainer, the training loader and the test loader of a checkpoint that `train` wrote.
+    """Yield the trainer and the training and test loaders of a checkpoint that `train` wrote.
 
-    `metrics` are measured beside those of the checkpoint.
+    `metrics` are measured beside the checkpoint's.
     """
     content = load(checkpoint)
     if data_path is not None:

@@ -16,13 +16,13 @@ DECAYS: dict[str, Callable[[float], float]] = {
 
 
 def rate_factor(config: Any, epoch: int) -> float:
-    """Return the factor of `learning_rate` in an epoch, counted from 0; 1 without `learning_rate_decay`."""
+    """Return the factor of `learning_rate` in an epoch. Epochs start at 0. It is 1 without `learning_rate_decay`."""
     decay = config["learning_rate_decay"]
     return 1.0 if decay is None else DECAYS[decay](epoch / config["epochs"])
 
 
 def validation_loader(config: Any, loader: Any, say: Callable[[str], Any]) -> Any:
-    """Return the loader that validates while training: of `validation_users` users, or `loader` itself.
+    """Return the loader that validates while training: `loader` or a loader of `validation_users` users.
 
     The users are the same in every epoch. The test is on all users.
     """
@@ -38,7 +38,7 @@ def validation_loader(config: Any, loader: Any, say: Callable[[str], Any]) -> An
 
 
 def subset_loader(loader: Any, users: int, seed: int) -> Any:
-    """Return an evaluation loader for so many of a loader's users, drawn by `seed`; rows keep their order."""
+    """Return an evaluation loader for `users` of a loader's users drawn by `seed`. Rows keep their order."""
     of_row = _users(loader)
     chosen = np.random.default_rng(seed).choice(np.unique(of_row), users, replace=False)
     subset = loader._dataset.copy(loader._dataset.inter_feat[np.flatnonzero(np.isin(of_row, chosen))])

@@ -1,7 +1,7 @@
-"""`trim: true` in RecBole: a batch is padded to its longest history, and encoded in groups of similar length.
+"""`trim: true` in RecBole: encode a batch in groups of similar length and pad each to its longest history.
 
-Most histories are far shorter than the longest of their batch. Grouping is inside the drawn batch, so that its pairs
-and its mean loss stay and the padding shrinks. Full ranking uses the same groups, and every user's scores stay.
+Most histories are far shorter than the longest of their batch. Groups are made inside the drawn batch. Its pairs and
+its mean loss stay and the padding shrinks. Full ranking uses the same groups and gives every user the same scores.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _SHORTEST = 8
 
 
 class LengthOrder(NamedTuple):
-    """The histories of a batch by length: `order`, int64 [n] on the device, holds one group after another."""
+    """The histories of a batch by length: int64 [n] `order` has one group after another on the device."""
 
     order: Tensor
     groups: Sequence[LengthGroup]
 
 
 class DrawnInteraction(Interaction):
-    """A batch that knows on the CPU what a step reads there: to read it on a GPU means to wait for it.
+    """A batch with CPU copies of the fields that a step reads there. Reading them from a GPU would wait for it.
 
     Parameters
     ----------
     interaction : dict of the fields
-    kept : fields on the CPU, by name
+    kept : fields on the CPU by name
     by_length : of a batch that was drawn on a device
-    n_targets : trained targets of such a batch, or of a group of it
+    n_targets : trained targets of such a batch or of a group
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class DrawnInteraction(Interaction):
 
 
 def on_cpu(interaction: Interaction, field: str) -> Tensor:
-    """Return a field of a batch on the CPU; only for a batch of RecBole's own loaders this waits for a GPU."""
+    """Return a field of a batch on the CPU. Only a batch of RecBole's own loaders makes this wait for a GPU."""
     kept: dict[str, Tensor] = getattr(interaction, "kept", {})
     return kept[field] if field in kept else interaction[field].cpu()
 
 
 def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
-    """Return the rows of every group of similar length and its longest length, for lengths int64 [B] on the CPU.
+    """Return the rows and the longest length of every group of similar length from CPU lengths int64 [B].
 
     Examples
     --------
@@ -87,7 +87,7 @@ def order_of(model: Any, interaction: Interaction) -> LengthOrder:
 
 
 def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
-    """Yield the rows of every group of similar length, int64, and these rows of the batch with less padding."""
+    """Yield the int64 rows of every group of similar length and these rows of the batch with less padding."""
     host_order, groups = order_of(model, interaction)
     order = host_order.to(interaction[model.ITEM_SEQ_LEN].device)
     ordered = Interaction({name: values[order] for name, values in interaction.interaction.items()})
@@ -101,7 +101,7 @@ def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tenso
 
 
 def ranking_in_groups(model: Any) -> AbstractContextManager[None]:
-    """Let the model's full_sort_predict, float [B, n_items], read a batch group by group inside the block."""
+    """Let the model's full_sort_predict `float [B, n_items]` read a batch group by group inside the block."""
     whole = model.full_sort_predict
 
     def full_sort_predict(interaction: Interaction) -> Tensor:
@@ -116,13 +116,13 @@ def ranking_in_groups(model: Any) -> AbstractContextManager[None]:
 
 
 class TrimmedLoss:
-    """A model's own loss of a batch, group by group, called in place of `model.calculate_loss`."""
+    """A model's own loss of a batch group by group. It replaces `model.calculate_loss`."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def __call__(self, interaction: Any) -> Tensor:
-        """Return the mean loss of the batch, the groups' means weighted by their rows."""
+        """Return the mean loss of the batch: the groups' means weighted by their rows."""
         model, total = self.model, torch.zeros((), device=self.model.device)
         with cheap_dropout(model):
             for rows, group in trimmed_groups(model, interaction):

@@ -1,8 +1,8 @@
-"""Figures of groups of users, from the same ranking as the figures of all users.
+"""Figures of groups of users from the same ranking as the figures of all users.
 
-popularity   G1, G2, G3: by the user's target. Items are sorted by their training interactions, most first. Each group
-             has a third of the interactions: G1 is the few popular items, G3 the long tail.
-users        seen, unseen: whether the user trains. Only if some do not, by `train_users` or a split in time.
+popularity   G1, G2, G3: by the user's target. Items are sorted by falling number of training interactions. Each group
+             has a third of the interactions: G1 is the few popular items and G3 the long tail.
+users        seen, unseen: whether the user trains. Only with `train_users` or a split in time.
 
 RecBole's evaluator computes the figures of a group from the rows that it collected for the group.
 """
@@ -33,7 +33,7 @@ _OF_THE_DATA = ("data.num_items", "data.num_users", "data.count_items", "data.co
 
 
 class Evaluated(NamedTuple):
-    """Figures by RecBole's name of the metric: of all users, and of {kind: {group}}, which also have `n` rows."""
+    """Figures by RecBole's name of the metric for all users and for {kind: {group}}. Groups also have `n` rows."""
 
     figures: dict[str, float]
     groups: dict[str, dict[str, dict[str, float]]]
@@ -59,7 +59,7 @@ def groups_of(train: WindowDataset, evaluation: Any) -> Groups:
 
 
 def interactions(train: WindowDataset) -> Int64:
-    """Return how often each item is in the training parts of all users, `int64 [n_items + 1]`."""
+    """Return how often each item `int64 [n_items + 1]` is in the training parts of all users."""
     store, lengths = train.store, train.view_of_all_users().lengths()
     n_users = int(train.user_num)
     items = store.values[spans(store.offsets[:n_users], lengths[:n_users])]
@@ -67,7 +67,7 @@ def interactions(train: WindowDataset) -> Int64:
 
 
 def popularity_groups(counts: Int64) -> Int64:
-    """Return the index into POPULARITY of each item's group, `int64 [n_items + 1]`, from its interactions, same shape.
+    """Return the index into POPULARITY of each item's group from its interactions: both `int64 [n_items + 1]`.
 
     An item is in the group of its first interaction. Interactions are in the order of the items.
 
@@ -83,10 +83,10 @@ def popularity_groups(counts: Int64) -> Int64:
 
 
 def evaluate(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
-    """Rank a loader's set once with the trainer's current weights, and return the figures of all users and groups.
+    """Rank a loader's set once with the trainer's current weights and return all figures.
 
-    A group without rows is left out. Groups have no metric that RecBole does not compute from one entry a row, such as
-    AUC, the loss, or any metric if a user has several targets.
+    A group without rows is left out. Groups have only metrics that RecBole computes from one entry a row. This excludes
+    AUC and the loss. It excludes all metrics if a user has several targets.
     """
     with recorded(trainer.evaluator, "evaluate") as calls:
         figures = _as_plain(trainer.evaluate(loader, load_best_model=False))
@@ -118,7 +118,7 @@ def evaluate(trainer: Trainer, loader: Any, groups: Groups) -> Evaluated:
 
 
 def _ranks(hits: AnyArray) -> Integers:
-    """Return the rank of each row's first hit, 0 without one; the last column of `hits` counts the targets."""
+    """Return the rank of each row's first hit: 0 without a hit. The last column of `hits` counts the targets."""
     inside = hits[:, :-1] > 0
     return np.where(inside.any(1), inside.argmax(1) + 1, 0).astype(np.uint16)
 

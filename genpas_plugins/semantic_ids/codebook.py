@@ -1,7 +1,7 @@
 """Semantic IDs: one row of discrete codes for every item.
 
-Quantisers give similar items similar codes, and sometimes equal codes. `SemanticIds.resolve` adds a code that tells
-such items apart: an ID names exactly one item.
+Quantisers give similar items similar and sometimes equal codes. `SemanticIds.resolve` adds one more code: an ID
+names exactly one item.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Quantised:
 
 @dataclass(frozen=True, eq=False)
 class SemanticIds:
-    """The IDs of a catalogue, all of one depth and all different.
+    """The distinct IDs of a catalogue. All have the same depth.
 
     The constructor raises InputError for other codes. `of` takes lists and finds the sizes itself.
     """
@@ -73,7 +73,7 @@ class SemanticIds:
     """How the IDs were made, as JSON values: method, seed, model, …"""
 
     def __post_init__(self) -> None:
-        """Check the codes, the sizes and the ids."""
+        """Check the codes and ids."""
         codes, sizes = check_codes(self.codes, self.sizes, self.item_ids)
         object.__setattr__(self, "codes", codes)
         object.__setattr__(self, "sizes", sizes)
@@ -99,7 +99,7 @@ class SemanticIds:
         Raises
         ------
         InputError
-            The depths differ, a code is outside its level, two items have one ID, or the ids do not fit.
+            The depths differ or a code is outside its level. Two items have one ID or the ids do not fit.
 
         Examples
         --------
@@ -122,13 +122,13 @@ class SemanticIds:
         item_ids: ArrayLike | pa.Array | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> SemanticIds:
-        """Add one code, so that items with equal quantised codes differ (TIGER §3.1).
+        """Add one code that separates items with equal quantised codes (TIGER §3.1).
 
         Parameters
         ----------
-        codes, sizes : integers [n_items, levels], and the number of codes of each level; see `of`
-        policy : "count" gives items with equal codes 0, 1, 2, … in item order, as TIGER does. Nearly all items get 0.
-            "random" gives them random codes that differ. GRID finds it as good, and all codes are in use.
+        codes, sizes : integers [n_items, levels] and the number of codes of each level; see `of`
+        policy : "count" gives items with equal codes 0, 1, 2, … in item order as in TIGER. Nearly all items get 0.
+          "random" gives them different random codes and uses all codes. GRID finds it as good.
         seed : seed of "random"
         size : number of added codes. None: as many as the largest level. It grows if more items have equal codes.
         item_ids, origin : see the class
@@ -136,7 +136,7 @@ class SemanticIds:
         Raises
         ------
         InputError
-            The policy is unknown, the depths differ, or a code is outside its level.
+            The policy is unknown. The depths differ or a code is outside its level.
         """
         if policy not in get_args(CollisionPolicy):
             raise InputError(f"Unknown collision policy {policy!r}.{nearest(policy, get_args(CollisionPolicy))}")
@@ -152,13 +152,13 @@ class SemanticIds:
 
     @classmethod
     def open(cls, path: str | Path) -> SemanticIds:
-        """Open saved IDs. Raises InputError if `path` holds no IDs, damaged IDs, or IDs of another version."""
+        """Open saved IDs. Raises InputError if `path` has no readable IDs of this version."""
         return cls(*read_codes(Path(path)))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the IDs as the directory `path`, whole or not at all.
+        """Write the IDs as the directory `path` atomically.
 
-        Raises InputError if `path` exists and holds no IDs, or exists and `overwrite` is off.
+        Raises InputError if `path` exists and holds no IDs or `overwrite` is off.
         """
         stored = StoredIds(self.codes, self.sizes, self.item_ids, self.origin)
         write_codes(Path(path), stored, overwrite=overwrite)
@@ -176,8 +176,8 @@ class SemanticIds:
     def for_items(self, ids: ArrayLike | pa.Array) -> SemanticIds:
         """Return the IDs of some items in another order: row i is the ID of the item with id `ids[i]`.
 
-        Ids of another type are compared as text: RecBole's tokens find the integer ids of a store.
-        Raises InputError if an item has no semantic ID here, or if an id is given twice.
+        Ids of another type are compared as text: RecBole's tokens find the integer ids of a store. Raises
+        InputError if an item has no semantic ID or an id is given twice.
         """
         wanted = as_ids(ids, "ids")
         known = known_ids(self.item_ids, self.n_items)
@@ -187,8 +187,8 @@ class SemanticIds:
     def report(self, levels: int | None = None) -> dict[str, Any]:
         """Return figures that show the quality of the IDs.
 
-        They include `collisions` of the first `levels` codes (None: all but the added code), `level_use` as `levels`,
-        and the `reconstruction_error` in `origin`, or None.
+        They are `collisions` of the first `levels` codes, `level_use` as `levels` and the `reconstruction_error`.
+        `levels` None leaves out the added code. The error is None if `origin` has none.
         """
         levels = max(1, self.depth - 1) if levels is None else whole_number("levels", levels, 1, self.depth)
         return {

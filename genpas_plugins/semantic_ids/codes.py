@@ -1,4 +1,4 @@
-"""Tables of codes: their checks, groups of equal rows, and figures."""
+"""Tables of codes: their checks, groups of equal rows and figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TABLE = 2  # dimensions of a table of codes
 
 
 def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
-    """Return codes as an array of integers `[n, depth]`. Raises InputError that calls items by `names`, if given."""
+    """Return codes as an integer array `[n, depth]`. Errors of InputError use the item `names`."""
     try:
         table = np.asarray(codes)
     except ValueError:  # numpy refuses ragged lists
@@ -42,7 +42,7 @@ def as_table(codes: ArrayLike, names: pa.Array | None = None) -> AnyArray:
 
 
 def sizes_of(codes: AnyArray) -> tuple[int, ...]:
-    """Return the fewest codes that each level of `codes`, `[n, depth]`, needs. Raises InputError without items."""
+    """Return the fewest codes that each level of `codes` `[n, depth]` needs. Raises InputError without items."""
     if len(codes) == 0:
         raise InputError("There are no items: give sizes, or the codes of at least one item.")
     return tuple(max(1, int(highest) + 1) for highest in codes.max(axis=0))
@@ -69,7 +69,7 @@ def check_codes(codes: AnyArray, sizes: Iterable[Any], ids: pa.Array | None) -> 
 
 
 def require_distinct(codes: Int32, sizes: Sequence[int], ids: pa.Array | None) -> None:
-    """Raise InputError if two rows of `codes`, `int32 [n, depth]`, are equal."""
+    """Raise InputError if two rows of `codes` `int32 [n, depth]` are equal."""
     group, counts = groups_of(codes, sizes)
     if len(counts) == len(codes):
         return
@@ -83,7 +83,7 @@ def require_distinct(codes: Int32, sizes: Sequence[int], ids: pa.Array | None) -
 
 
 def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[Int64, Int64]:
-    """Return the group of equal rows of each row of `codes`, `int64 [n]`, and the size of each group."""
+    """Return each row's group of equal rows, `int64 [n]`, and the size of each group."""
     group = np.zeros(len(codes), np.int64)
     counts = np.array([len(codes)] if len(codes) else [], np.int64)
     for level, size in enumerate(sizes):
@@ -92,7 +92,7 @@ def groups_of(codes: Int32, sizes: Sequence[int]) -> tuple[Int64, Int64]:
 
 
 def place_in_group(group: Int64, counts: Int64) -> Int64:
-    """Return the position of each row in its group, in row order, from 0."""
+    """Return the position of each row in its group. Positions start at 0 in row order."""
     order = np.argsort(group, kind="stable")
     place = np.empty(len(group), np.int64)
     place[order] = spans(0, counts)
@@ -112,12 +112,12 @@ def random_free(group: Int64, counts: Int64, size: int, seed: int) -> Int64:
 
 
 def known_ids(item_ids: pa.Array | None, n_items: int) -> pa.Array:
-    """Return the item ids; without any, the item numbers."""
+    """Return the item ids or else the item numbers."""
     return pa.array(np.arange(1, n_items + 1)) if item_ids is None else item_ids
 
 
 def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
-    """Return the place of each wanted id among the known ids, int64."""
+    """Return the int64 place of each wanted id among the known ids."""
     rows = places_of(wanted, known)
     missing = wanted.filter(pa.array(rows < 0))
     if len(missing):
@@ -129,10 +129,10 @@ def rows_of(wanted: pa.Array, known: pa.Array, where: str) -> Int64:
 
 
 def collisions(codes: Int32, sizes: Sequence[int]) -> dict[str, Any]:
-    """Return how often rows of `codes`, `int32 [n, levels]`, are equal.
+    """Return how often rows of `codes` `int32 [n, levels]` are equal.
 
-    `distinct` counts different rows. `collision_rate` is the share of rows that equal another row, and `unique_share`
-    the rest. `largest_group` is the largest number of equal rows.
+    `distinct` counts different rows. `collision_rate` is the share of rows that equal another row. `unique_share`
+    is the rest. `largest_group` is the largest number of equal rows.
     """
     _, counts = groups_of(codes, sizes)
     alone = int(np.count_nonzero(counts == 1))
@@ -146,7 +146,7 @@ def collisions(codes: Int32, sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def level_use(codes: Int32, sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Return `level`, `codes`, `used` codes and their `perplexity` for every level of `codes`, `int32 [n, levels]`."""
+    """Return `level`, `codes`, `used` codes and their `perplexity` for every level of `codes` `int32 [n, levels]`."""
     rows = []
     for level, size in enumerate(sizes):
         counts = np.bincount(codes[:, level], minlength=size)

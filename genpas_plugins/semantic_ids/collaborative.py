@@ -1,4 +1,4 @@
-"""Item embeddings without text, from items that are near each other in training sequences."""
+"""Item embeddings from near neighbours in training sequences. No texts are needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genpas_plugins.support.errors import InputError, whole_number
 def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window: int = 5, seed: int = 0) -> Float32:
     """Embed items by truncated SVD of their positive pointwise mutual information (Levy and Goldberg, NeurIPS 2014).
 
-    With M = max(0, ln(c_ij Σc / c_i c_j)) ≈ U S Vᵀ, item i has the vector U_i √S. An item without neighbours gets a
+    Item i has the vector U_i √S where U S Vᵀ ≈ max(0, ln(c_ij Σc / c_i c_j)). An item without neighbours gets a
     random direction of the median length: such items do not all get one ID. The same seed gives the same vectors.
 
     Parameters
@@ -33,7 +33,7 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
     Raises
     ------
     InputError
-        No sequence of the view has two items, or scikit-learn is missing.
+        No sequence of the view has two items or scikit-learn is missing.
     """
     try:
         from sklearn.utils.extmath import randomized_svd
@@ -55,7 +55,7 @@ def cooccurrence_embeddings(view: SequenceView, dimensions: int = 64, *, window:
 
 
 def _cooccurrences(view: SequenceView, window: int) -> Any:
-    """Return how often two different items are at most `window` apart, symmetric CSR `[n_items, n_items]`."""
+    """Count how often two items are at most `window` apart: symmetric CSR `[n_items, n_items]`."""
     from scipy.sparse import csr_matrix
 
     store = view.store
@@ -72,7 +72,7 @@ def _cooccurrences(view: SequenceView, window: int) -> Any:
 
 
 def _positive_information(counts: Any) -> Any:
-    """Return max(0, ln(c_ij Σc / c_i c_j)) of a symmetric matrix of counts, without the zeros."""
+    """Return max(0, ln(c_ij Σc / c_i c_j)) of a symmetric matrix of counts without the zeros."""
     sums = np.asarray(counts.sum(axis=1)).ravel()
     coordinates = counts.tocoo()
     information = np.log(coordinates.data * sums.sum() / (sums[coordinates.row] * sums[coordinates.col]))
@@ -83,7 +83,7 @@ def _positive_information(counts: Any) -> Any:
 
 
 def _random_directions(n: int, others: Float32, width: int, seed: int) -> Float32:
-    """Return n random directions, `float32 [n, width]`, as long as the median of the others."""
+    """Return n random directions `float32 [n, width]` with the median length of the others."""
     length = float(np.median(np.linalg.norm(others, axis=1))) if len(others) else 1.0
     directions = np.random.default_rng(seed).standard_normal((n, width))
     scaled: Float32 = (directions / np.linalg.norm(directions, axis=1, keepdims=True) * length).astype(np.float32)

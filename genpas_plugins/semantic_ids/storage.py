@@ -1,4 +1,4 @@
-"""The files of semantic IDs: one directory of codes and item ids, and `ids.json` with their sizes and checksums.
+"""The files of semantic IDs: one directory with codes and item ids. `ids.json` has their sizes and checksums.
 
 codes.npz         int32 [n_items, depth]
 item_ids.arrow    where the items have ids of their own
@@ -36,7 +36,7 @@ class StoredIds(NamedTuple):
 
 
 def write_codes(folder: Path, ids: StoredIds, *, overwrite: bool = False) -> None:
-    """Write the directory `folder`, whole or not at all."""
+    """Write the directory `folder` atomically."""
     IDS.check_target(folder, overwrite=overwrite)
     with replace_directory(folder) as directory:
         np.savez(directory / _CODES, codes=ids.codes)
