@@ -33,12 +33,12 @@ USERS, ITEMS, INTERACTIONS = 69_380_000, 42_805, 1_527_000_000
 LIMIT = 4_000_000_000
 MEMORY = "memory"
 _CASES = {
-    "base": (3_000_000, ITEMS, 4, "integers"),
-    "users": (12_000_000, ITEMS, 2, "integers"),
-    "interactions": (3_000_000, ITEMS, 8, "integers"),
-    "items": (3_000_000, 3_000_000, 4, "integers"),
-    "text": (3_000_000, ITEMS, 4, "text"),
     "industrial": (USERS, ITEMS, 2, "integers"),
+    "base": (2_000_000, ITEMS, 4, "integers"),
+    "users": (8_000_000, ITEMS, 2, "integers"),
+    "interactions": (2_000_000, ITEMS, 12, "integers"),
+    "items": (2_000_000, 2_000_000, 4, "integers"),
+    "text": (2_000_000, ITEMS, 4, "text"),
 }
 """Users, items, interactions a user and the type of the user ids."""
 _STEPS = ("counting", "grouping", "sorting", "saving")

@@ -18,7 +18,8 @@ from genpas_plugins import pair_stream
 from genpas_plugins.augment import augment_stream
 from genpas_plugins.neural.device.device_batch import DeviceBatch, order_by_length
 from genpas_plugins.sampling.batch import Batch
-from genpas_plugins.sampling.protocol import Stream
+from genpas_plugins.sampling.protocol import PairStream, Stream
+from genpas_plugins.sampling.replay import ReplayStream
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.support.array_types import Int64
 from recbole_ext import growth
@@ -74,8 +75,8 @@ class PairDataLoader(TrainDataLoader):
     process takes a contiguous part. Workers and resuming do not change a pair. RecBole draws negatives and random
     transforms from global random states.
 
-    With `targets: parallel` a batch is windows with train_batch_size targets on average. With `train_users` the
-    data set holds the kept users alone. `parts` are the shares of the pairs and their views.
+    With `targets: parallel` a batch is windows with train_batch_size targets on average. With `train_users` the data
+    set holds the kept users alone. `replay` is the stream of a section with this key, before it is augmented.
     """
 
     stream: Stream
@@ -89,16 +90,16 @@ class PairDataLoader(TrainDataLoader):
         self.logger = dataset.logger
         self._set_neg_sample_args(config, dataset, config["MODEL_INPUT_TYPE"], config["train_neg_sample_args"])
         view, policy, seed, per_epoch = dataset.training_view(), section.policy, config["seed"], section.pairs_per_epoch
-        self.parts = [(1.0, view)]
+        self.replay: ReplayStream | None = None
         if section.targets == "parallel":
             limit = dataset.max_item_list_len
             self.stream = window_stream(view, policy, max_length=limit, seed=seed, pairs_per_epoch=per_epoch)
         else:
-            pairs = pair_stream(view, policy, seed=seed, pairs_per_epoch=per_epoch)
+            drawn: PairStream = pair_stream(view, policy, seed=seed, pairs_per_epoch=per_epoch)
             if section.replay is not None:
-                pairs, self.parts = growth.replayed(dataset, view, section, seed)
+                drawn = self.replay = growth.replay_stream(dataset, view, section, seed)
             operators = operators_with_mask(config, section.augment)
-            self.stream = augment_stream(pairs, operators, with_rows=True)
+            self.stream = augment_stream(drawn, operators, with_rows=True)
         self.sample_size = self.stream.size
         self.trim = section.trim
         self.shuffle = shuffle

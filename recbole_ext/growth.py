@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.sampling.protocol import PairStream
+from genpas_plugins.sampling.new_targets import NewTargets
 from genpas_plugins.sampling.replay import ReplayStream, olds_before
 from genpas_plugins.sampling.stream import pair_stream
 from genpas_plugins.support.array_types import Float64, Int64
@@ -55,11 +55,22 @@ def remember(train_data: Any) -> None:
 
 
 def distribution(train_data: Any) -> Float64:
-    """Return how often each item is a target of a loader's pairs, float64 [n_items + 1]."""
-    policy = genpas_config(train_data.config).policy  # type: ignore[union-attr]  # the section made the loader
-    parts = [share * target_distribution(view, policy) for share, view in train_data.parts]
-    total: Float64 = np.sum(parts, axis=0)
-    return total
+    """Return how often each item is a target of a loader's pairs, exactly, float64 [n_items + 1]."""
+    policy, replay = genpas_config(train_data.config).policy, train_data.replay  # type: ignore[union-attr]  # it has one
+    if replay is None:
+        return target_distribution(train_data.stream.view, policy)
+    old = target_distribution(replay.old.view, policy)
+    return np.asarray((1 - replay.old_share) * replay.new.target_distribution() + replay.old_share * old)
+
+
+def expected_history_length(train_data: Any, max_length: int) -> float:
+    """Return the mean number of items in the histories of a loader's pairs, exactly, cut to `max_length`."""
+    policy, replay = genpas_config(train_data.config).policy, train_data.replay  # type: ignore[union-attr]  # it has one
+    if replay is None:
+        return float(policy.expected_history_length(train_data.stream.view, max_length))
+    old = policy.expected_history_length(replay.old.view, max_length)
+    new: float = replay.new.expected_history_length(max_length)
+    return (1 - replay.old_share) * new + replay.old_share * old
 
 
 def earlier(file: str | Path, dataset: Any) -> Earlier:
@@ -84,8 +95,8 @@ def earlier(file: str | Path, dataset: Any) -> Earlier:
     return Earlier(items, np.clip(lengths, 0, dataset.store.lengths()), targets, content["state_dict"])
 
 
-def start_from(file: str | Path, model: nn.Module, dataset: Any, seed: int) -> dict[str, Any]:
-    """Load the weights of a checkpoint into a model of the present data, and return facts for the report.
+def start_from(file: str | Path, model: nn.Module, dataset: Any, seed: int) -> None:
+    """Load the weights of a checkpoint into a model of the present data.
 
     Raises InputError for a weight of another shape that is no table of items.
     """
@@ -102,42 +113,42 @@ def start_from(file: str | Path, model: nn.Module, dataset: Any, seed: int) -> d
             )
         state[name] = _grown(old, own, before.items, seed) if is_table else old
     model.load_state_dict(state)
+
+
+def growth_report(section: Any, train_data: Any) -> dict[str, Any]:
+    """Return facts about a training that goes on; `kl_from_before` is KL(earlier ‖ present targets) in nats."""
+    before = earlier(section.warm_start, train_data._dataset)
     kept = int(np.count_nonzero(before.items))
-    return {"warm_start": str(file), "items_kept": kept, "items_new": n_items - 1 - kept,
-            "items_gone": n_before - 1 - kept}  # fmt: skip
+    was = before.targets / max(before.targets.sum(), np.finfo(float).tiny)
+    return {
+        "warm_start": str(section.warm_start),
+        "items_kept": kept,
+        "items_new": train_data._dataset.item_num - 1 - kept,
+        "items_gone": len(before.items) - 1 - kept,
+        "replay": section.replay,
+        "kl_from_before": kl_divergence(was, distribution(train_data)),
+    }
 
 
-def kl_from_before(file: str | Path, train_data: Any) -> float:
-    """Return KL(earlier targets ‖ present targets) over the present items, in nats."""
-    before = earlier(file, train_data._dataset).targets
-    return kl_divergence(before / max(before.sum(), np.finfo(float).tiny), distribution(train_data))
+def replay_stream(dataset: Any, view: SequenceView, section: Any, seed: int) -> ReplayStream:
+    """Return the stream of a section with `replay`, by the policy of the section.
 
+    The targets of new examples are items that the earlier training did not read. Old examples are pairs of the items
+    that it read. Without `pairs_per_epoch` an epoch has as many new examples as there are new targets.
 
-def replayed(
-    dataset: Any, view: SequenceView, section: Any, seed: int
-) -> tuple[PairStream, list[tuple[float, SequenceView]]]:
-    """Return the stream of a section with `replay`, and its parts as shares and views.
-
-    New examples are drawn from the users who have more training items than before, old ones from the earlier training
-    items of all users, both by the policy of the section.
-
-    Raises InputError if no user has more items, or the earlier training has no pair in these data.
+    Raises InputError if no target is new, or the earlier training has no pair in these data.
     """
     lengths = view.lengths()
     old = np.minimum(earlier(section.warm_start, dataset).lengths, lengths)
-    if not (lengths > old).any():
+    n_targets = int(np.maximum(lengths - np.maximum(old, 1), 0).sum())
+    if not n_targets:
         raise InputError(f"replay: no user has more training items than {section.warm_start} had. Remove replay.")
-    views = (view.store.view(lengths=np.where(lengths > old, lengths, 0)), view.store.view(lengths=old))
-    total = section.pairs_per_epoch or pair_stream(views[0], section.policy, seed=seed).size
-    n_old = int(olds_before(np.array([total]), section.replay)[0])
-    sizes = (max(1, total - n_old), max(1, n_old))
-    streams = [
-        pair_stream(part, section.policy, seed=seed, pairs_per_epoch=size)
-        for part, size in zip(views, sizes, strict=True)
-    ]
-    mixed = ReplayStream(streams[0], streams[1], section.replay, total)
-    mixed.view = view
-    return mixed, [(1 - section.replay, views[0]), (section.replay, views[1])]
+    total = section.pairs_per_epoch or max(1, int(n_targets / (1 - section.replay)))
+    n_old = int(olds_before(np.array(total), section.replay))
+    new = NewTargets(view, section.policy, old, seed=seed, pairs_per_epoch=max(1, total - n_old))
+    earlier_view = view.store.view(lengths=old)
+    olds = pair_stream(earlier_view, section.policy, seed=seed, pairs_per_epoch=max(1, n_old))
+    return ReplayStream(new, olds, section.replay, total)
 
 
 def _grown(old: Tensor, own: Tensor, items: Int64, seed: int) -> Tensor:

@@ -35,7 +35,7 @@ def announce(trainer: Trainer, train_data: Any, valid_data: Any = None) -> dict[
         section = genpas_config(trainer.config)
         if section is not None and section.warm_start is not None and trainer.start_epoch == 0:
             seed = trainer.config["seed"]
-            report |= growth.start_from(section.warm_start, trainer.model, train_data._dataset, seed)
+            growth.start_from(section.warm_start, trainer.model, train_data._dataset, seed)
         _warn_of_few_users(trainer.logger, report)
     elif trainer.config[MIXING] is not None:
         report = {MIXING: trainer.config[MIXING].model_dump()}  # it mixes RecBole's own pairs too
@@ -107,10 +107,7 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         "loss": config["loss_type"] if section.loss is None else section.loss.model_dump(exclude_none=True),
         "time_order": section.time_order,
         "ties": section.ties,
-        "expected_history_length": sum(
-            share * policy.expected_history_length(part, config["MAX_ITEM_LIST_LENGTH"])
-            for share, part in train_data.parts
-        ),
+        "expected_history_length": growth.expected_history_length(train_data, config["MAX_ITEM_LIST_LENGTH"]),
         "auto": dataset.auto_report,
         "split": dataset.split_report or {"split": config["eval_args"]["split"]},
         "genpas_version": __version__,
@@ -124,5 +121,5 @@ def trained_on(train_data: PairDataLoader, valid_data: Any = None) -> dict[str, 
         validation = np.bincount(targets, minlength=stream.view.store.n_items + 1) / len(targets)
         report["kl_validation"] = kl_divergence(validation, growth.distribution(train_data))
     if section.warm_start is not None:
-        report |= {"replay": section.replay, "kl_from_before": growth.kl_from_before(section.warm_start, train_data)}
+        report |= growth.growth_report(section, train_data)
     return report

@@ -31,8 +31,11 @@ def test_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
         pytest.skip("the page has no block to run")
     if "from pyspark" in "".join(runs):
         pytest.skip("tests/genpas_plugins/data/prepare/test_parts.py runs it where PySpark and Java are installed")
-    rows = [f"u{user},i{(user * 7 + step * step) % 40},{step}" for user in range(120) for step in range(3 + user % 7)]
-    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
+    old = [(user, (user * 7 + step * step) % 40, step) for user in range(120) for step in range(3 + user % 7)]
+    new = [(user, (user * 5 + step) % 45, step) for user in range(110, 130) for step in range(20, 24)]
+    for name, rows in (("interactions", old), ("more", new)):
+        text = "".join(f"u{user},i{item},{step}\n" for user, item, step in rows)
+        (tmp_path / f"{name}.csv").write_text(f"user_id,item_id,timestamp\n{text}", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(RUN), str(page), str(ROOT)],

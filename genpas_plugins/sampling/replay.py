@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.protocol import PairStream
+from genpas_plugins.sampling.sampler import check_indices
 from genpas_plugins.support.array_types import Int64
-from genpas_plugins.support.errors import InputError
 
 
 class ReplayStream(PairStream):
@@ -29,15 +29,18 @@ class ReplayStream(PairStream):
         self.pairs_per_epoch = pairs_per_epoch
 
     @property
+    def old_share(self) -> float:
+        """The share of old examples in an epoch, exactly."""
+        return float(olds_before(np.array(self.pairs_per_epoch), self.share)) / self.pairs_per_epoch
+
+    @property
     def draws(self) -> int:
         """How an epoch of both streams is drawn."""
         return self.new.draws
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch."""
-        indices = np.asarray(indices, np.int64)
-        if indices.size == 0 or indices.min() < 0 or indices.max() >= self.pairs_per_epoch:
-            raise InputError(f"Indices of an epoch run from 0 to {self.pairs_per_epoch - 1}, and there must be one.")
+        indices = check_indices(indices, self.pairs_per_epoch)
         before = olds_before(indices, self.share)
         is_old = olds_before(indices + 1, self.share) > before
         merged = np.zeros((3, len(indices)), np.int64)

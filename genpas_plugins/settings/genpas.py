@@ -116,7 +116,7 @@ class GenPASConfig(Section):
         None, description="checkpoint whose weights a training with more data begins with; items may be new"
     )
     replay: float | None = Field(
-        None, gt=0, lt=1, description="with warm_start: share of pairs from its data; the rest from users who grew"
+        None, gt=0, lt=1, description="with warm_start: share of pairs of its data; the rest have new targets"
     )
 
     @model_validator(mode="after")

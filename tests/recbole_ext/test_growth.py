@@ -19,6 +19,7 @@ from recbole_ext import growth
 from recbole_ext.checkpoints import load, save, unpacked_ids
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 60}
+NO_POINT = dict.fromkeys(("alpha", "beta", "gamma", "pairs_per_epoch"))
 SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 1}
 
 
@@ -68,10 +69,9 @@ def test_rows_follow_ids_and_new_rows_the_rule(trained, monkeypatch: pytest.Monk
     seen: dict[str, Any] = {}
     start = growth.start_from
 
-    def watching(file: Any, model: Any, dataset: Any, seed: int) -> dict[str, Any]:
-        facts = start(file, model, dataset, seed)
+    def watching(file: Any, model: Any, dataset: Any, seed: int) -> None:
+        start(file, model, dataset, seed)
         seen.update(rows=model.item_embedding.weight.detach().clone(), ids=dataset.field2token_id["item_id"])
-        return facts
 
     monkeypatch.setattr(growth, "start_from", watching)
     report = train("new", NEW, warm_start=str(checkpoint))["trained_on"]
@@ -86,38 +86,30 @@ def test_rows_follow_ids_and_new_rows_the_rule(trained, monkeypatch: pytest.Monk
         assert (away > 0).all() and (away < 6 * growth.NOISE * deviation).all()
     assert torch.equal(seen["rows"][0], old_rows[0])
     assert (report["items_kept"], report["items_new"], report["items_gone"]) == (9, 2, 0)
-    # KL by hand: targets of the training part, alike likely at α = 1 and β = 0.
-    counts = {name: np.zeros(12) for name in ("old", "new")}
-    for name, sequences in (("old", OLD), ("new", NEW)):
-        for items in sequences.values():
-            for item in items[1:-2]:
-                counts[name][seen["ids"][item]] += 1
-    by_hand = kl_divergence(*(count / count.sum() for count in counts.values()))
-    assert report["kl_from_before"] == pytest.approx(by_hand, rel=1e-4)
+    assert report["kl_from_before"] == pytest.approx(kl_divergence(targets(OLD), targets(NEW)), rel=1e-4)
 
 
-def test_the_trainer_of_torchrec_begins_with_the_same_weights(trained):
-    pytest.importorskip("torchrec")
-    from recbole.data import create_dataset, data_preparation
-
-    from torchrec_ext.training.run import _model
-
-    train, checkpoint = trained
-    train("new", NEW, warm_start=str(checkpoint))  # writes the data
-    config = load(next((checkpoint.parents[2] / "new" / "saved").glob("*.pth")))["config"]
-    dataset = data_preparation(config, create_dataset(config))[0]._dataset
-    model: Any = _model(config, dataset, SimpleNamespace(together=lambda make: make()))
-    place = dataset.field2token_id["item_id"]["i3"]
-    old = unpacked_ids(load(checkpoint)["trained_data"]["item_ids"]).index("i3")
-    expected = load(checkpoint)["state_dict"]["item_embedding.weight"][old]
-    assert torch.equal(model.item_embedding.weight[place], expected)
+def targets(sequences: dict[str, list[str]], known: dict[str, list[str]] | None = None) -> np.ndarray:
+    """Return how often each item is a training target after those of `known`; alike likely at α = 1 and β = 0."""
+    names = sorted({item for items in NEW.values() for item in items})
+    counts = np.zeros(len(names) + 1)
+    for user, items in sequences.items():
+        read = [] if known is None or user not in known else known[user][:-2]
+        for item in items[max(1, len(read)) : -2]:
+            counts[1 + names.index(item)] += 1
+    return counts / counts.sum()
 
 
-def test_replay_draws_old_pairs_and_users_who_grew(trained):
+def test_replay_draws_old_pairs_and_new_targets(trained):
     train, checkpoint = trained
     report = train("new", NEW, warm_start=str(checkpoint), replay=0.25)["trained_on"]
     assert report["replay"] == 0.25
     assert report["pairs_per_epoch"] == 60
+    will = 0.25 * targets(OLD) + 0.75 * targets(NEW, OLD)
+    assert report["kl_from_before"] == pytest.approx(kl_divergence(targets(OLD), will), rel=1e-4)
+    # By default an epoch has each new target once: two of u0, of u1 and of a.
+    key = {**NO_POINT, "strategy": "multi_target", "warm_start": str(checkpoint), "replay": 0.25}
+    assert train("new", NEW, **key)["trained_on"]["pairs_per_epoch"] == 8
     # Without new data there is nothing to replay against.
     with pytest.raises(InputError, match="no user has more training items"):
         train("same", OLD, warm_start=str(checkpoint), replay=0.25)

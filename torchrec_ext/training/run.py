@@ -22,7 +22,6 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.train_pipeline.pipeline_stage import PipelineStage
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with today's numpy
-from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.neural.device.device_stream import has_twin
 from genpas_plugins.neural.layers.negatives import Proposal
 from genpas_plugins.sampling.random_stream import philox
@@ -141,7 +140,7 @@ def prepare(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks
     stream = ranks.together(lambda: _batches_of(pairs, config, ranks))
     model = _model(config, loaders.train._dataset, ranks)
     loss = sampled_loss(config, section)
-    proposal = None if loss is None else _proposal(config, loss, pairs.view, ranks).to(device)
+    proposal = None if loss is None else _proposal(loss, loaders.train, ranks).to(device)
     sharded = shard(
         model,
         sharding=section.sharding,
@@ -291,11 +290,9 @@ def _batches_of(pairs: Any, config: Any, ranks: Ranks) -> GenPASStream:
     )
 
 
-def _proposal(config: Any, loss: LossConfig, view: Any, ranks: Ranks) -> Proposal:
+def _proposal(loss: LossConfig, train_data: Any, ranks: Ranks) -> Proposal:
     """Return rank 0's proposal on every rank: sums of many threads differ in their last bits."""
-    section = genpas_config(config)
-    assert section is not None, "checked before training"
-    proposal = Proposal.of(target_distribution(view, section.policy), loss.uniform_share)
+    proposal = Proposal.of(growth.distribution(train_data), loss.uniform_share)
     for tensor in (proposal.log_q, proposal.cumulative):
         dist.broadcast(tensor, 0, group=ranks.control)
     return proposal
