@@ -1,4 +1,4 @@
-"""GenPAS in TorchRec: put a stream of drawn pairs in front of any pipeline; models do not change.
+"""GenPAS in TorchRec: feed a stream of drawn pairs to any pipeline without changes to models.
 
 GenPASStream    an IterableDataset of batches, elastic, resumable   GenPASStream(stream, batch_size=512, max_length=50)
 PairBatch       histories and targets as one KeyedJaggedTensor      model(batch.features)
@@ -8,7 +8,7 @@ torchrec_ext.shard   a RecBole model, its item table sharded, and what a loop ar
 DeviceStream    the stream in torch: the same pairs, bit for bit    DeviceStream.of(stream, "cuda")
 
 Nothing is imported until it is used. A torchrec that cannot be imported raises InputError with the versions and the
-rule they break; DeviceStream needs torch alone.
+rule that they break. DeviceStream needs torch alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The inputs of a TorchRec pipeline: batches of pairs or windows, and the addresses of steps."""
+"""The inputs of a TorchRec pipeline: batches of pairs or windows and the addresses of steps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PairBatch(Pipelineable):
         sequence: torch.Tensor | None = None,
         width: int | None = None,
     ) -> PairBatch:
-        """Make a batch of jagged histories (values [Σ length], offsets [n + 1]), targets, addresses, sequences [n]."""
+        """Make a batch of jagged histories (values [Σ length], offsets [n + 1]), targets, addresses, sequences."""
         ones = torch.ones(len(address), dtype=torch.int64, device=address.device)
         features = KeyedJaggedTensor(
             keys=[HISTORY, TARGET],
@@ -76,7 +76,7 @@ class PairBatch(Pipelineable):
 
     @property
     def target(self) -> torch.Tensor:
-        """The targets, int64 [n]."""
+        """The targets int64 [n]."""
         # One value a pair, after all histories: the place is known without a wait for the device.
         values: torch.Tensor = self.features.values()
         return values[len(values) - len(self.address) :]
@@ -108,18 +108,18 @@ class PairBatch(Pipelineable):
 
 @dataclass
 class WindowBatch(PairBatch):
-    """A batch of n examples of one or several windows; in a window several items are targets of the items before them.
+    """A batch of n examples of one or several windows. In a window several items are targets of the items before them.
 
     Attributes
     ----------
-    features : as in a PairBatch, but of w windows, and `target` has T values, the targets of one window after another
-    weights : float32 [T], the weight of each target: the loss is Σ weight · loss / n, n of all ranks together
-    address : int64 [n], the index of each example in its epoch
+    features : as in a PairBatch but of w windows; `target` has the T targets of one window after another
+    weights : weight of each target, float32 [T]; the loss is Σ weight · loss / n with n of all ranks together
+    address : index of each example in its epoch, int64 [n]
     epoch : the epoch of all examples
-    sequence : int64 [w], the store's sequence of each window
+    sequence : the store's sequence of each window, int64 [w]
     width : as in a PairBatch
-    place : int64 [T], the place in its history of the item before each target, from 0
-    example : int64 [w], the example of each window, from 0 and rising
+    place : place in its history of the item before each target, int64 [T] from 0
+    example : rising number of the example of each window, int64 [w] from 0
     """
 
     place: torch.Tensor = field(kw_only=True)
@@ -139,7 +139,7 @@ class WindowBatch(PairBatch):
         sequence: torch.Tensor | None = None,
         width: int | None = None,
     ) -> WindowBatch:
-        """Make a batch of jagged histories and targets, each (values, offsets [w + 1])."""
+        """Make a batch of jagged histories and targets: each (values, offsets [w + 1])."""
         features = KeyedJaggedTensor(
             keys=[HISTORY, TARGET],
             values=torch.cat([histories[0], targets[0]]).to(torch.int64),
@@ -150,20 +150,20 @@ class WindowBatch(PairBatch):
 
     @property
     def target(self) -> torch.Tensor:
-        """The targets, int64 [T]."""
+        """The targets int64 [T]."""
         values: torch.Tensor = self.features.values()
         return values[len(values) - len(self.place) :]
 
     @property
     def row(self) -> torch.Tensor:
-        """The window of each target, int64 [T]."""
+        """The window int64 [T] of each target."""
         lengths = self.features[TARGET].lengths()
         return torch.repeat_interleave(lengths, output_size=len(self.place))
 
 
 @dataclass(frozen=True)
 class StepAddress(Pipelineable):
-    """The address of one optimizer step, from which a sampling stage makes the rank's batch."""
+    """The address of one optimizer step. A sampling stage makes the rank's batch from it."""
 
     epoch: int
     step: int

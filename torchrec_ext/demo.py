@@ -1,6 +1,6 @@
-"""`make demo-torchrec`: SASRec on MovieLens-100K, its item table sharded over two CPU processes.
+"""`make demo-torchrec`: SASRec on MovieLens-100K with an item table sharded over two CPU processes.
 
-Ends with the validation curve, the test figures and the speed. Stop it and start it again: it goes on.
+Ends with the validation curve, the test figures and the speed. A stopped run continues at the next start.
 """
 
 from __future__ import annotations

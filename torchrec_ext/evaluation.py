@@ -1,13 +1,13 @@
-"""Evaluate a sharded model by full ranking: every rank scores its block of the item table, and the best are merged.
+"""Evaluate a sharded model by full ranking: every rank scores its block of the item table and the best are merged.
 
     users of a batch, shared ──> hidden [B, D] ──all-gather──> hidden [G, D] @ own block [M, D] ──> best k of the block
     metrics by RecBole's Evaluator <── items [G, k] <── best k of W × k candidates <──all-gather── keys [G, k]
 
-For a model with `best_items`, each rank gathers the tables and searches for its own users. With `mask_history: true`
-every rank reads the histories itself, so that no masks are sent.
+For a model with `best_items` each rank gathers the tables and searches for its own users. With `mask_history: true`
+every rank reads the histories itself and no masks are sent.
 
-Candidates are sent as the distinct keys of `ranking_keys`, so the ranking is a function of the scores alone. Scores may
-differ in their last bits between numbers of ranks.
+Candidates are sent as the distinct keys of `ranking_keys`. The ranking is thus a function of the scores alone.
+Scores may differ in their last bits between numbers of ranks.
 
 Shapes: B histories of this rank, G of all ranks, D dimensions, M rows of this rank's block, W ranks.
 """
@@ -61,14 +61,14 @@ def evaluate(
     item_counts: Mapping[int, int] | None = None,  # of the training data, for AveragePopularity and TailPercentage
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
-    """Return RecBole's metrics of a full ranking, the same on every rank: a collective call.
+    """Return RecBole's metrics of a full ranking on every rank: a collective call.
 
-    RecBole's `trainer.evaluate` returns the same figures for the same weights, except for ties: here the lower item
-    number comes first. If a search leaves fewer than topk items unmasked, the rest are misses here and arbitrary items
-    in RecBole. Training goes on as without the evaluation.
+    RecBole's `trainer.evaluate` returns the same figures for the same weights except for ties: here the lower item
+    number comes first. A search may leave fewer than topk unmasked items. The rest are misses here and arbitrary
+    items in RecBole. Training goes on as without the evaluation.
 
-    Raises InputError on every rank, for metrics that need the score of every item (AUC, LogLoss …), evaluation among
-    sampled items, a topk larger than the catalogue, and data that do not fit the model.
+    Raises InputError on every rank for metrics that need the score of every item (AUC, LogLoss …). It also refuses
+    evaluation among sampled items, a topk larger than the catalogue and data that do not fit the model.
     """
     check_metrics(config["metrics"], item_counts)
     if not isinstance(loader, FullSortEvalDataLoader):
@@ -142,7 +142,7 @@ def _mask(loader: FullSortEvalDataLoader, users: range, device: torch.device) ->
 
 
 def output_rows(sharded: DistributedModelParallel) -> Tensor:
-    """Return the rows of `losses.row_block` for this rank, `float [M, D]`, as they are now: a collective call."""
+    """Return the present rows `float [M, D]` of `losses.row_block` for this rank: a collective call."""
     ids = own_rows(sharded)
     with _evaluating(sharded):
         # Empty histories, over which the look-up of the rows is spread.
@@ -163,7 +163,7 @@ def check_catalogue(sharded: DistributedModelParallel, n_items: int) -> None:
 
 
 def recbole_state(sharded: DistributedModelParallel) -> dict[str, Tensor]:
-    """Return the state_dict of the unsharded RecBole model, copied to the CPU, on every rank: a collective call."""
+    """Return the CPU state_dict of the unsharded RecBole model on every rank: a collective call."""
     layer = layer_of(sharded)
     rest = layer.model.state_dict()
     return {
@@ -174,7 +174,7 @@ def recbole_state(sharded: DistributedModelParallel) -> dict[str, Tensor]:
 
 @contextmanager
 def _evaluating(sharded: DistributedModelParallel) -> Iterator[None]:
-    """Turn off gradients, dropout and fbgemm's count of steps inside the block."""
+    """Disable gradients, dropout and fbgemm's count of steps inside the block."""
     modes = [(module, module.training) for module in sharded.modules()]
     # fbgemm counts a lookup as a step of Adam in evaluation too.
     counts = [(count, count.clone()) for count in _step_counts(sharded)]
@@ -209,7 +209,7 @@ def _output_key(sharded: DistributedModelParallel) -> str:
 
 
 def _looked_up(sharded: DistributedModelParallel, history: JaggedTensor, output: Tensor) -> Mapping[str, JaggedTensor]:
-    """Return the rows of at least one jagged history, and of the ids `output`."""
+    """Return the rows of at least one jagged history and of the ids `output`."""
     ids = history.values()
     # The keys are in the order of a training batch: TorchRec reads them by position after the first batch.
     offsets = functional.pad(history.lengths().cumsum(0), (1, 0))
@@ -228,7 +228,7 @@ def _check_looked_up(rows: Tensor, ids: Tensor) -> None:
 
 
 def _encode(sharded: DistributedModelParallel, history: JaggedTensor) -> Tensor:
-    """Return the hidden states `[B, D]`; for B = 0 a made-up history is looked up, as the lookup needs one."""
+    """Return the hidden states `[B, D]`. With B = 0 a made-up history is looked up because the lookup needs one."""
     n_histories = len(history.lengths())
     if n_histories == 0:
         one = torch.ones(1, dtype=torch.int64, device=sharded.device)
@@ -255,7 +255,7 @@ def _histories(loader: FullSortEvalDataLoader, model: nn.Module, users: range) -
 def _merge(
     hidden: Tensor, own: Tensor, k: int, n_rows: int, group: dist.ProcessGroup, *, masked: Masked | None = None
 ) -> TopItems:
-    """Return the best k items of all ranks' blocks for hidden states `[G, D]`, on every rank; masked items last."""
+    """Return the best k items of all ranks' blocks for hidden states `[G, D]` on every rank. Masked items are last."""
     world_size = dist.get_world_size(group)
     first = row_block(n_rows, dist.get_rank(group), world_size).start
     if first == 0:
@@ -272,7 +272,7 @@ def _merge(
 
 
 def _scores(hidden: Tensor, own: Tensor, first: int, begin: int, masked: Masked | None) -> Tensor:
-    """Return scores `[G, M]` of items from `first` on for histories from `begin` on, -inf where masked."""
+    """Return scores `[G, M]` of items from `first` for histories from `begin`: -inf where masked."""
     scores = (hidden @ own.T).float()
     if masked is not None:
         row, column = masked[0] - begin, masked[1] - first
@@ -298,7 +298,7 @@ def _check_fit(model: nn.Module, dataset: Any, n_users: int) -> None:
 
 
 def check_metrics(metrics: Sequence[str], item_counts: Mapping[int, int] | None) -> None:
-    """Raise InputError for a metric that is unknown, or needs every item's score or missing counts."""
+    """Raise InputError for a metric that is unknown or needs every item's score or missing counts."""
     for metric in metrics:
         if metric.lower() not in metric_information:
             raise InputError(f"metrics: {metric!r} is unknown.{nearest(metric.lower(), metric_information)}")

@@ -1,9 +1,9 @@
 """The mean over ranks of the gradients of all parameters outside the tables: one all-reduce at the end of backward.
 
-DistributedDataParallel reorders its buckets after its first step unless it looks for unused parameters, which costs a
-walk through the graph and one more collective a step. A resumed run would then sum gradients in another order. Here the
-order is the order of the parameters. The gradients of a sequential model are a few megabytes at most, so that little
-is lost by waiting for the end of backward.
+DistributedDataParallel reorders its buckets after its first step unless it looks for unused parameters. That search
+costs a walk through the graph and one more collective a step. With reordered buckets a resumed run would sum
+gradients in another order. Here the order is the order of the parameters. The gradients of a sequential model are a
+few megabytes at most. Waiting for the end of backward costs little.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -25,10 +25,10 @@ from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 
 class GradientMean(DataParallelWrapper):
-    """TorchRec's wrapper of the dense part, for a model whose forward returns a tuple with its loss first."""
+    """TorchRec's wrapper of the dense part for a model whose forward returns a tuple with its loss first."""
 
     def wrap(self, dmp: DistributedModelParallel, env: ShardingEnv, device: torch.device) -> None:
-        """Copy rank 0's weights to all ranks, and average the gradients after each backward pass."""
+        """Copy rank 0's weights to all ranks and average the gradients after each backward pass."""
         group, module = env.process_group, dmp._dmp_wrapped_module
         assert group is not None, "shard_tables makes the environment from a process group"
         if dist.get_world_size(group) == 1:
@@ -50,9 +50,9 @@ class GradientMean(DataParallelWrapper):
 
 
 def average(parameters: list[nn.Parameter], group: dist.ProcessGroup) -> None:
-    """Set each gradient to its mean over the ranks: a collective call, with one all-reduce for each type.
+    """Set each gradient to its mean over the ranks with one all-reduce for each type: a collective call.
 
-    A parameter without a gradient counts as zeros, and keeps none if it has none on any rank.
+    A parameter without a gradient counts as zeros. It stays without a gradient if no rank has one.
     """
     for kind in dict.fromkeys(parameter.dtype for parameter in parameters):
         these = [parameter for parameter in parameters if parameter.dtype == kind]

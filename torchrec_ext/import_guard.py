@@ -1,4 +1,4 @@
-"""One clear error where torchrec cannot be imported, instead of the loader's."""
+"""One clear error where torchrec cannot be imported instead of the loader's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = ("torch", "fbgemm-gpu", "fbgemm-gpu-cpu", "torchrec")
 
 
 def require_torchrec() -> None:
-    """Import torch, fbgemm_gpu and torchrec; where one fails, raise InputError with versions and the pairing rule."""
+    """Import torch, fbgemm_gpu and torchrec or raise InputError with versions and the pairing rule."""
     for module in ("torch", "fbgemm_gpu", "torchrec"):
         try:
             import_module(module)

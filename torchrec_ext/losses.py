@@ -1,9 +1,9 @@
 """The output layer over a sharded item table: exact full softmax in two ways.
 
-`gathered_softmax_loss` returns one loss for each local sample, as `sampled_losses` of the core does. `global_mean`
-turns the losses into the number for `backward`, and `vocab_parallel_loss` returns this number: its mean over the ranks
-is the mean over the global batch. GradientMean and TorchRec average gradients over the ranks, so the gradients are
-equal to the gradients of one process with the whole batch.
+`gathered_softmax_loss` returns one loss for each local sample as the core's `sampled_losses` does. `global_mean`
+turns the losses into the number for `backward`. `vocab_parallel_loss` returns this number directly. Its mean over
+the ranks is the mean over the global batch. GradientMean and TorchRec average gradients over the ranks. The
+gradients thus equal the gradients of one process with the whole batch.
 
 Shapes: B local samples, G global samples, D dimensions, N rows of the table (row 0 is padding), M rows of this rank's
 block, W ranks.
@@ -30,9 +30,9 @@ _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_sc
 
 
 def row_block(n_rows: int, rank: int, world_size: int) -> range:
-    """Return the rows of the table that a rank scores: blocks of ceil(N / W), as in TorchRec's row-wise sharding.
+    """Return the rows of the table that a rank scores: blocks of ceil(N / W) as in TorchRec's row-wise sharding.
 
-    Row-wise sharding keeps them on the rank, so their lookup moves nothing. Under any sharding the blocks hold each row
+    Row-wise sharding keeps them on the rank and their lookup moves nothing. Under any sharding the blocks hold each row
     once. The block of a late rank may be empty.
     """
     block = -(-n_rows // world_size)
@@ -40,7 +40,7 @@ def row_block(n_rows: int, rank: int, world_size: int) -> range:
 
 
 def gather_rows(rows: Tensor, sizes: Sequence[int], group: dist.ProcessGroup) -> Tensor:
-    """Return the rows [sizes[rank], D] of all ranks as one tensor [sum of sizes, D]; gradients are summed."""
+    """Return the rows [sizes[rank], D] of all ranks as one tensor [sum of sizes, D]. Gradients are summed."""
     if len(sizes) == 1:
         return rows
     gathered: Tensor = cast(Any, _GatherRows).apply(rows, tuple(sizes), group)
@@ -50,22 +50,22 @@ def gather_rows(rows: Tensor, sizes: Sequence[int], group: dist.ProcessGroup) ->
 def gathered_softmax_loss(
     hidden: Tensor, own_rows: Tensor, targets: Tensor, *, n_rows: int, group: dist.ProcessGroup
 ) -> Tensor:
-    """Return the cross-entropy [B] over all rows, with the whole table on every rank.
+    """Return the cross-entropy [B] over all rows with the whole table on every rank.
 
-    A step moves N × D numbers in each direction and holds logits [B, N], so this mode is for small tables.
+    A step moves N × D numbers in each direction and holds logits [B, N]. Use it for small tables.
 
     Parameters
     ----------
     hidden : float [B, D]
-    own_rows : float [M, D], the rows of `row_block` for this rank
-    targets : int64 [B], from 0 to N - 1
+    own_rows : rows of `row_block` for this rank, float [M, D]
+    targets : int64 [B] from 0 to N - 1
     n_rows : N
     group : process group over which the table is cut
 
     Raises
     ------
     InputError
-        On every rank, if a target of any rank is out of range.
+        On every rank if a target of any rank is out of range.
     """
     _sizes_of_ranks(targets, n_rows, group)
     table = gather_rows(own_rows, _block_sizes(n_rows, group), group)
@@ -82,16 +82,16 @@ def vocab_parallel_loss(
     group: dist.ProcessGroup,
     count: int | None = None,
 ) -> Tensor:
-    """Return the `global_mean` of the cross-entropy over all rows; each rank scores all samples against its own rows.
+    """Return the `global_mean` of the cross-entropy over all rows. Each rank scores all samples with its own rows.
 
-    A step moves G × D numbers in each direction. The forward pass computes the gradients block by block, so no matrix
-    of all scores exists. Errors and gradients are the same as with `gathered_softmax_loss`, up to rounding. Under
-    `torch.autocast` matrix products have its type, and sums are float32.
+    A step moves G × D numbers in each direction. The forward pass computes the gradients block by block without a
+    matrix of all scores. Errors and gradients equal those of `gathered_softmax_loss` up to rounding. Under
+    `torch.autocast` matrix products have its type and sums are float32.
 
     Parameters
     ----------
-    hidden, own_rows, targets, n_rows, group : as in `gathered_softmax_loss`
-    weights, count : as in `global_mean`
+    hidden, own_rows, targets, n_rows, group : see `gathered_softmax_loss`
+    weights, count : see `global_mean`
     """
     sizes, counted = _sizes_of_ranks(targets, n_rows, group, count)
     rank, world_size = dist.get_rank(group), len(sizes)
@@ -111,7 +111,7 @@ def vocab_parallel_loss(
 
 
 def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup, count: int | None = None) -> Tensor:
-    """Return W × Σ w·loss over this rank / Σ w over all ranks, whose mean over the ranks is the global mean.
+    """Return W × Σ w·loss over this rank / Σ w over all ranks. Its mean over the ranks is the global mean.
 
     It is exact for ranks with different numbers of samples.
 
@@ -120,7 +120,7 @@ def global_mean(losses: Tensor, weights: Tensor | None, group: dist.ProcessGroup
     losses : float [B]
     weights : float [B]; None: every sample counts once
     group : process group of the ranks
-    count : this rank's part of the divisor instead of Σ w: the number of examples, whose targets are weighted
+    count : this rank's part of the divisor instead of Σ w: the number of examples of weighted targets
     """
     weights = torch.ones_like(losses) if weights is None else weights.to(losses)
     total = weights.sum().detach() if count is None else weights.new_full((), count)
@@ -136,7 +136,7 @@ def _block_sizes(n_rows: int, group: dist.ProcessGroup) -> list[int]:
 def _sizes_of_ranks(
     targets: Tensor, n_rows: int, group: dist.ProcessGroup, count: int | None = None
 ) -> tuple[list[int], int]:
-    """Return every rank's number of samples, and the sum of the ranks' `count`.
+    """Return every rank's number of samples and the sum of the ranks' `count`.
 
     Raises InputError on every rank for a target out of range. A single GPU stops at such a target by itself.
     """
@@ -189,9 +189,9 @@ class _VocabParallelLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, own_rows: Tensor, columns: Tensor, factors: Tensor, *plan: Any) -> Tensor:
-        """Return the loss; `columns` [G] are the targets' columns, outside 0 to M - 1 on other ranks.
+        """Return the loss. `columns` [G] are the targets' columns: outside 0 to M - 1 on other ranks.
 
-        `plan` is the slice of this rank's samples, the number of samples in a block, and the group.
+        `plan` is the slice of this rank's samples, the number of samples in a block and the group.
         """
         (own, rows_at_once, group), n_columns, device = plan, len(own_rows), hidden.device.type
         product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype

@@ -27,19 +27,19 @@ def genpas_stage(
     stream: torch.Stream | None = None,
     name: str = "genpas",
 ) -> PipelineStage:
-    """Return the stage that turns a `StepAddress` into this rank's `PairBatch` on `device`, with the bits of `batches`.
+    """Return the stage that turns a `StepAddress` into this rank's `PairBatch` on `device` with the bits of `batches`.
 
     Parameters
     ----------
     batches : the pairs of a step; the store's values and offsets are copied to the device once
     device : where batches are made
-    stream : the device's stream to work on; None: a new one, so that drawing overlaps with training
+    stream : the device's stream to work on; None: a new stream that overlaps drawing with training
     name : the stage's name in profiles
 
     Returns
     -------
     PipelineStage
-        The first stage of a `StagedTrainPipeline`, or of `stage_batches`.
+        The first stage of a `StagedTrainPipeline` or of `stage_batches`.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def stage_batches(
 ) -> Iterator[Any]:
     """Run the stages ahead of training and yield the batches of the last one: an epoch's input for a train pipeline.
 
-    An empty StagedTrainPipeline answers the first call of the next epoch with None, which means "no data". So each
-    epoch has a pipeline of its own.
+    An empty StagedTrainPipeline answers the first call of the next epoch with None for "no data". Each epoch thus
+    has its own pipeline.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def stage_batches(
     Returns
     -------
     Iterator
-        The batches of the last stage, in the order of the addresses.
+        The batches of the last stage in the order of the addresses.
     """
     device = stages[0].stream.device
     if compute_stream is None and device.type == "cpu":

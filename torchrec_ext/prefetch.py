@@ -15,20 +15,20 @@ _END = object()
 
 
 def prefetch(source: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
-    """Return the items of `source`, in its order, read ahead by one daemon thread.
+    """Return the items of `source` in its order while one daemon thread reads ahead.
 
-    The first `next` calls `iter(source)` in the calling thread and starts the reader. The reader alone calls the source
-    from then on, and is at most `depth` items ahead. An error of the source is raised here with its own traceback,
+    The first `next` calls `iter(source)` in the calling thread and starts the reader. From then on only the reader
+    calls the source. It is at most `depth` items ahead. An error of the source is raised with its own traceback
     after the items before it.
 
-    `close()`, or the garbage collector, waits for the item being read, drops items read ahead and ends the thread. A
-    loop that is left early should close the generator, as `contextlib.closing` does. The thread starts with torch's
-    defaults (gradients on, CUDA device 0), so a source that makes tensors on a device must give its index.
+    `close()` or the garbage collector waits for the item being read. It then drops items read ahead and ends the
+    thread. Close the generator of a loop that ends early with `contextlib.closing`. The thread starts with torch's
+    defaults (gradients on, CUDA device 0): a source that makes tensors on a device must give its index.
 
     Parameters
     ----------
     source : must not be read elsewhere after the first `next`
-    depth : items held ready at most, at least 1
+    depth : maximum number of items held ready; at least 1
 
     Raises
     ------

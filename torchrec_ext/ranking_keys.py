@@ -1,7 +1,7 @@
-"""Candidates of a ranking as whole numbers that compare as (score, lower item number first), no two of them equal.
+"""Candidates of a ranking as distinct whole numbers that compare as (score, lower item number first).
 
-A *key* has the score's bits in an order-preserving form above, and the item number, falling, below. So the best of all
-ranks' candidates are the greatest keys, and equal scores rank alike however many ranks there are.
+The high bits of a *key* are the score's bits in an order-preserving form. The low bits fall with the item number. The
+best candidates of all ranks are thus the greatest keys. Equal scores rank alike for any number of ranks.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _POSITIVE_NAN = 0x7FC00000
 
 
 class TopItems(NamedTuple):
-    """The best items of some histories, best first: `items` int64 [B, k] and their `scores` float32 [B, k]."""
+    """The best items `int64 [B, k]` of some histories and their `scores` `float32 [B, k]`, best first."""
 
     items: Tensor
     scores: Tensor
 
 
 def top_keys(scores: Tensor, first: int, k: int) -> Tensor:
-    """Return the k greatest keys [G, k] of scores [G, M] of the items from `first` on, filled up where M < k."""
+    """Return the k greatest keys [G, k] of scores [G, M] of the items from `first`. Fill up where M < k."""
     n_items = scores.shape[1]
     # One more than asked for shows whether a tie crosses the boundary, where topk may take any of the equal ones.
     values, columns = scores.topk(min(k + 1, n_items))
@@ -38,17 +38,17 @@ def top_keys(scores: Tensor, first: int, k: int) -> Tensor:
 
 
 def _keys(scores: Tensor, items: Tensor) -> Tensor:
-    """Return int64 keys that order by score, then by falling item number; items must be below 2**32."""
+    """Return int64 keys that order by score and then by falling item number. Items must be below 2**32."""
     bits = (scores + 0.0).view(torch.int32)  # adding makes -0 and 0, which are equal, of the same bits
     bits = torch.where(scores.isnan(), _POSITIVE_NAN, bits)
     return (_flipped(bits).long() << 32) | (_LOW - items)
 
 
 def read_keys(keys: Tensor) -> TopItems:
-    """Return the items and scores that keys, int64 [B, k] and greatest first, stand for."""
+    """Return the items and scores of descending keys int64 [B, k]."""
     return TopItems(_LOW - (keys & _LOW), _flipped((keys >> 32).int()).view(torch.float32))
 
 
 def _flipped(bits: Tensor) -> Tensor:
-    """Map the int32 bits of floats to numbers of the same order, and back."""
+    """Map the int32 bits of floats to numbers of the same order and back."""
     return bits ^ ((bits >> 31) & _INT32_MAX)

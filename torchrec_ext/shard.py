@@ -1,11 +1,11 @@
-"""Train a RecBole sequential model with its tables sharded over ranks; the model's class stays as it is.
+"""Train a RecBole sequential model of any class with its tables sharded over ranks.
 
     batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> RecBole model ──> loss
       history, target,   one lookup a batch, where pipelines see it        history rows padded; own rows   losses.py
       all | negatives                                                      or negatives for the output
 
-With targets "parallel" the batch holds windows (`batch.WindowBatch`), and a causal model returns its hidden states at
-all positions. So every item of a window is a target of one forward pass.
+With targets "parallel" the batch holds windows (`batch.WindowBatch`). A causal model returns its hidden states at
+all positions and every item of a window is a target of one forward pass.
 
 `shard` replaces the model's `item_embedding` by a module that returns the rows already looked up. A model with other
 tables names its layer in `sharded_as` (`recbole_ext.models.contract`).
@@ -101,7 +101,7 @@ class OutputLayer(Layer):
         self.register_buffer("log_q", log_q, persistent=False)
 
     def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
-        """Return loss and hidden states of one batch, of windows [T, D]."""
+        """Return loss and hidden states of one batch: [T, D] for windows."""
         windows = isinstance(batch, WindowBatch)
         if windows and self.targets != "parallel":
             raise InputError(
@@ -125,12 +125,12 @@ class OutputLayer(Layer):
     def hidden(
         self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False, width: int | None = None
     ) -> Tensor:
-        """Return the model's hidden states, float [B, D], or at all positions, [B, longest history, D].
+        """Return the model's hidden states: float [B, D] or at all positions [B, longest history, D].
 
         Parameters
         ----------
-        rows : float [sum, D], looked up for the histories
-        history : int64, jagged histories
+        rows : rows looked up for the histories, float [sum, D]
+        history : jagged int64 histories
         everywhere : whether all positions are asked for
         width : of the batch; see `padded_length`
         """
@@ -190,37 +190,38 @@ def shard(
 ) -> DistributedModelParallel:
     """Move a RecBole model's tables into a sharded `EmbeddingCollection` and wrap all for distributed training.
 
-    Every rank calls it with a model of the same weights (same seed) and keeps its part of the tables. The model object
-    changes: other modules take the tables' places. The dense parameters (`dense_parameters`) need an ordinary
-    optimizer; their gradients are averaged at the end of `backward` (`GradientMean`). The tables are updated during
-    `backward`.
+    Every rank calls it with a model of the same weights (same seed) and keeps its part of the tables. The model
+    object changes: other modules take the tables' places. The dense parameters (`dense_parameters`) need an
+    ordinary optimizer. Their gradients are averaged at the end of `backward` (`GradientMean`). The tables are
+    updated during `backward`.
 
-    Padding behaves as with `padding_idx=0`, so row 0 learns nothing from histories. As in the unsharded model, row 0 of
-    an item table takes part in the full softmax.
+    Padding behaves as with `padding_idx=0`: row 0 learns nothing from histories. Row 0 of an item table takes part
+    in the full softmax as in the unsharded model.
 
     Parameters
     ----------
-    model : with what `contract.SHARDING` requires; its batches go through `with_output_rows`, or, for a model with
-        `sharded_as`, through `Layer.with_features`
-    sharding : "row_wise", "table_wise", "column_wise", or "planner" (TorchRec's planner chooses among the three)
-    output : "vocab_parallel", "gather" (both exact), or "sampled"; without effect for a model with `sharded_as`
-    targets : "single", or "parallel" to train on windows (`batch.WindowBatch`)
-    optimizer : "row_wise_adagrad", "adagrad", "sgd"; "adam" on CUDA only
+    model : with what `contract.SHARDING` requires; its batches go through `with_output_rows`. The batches of a
+      model with `sharded_as` go through `Layer.with_features`
+    sharding : "row_wise", "table_wise", "column_wise" or "planner" (TorchRec's planner chooses among the three)
+    output : "vocab_parallel" and "gather" are exact, "sampled" is not; no effect for a model with `sharded_as`
+    targets : "single" or "parallel" to train on windows (`batch.WindowBatch`)
+    optimizer : "row_wise_adagrad", "adagrad" or "sgd"; "adam" on CUDA only
     learning_rate, eps : of the fused optimizer
-    log_q : float [n_items], log-probabilities of negatives; None: uniform over the items from 1 on
-    loss : of "sampled"; the batches have the negatives, so its number of them is not read
+    log_q : log-probabilities of negatives, float [n_items]; None: uniform over the items from 1 on
+    loss : of "sampled"; its number of negatives is not read because the batches have them
     device : where this rank computes
     process_group : default: all ranks
     memory_per_rank : bytes that the tables may take on a rank
-    table_type : "float32", or "float16" for half the memory; fbgemm then rounds updates stochastically, so two runs
-        differ
-    cached : whether the tables are in the host's memory, with a cache of their rows on the GPU (fbgemm's UVM caching)
+    table_type : "float32" or "float16" for half the memory; fbgemm then rounds updates at random and two runs
+      differ
+    cached : whether the tables are in the host's memory with a cache of their rows on the GPU (fbgemm's UVM
+      caching)
 
     Raises
     ------
     InputError
-        For unknown names, a model that cannot be sharded or trained on windows, Adam on a CPU, a table that is too
-        large, and without a process group.
+        For unknown names or a missing process group. For a model that cannot be sharded or trained on windows. For
+        Adam on a CPU or a table that is too large.
     """
     device = torch.device(device)
     check_names(sharding, output, optimizer)
@@ -275,7 +276,7 @@ def with_output_rows(batch: BatchT, key: str, ids: Tensor) -> BatchT:
 
 
 def own_rows(sharded: DistributedModelParallel) -> Tensor:
-    """Return the rows, int64, that all batches of this rank list under "all"."""
+    """Return the int64 rows that all batches of this rank list under "all"."""
     layer = output_layer(sharded)
     rank, world_size = dist.get_rank(layer.group), dist.get_world_size(layer.group)
     block = row_block(layer.n_rows, rank, world_size)
@@ -308,7 +309,7 @@ def check_names(sharding: str, output: str, optimizer: str) -> None:
 
 
 def check_choices(model: Any, output: str, targets: str) -> None:
-    """Raise InputError for unknown targets, and an output layer that the model, or its class, does not have."""
+    """Raise InputError for unknown targets or an output layer that the model or its class lacks."""
     if targets not in TARGETS:
         raise InputError(f"targets {targets!r} is unknown.{nearest(targets, TARGETS)}")
     if sharded_as(model) != ITEMS:
@@ -325,7 +326,7 @@ def check_optimizer(optimizer: str, device: torch.device) -> None:
 
 
 def check_cache(cached: bool, device: torch.device) -> None:
-    """Raise InputError for a cache of table rows on a device that has no memory of its own."""
+    """Raise InputError for a cache of table rows on a device without its own memory."""
     if cached and device.type == "cpu":
         raise InputError("cached keeps table rows in a GPU's memory, and this run is on a CPU. Remove the key.")
 

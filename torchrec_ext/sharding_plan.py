@@ -1,4 +1,4 @@
-"""A TorchRec sharding plan for the tables: by rows, whole, by columns, or as TorchRec's planner decides."""
+"""A TorchRec sharding plan for the tables: by rows, whole, by columns or by TorchRec's planner."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -54,12 +54,12 @@ def plan_for(
     device : where this rank computes
     group : process group over which the tables are sharded
     memory_per_rank : bytes that the tables may take on a rank
-    cached : whether the tables are in the host's memory, with a cache on the GPU
+    cached : whether the tables are in the host's memory with a cache on the GPU
 
     Raises
     ------
     InputError
-        If there is no such plan, or it needs more memory.
+        If there is no such plan or it needs more memory.
     """
     world_size = dist.get_world_size(group)
     local_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), world_size)
@@ -110,7 +110,7 @@ def plan_for(
 
 
 def _memory(device: torch.device, memory_per_rank: int | None) -> dict[str, int]:
-    """Return the planner's limit: without it, the planner takes every GPU for one of 32 GiB."""
+    """Return the planner's memory limit. Without it the planner assumes that every GPU has 32 GiB."""
     if device.type == "cuda":
         return {"hbm_cap": memory_per_rank or torch.cuda.get_device_properties(device).total_memory}
     return {"ddr_cap": memory_per_rank} if memory_per_rank else {}
@@ -121,7 +121,7 @@ def _every_rank_has_rows(table: EmbeddingConfig, world_size: int) -> bool:
 
 
 def _numbers_on_ranks(table: EmbeddingConfig, sharding: str, place: int, world_size: int) -> dict[int, int]:
-    """Return how many numbers of a table each rank holds; whole tables go to the rank of their `place`."""
+    """Return how many numbers of a table each rank holds. Whole tables are on the rank of their `place`."""
     rows, columns = table.num_embeddings, table.embedding_dim
     if sharding == "row_wise":
         return {rank: len(row_block(rows, rank, world_size)) * columns for rank in range(world_size)}
@@ -135,7 +135,7 @@ def _describe(tables: Sequence[EmbeddingConfig]) -> str:
 
 
 def _column_shards(dimension: int, world_size: int) -> list[int]:
-    """Return each rank's columns: equal multiples of four, none on the last ranks of a narrow table.
+    """Return each rank's columns in equal multiples of four. The last ranks of a narrow table have none.
 
     TorchRec needs shards of one width.
     """

@@ -1,10 +1,10 @@
 """Batches for one rank: each is a pure function of (seed, epoch, step, rank). The position counts training steps.
 
-    step      the examples [step * batch_size, (step + 1) * batch_size) of the epoch, on all ranks together
-    rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n examples
+    step the examples [step * batch_size, (step + 1) * batch_size) of the epoch on all ranks together rank r of W
+    takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n examples
 
-So all ranks together train on the epoch itself, for any number of ranks, workers, batches read ahead and restarts. An
-example is a pair or a window: the stream's `unit`.
+All ranks together train on exactly the epoch. The number of ranks, workers and restarts has no effect. An example
+is a pair or a window: the stream's `unit`.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from torchrec_ext.batch import PairBatch, StepAddress, WindowBatch
 
 
 class GenPASStream(IterableDataset[PairBatch]):
-    """The batches of one rank, one epoch an iterator.
+    """The batches of one rank. An iterator is one epoch.
 
-    Each `iter` begins an epoch: the first at the position, each later one at the start of the next epoch. (Call
-    `reset()` of TrainPipelineBase between epochs too; it takes the new iterator for an empty one.) The position is the
-    number of optimizer steps done. Training calls `step_done` after each step, because pipelines and loaders read ahead
-    of it.
+    Each `iter` begins an epoch. The first begins at the position and later iterators at the start of the next
+    epoch. (Call `reset()` of TrainPipelineBase between epochs because it takes the new iterator for an empty one.)
+    The position is the number of optimizer steps done. Training calls `step_done` after each step because pipelines
+    and loaders read ahead.
 
-    In a DataLoader use `batch_size=None`, or take `loader`. Worker w of W makes the steps w, w + W, …, and the loader
-    takes turns, so the order is the same without workers. Worker processes hold copies, so a plain DataLoader with
-    workers sees an epoch begin only through `step_done` or the next `iter` of the dataset.
+    In a DataLoader use `batch_size=None` or call `loader`. Worker w of W makes every W-th step from w on and the
+    loader takes turns. The order is thus the same without workers. Worker processes hold copies. A plain DataLoader
+    with workers sees an epoch begin only through `step_done` or the next `iter` of the dataset.
 
     Parameters
     ----------
-    stream : any `genpas_plugins.sampling.protocol.Stream`; batches of windows are WindowBatches
+    stream : any `genpas_plugins.sampling.protocol.Stream`; its windows become WindowBatches
     batch_size : examples of one step on all ranks together. Shares of ranks are at least 1 and differ by at most 1. A
         trainer that averages over ranks divides each rank's summed loss by batch_size / world_size.
-    max_length : histories keep their last `max_length` items; a stream of windows is made for one length
-    rank, world_size : None: those of torch.distributed where it is initialised, else 0 of 1
-    drop_last : whether the examples that do not fill the last step are left out. If not, they make a shorter step; it
-        must have an example for each rank. The number of steps is the same for every number of ranks.
+    max_length : maximum number of last items in a history; a stream of windows is made for one length
+    rank, world_size : None: from torch.distributed where it is initialised or else 0 of 1
+    drop_last : whether the examples that do not fill the last step are left out. Otherwise they make a shorter
+      step. It must have an example for each rank. The number of steps is the same for every number of ranks.
 
     Raises
     ------
     InputError
-        For an argument out of range, also together with the size of an epoch.
+        For an argument out of range alone or together with the size of an epoch.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class GenPASStream(IterableDataset[PairBatch]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps of an epoch, on every rank."""
+        """Number of steps of an epoch on every rank."""
         whole, rest = divmod(self.size, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
@@ -99,14 +99,14 @@ class GenPASStream(IterableDataset[PairBatch]):
         return self.steps_per_epoch
 
     def share(self, step: int) -> tuple[int, int]:
-        """Return the indices [first, last) in the epoch of this rank's pairs of a step."""
+        """Return the indices `[first, last)` in the epoch of this rank's pairs of a step."""
         step = whole_number("step", step, 0, self.steps_per_epoch - 1)
         begin = step * self.batch_size
         n = min(self.batch_size, self.size - begin)
         return begin + n * self.rank // self.world_size, begin + n * (self.rank + 1) // self.world_size
 
     def batch(self, epoch: int, step: int) -> PairBatch:
-        """Return this rank's batch of a step, on CPU."""
+        """Return this rank's CPU batch of a step."""
         address = np.arange(*self.share(step))
         histories, targets, weights, example = self.stream.batch(epoch, address, self.max_length)
         # Targets first: their cache misses overlap, and histories end beside them.
@@ -127,7 +127,7 @@ class GenPASStream(IterableDataset[PairBatch]):
         return WindowBatch.of_targets((values, offsets), (target, ends), epoch=epoch, **parts)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        """Begin an epoch and return its remaining batches; in a worker, the batches of the worker's turns."""
+        """Begin an epoch and return its remaining batches. A worker returns the batches of its turns."""
         worker = get_worker_info()
         if worker is None:
             return map(self._batch_at, self.addresses())
@@ -143,23 +143,23 @@ class GenPASStream(IterableDataset[PairBatch]):
         return self._addresses(self.epoch, self.step, 1)
 
     def loader(self, num_workers: int = 0, **options: Any) -> DataLoader[PairBatch]:
-        """Return a DataLoader of this stream; `options` are DataLoader's, without persistent_workers."""
+        """Return a DataLoader of this stream. `options` are DataLoader's without persistent_workers."""
         if options.get("persistent_workers"):
             raise InputError("persistent_workers would keep copies of the stream that miss load_state_dict.")
         return _Loader(self, batch_size=None, num_workers=num_workers, **options)
 
     def step_done(self) -> None:
-        """Count one optimizer step as done; the last of an epoch moves the position to the next epoch."""
+        """Count one optimizer step as done. The last step of an epoch moves the position to the next epoch."""
         self.step += 1
         if self.step >= self.steps_per_epoch:
             self.epoch, self.step = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position and the settings that it depends on; rank and world size are not among them."""
+        """Return the position and the settings that it depends on. These exclude rank and world size."""
         return {**self._identity(), "draws": self.stream.draws, "epoch": self.epoch, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at the position `state`, on any number of ranks. Raises InputError for another stream's state."""
+        """Continue at the position `state` on any number of ranks. Raises InputError for another stream's state."""
         if self.stream.draws != ENUMERATED:
             check_draws(int(state.get("draws", 1)))
         wanted = self._identity()

@@ -1,4 +1,4 @@
-"""A model's embedding tables in a sharded `EmbeddingCollection`, and the rest of the model with its code unchanged.
+"""A model's embedding tables in a sharded `EmbeddingCollection` and the rest of the model with its code unchanged.
 
     batch.features ──> EmbeddingCollection (sharded, fused optimizer) ──> rows ──> Layer: the model, the loss
                          one lookup a batch, where pipelines see it
@@ -50,9 +50,9 @@ TABLE_TYPES = {"float32": DataType.FP32, "float16": DataType.FP16}
 
 
 class Step(NamedTuple):
-    """What a forward pass returns: `loss`, a scalar from `losses.global_mean`, and `output`, detached.
+    """What a forward pass returns: scalar `loss` from `losses.global_mean` and the detached `output`.
 
-    `output` is the hidden states [B, D], or each pair's loss [B]. TorchRec's pipelines train on the first entry of such
+    `output` is the hidden states [B, D] or each pair's loss [B]. TorchRec's pipelines train on the first entry of such
     a tuple and return the second.
     """
 
@@ -76,7 +76,7 @@ class Table(NamedTuple):
 
 
 class LookedUpRows(nn.Module):
-    """Takes the place of a table: returns the rows looked up for the present batch, or rows of a whole table."""
+    """Replaces a table: returns the rows looked up for the present batch or rows of a whole table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class LookedUpRows(nn.Module):
 
     @contextmanager
     def holding(self, *pairs: tuple[Tensor, Tensor]) -> Iterator[None]:
-        """Inside the block, return the rows of a pair (ids, rows [..., D]) for this very tensor of ids."""
+        """Inside the block return the rows of a pair (ids, rows [..., D]) for this very tensor of ids."""
         self._held = pairs
         try:
             yield
@@ -94,7 +94,7 @@ class LookedUpRows(nn.Module):
 
     @contextmanager
     def reading(self, table: Tensor) -> Iterator[None]:
-        """Inside the block, look up any ids in a whole table [N, D], as nn.Embedding does."""
+        """Inside the block look up any ids in a whole table [N, D] as nn.Embedding does."""
         self._whole = table
         try:
             yield
@@ -115,15 +115,15 @@ class LookedUpRows(nn.Module):
 
 
 class Layer(nn.Module):
-    """Runs the model on looked-up rows; pipelines skip it, as nothing in it is sharded.
+    """Runs the model on looked-up rows. Pipelines skip it because nothing in it is sharded.
 
-    A subclass has `forward(rows, batch) -> Step`; `rows` are the rows of the batch's features, by key.
+    A subclass has `forward(rows, batch) -> Step`. `rows` are the rows of the batch's features by key.
 
     Parameters
     ----------
-    model : the RecBole model, whose tables `LookedUpRows` will replace
+    model : the RecBole model; `LookedUpRows` will replace its tables
     tables : its tables
-    n_rows : items that the model knows, padding included
+    n_rows : items that the model knows including padding
     group : process group over which the tables are sharded
     """
 
@@ -155,7 +155,7 @@ class Layer(nn.Module):
 
 
 class ShardableRecommender(nn.Module):
-    """The tables and the rest of the model, as pipelines need them: `forward(batch) -> Step`."""
+    """The tables and the rest of the model in the form that pipelines need: `forward(batch) -> Step`."""
 
     def __init__(self, items: EmbeddingCollection, layer: Layer) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class ShardableRecommender(nn.Module):
         self.layer = layer
 
     def forward(self, batch: Any) -> Step:
-        """Return the step of a batch whose `features` have `history`, `target` and the keys of the layer's tables."""
+        """Return the step of a batch. Its `features` have `history`, `target` and the keys of the layer's tables."""
         return self.layer(self.items(batch.features), batch)  # type: ignore[no-any-return]  # nn.Module.__call__ is Any
 
 
@@ -179,9 +179,9 @@ def shard_tables(
     table_type: str = "float32",
     cached: bool = False,
 ) -> DistributedModelParallel:
-    """Move the layer's tables out of its model into a sharded collection, and wrap both for distributed training.
+    """Move the layer's tables out of its model into a sharded collection and wrap both for distributed training.
 
-    Parameters are those of `shard`. Raises InputError, with the model unchanged, if there is no plan.
+    Parameters are the same as for `shard`. Raises InputError if there is no plan; the model is then unchanged.
     """
     group = layer.group
     weights = {table.name: _weights(layer.model, table) for table in layer.tables}
@@ -237,7 +237,7 @@ def shard_tables(
 def padded_length(lengths: Tensor, longest: int, width: int | None = None) -> int:
     """Return the length to which the histories of a batch are padded.
 
-    On a CPU it is the longest history's. On a GPU it is `width` if it is known, because to know lengths means waiting.
+    On a CPU it is the longest history's. On a GPU it is `width` if known because reading lengths means waiting.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def padded_length(lengths: Tensor, longest: int, width: int | None = None) -> in
     Raises
     ------
     InputError
-        On a CPU, for a history that is empty or too long.
+        On a CPU for a history that is empty or too long.
     """
     if lengths.device.type != "cpu" or not len(lengths):
         return longest if width is None else min(longest, width)
@@ -262,7 +262,7 @@ def padded_length(lengths: Tensor, longest: int, width: int | None = None) -> in
 
 
 def pad(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return jagged ids and their rows as int64 [B, length] and float [B, length, D], padded with zeros."""
+    """Return jagged ids and their rows as zero-padded int64 [B, length] and float [B, length, D]."""
     dense_ids = ids.to_padded_dense(length).long()
     dense = rows.to_padded_dense(length)
     # As with padding_idx=0: a history may read row 0, which learns nothing from it.
@@ -270,7 +270,7 @@ def pad(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Ten
 
 
 def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Parameter]:
-    """Return the parameters that need an ordinary optimizer, all but the tables, by name."""
+    """Return by name all parameters that need an ordinary optimizer. Tables do not."""
     return dict(in_backward_optimizer_filter(sharded.named_parameters()))
 
 
@@ -281,7 +281,7 @@ def table_kernels(sharded: DistributedModelParallel) -> list[Any]:
 
 
 def set_table_steps(sharded: DistributedModelParallel, steps: int) -> None:
-    """Set the tables' optimizer's number of steps, which fused Adam needs and no state_dict holds."""
+    """Set the step count of the tables' optimizer. Fused Adam needs it but no state_dict holds it."""
     for kernel in table_kernels(sharded):
         kernel.set_optimizer_step(steps)
         kernel.iter_cpu.fill_(steps)  # what the kernel counts with once it has looked rows up
@@ -294,16 +294,16 @@ def set_table_rate(sharded: DistributedModelParallel, learning_rate: float) -> N
 
 
 def local_shards(sharded: DistributedModelParallel, table: str | None = None) -> list[tuple[tuple[int, int], Tensor]]:
-    """Return this rank's pieces of a table: ((first row, first column), weights [rows, columns], not a copy).
+    """Return this rank's pieces of a table: ((first row, first column), weights [rows, columns]) without a copy.
 
-    `table` is its name; None is the first table.
+    `table` is its name. None is the first table.
     """
     parameter = _sharded_tensor(sharded, table)
     return [((*piece.metadata.shard_offsets,), piece.tensor.detach()) for piece in parameter.local_shards()]
 
 
 def whole_table(sharded: DistributedModelParallel, table: str | None = None) -> Tensor:
-    """Return a whole table [N, D] on every rank, for evaluation and export: a collective call."""
+    """Return a whole table [N, D] on every rank for evaluation and export: a collective call."""
     size = _sharded_tensor(sharded, table).metadata().size
     whole = torch.zeros(*size, device=sharded.device)
     for (row, column), piece in local_shards(sharded, table):
@@ -313,7 +313,7 @@ def whole_table(sharded: DistributedModelParallel, table: str | None = None) -> 
 
 
 def whole_tables(sharded: DistributedModelParallel) -> dict[Table, Tensor]:
-    """Return all tables, whole, on every rank: a collective call."""
+    """Return all whole tables on every rank: a collective call."""
     return {table: whole_table(sharded, table.name) for table in layer_of(sharded).tables}
 
 
@@ -331,7 +331,7 @@ def recommender(sharded: DistributedModelParallel) -> Any:
 
 
 def embedding_at(model: nn.Module, path: str) -> nn.Embedding | None:
-    """Return the nn.Embedding at a path of a model, None if there is none.
+    """Return the nn.Embedding at a path of a model or None.
 
     Raises InputError for a model that is sharded already.
     """

@@ -1,9 +1,9 @@
-"""TIGER with its tables sharded: semantic-ID tokens are features of the batch, looked up where pipelines see it.
+"""TIGER with its tables sharded: semantic-ID tokens are features of the batch and pipelines see their lookup.
 
     items ──with_tokens──> tokens, users' buckets ──> EmbeddingCollection ──> rows ──> TigerNetwork ──> loss
 
-The network's code is unchanged: `encode` and `loss` get the tensors of tokens whose rows were looked up. To rank, every
-rank gathers the tables, which are small for any catalogue, and searches for its own users.
+The network's code is unchanged: `encode` and `loss` get the tensors of tokens whose rows were looked up. For
+ranking every rank gathers the tables and searches for its own users. The tables are small for any catalogue.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -47,7 +47,7 @@ def check_output(output: str) -> None:
 
 
 class TigerLayer(Layer):
-    """Runs TIGER's network on the looked-up rows of tokens and computes its loss; `n_rows` is of its codes."""
+    """Runs TIGER's network on the looked-up rows of tokens and computes its loss. `n_rows` is of its codes."""
 
     @property
     def network(self) -> TigerNetwork:
@@ -60,7 +60,7 @@ class TigerLayer(Layer):
         return with_tokens(batch, self.network)
 
     def forward(self, rows: Mapping[str, JaggedTensor], batch: Any) -> Step:
-        """Return the loss of one batch, and each target's loss, [T], as output."""
+        """Return the loss of one batch with each target's loss [T] as output."""
         network, features = self.network, batch.features
         history, several = features[HISTORY_TOKENS], isinstance(batch, WindowBatch)
         lengths = history.lengths().long() // network.depth
@@ -89,7 +89,7 @@ class TigerLayer(Layer):
 
 
 def _shapes(batch: Any, lengths: Tensor) -> Windows:
-    """Return the windows of a batch, also of pairs, for lengths int64 [W]."""
+    """Return the windows of a batch of windows or pairs for lengths int64 [W]."""
     lengths = lengths.cpu()
     if isinstance(batch, WindowBatch):
         return Windows(lengths, batch.row.cpu(), batch.place.cpu())
@@ -108,21 +108,21 @@ def tiger_layer(model: nn.Module, group: dist.ProcessGroup) -> TigerLayer:
 
 
 def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
-    """Return a batch with what TIGER looks up as more features, on the network's device.
+    """Add what TIGER looks up as features of a batch on the network's device.
 
-    The new features come first: `history_tokens` (depth for each item of a history), `target_tokens` (depth for each
-    target) and, with a user table, `user_bucket` (one for each history).
+    The new features come first. `history_tokens` has depth tokens for each item of a history. `target_tokens` has
+    depth for each target. With a user table `user_bucket` has one for each history.
 
     Parameters
     ----------
-    batch : a dataclass of at least one pair with `to` and `features`, for example a PairBatch; for a user table also
-        with `sequence`, int64 [n], the pairs' users
-    network : the model's, sharded or not; only its semantic IDs count
+    batch : a dataclass of at least one pair with `to` and `features` such as a PairBatch; a user table also needs
+      `sequence`, the pairs' users int64 [n]
+    network : the model's network; only its semantic IDs count
 
     Raises
     ------
     InputError
-        For items without semantic IDs, and a batch without the users that a user table needs.
+        For items without semantic IDs or a batch without the users that a user table needs.
     """
     batch = batch.to(network.codes.device)
     features: KeyedJaggedTensor = batch.features

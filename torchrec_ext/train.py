@@ -1,9 +1,10 @@
-"""Train a RecBole model on drawn pairs, its item table sharded over all ranks.
+"""Train a RecBole model on drawn pairs with its item table sharded over all ranks.
 
     torchrun --nproc-per-node 2 -m torchrec_ext.train --config a.yaml --config b.yaml --out RUN epochs=5
 
-The configuration files hold RecBole's settings, a `genpas:` section, and a `torchrec:` section (both explained
-below). Later files win, `key=value` wins over files. A run found in RUN goes on. Without torchrun: one process.
+The configuration files hold RecBole's settings, a `genpas:` section and a `torchrec:` section (both explained
+below). Later files override earlier files and `key=value` overrides all files. A run found in RUN continues.
+Without torchrun there is one process.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
 
 
 def run(ranks: Ranks, arguments: Sequence[str]) -> None:
-    """Read the arguments, train, and print the results on rank 0."""
+    """Read the arguments and train. Rank 0 prints the results."""
     options, rest = ranks.together(lambda: _parsed(arguments))
     with hide_arguments(), stdout_to_stderr() if options.json else nullcontext():
         config, section = ranks.together(lambda: configuration(ranks, options, rest))

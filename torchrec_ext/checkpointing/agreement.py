@@ -42,7 +42,7 @@ def on_rank_0(work: Callable[[], T], group: dist.ProcessGroup) -> T:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of an error's message, with the error's class where the message alone is unclear."""
+    """Return the first line of an error's message. Its class is added where the message alone is unclear."""
     if isinstance(error, CheckpointException):
         return "; ".join(f"{reason_of(cause)} (rank {rank})" for rank, (cause, _) in error.failures.items())
     if isinstance(error, InputError):

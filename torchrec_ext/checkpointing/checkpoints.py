@@ -1,4 +1,4 @@
-"""Checkpoints of sharded training, written in the background and loaded on any number of ranks.
+"""Checkpoints of sharded training: written in the background and loaded on any number of ranks.
 
     DIRECTORY/step-000001200/__0_0.distcp, __1_0.distcp   each rank's tensors (torch.distributed.checkpoint, DCP)
                              .metadata                    file and position of every tensor
@@ -45,7 +45,7 @@ _NAME = re.compile(r"step-(\d{9,})")
 
 
 class Checkpoints:
-    """The last few steps and the best step, saved under one directory.
+    """The last few steps and the best step under one directory.
 
     A state is a nested dict of tensors (also sharded), numbers, strings, booleans and None. An entry may also be an
     object with `state_dict` and `load_state_dict`. All ranks make the object and call its collective methods in the
@@ -78,10 +78,10 @@ class Checkpoints:
             raise InputError(f"{directory} cannot hold checkpoints ({error}).") from error
 
     def save(self, step: int, state: dict[str, Any], *, best: bool = False) -> None:
-        """Copy the state and write it in the background. Collective; waits for an earlier write that is going on.
+        """Copy the state and write it in the background. Collective. Waits for an earlier write to end.
 
-        A write that fails is logged, training goes on, and older checkpoints stay. A write that succeeds deletes the
-        steps before the last few. It also deletes the steps after `step`, which belong to a run that went back.
+        A failed write is logged. Training goes on and older checkpoints stay. A successful write deletes the steps
+        before the last few. It also deletes the steps after `step`: the run went back.
         """
         step = whole_number("step", step, 0)
         if self._writing is not None:
@@ -100,12 +100,12 @@ class Checkpoints:
         dist.barrier(group=self._group)
 
     def steps(self) -> list[int]:
-        """Return the saved steps in ascending order, broken ones included."""
+        """Return all saved steps in ascending order. Broken steps are included."""
         names = [_NAME.fullmatch(path.name) for path in self.directory.glob("step-*")]
         return sorted(int(name[1]) for name in names if name)
 
     def best_step(self) -> int | None:
-        """Return the step that was last saved as the best, or None."""
+        """Return the step that was last saved as the best or None."""
         return max((step for step in self.steps() if self._manifest(step).get("best")), default=None)
 
     def load_newest(self, state: dict[str, Any]) -> int | None:
@@ -113,8 +113,8 @@ class Checkpoints:
 
         Any number of ranks may have written the checkpoint. A broken checkpoint is logged and passed over.
 
-        Returns the step, or None without a checkpoint. Raises InputError on every rank if all checkpoints are broken,
-        names or shapes differ, or `.metadata` is refused.
+        Returns the step or None without a checkpoint. Raises InputError on every rank if all checkpoints are broken
+        or `.metadata` is refused. Names and shapes must be equal.
         """
         return self._load(state, lambda: self.steps()[::-1])
 
@@ -219,7 +219,7 @@ class Checkpoints:
 
 class _Writer(FileSystemWriter):
     def write_data(self, *arguments: Any) -> Any:
-        """Write, and raise the system's error for a full disk, which torch hides under "unexpected pos"."""
+        """Write and raise the system's error for a full disk. torch hides it under "unexpected pos"."""
         try:
             return super().write_data(*arguments)
         except RuntimeError as error:
@@ -227,7 +227,7 @@ class _Writer(FileSystemWriter):
 
 
 def _tidy(directory: Path) -> None:
-    """Make the directory, and delete in it what a killed run left half done."""
+    """Make the directory or delete what a killed run left half done in it."""
     directory.mkdir(parents=True, exist_ok=True)
     for aside in directory.glob(".step-*.old"):  # a whole checkpoint that was about to be replaced
         whole = directory / aside.name.split(".")[1]

@@ -1,4 +1,4 @@
-"""`manifest.json`: a checkpoint's files with sizes and checksums, and its plain values."""
+"""`manifest.json`: a checkpoint's files with sizes and checksums and its plain values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FORMAT = 1
 
 
 def write(directory: Path, content: dict[str, Any]) -> None:
-    """Write the manifest with its own checksum, and flush it and the directory to the disk.
+    """Write the manifest with its own checksum and flush it and the directory to the disk.
 
-    Content is plain values; `content["files"]` maps names of files to (bytes, CRC-32).
+    Content is plain values. `content["files"]` maps names of files to (bytes, CRC-32).
     """
     missing = [name for name in content["files"] if not (directory / name).is_file()]
     if missing:
@@ -56,7 +56,7 @@ def measure(directory: Path, patterns: Iterable[str]) -> dict[str, tuple[int, in
 
 
 def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
-    """Compare files with `files`, (bytes, CRC-32) by name."""
+    """Compare files with `files`: (bytes, CRC-32) by name."""
     for name, (size, crc) in files.items():
         path = directory / name
         if not path.is_file():
@@ -68,7 +68,7 @@ def check(directory: Path, files: Mapping[str, tuple[int, int]]) -> None:
 
 
 def flush(directory: Path) -> None:
-    """Flush the entries of a directory, not the content of its files, to the disk."""
+    """Flush the entries of a directory to the disk but not the content of its files."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
 """Read the metadata of a distributed checkpoint without running code from it.
 
-torch.distributed.checkpoint (DCP) describes a checkpoint in `.metadata` and unpickles this file unchecked. This module
-admits only the classes that describe tensors. Shards may hold only tensors: DCP reads tensors with
-`weights_only=True`, and everything else without.
+torch.distributed.checkpoint (DCP) describes a checkpoint in `.metadata` and unpickles this file unchecked. This
+module admits only the classes that describe tensors. Shards may hold only tensors: DCP reads tensors with
+`weights_only=True` and everything else without.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle._Unpickler):  # the C version cannot override BUILD
-    """Finds the classes in `_ADMITTED`, and fills instances of the dataclasses, never a class."""
+    """Finds the classes in `_ADMITTED` and fills instances of dataclasses only."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
@@ -63,7 +63,7 @@ class _Unpickler(pickle._Unpickler):  # the C version cannot override BUILD
 
 
 class SafeReader(FileSystemReader):
-    """DCP's reader of a directory, with the metadata from `read_safely`. Raises InputError as for `read_safely`."""
+    """DCP's reader of a directory with the metadata from `read_safely`. Raises the same InputError."""
 
     def __init__(self, directory: Path, files: Collection[str]) -> None:
         super().__init__(directory)

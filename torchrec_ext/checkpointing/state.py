@@ -1,4 +1,4 @@
-"""Take the state of a checkpoint apart, copy it and compare it."""
+"""Split, copy and compare the state of a checkpoint."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def entries_of(part: dict[Any, Any], path: str = "") -> Iterator[tuple[str, tupl
 
 
 def copy_on_cpu(tensor: Tensor) -> Tensor:
-    """Return a copy on CPU that training does not change; of a sharded tensor, a copy of this rank's shards."""
+    """Return a CPU copy that training does not change. The copy of a sharded tensor has this rank's shards."""
     if not isinstance(tensor, ShardedTensor):
         return tensor.detach().to("cpu", copy=True)
     shards = [
@@ -57,14 +57,14 @@ def copy_on_cpu(tensor: Tensor) -> Tensor:
 
 
 def _placed_on_cpu(shard: ShardMetadata) -> ShardMetadata:
-    """Return where a shard is, with the CPU of its rank in place of the device; a Shard compares its device."""
+    """Return a shard's metadata with the CPU of its rank as device because a Shard compares its device."""
     if shard.placement is None:
         return shard
     return replace(shard, placement=_remote_device(f"rank:{shard.placement.rank()}/cpu"))
 
 
 def shape_of(entry: Any) -> str:
-    """Return the dtype and shape of a tensor or of its description in words; `VALUE` for a plain value."""
+    """Return the dtype and shape of a tensor or its description in words. A plain value gives `VALUE`."""
     if isinstance(entry, ShardedTensor):  # its own size() warns that it will be replaced
         size, dtype = entry.metadata().size, entry.metadata().tensor_properties.dtype
     elif isinstance(entry, Tensor):

@@ -1,4 +1,4 @@
-"""The folder of a run, and whether a new start may go on from it.
+"""The folder of a run and the check that a new start may continue it.
 
 config.json     every setting; a resume with others is refused
 checkpoints/    step-000001200/, the last few and the best
@@ -73,7 +73,7 @@ class RunFolder:
             )
 
     def finished(self, epochs: int) -> dict[str, Any] | None:
-        """Return the results if the run has trained `epochs` epochs or stopped early, None if it goes on."""
+        """Return the results of a run with `epochs` epochs or an early stop. None: the run continues."""
         if not self.results.exists():
             return None
         results = _read(self.results)
@@ -84,7 +84,7 @@ class RunFolder:
         return results if results.get("stopped_early") or results.get("epochs") == epochs else None
 
     def clear(self) -> list[str]:
-        """Delete the files of a run, nothing else, and return their names."""
+        """Delete only the files of a run and return their names."""
         removed = []
         for entry in (self.results, self.model, self.tensorboard, self.checkpoints, self.config):
             if entry.is_dir():
@@ -98,7 +98,7 @@ class RunFolder:
 
 
 def all_settings(config: Mapping[str, Any], section: TorchRecConfig, view: SequenceView) -> dict[str, Any]:
-    """Return every setting of a run as plain values, with a fingerprint of the training data."""
+    """Return every setting of a run as plain values and a fingerprint of the training data."""
     view.store.check_content()
     # The sections hold the values of the flat keys.
     flat = set(flat_keys())

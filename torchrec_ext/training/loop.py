@@ -1,14 +1,14 @@
-"""The training loop, from drawn pairs to results.
+"""The training loop from drawn pairs to results.
 
     GenPASStream ──> genpas_stage (GPU) or a thread that reads ahead (CPU) ──> rows of the output layer ──┐
                                                                                                           ▼
     results.json, model.pth <── test, once <── validation, checkpoint, each epoch <── TorchRec's pipeline
 
 A run is a pure function of its settings and the number of ranks. Pairs and negatives of a step follow from (seed,
-epoch, step). Dropout is seeded before each step from (seed, epoch, step, rank). So no state of a random generator is
-saved. A resumed run on as many ranks has the same losses as an unbroken one: bit for bit on a CPU, up to the order of
-atomic additions on a GPU. On another number of ranks the pairs are the same, and the losses differ by rounding and
-dropout.
+epoch, step). Dropout is seeded before each step from (seed, epoch, step, rank). No state of a random generator is
+saved. A resumed run on as many ranks has the same losses as an unbroken run: bit for bit on a CPU and up to the
+order of atomic additions on a GPU. On another number of ranks the pairs are the same but the losses differ by
+rounding and dropout.
 """
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
@@ -63,9 +63,9 @@ def train(
     fresh: bool = False,  # delete the run that is there and begin anew
     tell: Tell = lambda step, done, total: None,  # called on rank 0 as tell(what, done, total) as work goes on
 ) -> dict[str, Any]:
-    """Train, validate, test once, and return the results: a collective call.
+    """Train, validate and test once: a collective call. Return the results.
 
-    Raises InputError on every rank, for unusable settings, a folder with another run and a loss that is not finite.
+    Raises InputError on every rank for unusable settings, a folder with another run or a loss that is not finite.
     """
     view = loaders.train.stream.view
     settings = all_settings(config.final_config_dict, section, view)
@@ -101,7 +101,7 @@ def train(
 
 
 def train_epoch(run: Run, saved: Checkpoints, board: TensorBoard, tell: Tell) -> None:
-    """Train the rest of the stream's epoch and save every `checkpoint_every` steps, but not at the epoch's end."""
+    """Train the rest of the stream's epoch. Save every `checkpoint_every` steps except at the epoch's end."""
     stream, record = run.stream, run.record
     epoch, total = stream.epoch, stream.steps_per_epoch
     run.sharded.train()
@@ -159,7 +159,7 @@ def train_epoch(run: Run, saved: Checkpoints, board: TensorBoard, tell: Tell) ->
 
 
 def finish_epoch(run: Run, board: TensorBoard, tell: Tell) -> bool:
-    """Validate if it is time, add the epoch to the curve and return whether it is the best so far."""
+    """Validate if due and add the epoch to the curve. Return whether it is the best so far."""
     record, config, epoch = run.record, run.config, run.stream.epoch
     point: dict[str, Any] = {
         "epoch": epoch,
@@ -210,7 +210,7 @@ def _line(point: dict[str, Any], metric: str, better: bool) -> str:
 
 @contextmanager
 def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
-    """Hold the folder for this run, by rank 0. Raises InputError on every rank if another run holds it."""
+    """Let rank 0 lock the folder for this run. Raises InputError on every rank if another run holds it."""
     # torchrun may start a rank 0 anew, on another machine, before the last one has quite gone.
     wait = LETTING_GO if "TORCHELASTIC_RUN_ID" in os.environ else 0
     with ExitStack() as stack:
@@ -220,7 +220,7 @@ def _held(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
 
 @contextmanager
 def _written_alone(saved: Checkpoints, ranks: Ranks) -> Iterator[None]:
-    """Finish the checkpoint under way, whatever ends the block. With several ranks the others may be gone."""
+    """Finish the checkpoint under way however the block ends. The other ranks may be gone."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""The processes of one run: they find each other, agree on bad input and report it once."""
+"""The processes of one run: they connect, agree on bad input and report it once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Ranks:
 
     @classmethod
     def join(cls) -> Ranks:
-        """Start the process group: gloo on CPU, NCCL on CUDA devices. Raises InputError for half an environment."""
+        """Start the process group: gloo on CPU and NCCL on CUDA. Raises InputError for half an environment."""
         rank, world_size, local_rank = place(os.environ)
         cuda = torch.cuda.is_available()
         if cuda:
@@ -66,7 +66,7 @@ class Ranks:
         return cls(rank, world_size, local_rank, dist.new_group(backend="gloo"))
 
     def device(self, wanted: bool = True) -> torch.device:
-        """Return this rank's device: its own GPU if there is one and `wanted`, else the CPU."""
+        """Return this rank's own GPU if there is one and `wanted`. Otherwise return the CPU."""
         if not wanted or not torch.cuda.is_available():
             return torch.device("cpu")
         if self.local_rank >= torch.cuda.device_count():
@@ -96,7 +96,7 @@ class Ranks:
         return made[0]
 
     def say(self, message: str) -> None:
-        """Print a line on stderr, on rank 0 only."""
+        """Print a line on stderr on rank 0 only."""
         if self.rank == 0:
             typer.echo(message, err=True)
 
@@ -112,7 +112,7 @@ class Ranks:
 
 
 def place(environment: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return (rank, world size, local rank) from torchrun's variables, (0, 1, 0) without them."""
+    """Return (rank, world size, local rank) from torchrun's variables or else (0, 1, 0)."""
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
         return 0, 1, 0
     missing = [name for name in _BY_TORCHRUN if name not in environment]
@@ -138,9 +138,9 @@ def place(environment: Mapping[str, str]) -> tuple[int, int, int]:
 def of_this_life(store: Any, rank: int, world_size: int) -> Any:
     """Return a part of torchrun's store that no process before a restart has written to: a collective call.
 
-    torchrun keeps the store when it restarts the ranks (PyTorch #135712). New ranks would read addresses of dead ones,
-    and the count of restarts differs between machines. So rank 0 makes a new name. It hands the name to each rank that
-    asks with its own token, until all ranks have it.
+    torchrun keeps the store when it restarts the ranks (PyTorch #135712). New ranks would read addresses of dead
+    ranks. The count of restarts differs between machines. Rank 0 thus makes a new name. It gives the name to each
+    rank that asks with its own token until all ranks have it.
     """
     if rank > 0:
         token = uuid4().hex
@@ -163,7 +163,7 @@ def of_this_life(store: Any, rank: int, world_size: int) -> Any:
 
 
 def is_loss_of_a_rank(error: BaseException) -> bool:
-    """Return whether communication failed because another process is gone, not for this process's own reasons."""
+    """Return whether communication failed because another process is gone."""
     return isinstance(error, RuntimeError) and (
         isinstance(error, dist.DistNetworkError | dist.DistStoreError)
         or any(text in str(error).lower() for text in _LOST)

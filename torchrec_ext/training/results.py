@@ -1,4 +1,4 @@
-"""The end of a run: test the best weights once, export them and write the results."""
+"""The end of a run: test the best weights once and write the model and the results."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -44,7 +44,7 @@ def evaluate_run(run: Run, loader: Any, what: str, tell: Tell) -> dict[str, floa
 
 
 def finish(run: Run, saved: Checkpoints, folder: RunFolder, settings: dict[str, Any], tell: Tell) -> dict[str, Any]:
-    """Test the best weights once, export them, write the results."""
+    """Test the best weights once and write the model and the results."""
     record, curve = run.record, run.record.curve
     steps, pairs, epochs = run.steps_done, run.pairs_seen, run.stream.epoch
     tested = "last"

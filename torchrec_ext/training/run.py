@@ -1,4 +1,4 @@
-"""What a run keeps in memory: the sharded model, its optimizers, the stream of batches and the record."""
+"""A run in memory: the sharded model, its optimizers, the stream of batches and the record."""
 
 # ruff: noqa: E402 – a torchrec that cannot be imported is explained before it is imported
 
@@ -106,7 +106,7 @@ class Run:
         return stream.epoch * per_epoch + round(done * (per_epoch / stream.size))
 
     def state(self) -> dict[str, Any]:
-        """Return the content of a checkpoint: live tensors, and the position as plain values."""
+        """Return the content of a checkpoint: live tensors and the position as plain values."""
         names = {id(value): name for name, value in dense_parameters(self.sharded).items()}
         # `draws` is in the record: the keys here must be those of every earlier checkpoint.
         position = {name: value for name, value in self.stream.state_dict().items() if name != "draws"}
@@ -118,7 +118,7 @@ class Run:
         }
 
     def set_rates(self) -> None:
-        """Give model and tables the learning rates of the stream's epoch, as `learning_rate_decay` sets them."""
+        """Set the learning rates of model and tables for the stream's epoch by `learning_rate_decay`."""
         factor = rate_factor(self.config, self.stream.epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config["learning_rate"] * factor
@@ -133,7 +133,7 @@ class Run:
 
 
 def prepare(config: Any, section: TorchRecConfig, loaders: Loaders, ranks: Ranks) -> Run:
-    """Build and shard the model, and make its optimizers and the stream of batches: a collective call."""
+    """Build and shard the model and make its optimizers and the stream of batches: a collective call."""
     device = config["device"]
     torch.backends.cuda.matmul.allow_tf32 = section.tf32
     pairs = loaders.train.stream
@@ -181,7 +181,7 @@ def _draws_on_device(config: Any, stream: Any) -> bool:
 
 
 def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Return RecBole's optimizer with its state made, so that a checkpoint can be loaded into it."""
+    """Return RecBole's optimizer with its state made. A checkpoint can then be loaded into it."""
     kind = OPTIMIZERS[config["learner"].lower()]
     on_gpu = any(parameter.device.type == "cuda" for parameter in parameters)
     # One kernel for all parameters on a GPU; RMSprop has none.
@@ -209,7 +209,7 @@ def dense_optimizer(config: Any, parameters: list[torch.nn.Parameter]) -> torch.
 
 
 def batches(run: Run) -> Generator[PairBatch, None, None]:
-    """Yield the remaining batches of an epoch, drawn ahead of training, with the output layer's rows."""
+    """Yield the remaining batches of an epoch with the output layer's rows. They are drawn ahead of training."""
     first = run.stream.step
     if run.stage is not None:
         source = stage_batches(run.stream.addresses(), [run.stage])

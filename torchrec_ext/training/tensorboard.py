@@ -1,4 +1,4 @@
-"""The curves of a run, for TensorBoard."""
+"""The curves of a run in TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genpas_plugins.support.errors import is_full_disk
 
 
 class TensorBoard:
-    """TensorBoard on rank 0, nothing on other ranks. Points after the last checkpoint of a killed run are hidden."""
+    """TensorBoard on rank 0 only. Points after the last checkpoint of a killed run are hidden."""
 
     def __init__(self, directory: Path, *, rank: int, steps_done: int) -> None:
         # The writer's own thread would print a traceback; the error itself comes with the next point.
@@ -34,6 +34,6 @@ class TensorBoard:
             threading.excepthook = self._hook
 
     def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Log figures of a step, by their names in TensorBoard."""
+        """Log figures of a step by their names in TensorBoard."""
         for name, value in figures.items() if self._writer is not None else ():
             self._writer.add_scalar(name, value, step)

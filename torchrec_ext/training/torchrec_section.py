@@ -1,4 +1,4 @@
-"""Which of RecBole's settings and models a sharded run can keep, beside the `torchrec:` section."""
+"""RecBole's settings and models that a sharded run can use, and the `torchrec:` section."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ _UNUSABLE = {
 
 
 def check_keys(config: Any, given: Collection[str]) -> None:
-    """Check that every key is read, and that the model takes histories as they are.
+    """Check that every key is read and that the model takes histories as they are.
 
-    Raises InputError for another key, with the nearest one, and for a model that masks or crops histories.
+    Raises InputError for another key with the nearest valid key. Models that mask or crop histories are refused.
     """
     ours = (genpas.SECTION, torchrec.SECTION)
     known = {*ours, *flat_keys(*ours), *known_settings(config.model, config.dataset)}
@@ -98,7 +98,7 @@ def check_model(config: Any, section: TorchRecConfig) -> None:
 
 
 def sampled_loss(config: Any, section: TorchRecConfig) -> LossConfig | None:
-    """Return the loss with sampled negatives of a run: `loss` of the genpas section, or `output: sampled`; else None.
+    """Return the sampled loss of a run from `loss` of the genpas section or from `output: sampled`, or None.
 
     Raises InputError for negatives in both sections.
     """
