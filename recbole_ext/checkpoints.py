@@ -92,7 +92,7 @@ def item_vectors(file: str | Path) -> tuple[list[str], NDArray[np.float32]]:
     Parameters
     ----------
     file : a checkpoint. It names its items if it was trained with a genpas key. Otherwise its data are read again
-      because RecBole numbers items as it reads them.
+        because RecBole numbers items as it reads them.
 
     Returns
     -------

@@ -63,7 +63,7 @@ def recommend(
     out : file to write, `.parquet`, `.jsonl` or `.csv`
     users : ids of users; default: all users
     part : (k, n) for the k-th of n slices of the users, from 1. The concatenated files of all slices equal the file
-      of all users except the last bits of scores.
+        of all users except the last bits of scores.
     top_k : items a user. Fewer if `exclude_history` leaves fewer.
     batch_size : users ranked together
     exclude_history : whether to leave out the items of the user's whole history

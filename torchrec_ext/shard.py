@@ -201,7 +201,7 @@ def shard(
     Parameters
     ----------
     model : with what `contract.SHARDING` requires; its batches go through `with_output_rows`. The batches of a
-      model with `sharded_as` go through `Layer.with_features`
+        model with `sharded_as` go through `Layer.with_features`
     sharding : "row_wise", "table_wise", "column_wise" or "planner" (TorchRec's planner chooses among the three)
     output : "vocab_parallel" and "gather" are exact, "sampled" is not; no effect for a model with `sharded_as`
     targets : "single" or "parallel" to train on windows (`batch.WindowBatch`)
@@ -213,9 +213,9 @@ def shard(
     process_group : default: all ranks
     memory_per_rank : bytes that the tables may take on a rank
     table_type : "float32" or "float16" for half the memory; fbgemm then rounds updates at random and two runs
-      differ
+        differ
     cached : whether the tables are in the host's memory with a cache of their rows on the GPU (fbgemm's UVM
-      caching)
+        caching)
 
     Raises
     ------

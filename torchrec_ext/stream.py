@@ -1,7 +1,7 @@
 """Batches for one rank: each is a pure function of (seed, epoch, step, rank). The position counts training steps.
 
-    step the examples [step * batch_size, (step + 1) * batch_size) of the epoch on all ranks together rank r of W
-    takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n examples
+    step      the examples [step * batch_size, (step + 1) * batch_size) of the epoch on all ranks together
+    rank r    of W takes the contiguous share [n * r // W, n * (r + 1) // W) of a step's n examples
 
 All ranks together train on exactly the epoch. The number of ranks, workers and restarts has no effect. An example
 is a pair or a window: the stream's `unit`.
@@ -42,7 +42,7 @@ class GenPASStream(IterableDataset[PairBatch]):
     max_length : maximum number of last items in a history; a stream of windows is made for one length
     rank, world_size : None: from torch.distributed where it is initialised or else 0 of 1
     drop_last : whether the examples that do not fill the last step are left out. Otherwise they make a shorter
-      step. It must have an example for each rank. The number of steps is the same for every number of ranks.
+        step. It must have an example for each rank. The number of steps is the same for every number of ranks.
 
     Raises
     ------

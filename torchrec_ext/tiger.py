@@ -116,7 +116,7 @@ def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
     Parameters
     ----------
     batch : a dataclass of at least one pair with `to` and `features` such as a PairBatch; a user table also needs
-      `sequence`, the pairs' users int64 [n]
+        `sequence`, the pairs' users int64 [n]
     network : the model's network; only its semantic IDs count
 
     Raises

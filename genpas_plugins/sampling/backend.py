@@ -1,4 +1,4 @@
-"""The choice of implementation: plain numpy, or its twin compiled by numba with the same bits."""
+"""The choice of implementation: plain numpy or its numba twin with the same bits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ VARIABLE = "GENPAS_BACKEND"
 
 
 def choose_backend(backend: str | None = None) -> str:
-    """Return `backend`, else the value of $GENPAS_BACKEND, else "numba" where it is installed, else "numpy".
+    """Return `backend` or else $GENPAS_BACKEND. The default is "numba" where it is installed and else "numpy".
 
     Raises
     ------
     InputError
-        For an unknown name, and for "numba" where it is not installed.
+        For an unknown name or for "numba" where it is not installed.
     """
     chosen = backend or os.environ.get(VARIABLE) or ("numba" if _numba_installed() else "numpy")
     if chosen not in BACKENDS:
@@ -37,7 +37,7 @@ def choose_backend(backend: str | None = None) -> str:
 def implementation(
     function: Callable[P, R], backend: str, module: str = "genpas_plugins.sampling.kernels"
 ) -> Callable[P, R]:
-    """Return `function` itself for numpy, or its namesake in the compiled `module` for numba."""
+    """Return `function` itself for numpy or its namesake in the compiled `module` for numba."""
     if backend == "numpy":
         return function
     # Imported on first use: numba takes longer to import than a numpy batch takes to compute.

@@ -1,6 +1,6 @@
-"""What a stream returns for some examples: their histories, the targets of each, and the weight of each target.
+"""What a stream returns for some examples: their histories, their targets and the weight of each target.
 
-Shapes: n histories, T targets; an example of a stream of pairs has one history with one target.
+Shapes: n histories, T targets. An example of a stream of pairs has one history with one target.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from genpas_plugins.support.array_types import AnyArray, Bools, Float32, Int64
 
 
 class Histories(Protocol):
-    """The histories of a batch; nothing is copied before one of the methods asks for it.
+    """The histories of a batch. Only the methods copy items.
 
-    A model reads an empty history as one padding item, so every history has one item at least.
+    A model reads an empty history as one padding item. Every history thus has at least one item.
 
     Attributes
     ----------
-    sequence : int64 [n], the store's sequence that each history is from
-    lengths : int64 [n], items of each history
+    sequence : the store's sequence of each history, int64 [n]
+    lengths : items of each history, int64 [n]
     """
 
     @property
@@ -35,23 +35,23 @@ class Histories(Protocol):
     def lengths(self) -> Int64: ...  # noqa: D102 – documented above
 
     def jagged(self) -> tuple[AnyArray, Int64]:
-        """Return the items, one history after another, and their offsets, int64 [n + 1]."""
+        """Return the items of one history after another and their int64 offsets `[n + 1]`."""
 
     def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
-        """Return the items, [n, width], with 0 after each history; `dtype` is the store's by default."""
+        """Return the items `[n, width]` with 0 after each history. `dtype` is the store's by default."""
 
     def padded_column(self, column: AnyArray, width: int) -> AnyArray:
-        """Return the entries of a column of the store beside the items, [n, width, …], with 0 after each history."""
+        """Return a store column beside the items `[n, width, …]` with 0 after each history."""
 
 
 class Targets(NamedTuple):
-    """The targets of a batch, those of one history after those of another.
+    """The targets of a batch: the targets of one history after another.
 
     Attributes
     ----------
-    rows : int64 [T], the interaction of the store that is the target: `store.values[rows]` are the items
-    place : int64 [T], place in the history of the last item that the target may be predicted from
-    offsets : int64 [n + 1], history i has the targets offsets[i] … offsets[i + 1] - 1
+    rows : interactions of the store that are the targets, int64 [T]; `store.values[rows]` are the items
+    place : place in the history of the last item that the target may be predicted from, int64 [T]
+    offsets : history i has the targets offsets[i] … offsets[i + 1] - 1, int64 [n + 1]
     """
 
     rows: Int64
@@ -102,7 +102,7 @@ class StoreHistories:
 
     @classmethod
     def of(cls, store: SequenceStore, pairs: Pairs, max_length: int, backend: str) -> StoreHistories:
-        """Return the histories of pairs, the last `max_length` items of each."""
+        """Return the last `max_length` items of each history of `pairs`."""
         stop, lengths = slices_of(store.offsets, pairs, max_length, store.n_interactions, backend)
         empty = lengths == 0
         if empty.any():

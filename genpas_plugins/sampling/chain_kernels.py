@@ -1,4 +1,4 @@
-"""The numba twin of the draw of windows in `genpas_plugins.sampling.chained_windows`: same arguments, same bits."""
+"""The numba twin of the draw of windows in `genpas_plugins.sampling.chained_windows`: same arguments and bits."""
 
 from __future__ import annotations
 

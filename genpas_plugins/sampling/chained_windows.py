@@ -1,17 +1,18 @@
-"""Windows of a sampled policy: one visit is one chain of windows, and every trained target has the same weight.
+"""Windows of a sampled policy: one visit is one chain of windows. Every trained target has the same weight.
 
-A target's start can be drawn for all targets of a sequence at once (a weighted reservoir of size one). Position k comes
-into the reservoir as the newest start with probability k^γ / Σ_{i ≤ k} i^γ; else the start of the target before stays:
+A target's start can be drawn for all targets of a sequence at once (a weighted reservoir of size one). Position k
+comes into the reservoir as the newest start with probability k^γ / Σ_{i ≤ k} i^γ. Otherwise the start of the target
+before stays:
 
 1. Start j is in the reservoir at target k if it came in at j and none of j + 1 … k came in after it.
-2. It came in with probability j^γ / G_j, with G_j = Σ_{i ≤ j} i^γ; each later i stayed out with G_{i-1} / G_i.
-3. The product telescopes to j^γ / G_k = p(j | k): the start of every target has its distribution, for every γ.
-4. Targets j … k that share start j are one window, read once. What came in before j is independent of it.
-5. So from the last target k down: draw j from p(· | k), train j … k from start j, go on with the target j - 1.
+2. It came in with probability j^γ / G_j where G_j = Σ_{i ≤ j} i^γ. Each later i stayed out with G_{i-1} / G_i.
+3. The product telescopes to j^γ / G_k = p(j | k): the start of every target has its distribution for every γ.
+4. Targets j … k that share start j are one window and are read once. What came in before j is independent of it.
+5. From the last target k down draw j from p(· | k) and train j … k from start j. Then go on with the target j - 1.
 
-A history has at most L items, so a visit is of a block of at most L targets. A block is visited as often as its most
-likely target is trained. With β ≠ 0 a visit has a threshold t, evenly spaced over the visits of the block, and trains
-the targets whose weight is above t times the largest.
+A history has at most L items and so a visit is of a block of at most L targets. A block is visited as often as its
+most likely target is trained. With β ≠ 0 a visit has a threshold t. Thresholds are evenly spaced over the visits of
+the block. The visit trains the targets whose weight is above t times the largest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _MODULE = "genpas_plugins.sampling.chain_kernels"
 
 
 class Segments(NamedTuple):
-    """Neighbouring targets that share a start, int64 [n] each; positions from 0.
+    """Neighbouring targets that share a start: int64 [n] each with positions from 0.
 
     Attributes
     ----------
@@ -54,13 +55,13 @@ class Segments(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ChainTables:
-    """Tables that a draw of windows reads, for a view of d distinct lengths.
+    """Tables that a draw of windows reads for a view of d distinct lengths.
 
     Attributes
     ----------
-    visits : the visits of sequences, and the powers i^β and i^γ
-    blocks : float64 [⌈longest / L⌉ + 1], rates of the whole blocks before each, in units of the powers i^β
-    group_rate : float64 [d], rate of all blocks of a sequence of the length group, in the same units
+    visits : the visits of sequences and the powers i^β and i^γ
+    blocks : rates of the whole blocks before each in units of the powers i^β, float64 [⌈longest / L⌉ + 1]
+    group_rate : rate of all blocks of a sequence of the length group in the same units, float64 [d]
     limit : L
     n_sequences : of the store
     """
@@ -73,7 +74,7 @@ class ChainTables:
 
 
 class ChainedWindows(WindowStream):
-    """Windows of a sampled policy, in chains: an example is a visit of a block of targets."""
+    """Windows of a sampled policy in chains. An example is a visit of a block of targets."""
 
     policy: SamplingPolicy
     tables: ChainTables
@@ -104,7 +105,7 @@ class ChainedWindows(WindowStream):
 
 
 class _Rates(NamedTuple):
-    """Rates of visits; `weight` float64 [d] is of a sequence of the length group, the others are of `ChainTables`."""
+    """Rates of visits. `weight` float64 [d] is of a sequence of the length group. The others are of `ChainTables`."""
 
     blocks: Float64
     group_rate: Float64
@@ -125,7 +126,7 @@ class _Rates(NamedTuple):
 
 
 def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> Segments:
-    """Draw the windows of the examples with these indices, int64 [n], example by example."""
+    """Draw the windows of the examples int64 [n], example by example."""
     sequence, first, last = trained_ranges(tables, seed, epoch, indices)
     example = going = np.arange(len(indices))
     parts, target, link, words = [], last, 0, np.zeros((4, 0), np.uint32)
@@ -143,7 +144,7 @@ def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> 
 
 
 def cut_segments(segments: Segments, limit: int) -> Segments:
-    """Return the windows of segments, by example: a target more than `limit` items from the start has its own."""
+    """Return the windows of segments by example. A target more than `limit` items from the start has its own."""
     _, _, start, first, last = segments
     cut = np.maximum(first, start + limit + 1)
     near, far = np.flatnonzero(first < cut), np.repeat(np.arange(len(cut)), np.maximum(last + 1 - cut, 0))
@@ -163,7 +164,7 @@ def cut_segments(segments: Segments, limit: int) -> Segments:
 
 
 def trained_ranges(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return sequence, first and last target of the examples with these indices, int64 [n] each, positions from 1."""
+    """Return sequence, first and last target int64 [n] of the examples. Positions start at 1."""
     visits, limit = tables.visits, tables.limit
     words = visits.words(seed, epoch)
     group, rank, place, low, high = located(visits, words, indices)
@@ -191,5 +192,5 @@ def trained_ranges(tables: ChainTables, seed: int, epoch: int, indices: Int64) -
 
 
 def largest(powers: PowerTable, first: Int64, last: Int64) -> Float64:
-    """Return the largest of the powers of the numbers first[i] … last[i], float64 [n]."""
+    """Return the largest of the powers of the numbers first[i] … last[i] as float64 [n]."""
     return np.asarray(powers.powers[(last if powers.exponent >= 0 else first) - 1])

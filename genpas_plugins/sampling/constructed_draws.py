@@ -1,4 +1,4 @@
-"""The drawn constructions: sequences by evenly spaced points, and of each visit the pair at its quantile."""
+"""The drawn constructions: evenly spaced points choose sequences and each visit takes the pair at its quantile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNUSED = SamplingPolicy(0, math.inf, -math.inf)
 
 
 class ConstructedPairs(DrawnPairs):
-    """Pairs drawn from a `Construction`, which is the policy; see `DrawnPairs` for the arguments."""
+    """Pairs drawn from a `Construction` as the policy. See `DrawnPairs` for the arguments."""
 
     policy: Construction
 
@@ -28,7 +28,7 @@ class ConstructedPairs(DrawnPairs):
         return DrawTables.of(self.view, _UNUSED, self.pairs_per_epoch, weight)
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
-        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        """Return the pairs with these indices of the epoch: int64 [n] in [0, pairs_per_epoch)."""
         index = check_indices(indices, self.pairs_per_epoch)
         visits = implementation(draw_visits, self.backend)(self.tables, self.seed, check_epoch(epoch), index)
         length = visits.length

@@ -1,4 +1,4 @@
-"""How much of the data one epoch of a stream trains on, counted by a pass over its addresses."""
+"""The share of the data that one epoch of a stream trains on: counted by a pass over its addresses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def coverage(stream: Stream) -> Coverage | None:
 
 
 def _targets(stream: Any, indices: Int64) -> tuple[Int64, Int64, Float64]:
-    """Return sequence, row of the store and weight of every trained target."""
+    """Return sequence, store row and weight of every trained target."""
     offsets = stream.view.store.offsets
     if stream.unit == "pairs":
         pairs = stream.pairs(0, indices)

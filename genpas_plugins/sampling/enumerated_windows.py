@@ -1,4 +1,4 @@
-"""Windows of a construction: each distinct window once a pass, with the weights of the pairs in it."""
+"""Windows of a construction: each distinct window comes once a pass with the weights of its pairs."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class EnumeratedWindows(WindowStream):
 
 
 def pairs_after_cut(construction: Construction, length: Any, start: Any, target: Any, limit: int) -> Any:
-    """Return the number (weight) of pairs that are from `start` to `target` once histories have at most `limit` items.
+    """Return the number (weight) of pairs from `start` to `target` once histories have at most `limit` items.
 
-    Then every start at or before that of a history of `limit` items is the same pair.
+    All starts at or before the start of a history of `limit` items then give the same pair.
     """
     before = construction.up_to(length, start - 1, target)
     return construction.up_to(length, start, target) - before * (target - start < limit)

@@ -1,7 +1,8 @@
-"""The enumerated strategies: each of their pairs once a pass, in an order computed per index.
+"""The enumerated strategies: each of their pairs comes once a pass in an order computed per index.
 
-Pairs are numbered by length group, then sequence, then place in the sequence. So a search in a table of the distinct
-lengths turns a number into an address. A keyed permutation of the numbers shuffles the pass; nothing is stored.
+Pairs are numbered by length group, then sequence and then place in the sequence. A search in a table of the
+distinct lengths turns a number into an address. A keyed permutation of the numbers shuffles the pass. Nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from genpas_plugins.support.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class PairNumbering:
-    """Tables that turn a pair number into an address, for a view of d distinct lengths.
+    """Tables that turn a pair number into an address for a view of d distinct lengths.
 
     Attributes
     ----------
     construction : lists the pairs of a sequence
-    ends : int64 [d], pairs of the length groups up to and including each
-    per_sequence : int64 [d], pairs of one sequence of the group
-    group_length, group_first : int64 [d], see `LengthGroups`
-    order : int [n_sequences], rows of the sequences by length
+    ends : pairs of the length groups up to and including each, int64 [d]
+    per_sequence : pairs of one sequence of the group, int64 [d]
+    group_length, group_first : see `LengthGroups`, int64 [d]
+    order : rows of the sequences by length, int [n_sequences]
     """
 
     construction: Construction
@@ -48,7 +49,7 @@ class PairNumbering:
     def of(cls, view: SequenceView, construction: Construction, per_sequence: Int64 | None = None) -> PairNumbering:
         """Return the numbering of the pairs of `construction` over `view`. Raises InputError beyond 2⁶¹ pairs.
 
-        `per_sequence`, int64 [d], replaces the number of pairs of a sequence.
+        `per_sequence` int64 [d] replaces the number of pairs of a sequence.
         """
         groups = view.groups
         counts = construction.n_pairs(groups.length) if per_sequence is None else per_sequence
@@ -72,10 +73,10 @@ class PairEnumeration(PairStream):
     Parameters
     ----------
     view : the sequences
-    strategy : name of a construction, with its numbers, as `construction_of` reads it
-    seed, backend : see `PairSampler`, as for what is raised
-    pairs_per_epoch : length of an epoch; None: one pass, `n_pairs`. Epochs cut the endless row of passes into pieces of
-        this length, so each pass stays complete.
+    strategy : name of a construction with its numbers; see `construction_of`
+    seed, backend : see `PairSampler`
+    pairs_per_epoch : length of an epoch; None: one pass of `n_pairs`. Epochs cut the endless row of passes into
+        pieces of this length. Each pass stays complete.
     """
 
     def __init__(
@@ -105,14 +106,14 @@ class PairEnumeration(PairStream):
         return self.tables.total
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
-        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        """Return the pairs with these indices of the epoch: int64 [n] in [0, pairs_per_epoch)."""
         index = check_indices(indices, self.pairs_per_epoch)
         numbers = self._numbers(epoch, index)
         start, target = self.tables.construction.pair(numbers.length, numbers.number)
         return Pairs(numbers.sequence, start, target)
 
     def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> Histories:
-        """Return the histories of `pairs`, the pairs with these indices of the epoch."""
+        """Return the histories of `pairs`. They have these indices of the epoch."""
         if self.tables.construction.ahead:
             numbers = self._numbers(epoch, indices)
             pairs = pairs._replace(target=self.tables.construction.stop(numbers.length, numbers.number))
@@ -124,7 +125,7 @@ class PairEnumeration(PairStream):
 
 
 class PairNumbers(NamedTuple):
-    """Numbers of pairs, int64 [n] each: pair `number` of a `sequence` of `length` items."""
+    """Numbers of pairs: pair `number` of a `sequence` of `length` items, int64 [n] each."""
 
     sequence: Int64
     length: Int64
@@ -151,7 +152,7 @@ def numbers_in_passes(numbering: PairNumbering, seed: int, first: int, indices: 
 
 
 def enumerate_numbers(numbering: PairNumbering, keys: UInt32, indices: Int64) -> PairNumbers:
-    """Return the pairs at these places of the pass with these keys, int64 [n], each in [0, numbering.total)."""
+    """Return the pairs at these places int64 [n] in [0, numbering.total) of the pass with these keys."""
     number = permutation.permute(indices, numbering.total, keys)
     group = np.searchsorted(numbering.ends, number, side="right")
     size = numbering.per_sequence[group]

@@ -1,4 +1,4 @@
-"""From addresses to arrays: the items of each history, or another column, padded or jagged.
+"""From addresses to arrays: the items of each history or another column as padded or jagged arrays.
 
 Shapes: n pairs, L the padded length, N interactions in the store.
 """
@@ -21,7 +21,7 @@ _ROWS = 256
 
 
 class PaddedBatch(NamedTuple):
-    """Histories as one rectangle: history [n, L, …] filled with 0 on the right, length int64 [n], target [n, …]."""
+    """Histories as one rectangle: history [n, L, …] filled with 0 on the right, length int64 [n] and target [n, …]."""
 
     history: AnyArray
     length: Int64
@@ -29,7 +29,7 @@ class PaddedBatch(NamedTuple):
 
 
 class JaggedBatch(NamedTuple):
-    """Histories one after another: values [Σ length, …], offsets int64 [n + 1], target [n, …]."""
+    """Histories one after another: values [Σ length, …], offsets int64 [n + 1] and target [n, …]."""
 
     values: AnyArray
     offsets: Int64
@@ -45,26 +45,26 @@ def gather_padded(
     trim: bool = False,
     backend: str | None = None,
 ) -> PaddedBatch:
-    """Gather histories, padded on the right with 0; a longer history keeps its last `max_length` items.
+    """Gather right-padded histories. A longer history keeps its last `max_length` items.
 
     Parameters
     ----------
-    column : [N, …], `store.values` or one of `store.columns`
+    column : `store.values` or one of `store.columns`, [N, …]
     offsets : `store.offsets`
     pairs : n pairs
-    max_length : L, the padded length
+    max_length : padded length L
     trim : whether L is the longest history of the batch instead
     backend : "numpy" or "numba"; None: see `choose_backend`
 
     Returns
     -------
     PaddedBatch
-        The histories [n, L, …], their lengths, and the targets [n, …].
+        The histories [n, L, …], their lengths and the targets [n, …].
 
     Raises
     ------
     InputError
-        If a pair lies outside its sequence, or an argument is out of range.
+        If a pair lies outside its sequence or an argument is out of range.
 
     Examples
     --------
@@ -91,11 +91,11 @@ def gather_jagged(
     *,
     backend: str | None = None,
 ) -> JaggedBatch:
-    """Gather histories one after another; a longer history keeps its last `max_length` items.
+    """Gather histories one after another. A longer history keeps its last `max_length` items.
 
     Parameters
     ----------
-    column : [N, …], `store.values` or one of `store.columns`
+    column : `store.values` or one of `store.columns`, [N, …]
     offsets : `store.offsets`
     pairs : n pairs
     max_length : items of a history at most
@@ -104,12 +104,12 @@ def gather_jagged(
     Returns
     -------
     JaggedBatch
-        The histories, where each begins, and the targets.
+        The histories, their offsets and the targets.
 
     Raises
     ------
     InputError
-        If a pair lies outside its sequence, or an argument is out of range.
+        If a pair lies outside its sequence or an argument is out of range.
     """
     stop, length = slices_of(offsets, pairs, max_length, len(column), backend)
     begins = bounds(length)
@@ -119,7 +119,7 @@ def gather_jagged(
 
 
 def fill_padded(column: AnyArray, stop: Int64, length: Int64, width: int) -> AnyArray:
-    """Copy rows [stop - length, stop) of `column` into each row of a rectangle [n, width, …], with 0 after them."""
+    """Copy rows [stop - length, stop) of `column` into each row of a zero-padded rectangle [n, width, …]."""
     if (
         not isinstance(column, np.ndarray)  # type: ignore[redundant-expr]  # a store in parts has joined arrays
         or column.ndim > 1
@@ -160,14 +160,14 @@ def fill_jagged(column: AnyArray, stop: Int64, begins: Int64) -> AnyArray:
 def slices_of(
     offsets: Int64, pairs: Pairs, max_length: int, size: int, backend: str | None = None
 ) -> tuple[Int64, Int64]:
-    """Return the row of each target and the length of each history, int64 [n] each.
+    """Return the row of each target and the length of each history: int64 [n] each.
 
-    Compiled code reads these rows without a further check. So this function checks every address.
+    This function checks every address because compiled code reads the rows unchecked.
 
     Parameters
     ----------
     offsets, pairs
-        The store's offsets, and addresses in it.
+        The store's offsets and addresses in the store.
     max_length
         Items of a history at most.
     size
@@ -178,7 +178,7 @@ def slices_of(
     Raises
     ------
     InputError
-        A pair is outside its sequence, or a sequence is outside the store.
+        A pair is outside its sequence or a sequence is outside the store.
     """
     max_length = whole_number("max_length", max_length, 1, 2**62)
     pairs = Pairs(*(np.ascontiguousarray(part, np.int64) for part in pairs))
@@ -195,7 +195,7 @@ def slices_of(
 
 
 def checked_slices(offsets: Int64, pairs: Pairs, max_length: int, size: int) -> tuple[Int64, Int64, int]:
-    """Return row and length of each pair, and the first pair that is not in the store; -1 if all are."""
+    """Return row and length of each pair and the first pair outside the store, or -1."""
     sequence, start, target = pairs
     row = np.minimum(np.maximum(sequence, 0), len(offsets) - 2)
     first, last = offsets[row], offsets[row + 1]

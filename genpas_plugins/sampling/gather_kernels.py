@@ -1,4 +1,4 @@
-"""The numba twins of the functions that gather: same names, same arguments, same bits."""
+"""The numba twins of the functions that gather: same names, arguments and bits."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _checked_slices(
 
 @_inlined
 def _touch(column: Any, stop: Any, length: Any) -> Any:
-    """Load each cache line of [stop - length, stop) once; the result keeps the compiler from removing the loads."""
+    """Load each cache line of [stop - length, stop) once. The result keeps the compiler from removing the loads."""
     touched = 0
     for place in range(stop - length, stop, _LINE):
         touched += column[place] != 0

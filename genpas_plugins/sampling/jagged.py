@@ -1,4 +1,4 @@
-"""Rows of different lengths in one array: where each row begins, and which places it takes."""
+"""Rows of different lengths in one array: the offset and the places of each row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genpas_plugins.support.array_types import Int64, Integers
 
 
 def bounds(lengths: Integers) -> Int64:
-    """Return the offsets of rows of these lengths, one row after another, int64 [n + 1].
+    """Return the offsets int64 [n + 1] of consecutive rows of these lengths.
 
     >>> bounds(np.array([2, 3]))
     array([0, 2, 5])
@@ -19,7 +19,7 @@ def bounds(lengths: Integers) -> Int64:
 
 
 def spans(first: Integers | int, lengths: Integers) -> Int64:
-    """Return the numbers first[i] … first[i] + lengths[i] - 1 of every i, one row after another, int64 [Σ lengths].
+    """Return the numbers first[i] … first[i] + lengths[i] - 1 of every i in one row: int64 [Σ lengths].
 
     >>> spans(np.array([7, 0]), np.array([2, 3]))
     array([7, 8, 0, 1, 2])

@@ -1,7 +1,7 @@
-"""The numba twins of the functions that draw: same names, same arguments, same bits.
+"""The numba twins of the functions that draw: same names, arguments and bits.
 
-Each twin is one loop over pairs; the numpy function says what it computes. `nogil` lets a prefetching thread draw while
-the model computes.
+Each twin is one loop over pairs. The numpy function documents what it computes. `nogil` lets a prefetching thread
+draw while the model computes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _uniform(high: Any, low: Any) -> Any:
 
 @_inlined
 def _above(table: Any, value: Any, low: Any, high: Any) -> Any:
-    """Return the first place in table[low:high] with an entry above `value`, else `high`."""
+    """Return the first place in table[low:high] with an entry above `value` or else `high`."""
     while low < high:
         middle = (low + high) >> 1
         if table[middle] > value:
@@ -282,7 +282,7 @@ def _visit(
 def _ranks(
     place: Any, offset: Any, last_point: Any, begin: Any, weight: Any, inverse: Any, count: Any, rank: Any
 ) -> None:
-    """Find the sequence of each place within its group, a whole number in float64 as all that it is compared with."""
+    """Find the sequence of each place within its group. The number is float64 as all that it is compared with."""
     for i in range(len(place)):
         point = min(place[i] + offset, last_point)
         r = np.floor(min((point - begin[i]) * inverse[i], count[i] - 1))

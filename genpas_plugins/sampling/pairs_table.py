@@ -1,4 +1,4 @@
-"""Training pairs as a table with the source's own ids, written to a file piece by piece."""
+"""Training pairs as a table with the source's own ids. A file is written piece by piece."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def pair_table(stream: PairStream, epoch: int, index: Int64, pairs: Pairs, max_l
 def pair_tables(
     stream: PairStream, *, epoch: int, first: int, count: int, max_length: int | None = None
 ) -> Iterator[pa.Table]:
-    """Yield the pairs `first` … `first + count - 1` of an epoch as tables of bounded size; see `pair_table`.
+    """Yield the pairs `first` … `first + count - 1` of an epoch as tables of bounded size. See `pair_table`.
 
-    Raises InputError if the epoch has fewer pairs, or `max_length` is below 1.
+    Raises InputError if the epoch has fewer pairs or `max_length` is below 1.
     """
     _check_range(stream, first, count)
     for start in range(first, first + count, _ADDRESSES):
@@ -83,20 +83,20 @@ def write_pairs(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the pairs `first` … `first + count - 1` of an epoch to a file, whole or not at all.
+    """Write the pairs `first` … `first + count - 1` of an epoch to a file atomically.
 
     Parameters
     ----------
     stream : where the pairs come from
     path : file with one of the suffixes of `table_file`
-    epoch, first, count, max_length : as for `pair_tables`
+    epoch, first, count, max_length : see `pair_tables`
     overwrite : whether an existing file is replaced
     progress : called with the number of pairs written so far
 
     Raises
     ------
     InputError
-        For another suffix, an existing file without `overwrite`, and as `pair_tables` does.
+        For another suffix or an existing file without `overwrite`. For the same reasons as `pair_tables`.
     """
     check_table_file(path, overwrite=overwrite)
     _check_range(stream, first, count)
@@ -121,7 +121,7 @@ def _check_range(stream: PairStream, first: int, count: int) -> None:
 
 
 def _ids(ids: pa.Array | None, numbers: Integers, first: int) -> pa.Array:
-    """Turn numbers, counted from `first`, into ids; the numbers themselves, int64, where there are none."""
+    """Turn numbers that count from `first` into ids. Without ids return the int64 numbers."""
     if ids is None:
         return pa.array(numbers, pa.int64())
     return ids.take(pa.array(numbers - first))

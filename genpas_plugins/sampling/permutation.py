@@ -1,8 +1,8 @@
-"""A keyed pseudo-random order of n numbers, computed per index and never stored.
+"""A keyed pseudo-random order of n numbers that is computed per index and never stored.
 
 A Feistel network over Z_a x Z_b with a * b just above n (Black & Rogaway, "Ciphers with arbitrary finite domains",
-CT-RSA 2002). Each round adds a keyed function of one half to the other half, which is a bijection for any function. The
-few results from n on go through again until they are below n.
+CT-RSA 2002). Each round adds a keyed function of one half to the other half. This is a bijection for any function.
+Results from n on go through again until they are below n.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LARGEST = 1 << 61
 
 @lru_cache(maxsize=256)
 def round_keys(seed: int, number: int) -> UInt32:
-    """Return the keys of order `number` < 2⁶², uint32 [ROUNDS]."""
+    """Return the keys uint32 [ROUNDS] of order `number` < 2⁶²."""
     keys = philox(seed, 0, PERMUTATION, 2 * number + np.arange(2)).T.reshape(-1)[:ROUNDS]
     keys.flags.writeable = False
     return keys
@@ -34,13 +34,13 @@ def halves(n: int) -> tuple[int, int]:
 
 
 def binary_halves(n: int) -> tuple[int, int]:
-    """Return sides (a, b) with a * b ≥ n ≥ 1 and b a power of two near √n, which needs no division."""
+    """Return sides (a, b) with a * b ≥ n ≥ 1. b is a power of two near √n and so needs no division."""
     b = 1 << ((n - 1).bit_length() // 2)
     return -(-n // b), b
 
 
 def permute(indices: Int64, n: int, keys: UInt32, sides: tuple[int, int] | None = None) -> Int64:
-    """Send each index in [0, n) to its place in the keyed order of 0 … n - 1; int64 [m], n ≤ 2⁶¹.
+    """Send each index int64 [m] in [0, n) to its place in the keyed order of 0 … n - 1. n is at most 2⁶¹.
 
     A key is a round. `sides` of the network are `halves(n)` by default.
     """
@@ -72,14 +72,14 @@ def _network(x: Int64, a: int, b: int, keys: UInt32) -> Int64:
 
 
 def _below(x: Int64, size: int) -> Int64:
-    """Take `size` off where x, from 0 to 2 size - 1, is not below it: read without a sign, what is below grows."""
+    """Subtract `size` from each x in [0, 2 size) that is not below it. Unsigned, a negative difference is large."""
     unsigned = x.view(np.uint64)
     lower: Int64 = np.minimum(unsigned, unsigned - np.uint64(size)).view(np.int64)
     return lower
 
 
 def _scaled_hash(x: Int64, key: np.uint32, size: int) -> Int64:
-    """Hash x with the finalizer of MurmurHash3 and scale it to [0, size)."""
+    """Hash x with the finalizer of MurmurHash3 and scale it to `[0, size)`."""
     h = x.astype(np.uint32) ^ key
     h ^= h >> np.uint32(16)
     h *= np.uint32(0x85EBCA6B)

@@ -1,12 +1,12 @@
-"""The distribution of training pairs: three exponents, or one of the three enumerated strategies.
+"""The distribution of training pairs: three exponents or a construction.
 
-GenPAS (arXiv 2509.13648, section 4) draws a pair in three steps. With |s| the length of the training sequence,
+GenPAS (arXiv 2509.13648, section 4) draws a pair in three steps. |s| is the length of the training sequence:
 
     sequence   p(s)       ∝ (|s| - 1)^α                     α > 0 favours long sequences
     target     p(k | s)   ∝ (k - 1)^β,  k ∈ {2 … |s|}       β > 0 favours recent targets
     start      p(j | k)   ∝ j^γ,        j ∈ {1 … k - 1}     γ > 0 favours short histories
 
-and an exponent of ±∞ puts all mass on the largest (smallest) choice.
+An exponent of ±∞ puts all mass on the largest (smallest) choice.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ SAMPLED = "sampled"
 
 
 class Policy(Protocol):
-    """A probability distribution over (sequence, target, start): exponents, or a construction.
+    """A probability distribution over (sequence, target, start) from exponents or a construction.
 
     Attributes
     ----------
     strategy : value of the `strategy` key
     label : name in tables and reports
-    construction : what lists the pairs; None of exponents
+    construction : what lists the pairs; None for exponents
     drawn : whether an epoch is drawn; else each pair comes once a pass
-    alpha, beta, gamma : the exponents; None of a construction without exponents
+    alpha, beta, gamma : the exponents; None for a construction without exponents
     """
 
     @property
@@ -66,17 +66,17 @@ class Policy(Protocol):
     def gamma(self) -> float | None: ...  # noqa: D102 – documented above
 
     def sequence_mass(self, view: SequenceView) -> Float64:
-        """Return the probability of the sequences of each length group, float64 [len(view.groups.length)]."""
+        """Return the probability float64 [len(view.groups.length)] of the sequences of each length group."""
 
     def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
-        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that is never drawn."""
+        """Return ln p(s, k, j) float64 [n] of each pair: -inf for a pair that is never drawn."""
 
     def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
-        """Return the mean number of items in a history, exactly; histories are cut to `max_length` if given."""
+        """Return the exact mean number of items in a history after a cut to `max_length`."""
 
 
 def named_policy(strategy: str) -> Policy:
-    """Return the policy of a strategy's name, with its numbers as `construction_of` reads them.
+    """Return the policy of a strategy's name with its numbers. See `construction_of`.
 
     A strategy that exponents are near to is a `SamplingPolicy`. Raises InputError for an unknown name or number.
 
@@ -128,7 +128,7 @@ class SamplingPolicy:
         return cls(*EXPONENTS[strategy], strategy=strategy)
 
     def __repr__(self) -> str:
-        """Show the call that makes the policy, and the named strategy with the same distribution."""
+        """Show the call that makes the policy and the named strategy with the same distribution."""
         if self.strategy != SAMPLED:
             return f"SamplingPolicy.named({self.strategy!r})"
         exponents = (self.alpha, self.beta, self.gamma)
@@ -138,7 +138,7 @@ class SamplingPolicy:
 
     @property
     def label(self) -> str:
-        """The strategy's name, or the exponents as "1,0,0": the name of the policy in tables and reports."""
+        """The policy's name in tables and reports: its strategy or else the exponents as "1,0,0"."""
         if self.strategy != SAMPLED:
             return self.strategy
         return ",".join(map(shortest, (self.alpha, self.beta, self.gamma)))
@@ -169,14 +169,14 @@ class SamplingPolicy:
         return np.asarray(np.exp(log_weight - log_weight.max()))
 
     def sequence_mass(self, view: SequenceView) -> Float64:
-        """Return the probability of the sequences of each length group, float64 [len(view.groups.length)]."""
+        """Return the probability float64 [len(view.groups.length)] of the sequences of each length group."""
         groups = view.groups
         log_mass = self.log_sequence_weight(groups.length) + np.log(groups.size)
         mass: Float64 = np.exp(log_mass - log_mass.max())
         return np.asarray(mass / mass.sum())
 
     def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
-        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that is never drawn.
+        """Return ln p(s, k, j) float64 [n] of each pair: -inf for a pair that is never drawn.
 
         Raises InputError for an address outside the view.
         """
@@ -197,7 +197,7 @@ class SamplingPolicy:
         return np.asarray(log_sequence + log_target + log_start)
 
     def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
-        """Return the mean number of items in a drawn history, exactly; histories are cut to `max_length` if given."""
+        """Return the exact mean number of items in a drawn history after a cut to `max_length`."""
         view.require_pairs()
         if max_length is not None:
             whole_number("max_length", max_length, 1)
@@ -210,13 +210,13 @@ class SamplingPolicy:
 
 @dataclass(frozen=True, eq=False)
 class PowerTable:
-    """Powers of 1 … n and their cumulative sums, one table for choices of every size m ≤ n.
+    """Powers of 1 … n and their cumulative sums. One table serves choices of every size m ≤ n.
 
     Attributes
     ----------
     exponent : the exponent e; for +inf every power is 1 and callers look at `last`
-    powers : float64 [n], i^e
-    cumulative : float64 [n + 1], Σ_{i ≤ m} i^e at index m
+    powers : i^e, float64 [n]
+    cumulative : Σ_{i ≤ m} i^e at index m, float64 [n + 1]
     """
 
     exponent: float
@@ -239,7 +239,7 @@ class PowerTable:
 
     @property
     def last(self) -> bool:
-        """Whether all mass is on the last choice, m itself."""
+        """Whether all mass is on the last choice m."""
         return self.exponent == math.inf
 
     @property
@@ -248,14 +248,14 @@ class PowerTable:
         return self.exponent == 0
 
     def mean_of_first(self, values: Float64) -> Float64:
-        """Return Σ_{i ≤ m} i^e v_i / Σ_{i ≤ m} i^e for every m = 0 … n (0 at m = 0), float64 [n + 1]."""
+        """Return float64 [n + 1]: Σ_{i ≤ m} i^e v_i / Σ_{i ≤ m} i^e for every m = 0 … n (0 at m = 0)."""
         top = np.abs(values).max(initial=1.0)  # the products of a large exponent would overflow without it
         means = values if self.last else np.cumsum(self.powers * (values / top)) / self.cumulative[1:] * top
         return np.concatenate([[0.0], means])
 
 
 def shortest(number: float) -> str:
-    """Write a number in as few digits as read back the same, whole numbers without a point."""
+    """Write a number in as few digits as read back the same. Whole numbers have no point."""
     return repr(number).removesuffix(".0")
 
 
@@ -273,7 +273,7 @@ def check_exponent(name: str, value: object) -> float:
 
 
 def log_power(base: Int64, exponent: float) -> Float64:
-    """Return ln(base^exponent) up to a constant; for ±inf, 0 at the largest (smallest) base and -inf elsewhere."""
+    """Return ln(base^exponent) up to a constant. For ±inf it is 0 at the largest (smallest) base and else -inf."""
     if math.isinf(exponent):
         chosen = base.max(initial=1) if exponent > 0 else base.min(initial=np.iinfo(np.int64).max)
         return np.where(base == chosen, 0.0, -np.inf)
@@ -285,7 +285,7 @@ def log_power(base: Int64, exponent: float) -> Float64:
 
 
 def log_choice(number: Int64, size: Int64, exponent: float) -> Float64:
-    """Return ln p(i) of choosing `number` i from {1 … size} with p(i) ∝ i^exponent, elementwise (steps 2 and 3)."""
+    """Return elementwise ln p(i) of choosing `number` i from {1 … size} with p(i) ∝ i^exponent (steps 2 and 3)."""
     if math.isinf(exponent):
         return np.where(number == (size if exponent > 0 else 1), 0.0, -np.inf)
     table = PowerTable.of(exponent, int(size.max(initial=1)))
@@ -293,7 +293,7 @@ def log_choice(number: Int64, size: Int64, exponent: float) -> Float64:
 
 
 def mean_history_length(n_targets: int, gamma: float, max_length: int | None = None) -> Float64:
-    """Return the mean history length of every target position 1 … n, float64 [n]; position k has k items before it."""
+    """Return the mean history length float64 [n] of every target position 1 … n. Position k has k items before it."""
     before = np.arange(1, n_targets + 1)
     limit = n_targets if max_length is None else max_length
     if gamma == math.inf:

@@ -1,6 +1,6 @@
-"""The one protocol for streams: what an adapter needs to train on a stream, whatever kind it is.
+"""The one protocol for streams: what an adapter needs to train on any kind of stream.
 
-A new kind of stream is a new class with these members, in a file of its own.
+A new kind of stream is a new file with a class of these members.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Stream(Protocol):
         Raises
         ------
         InputError
-            For an argument out of range, also if n is 0.
+            For an argument out of range even if n is 0.
         """
 
 
@@ -105,12 +105,12 @@ class PairStream(Stream, Protocol):
         """Return the pairs with these indices of the epoch: a pure function of (seed, epoch, index)."""
 
     def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> Histories:
-        """Return the histories of `pairs`, the pairs with these indices of the epoch."""
+        """Return the histories of `pairs`. They have these indices of the epoch."""
         del epoch, indices
         return StoreHistories.of(self.view.store, pairs, max_length, self.backend)
 
     def batch(self, epoch: int, indices: ArrayLike, max_length: int) -> Batch:
-        """Return the pairs with their histories, each target with weight 1; see `Stream.batch`."""
+        """Return the pairs with their histories. Each target has weight 1. See `Stream.batch`."""
         pairs = self.pairs(epoch, indices)
         histories = self.histories(epoch, np.asarray(indices, np.int64), pairs, max_length)
         rows, n = self.view.store.offsets[pairs.sequence] + pairs.target, len(pairs.target)

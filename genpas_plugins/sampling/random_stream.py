@@ -1,14 +1,15 @@
-"""Counter-based random numbers: any process reaches any word of the stream in O(1), in any order.
+"""Counter-based random numbers: any process reaches any word of the stream in O(1) and in any order.
 
-Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11). The key is the seed; the counter is
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11). The key is the seed. The
+counter is
 
     word 0, 1   index of the pair in its epoch (low, high)
     word 2      epoch
     word 3      block: 0 and 1 are the pair's own eight words, operators use later blocks, PERMUTATION keys the order
                 of an enumerated pass, and EPOCH has the words that all examples of an epoch share
 
-So a pair's words depend on (seed, epoch, index) alone. All operations are on integers, or correctly rounded ones on
-floating-point numbers, so every backend gives the same bits.
+A pair's words depend on (seed, epoch, index) alone. Every backend gives the same bits because all operations are on
+integers or are correctly rounded.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ _MASK = 0xFFFFFFFF
 
 
 def check_seed(seed: Any) -> int:
-    """Return `seed` as an int in [0, 2⁶⁴). Raises InputError for anything else."""
+    """Return `seed` as an int in `[0, 2⁶⁴)`. Raises InputError for anything else."""
     return whole_number("seed", seed, 0, 2**64 - 1)
 
 
 def check_epoch(epoch: Any) -> int:
-    """Return `epoch` as an int in [0, 2³²). Raises InputError for anything else."""
+    """Return `epoch` as an int in `[0, 2³²)`. Raises InputError for anything else."""
     return whole_number("epoch", epoch, 0, 2**32 - 1)
 
 
 def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
-    """Return the four random words of block `block` for every pair index, uint32 [4, n].
+    """Return the four random words uint32 [4, n] of block `block` for every pair index.
 
-    seed < 2⁶⁴, epoch and block < 2³²; indices are int64 [n], not negative.
+    seed < 2⁶⁴. epoch and block < 2³². indices are nonnegative int64 [n].
     """
     index = np.asarray(indices).astype(np.uint64)
     half, mask = np.uint64(32), np.uint64(_MASK)
@@ -76,7 +77,7 @@ def philox(seed: int, epoch: int, block: int, indices: ArrayLike) -> UInt32:
 
 
 def uniform(high: UInt32, low: UInt32) -> Float64:
-    """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
+    """Turn two random words into one float64 in `[0, 1)` with 53 random bits."""
     word = (high.astype(np.uint64) << np.uint64(32)) | low
     return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -106,7 +107,7 @@ def epoch_words(seed: int, epoch: int, bits: int) -> EpochWords:
 
 
 def keyed_uniform(numbers: Int64, key: int) -> Float64:
-    """Return a number in [0, 1) for each of `numbers`, with 53 random bits: the mixer of SplitMix64 (Steele 2014)."""
+    """Return a number in `[0, 1)` with 53 random bits for each of `numbers`: the mixer of SplitMix64 (Steele 2014)."""
     z = numbers.astype(np.uint64) * np.uint64(MIXERS[0]) + np.uint64(key)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(MIXERS[1])
     z = (z ^ (z >> np.uint64(27))) * np.uint64(MIXERS[2])

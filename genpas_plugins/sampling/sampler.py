@@ -1,14 +1,14 @@
 """The sampled stream: the pairs of an epoch come from one row of evenly spaced points.
 
-The sequences lie end to end on a line of length m, the number of examples. Each is as long as its expectation m p(s).
-Example i is the point π(i) + u, with π a keyed order of the epoch and u its offset: systematic sampling.
+The sequences lie end to end on a line of length m. m is the number of examples. Each is as long as its expectation
+m p(s). Example i is the point π(i) + u where π is a keyed order of the epoch and u its offset: systematic sampling.
 
-1. A sequence of expectation v holds floor(v) or ceil(v) points, so it has that many visits.
-2. Visit q of n takes the target at the quantile (q + u_s) / n of p(k | s), so each target comes within one as often as
-   expected of n visits. The offset u_s is a number of the sequence and the epoch.
-3. The start is an independent draw from p(j | k), from the pair's own random words.
+1. A sequence of expectation v holds floor(v) or ceil(v) points: its visits.
+2. Visit q of n takes the target at the quantile (q + u_s) / n of p(k | s). The count of each target is within one of
+   what n visits expect. The offset u_s is a number of the sequence and the epoch.
+3. The pair's own random words draw the start independently from p(j | k).
 
-All offsets are uniform, so the expected count of every pair is m p(s, k, j).
+All offsets are uniform. The expected count of every pair is m p(s, k, j).
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _STEPS = 3
 
 @dataclass(frozen=True, eq=False)
 class DrawTables:
-    """Tables that a draw reads, for a view of d distinct lengths up to n + 1 and an epoch of m examples.
+    """Tables that a draw reads for a view of d distinct lengths up to n + 1 and an epoch of m examples.
 
     Attributes
     ----------
     size : m
-    group_begin, group_end : float64 [d], where the length groups begin and end on the line of length m
-    group_weight, group_inverse : float64 [d], expected visits of a sequence of the group, and one over it
-    group_length, group_first, group_count : int64 [d], see `LengthGroups`
-    order : int [n_sequences], rows of the sequences by length
+    group_begin, group_end : where the length groups begin and end on the line of length m, float64 [d]
+    group_weight, group_inverse : expected visits of a sequence of the group and their inverse, float64 [d]
+    group_length, group_first, group_count : see `LengthGroups`, int64 [d]
+    order : rows of the sequences by length, int [n_sequences]
     group_guide : int64 [GUIDE], a group that ends no earlier than the first group with points from i m / GUIDE on. The
         search for a point begins there (Chen & Asau 1974).
     target, start : powers i^β and i^γ of 1 … n
@@ -73,7 +73,7 @@ class DrawTables:
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy, size: int, weight: Float64 | None = None) -> DrawTables:
-        """Tabulate `policy` for epochs of `size` examples of `view`; `weight` replaces p(s), float64 [d]."""
+        """Tabulate `policy` for epochs of `size` examples of `view`. `weight` float64 [d] replaces p(s)."""
         groups = view.groups
         weight = policy.sequence_weight(groups.length) if weight is None else weight
         cumulative = np.cumsum(weight * groups.size)
@@ -110,20 +110,20 @@ class DrawTables:
 
 
 class DrawnPairs(PairStream):
-    """An endless, addressable stream of pairs drawn by evenly spaced points; a subclass has the tables and the pairs.
+    """An endless addressable stream of pairs drawn by evenly spaced points. A subclass has the tables and the pairs.
 
     Parameters
     ----------
     view : the sequences
     policy : the distribution
     seed : int in [0, 2⁶⁴)
-    pairs_per_epoch : length of an epoch; None: as many as multi-target has, `view.n_pairs`
+    pairs_per_epoch : length of an epoch; None: `view.n_pairs` as for multi-target
     backend : "numpy" or "numba"; None: see `choose_backend`
 
     Raises
     ------
     InputError
-        If no sequence has two items, or an argument is out of range.
+        If no sequence has two items or an argument is out of range.
     """
 
     def __init__(
@@ -167,28 +167,28 @@ class PairSampler(DrawnPairs):
         return DrawTables.of(self.view, self.policy, self.pairs_per_epoch)
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
-        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        """Return the pairs with these indices of the epoch: int64 [n] in [0, pairs_per_epoch)."""
         index = check_indices(indices, self.pairs_per_epoch)
         draw = implementation(draw_pairs, self.backend)
         return draw(self.tables, self.seed, check_epoch(epoch), index)
 
 
 def draw_pairs(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Pairs:
-    """Draw the pairs with these indices, int64 [n]."""
+    """Draw the pairs with these indices int64 [n]."""
     visits = draw_visits(tables, seed, epoch, indices)
     target = choose(tables.target, visits.length - 1, visits.quantile, visits.visits)
     return Pairs(visits.sequence, choose(tables.start, target, visits.word, 1) - 1, target)
 
 
 class Visits(NamedTuple):
-    """Visits of sequences, [n] each: what a pair is chosen from.
+    """Visits of sequences [n] from which pairs are chosen.
 
     Attributes
     ----------
-    sequence, length : int64, the sequence and its length
-    quantile : float64 in [0, visits), which part of the sequence's law the visit is of; evenly spaced in an epoch
-    visits : int64, visits of the sequence in the epoch
-    word : float64 in [0, 1), a random number of the visit
+    sequence, length : the sequence and its length, int64
+    quantile : the visit's part of the sequence's law, float64 in [0, visits); evenly spaced in an epoch
+    visits : visits of the sequence in the epoch, int64
+    word : a random number of the visit, float64 in [0, 1)
     """
 
     sequence: Int64
@@ -199,7 +199,7 @@ class Visits(NamedTuple):
 
 
 def draw_visits(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Visits:
-    """Draw the visits with these indices, int64 [n]."""
+    """Draw the visits with these indices int64 [n]."""
     words = tables.words(seed, epoch)
     group, rank, place, low, high = located(tables, words, indices)
     visit, visits = counted(place, low, high, words.offset)
@@ -212,7 +212,7 @@ def draw_visits(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Vi
 
 
 class Places(NamedTuple):
-    """Where examples lie on the line: at `place`, in [low, high) of sequence `rank` of a length group; [n] each."""
+    """Places of examples on the line: `place` is in `[low, high)` of sequence `rank` of a length group."""
 
     group: Int64
     rank: Int64
@@ -242,7 +242,7 @@ def located(tables: DrawTables, words: EpochWords, indices: Int64) -> Places:
 
 
 def _groups(tables: DrawTables, point: Float64) -> Int64:
-    """Return the length group that each point lies in: a few steps from the guide, and a search for what is left."""
+    """Return the length group of each point by a few steps from the guide and a search for the rest."""
     cell = (point * (len(tables.group_guide) / tables.size)).astype(np.int64)
     group = tables.group_guide[np.minimum(cell, len(tables.group_guide) - 1)]
     left = np.flatnonzero(tables.group_end[group] <= point)
@@ -256,7 +256,7 @@ def _groups(tables: DrawTables, point: Float64) -> Int64:
 
 
 def counted(place: Int64, low: Float64, high: Float64, offset: float) -> tuple[Int64, Int64]:
-    """Return which of the epoch's points in [low, high) each place is, from 0, and how many there are."""
+    """Return the number of each place among the epoch's points in `[low, high)` from 0 and the number of points."""
     first = _first_place(low, offset)
     count = np.maximum(_first_place(high, offset) - first, 1)
     return np.clip(place - first, 0, count - 1), count
@@ -269,7 +269,7 @@ def _first_place(bound: Float64, offset: float) -> Int64:
 
 
 def check_indices(indices: ArrayLike, pairs_per_epoch: int) -> Int64:
-    """Return pair indices as int64 [n]. Raises InputError if one lies outside [0, pairs_per_epoch)."""
+    """Return pair indices as int64 [n]. Raises InputError if an index lies outside [0, pairs_per_epoch)."""
     index = np.asarray(indices)
     if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
         raise InputError(f"Pair indices must be one row of whole numbers; got {index.dtype} of shape {index.shape}.")
@@ -286,7 +286,7 @@ def check_pairs_per_epoch(value: Any) -> int:
 
 
 def choose(table: PowerTable, size: Int64, u: Float64, n: Int64 | int) -> Int64:
-    """Choose from {1 … size} with the table's weights, by inversion of u / n in [0, 1)."""
+    """Choose from {1 … size} with the table's weights by inversion of u / n in `[0, 1)`."""
     if table.last:
         return size
     if table.even:

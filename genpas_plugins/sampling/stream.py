@@ -1,4 +1,4 @@
-"""From a view and a policy to the stream of its pairs, or of its windows."""
+"""From a view and a policy to the stream of its pairs or windows."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ def pair_stream(
     Parameters
     ----------
     view : the sequences
-    policy : a named strategy makes a `PairEnumeration`, or `ConstructedPairs` if drawn; exponents a `PairSampler`
+    policy : a named strategy makes a `PairEnumeration` or `ConstructedPairs` if drawn; exponents make a
+        `PairSampler`
     seed : int in [0, 2⁶⁴)
-    pairs_per_epoch : length of an epoch; None: one pass of an enumerated strategy, `view.n_pairs` when sampled
+    pairs_per_epoch : length of an epoch; None: one pass of an enumerated strategy or `view.n_pairs` when sampled
     backend : "numpy" or "numba"; None: see `choose_backend`
 
     Returns
@@ -41,7 +42,7 @@ def pair_stream(
     Raises
     ------
     InputError
-        If no sequence has two items, or an argument is of a wrong type or out of range.
+        If no sequence has two items. If an argument is of a wrong type or out of range.
 
     Examples
     --------

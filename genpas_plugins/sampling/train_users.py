@@ -1,7 +1,7 @@
-"""Training on a share of the users, for data efficiency and for users whom a model sees only in the test.
+"""Training on a share of the users: for data efficiency and for users whom a model sees only in the test.
 
-The users with a training pair are in a pseudo-random order keyed by the seed, and a share is the beginning of it. So
-the share does not depend on strategy or process, and a smaller share is part of a larger one.
+The users with a training pair are in a pseudo-random order keyed by the seed. A share is the beginning of this
+order. It does not depend on strategy or process. A smaller share is part of a larger share.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def check_share(share: Any) -> None:
 
 
 def keep_users(view: SequenceView, share: float, seed: int, owner: Int64 | None = None) -> SequenceView:
-    """Return the view with the sequences of a share of its users; all other sequences have length 0.
+    """Return the view with the sequences of a share of its users. All other sequences have length 0.
 
     Parameters
     ----------
     view : the sequences; `view` itself is returned if all users are kept
     share : ⌈share · n⌉ of the n users with a training pair are kept
     seed : the run's
-    owner : int64 [n_sequences], the row of each sequence's user; -1 for a sequence of several users, which goes. None:
-        as a regenerated store has it; in any other store every sequence is its own user's.
+    owner : row of each sequence's user, int64 [n_sequences]. A sequence of several users has -1 and is dropped.
+        None takes the owners of a regenerated store. In any other store every sequence is its own user's.
 
     Raises
     ------

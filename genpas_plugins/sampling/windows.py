@@ -1,11 +1,11 @@
 """All targets of a window in one pass.
 
 A causal encoder that counts positions from the start of its input reads s_j … s_{k-1} on its way through s_j … s_n.
-So one forward pass has the loss of every target k after a start j. The expected loss and gradient are the same as with
-single pairs; the variance and the cost are lower.
+One forward pass thus has the loss of every target k after a start j. The expected loss and gradient are the same as
+with single pairs. The variance and the cost are lower.
 
-A history longer than L is cut to the L items before its target. What a model sees begins at j' = max(j, k - L), and
-every start at or before k - L becomes the start k - L.
+A history longer than L is cut to the L items before its target. What a model sees begins at j' = max(j, k - L).
+Every start at or before k - L becomes the start k - L.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ class TargetWindows(NamedTuple):
 
     Attributes
     ----------
-    pairs : start … last target of each window, at most L + 1 items: what the gather functions take
-    first : int64 [n], the first target that is trained; the targets `first` … `pairs.target` of a window are
-    weights : float32 [T], of the trained targets, those of one window after those of another. The expected sum over an
-        example is 1: the sum of weighted losses over the number of examples has the expectation of the mean over
-        single pairs.
-    example : int64 [n], the example that each window is of, from 0 and rising
+    pairs : start … last target of each window with at most L + 1 items: input of the gather functions
+    first : first trained target, int64 [n]; the targets `first` … `pairs.target` of a window are trained
+    weights : of the trained targets of one window after another, float32 [T]. The expected sum over an example is
+        1. The sum of weighted losses over the number of examples has the expectation of the mean over single pairs.
+    example : rising number from 0 of each window's example, int64 [n]
     """
 
     pairs: Pairs
@@ -47,22 +46,22 @@ class TargetWindows(NamedTuple):
 
 
 class WindowStream(ABC):
-    """An endless, addressable stream of windows; `genpas_plugins.sampling.stream.window_stream` makes one.
+    """An endless addressable stream of windows. `genpas_plugins.sampling.stream.window_stream` makes one.
 
     Parameters
     ----------
     view : the sequences
     policy : the distribution of single pairs
-    max_length : L, items of a history at most
+    max_length : maximum number L of items in a history
     seed : int in [0, 2⁶⁴)
-    pairs_per_epoch : targets that an epoch trains, on average; None: one pass of an enumerated strategy, as many as
-        multi-target has when sampled
+    pairs_per_epoch : mean number of targets that an epoch trains; None: one pass of an enumerated strategy or the
+        number of multi-target pairs when sampled
     backend : "numpy" or "numba"; None: see `choose_backend`
 
     Raises
     ------
     InputError
-        If no sequence has two items, or an argument is out of range.
+        If no sequence has two items or an argument is out of range.
     """
 
     unit: Literal["pairs", "windows"] = "windows"
@@ -94,7 +93,7 @@ class WindowStream(ABC):
         return _reopen, (type(self), self.view, self.policy, {name: getattr(self, name) for name in names})
 
     def windows(self, epoch: int, indices: ArrayLike) -> TargetWindows:
-        """Return the windows of the examples with these indices of the epoch: int64 [n], each in [0, size)."""
+        """Return the windows of the examples with these indices of the epoch: int64 [n] in [0, size)."""
         index = check_indices(indices, self.size)
         return self._windows(check_epoch(epoch), index)
 
@@ -115,7 +114,7 @@ class WindowStream(ABC):
 
     @abstractmethod
     def _tabulate(self) -> tuple[int, float]:
-        """Make the tables; return the targets of a default epoch, and of a window on average."""
+        """Make the tables. Return the targets of a default epoch and the mean targets of a window."""
 
     @abstractmethod
     def _windows(self, epoch: int, indices: Int64) -> TargetWindows:

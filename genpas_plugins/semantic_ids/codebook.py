@@ -128,7 +128,7 @@ class SemanticIds:
         ----------
         codes, sizes : integers [n_items, levels] and the number of codes of each level; see `of`
         policy : "count" gives items with equal codes 0, 1, 2, … in item order as in TIGER. Nearly all items get 0.
-          "random" gives them different random codes and uses all codes. GRID finds it as good.
+            "random" gives them different random codes and uses all codes. GRID finds it as good.
         seed : seed of "random"
         size : number of added codes. None: as many as the largest level. It grows if more items have equal codes.
         item_ids, origin : see the class

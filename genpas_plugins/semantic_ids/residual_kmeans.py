@@ -47,9 +47,9 @@ def residual_kmeans(
     iterations : iterations of Lloyd's algorithm after a k-means++ start
     restarts : clusterings of a level; the best is kept. Three reduce the error of Beauty's texts by 0.2 %.
     points_per_code : A level trains on at most `codes` times this many items. The seed draws them. None: all items.
-      A balanced level always takes all.
+        A balanced level always takes all.
     balanced : split the largest cluster in two until there are enough (scikit-learn's BisectingKMeans). On Beauty's
-      co-occurrence the largest cluster has half as many items. 2.7 % instead of 7.1 % of the items collide.
+        co-occurrence the largest cluster has half as many items. 2.7 % instead of 7.1 % of the items collide.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """A trained model in the layout of the Hugging Face Hub.
 
-model.safetensors the weights config.json RecBole's settings as plain values and the training data README.md the
-model card
+model.safetensors   the weights
+config.json         RecBole's settings as plain values and the training data
+README.md           the model card
 """
 
 from __future__ import annotations
