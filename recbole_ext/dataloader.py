@@ -17,6 +17,7 @@ from recbole.utils import ModelType
 from genpas_plugins import pair_stream
 from genpas_plugins.augment import augment_stream
 from genpas_plugins.neural.device.device_batch import DeviceBatch, order_by_length
+from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.sampling.batch import Batch
 from genpas_plugins.sampling.protocol import PairStream, Stream
 from genpas_plugins.sampling.replay import ReplayStream
@@ -27,7 +28,7 @@ from recbole_ext.dataset import Columns, WindowDataset, as_tensor
 from recbole_ext.device_draws import device_draws
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.masked_objective import is_masked, masked_fields, operators_with_mask
-from recbole_ext.trimming import DrawnInteraction, LengthOrder
+from recbole_ext.trimming import DrawnInteraction
 
 TARGETS, TARGET_WEIGHT = "_targets", "_target_weight"
 """Fields of a batch under `targets: parallel`: the item after each item of the history, and its weight."""

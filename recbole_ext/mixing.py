@@ -23,13 +23,13 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.neural.basrec.losses import Batch, Model, mixing_losses
 from genpas_plugins.neural.basrec.mixture import mix
 from genpas_plugins.neural.basrec.step_draws import generator
-from genpas_plugins.neural.device.device_batch import LengthGroup
 from genpas_plugins.neural.layers.dropout import cheap_dropout
+from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.settings.mixing import SECTION, MixingConfig
 from genpas_plugins.support.override import override
 from recbole_ext.genpas_key import Mistake, genpas_config, keys_of
 from recbole_ext.history_loss import HistoryLoss, check_trainable, loss_after_warmup
-from recbole_ext.trimming import LengthOrder, order_of
+from recbole_ext.trimming import order_of
 
 
 def check(config: Config) -> Iterator[Mistake]:
@@ -75,13 +75,12 @@ class BASRecLoss:
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
-        by_length = LengthOrder(torch.arange(len(lengths)), [LengthGroup(len(lengths), histories.shape[1], None)])
+        by_length = LengthOrder.whole(lengths, histories.shape[1])
         if self.plain.trim:
             by_length = order_of(model, interaction)
-        order = by_length.order.to(lengths.device)
-        parts = torch.split(order, [group.size for group in by_length.groups])
-        groups = [(rows, group.width) for rows, group in zip(parts, by_length.groups, strict=True)]
-        back = order.argsort()
+        by_length = by_length._replace(order=by_length.order.to(lengths.device))
+        groups = [(rows, group.width) for rows, group in zip(by_length.rows, by_length.groups, strict=True)]
+        back = by_length.order.argsort()
 
         def encode(changed: Tensor, share: Tensor) -> Tensor:
             parts = [

@@ -6,27 +6,17 @@ its mean loss stay and the padding shrinks. Full ranking uses the same groups an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from genpas_plugins.neural.device.device_batch import LengthGroup
 from genpas_plugins.neural.layers.dropout import cheap_dropout
+from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.support.override import override
-
-_SHORTEST = 8
-"""Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""
-
-
-class LengthOrder(NamedTuple):
-    """The histories of a batch by length: int64 [n] `order` has one group after another on the device."""
-
-    order: Tensor
-    groups: Sequence[LengthGroup]
 
 
 class DrawnInteraction(Interaction):
@@ -62,28 +52,12 @@ def on_cpu(interaction: Interaction, field: str) -> Tensor:
     return kept[field] if field in kept else interaction[field].cpu()
 
 
-def length_groups(lengths: Tensor) -> list[tuple[Tensor, int]]:
-    """Return the rows and the longest length of every group of similar length from CPU lengths int64 [B].
-
-    Examples
-    --------
-    >>> [(rows.tolist(), longest) for rows, longest in length_groups(torch.tensor([3, 40, 12, 1]))]
-    [([0, 3], 3), ([2], 12), ([1], 40)]
-    """
-    octave = (lengths.clamp(min=_SHORTEST) - 1).log2().floor()
-    groups = [(octave == value).nonzero()[:, 0] for value in octave.unique()]
-    return [(rows, int(lengths[rows].max())) for rows in groups]
-
-
 def order_of(model: Any, interaction: Interaction) -> LengthOrder:
     """Return the histories of a batch by length."""
     known: LengthOrder | None = getattr(interaction, "by_length", None)
     if known is not None:
         return known
-    groups = length_groups(on_cpu(interaction, model.ITEM_SEQ_LEN))
-    # One copy to the device, and groups are slices: RecBole's Interaction would make a list of other indices.
-    order = torch.cat([rows for rows, _ in groups])
-    return LengthOrder(order, [LengthGroup(len(rows), longest, None) for rows, longest in groups])
+    return LengthOrder.of(on_cpu(interaction, model.ITEM_SEQ_LEN))
 
 
 def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:

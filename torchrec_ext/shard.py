@@ -5,7 +5,8 @@
       all | negatives                                                      or negatives for the output
 
 With targets "parallel" the batch holds windows (`batch.WindowBatch`). A causal model returns its hidden states at
-all positions and every item of a window is a target of one forward pass.
+all positions and every item of a window is a target of one forward pass. On a CPU histories are encoded in groups of
+similar length. Each group is padded to its longest history.
 
 `shard` replaces the model's `item_embedding` by a module that returns the rows already looked up. A model with other
 tables names its layer in `sharded_as` (`recbole_ext.models.contract`).
@@ -30,6 +31,8 @@ from torch import Tensor, nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor, KeyedJaggedTensor
 
+from genpas_plugins.neural.layers.dropout import cheap_dropout
+from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.neural.layers.sampled_losses import sampled_losses
 from genpas_plugins.settings.loss import LossConfig
 from genpas_plugins.support.errors import InputError, nearest
@@ -51,7 +54,7 @@ from torchrec_ext.tables import (
     check_columns,
     embedding_at,
     layer_of,
-    pad,
+    pad_groups,
     padded_length,
     shard_tables,
 )
@@ -108,10 +111,8 @@ class OutputLayer(Layer):
                 "The batch holds windows, and whether the model is causal was not checked. Call shard() with "
                 'targets="parallel", or use batches of pairs.'
             )
-        width = getattr(batch, "width", None)
-        hidden = self.hidden(rows["history"], batch.features["history"], everywhere=windows, width=width)
-        if windows:
-            hidden = hidden[batch.row, batch.place]
+        at = (batch.row, batch.place) if windows else None
+        hidden = self.hidden(rows["history"], batch.features["history"], at, width=getattr(batch, "width", None))
         targets = batch.features["target"].values().long()
         weights, count = getattr(batch, "weights", None), len(batch) if windows else None
         if self.output == "vocab_parallel":
@@ -123,26 +124,32 @@ class OutputLayer(Layer):
         return Step(global_mean(losses, weights, self.group, count), hidden.detach())
 
     def hidden(
-        self, rows: JaggedTensor, history: JaggedTensor, *, everywhere: bool = False, width: int | None = None
+        self,
+        rows: JaggedTensor,
+        history: JaggedTensor,
+        at: tuple[Tensor, Tensor] | None = None,
+        *,
+        width: int | None = None,
     ) -> Tensor:
-        """Return the model's hidden states: float [B, D] or at all positions [B, longest history, D].
+        """Return the model's hidden states: float [B, D] or [T, D] at the places `at`.
 
         Parameters
         ----------
-        rows : rows looked up for the histories, float [sum, D]
-        history : jagged int64 histories
-        everywhere : whether all positions are asked for
+        rows : float [sum, D], looked up for the histories
+        history : int64, jagged histories
+        at : history and place in it of each state, int64 [T] each
         width : of the batch; see `padded_length`
         """
-        lengths = history.lengths().long()
+        lengths, table = history.lengths().long(), self.stand_in(self.tables[0])
         longest = padded_length(lengths, int(self.model.max_seq_length), width)  # type: ignore[arg-type]  # nn.Module hides it
-        ids, dense = pad(history, rows, longest)
-        with (
-            self.stand_in(self.tables[0]).holding((ids, dense)),
-            every_position(self.model) if everywhere else nullcontext(),
-        ):
-            hidden: Tensor = self.model(ids, lengths)
-        return hidden
+        # Groups cost kernels, and a GPU waits to know them.
+        by_length = LengthOrder.of(lengths) if lengths.device.type == "cpu" else LengthOrder.whole(lengths, longest)
+        parts = []
+        with every_position(self.model) if at else nullcontext(), cheap_dropout(self.model):
+            for ids, dense, lengths in pad_groups(by_length, history, rows):
+                with table.holding((ids, dense)):
+                    parts.append(self.model(ids, lengths))
+        return by_length.states(parts, at)
 
     def _losses(self, hidden: Tensor, targets: Tensor, rows: Mapping[str, JaggedTensor], batch: Any) -> Tensor:
         if self.output == "sampled":

@@ -33,6 +33,7 @@ from torchrec.modules.embedding_modules import EmbeddingCollection
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
+from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.support.errors import InputError
 from torchrec_ext.gradient_mean import GradientMean
 from torchrec_ext.sharding_plan import FBGEMM_ALIGNMENT, plan_for
@@ -267,6 +268,24 @@ def pad(ids: JaggedTensor, rows: JaggedTensor, length: int) -> tuple[Tensor, Ten
     dense = rows.to_padded_dense(length)
     # As with padding_idx=0: a history may read row 0, which learns nothing from it.
     return dense_ids, torch.where((dense_ids == 0)[..., None], dense.detach(), dense)
+
+
+def pad_groups(
+    by_length: LengthOrder, ids: JaggedTensor, rows: JaggedTensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield ids and rows of each group of histories as `pad` returns them, and its lengths, int64."""
+    lengths = ids.lengths().long()
+    if len(by_length.groups) == 1:
+        yield *pad(ids, rows, by_length.groups[0].width), lengths
+        return
+    order, begin = by_length.order, ids.offsets().long()[:-1]
+    ends = lengths[order].cumsum(0)
+    moved = torch.repeat_interleave(begin[order] - ends + lengths[order], lengths[order]) + torch.arange(int(ends[-1]))
+    items = [int(lengths[group].sum()) for group in by_length.rows]
+    parts = (values.index_select(0, moved).split(items) for values in (ids.values(), rows.values()))
+    for of, group, own_ids, own_rows in zip(by_length.rows, by_length.groups, *parts, strict=True):
+        each = lengths[of]
+        yield *pad(JaggedTensor(own_ids, lengths=each), JaggedTensor(own_rows, lengths=each), group.width), each
 
 
 def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Parameter]:

@@ -9,18 +9,20 @@ from recbole.model.sequential_recommender import SASRec
 from torch import Tensor
 
 from genpas_plugins.neural.layers.dropout import cheap_dropout
-from recbole_ext.trimming import length_groups
+from genpas_plugins.neural.layers.length_groups import LengthOrder
 
 
 class GroupedSASRec(SASRec):
     """SASRec with the same vectors and less padding for losses that `trim: true` cannot split."""
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Return the states `[B, D]` at the histories' last items from right-padded `int64 [B, L]`."""
-        rows, longest = zip(*length_groups(item_seq_len.cpu()), strict=True)
-        encode = super().forward
-        parts = [encode(item_seq[of][:, :width], item_seq_len[of]) for of, width in zip(rows, longest, strict=True)]
-        vectors: Tensor = torch.cat(parts)[torch.cat(rows).argsort().to(item_seq.device)]
+        """Return the states at the histories' last items, `[B, D]`; item_seq is `int64 [B, L]`, right-padded."""
+        by_length, encode = LengthOrder.of(item_seq_len.cpu()), super().forward
+        parts = [
+            encode(item_seq[rows, : group.width], item_seq_len[rows])
+            for rows, group in zip(by_length.rows, by_length.groups, strict=True)
+        ]
+        vectors: Tensor = torch.cat(parts)[by_length.order.argsort().to(item_seq.device)]
         return vectors
 
     def calculate_loss(self, interaction: Any) -> Tensor:

@@ -11,7 +11,9 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
+from genpas_plugins.neural.layers import catalogue_loss
 from genpas_plugins.support.errors import InputError
+from torchrec_ext import losses
 from torchrec_ext.losses import (
     gathered_softmax_loss,
     global_mean,
@@ -49,22 +51,32 @@ def vocab_parallel_mean(hidden, table, targets, weights, *, group: Any, count: i
     return vocab_parallel_loss(hidden, table, targets, weights, n_rows=9, group=group, count=count)
 
 
+def mean_of_several_ranks(hidden, table, targets, weights, *, group: Any, count: int | None = None) -> torch.Tensor:
+    factors = weights / (weights.sum() if count is None else count)
+    return losses._VocabParallelLoss.apply(hidden, table, targets, factors, slice(None), losses.block_rows(), group)
+
+
 LOSSES = [gathered_mean, vocab_parallel_mean]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 @pytest.mark.parametrize("count", [None, 2])
 @pytest.mark.parametrize(
-    ("loss", "at_once"), [(gathered_mean, 0), *((vocab_parallel_mean, rows) for rows in (1, 2, 100))]
+    ("loss", "at_once"),
+    [
+        (gathered_mean, 0),
+        *((loss, rows) for loss in (vocab_parallel_mean, mean_of_several_ranks) for rows in (1, 2, 100)),
+    ],
 )
 def test_losses_and_gradients_are_those_of_cross_entropy(
     loss: Any, at_once: int, count: int | None, scale: float, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("torchrec_ext.losses.block_rows", lambda *_: at_once)
+    for module in (losses, catalogue_loss):
+        monkeypatch.setattr(module, "block_rows", lambda *_: at_once)
     group, (hidden, table, targets) = dist.group.WORLD, tensors(scale)
     weights = torch.arange(1.0, 6.0)
-    losses = functional.cross_entropy(hidden @ table.T, targets, reduction="none")
-    expected = (weights * losses).sum() / (weights.sum() if count is None else count)
+    of_each = functional.cross_entropy(hidden @ table.T, targets, reduction="none")
+    expected = (weights * of_each).sum() / (weights.sum() if count is None else count)
     expected_gradients = torch.autograd.grad(3 * expected, [hidden, table])
     found = loss(hidden, table, targets, weights, group=group, count=count)
     gradients = torch.autograd.grad(3 * found, [hidden, table])
@@ -95,6 +107,6 @@ def test_targets_out_of_range_raise(loss: Any, wrong: int, group: Any):
 
 
 def test_global_mean_weighs_samples(group: Any):
-    losses = torch.tensor([1.0, 2.0, 6.0])
-    assert global_mean(losses, None, group).item() == pytest.approx(3.0)
-    assert global_mean(losses, torch.tensor([0.0, 3.0, 1.0]), group).item() == pytest.approx(3.0)
+    of_each = torch.tensor([1.0, 2.0, 6.0])
+    assert global_mean(of_each, None, group).item() == pytest.approx(3.0)
+    assert global_mean(of_each, torch.tensor([0.0, 3.0, 1.0]), group).item() == pytest.approx(3.0)

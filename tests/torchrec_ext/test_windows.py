@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, SequenceView, pair_stream
+from genpas_plugins.neural.layers import length_groups
 from genpas_plugins.sampling.stream import window_stream
 from genpas_plugins.sampling.windows import WindowStream
 from tests.chain_law import dense_weights
@@ -157,7 +158,7 @@ def gradients(batch: PairBatch, model: str, output: str) -> tuple[float, dict[st
     loss = sharded(with_output_rows(batch, "all", own_rows(sharded))).loss
     loss.backward()
     dense = {name: value.grad for name, value in dense_parameters(sharded).items()}
-    return float(loss), {**dense, "table": before - whole_table(sharded)}
+    return float(loss.detach()), {**dense, "table": before - whole_table(sharded)}
 
 
 @pytest.mark.parametrize("strategy", NAMED)
@@ -175,6 +176,22 @@ def test_a_pass_over_the_windows_has_loss_and_gradients_of_a_pass_over_the_pairs
     for name, gradient in single[1].items():
         torch.testing.assert_close(parallel[1][name], gradient, atol=1e-6, rtol=1e-5)
     assert float(single[1]["table"].abs().max()) > 1e-2
+
+
+@pytest.mark.parametrize("model", training.MODELS)
+@pytest.mark.parametrize("unit", ["pairs", "windows"])
+def test_histories_in_groups_have_the_loss_and_gradients_of_one_padded_batch(
+    unit: str, model: str, monkeypatch: pytest.MonkeyPatch
+):
+    stream = windows(POLICIES[3]) if unit == "windows" else pair_stream(view(), POLICIES[3], seed=7, pairs_per_epoch=90)
+    batch = GenPASStream(stream, batch_size=20, max_length=L).batch(0, 0)
+    padded = gradients(batch, model, "vocab_parallel")
+    monkeypatch.setattr(length_groups, "SHORTEST", 2)
+    assert len(length_groups.LengthOrder.of(batch.history.lengths()).groups) > 1
+    grouped = gradients(batch, model, "vocab_parallel")
+    assert grouped[0] == pytest.approx(padded[0], rel=1e-6)
+    for name, gradient in padded[1].items():
+        torch.testing.assert_close(grouped[1][name], gradient, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=IDS)

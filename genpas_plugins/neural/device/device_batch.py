@@ -9,17 +9,10 @@ import torch
 from torch import Tensor
 
 from genpas_plugins.neural.device.random_words import Ahead
+from genpas_plugins.neural.layers.length_groups import LengthGroup
 
 STEP = 8
 """Histories on a device are padded to a multiple of this, so that few shapes occur."""
-
-
-class LengthGroup(NamedTuple):
-    """Histories of similar length: how many, the padded length, and their trained targets if they are counted."""
-
-    size: int
-    width: int
-    targets: int | None
 
 
 class Sizes(NamedTuple):

@@ -1,0 +1,74 @@
+"""The histories of a batch in groups of similar length, each padded to its longest.
+
+Most histories are far shorter than the longest of their batch. A group is inside the batch, so the batch's examples
+and its loss stay, and the padding shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+SHORTEST = 8
+"""Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""
+
+
+class LengthGroup(NamedTuple):
+    """Histories of similar length: how many, the padded length, and their trained targets if they are counted."""
+
+    size: int
+    width: int
+    targets: int | None = None
+
+
+class LengthOrder(NamedTuple):
+    """The histories of a batch by length: `order`, int64 [n], holds one group after another.
+
+    Examples
+    --------
+    >>> order, groups = LengthOrder.of(torch.tensor([3, 40, 12, 1]))
+    >>> order.tolist(), [(group.size, group.width) for group in groups]
+    ([0, 3, 2, 1], [(2, 3), (1, 12), (1, 40)])
+    """
+
+    order: Tensor
+    groups: Sequence[LengthGroup]
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> Self:
+        """Return the groups of lengths int64 [n] on the CPU."""
+        octave = (lengths.clamp(min=SHORTEST) - 1).log2().floor()
+        order, sizes = octave.argsort(stable=True), octave.unique(return_counts=True)[1].tolist()
+        longest = [int(part.max()) for part in lengths[order].split(sizes)]
+        return cls(order, [LengthGroup(*group) for group in zip(sizes, longest, strict=True)])
+
+    @classmethod
+    def whole(cls, lengths: Tensor, width: int) -> Self:
+        """Return one group of all histories, padded to `width`."""
+        return cls(torch.arange(len(lengths), device=lengths.device), [LengthGroup(len(lengths), width)])
+
+    @property
+    def rows(self) -> Sequence[Tensor]:
+        """The rows of each group, int64."""
+        return self.order.split([group.size for group in self.groups])
+
+    def states(self, parts: Sequence[Tensor], at: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return the states of the histories in their own order, [n, D], or the states at some places, [T, D].
+
+        Parameters
+        ----------
+        parts : states of each group, [size, D], or at all places, [size, width, D] for `at`
+        at : history and place of each wanted state, int64 [T] each
+        """
+        if at is None:
+            return parts[0] if len(parts) == 1 else torch.cat(list(parts))[self.order.argsort()]
+        begin, first = 0, []
+        for size, width, _ in self.groups:
+            first.append(torch.arange(begin, begin + size * width, width, device=self.order.device))
+            begin += size * width
+        history, place = at
+        flat = torch.cat([part.flatten(0, 1) for part in parts])
+        return flat.index_select(0, torch.cat(first)[self.order.argsort()][history] + place)
