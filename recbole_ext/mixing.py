@@ -75,7 +75,7 @@ class BASRecLoss:
         model = self.model
         histories, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
         plain, vectors, targets = self.plain(interaction)
-        by_length = LengthOrder.whole(lengths, histories.shape[1])
+        by_length = LengthOrder.whole(len(lengths), histories.shape[1])
         if self.plain.trim:
             by_length = order_of(model, interaction)
         by_length = by_length._replace(order=by_length.order.to(lengths.device))

@@ -143,7 +143,9 @@ class OutputLayer(Layer):
         lengths, table = history.lengths().long(), self.stand_in(self.tables[0])
         longest = padded_length(lengths, int(self.model.max_seq_length), width)  # type: ignore[arg-type]  # nn.Module hides it
         # Groups cost kernels, and a GPU waits to know them.
-        by_length = LengthOrder.of(lengths) if lengths.device.type == "cpu" else LengthOrder.whole(lengths, longest)
+        by_length = (
+            LengthOrder.of(lengths) if lengths.device.type == "cpu" else LengthOrder.whole(len(lengths), longest)
+        )
         parts = []
         with every_position(self.model) if at else nullcontext(), cheap_dropout(self.model):
             for ids, dense, lengths in pad_groups(by_length, history, rows):

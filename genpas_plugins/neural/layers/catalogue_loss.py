@@ -12,14 +12,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 BLOCK, BLOCK_ON_DEVICE = 2**21, 2**26
 """Scores in a block: on a CPU they fit a core's cache and have rows enough for fast products."""
+TILE = 32
+"""Half-precision products on a CPU have a multiple of this many rows: oneDNN compiles a kernel for each new shape."""
 
 
 def block_rows(n_items: int, device: torch.device) -> int:
     """Return how many targets are scored at once against this many items."""
-    return max(1, (BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE) // max(n_items, 1))
+    rows = max(1, (BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE) // max(n_items, 1))
+    return rows if rows < 2 * TILE else rows - rows % (2 * TILE)
 
 
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -44,9 +48,15 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         device = hidden.device.type
         product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else table.dtype
+        n_targets, on_cpu = len(hidden), device == "cpu"
+        if on_cpu and product != table.dtype:
+            missing = -n_targets % TILE
+            hidden = functional.pad(hidden, (0, 0, 0, missing))
+            targets, weights = functional.pad(targets, (0, missing)), functional.pad(weights, (0, missing))
         # Autocast would turn the softmax, the largest part of the memory moved, back into float32.
         with torch.autocast(device, enabled=False):
             states, items = hidden.to(product), table.to(product)
+            columns = items.T.contiguous() if on_cpu else items.T  # 1.5 to 5 times faster
             # Relative to the largest, which comes back at the end: float16 underflows for small weights.
             largest = weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
             weighted = states * (weights / largest)[:, None].to(product)
@@ -58,13 +68,13 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
             part = None if product == table.dtype else torch.empty_like(items)
             for first in range(0, len(hidden), rows):
                 block = slice(first, first + rows)
-                scores = torch.matmul(states[block], items.T, out=buffer[: len(states[block])])
+                scores = torch.matmul(states[block], columns, out=buffer[: len(states[block])])
                 # In place on a CPU, whose softmax reads a row before it writes it; other devices do not promise that.
-                probabilities = torch.softmax(scores, 1, out=scores if device == "cpu" else None)
+                probabilities = torch.softmax(scores, 1, out=scores if on_cpu else None)
                 own = torch.arange(len(scores), device=scores.device) * len(table) + targets[block]
                 likelihood[block] = probabilities.view(-1)[own].to(likelihood.dtype).log()
                 lost = likelihood[block].isinf()  # the probability is too small for a number, its logarithm is not
-                if device != "cpu":  # whether there is one is not asked, which would wait for the device
+                if not on_cpu:  # whether there is one is not asked, which would wait for the device
                     highest, likeliest = scores.max(1, keepdim=True)
                     exact = (scores.view(-1)[own] - highest[:, 0]).float()
                     exact += probabilities.gather(1, likeliest)[:, 0].float().log()
@@ -79,7 +89,7 @@ class _WeightedCatalogueLoss(torch.autograd.Function):
                     of_items.addmm_(probabilities.T, weighted[block])
                 else:
                     of_items += torch.matmul(probabilities.T, weighted[block], out=part)
-        ctx.save_for_backward(of_states, of_items.mul_(largest), weights)
+        ctx.save_for_backward(of_states[:n_targets], of_items.mul_(largest), weights[:n_targets])
         return -(weights * likelihood).sum()
 
     @staticmethod

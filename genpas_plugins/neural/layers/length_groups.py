@@ -14,6 +14,8 @@ from torch import Tensor
 
 SHORTEST = 8
 """Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""
+ROWS, STEP = 16, 8
+"""Under autocast on a CPU sizes and widths are multiples of these: oneDNN compiles a kernel for each new shape."""
 
 
 class LengthGroup(NamedTuple):
@@ -41,14 +43,22 @@ class LengthOrder(NamedTuple):
     def of(cls, lengths: Tensor) -> Self:
         """Return the groups of lengths int64 [n] on the CPU."""
         octave = (lengths.clamp(min=SHORTEST) - 1).log2().floor()
-        order, sizes = octave.argsort(stable=True), octave.unique(return_counts=True)[1].tolist()
-        longest = [int(part.max()) for part in lengths[order].split(sizes)]
-        return cls(order, [LengthGroup(*group) for group in zip(sizes, longest, strict=True)])
+        order, sizes = octave.argsort(stable=True), octave.unique(return_counts=True)[1]
+        longest, step = int(lengths.max()), 1
+        if torch.is_autocast_enabled("cpu"):
+            # A group takes histories of the shorter one; the shortest has the rest.
+            after = len(lengths) - sizes.cumsum(0)
+            after = (-(-after // ROWS) * ROWS).clamp(max=len(lengths))
+            sizes, step = -torch.diff(after, prepend=after.new_full((1,), len(lengths))), STEP
+            sizes = sizes[sizes > 0]
+        tops = [int(part.max()) for part in lengths[order].split(sizes.tolist())]
+        widths = [min(-(-top // step) * step, longest) for top in tops]
+        return cls(order, [LengthGroup(*group) for group in zip(sizes.tolist(), widths, strict=True)])
 
     @classmethod
-    def whole(cls, lengths: Tensor, width: int) -> Self:
-        """Return one group of all histories, padded to `width`."""
-        return cls(torch.arange(len(lengths), device=lengths.device), [LengthGroup(len(lengths), width)])
+    def whole(cls, size: int, width: int) -> Self:
+        """Return one group of so many histories, padded to `width`, on the CPU."""
+        return cls(torch.arange(size), [LengthGroup(size, width)])
 
     @property
     def rows(self) -> Sequence[Tensor]:
@@ -63,8 +73,10 @@ class LengthOrder(NamedTuple):
         parts : states of each group, [size, D], or at all places, [size, width, D] for `at`
         at : history and place of each wanted state, int64 [T] each
         """
+        if len(parts) == 1:
+            return parts[0] if at is None else parts[0][at]
         if at is None:
-            return parts[0] if len(parts) == 1 else torch.cat(list(parts))[self.order.argsort()]
+            return torch.cat(list(parts))[self.order.argsort()]
         begin, first = 0, []
         for size, width, _ in self.groups:
             first.append(torch.arange(begin, begin + size * width, width, device=self.order.device))
