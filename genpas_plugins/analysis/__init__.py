@@ -1,6 +1,6 @@
-"""What a policy trains on, in closed form: only a similarity of whole histories is estimated from samples.
+"""What a policy trains on in closed form. Only a similarity of whole histories is estimated from samples.
 
-    report = analyze(store.leave_last_out(), [SamplingPolicy(1, 0, 0)])      every figure, as plain values
+    report = analyze(store.leave_last_out(), [SamplingPolicy(1, 0, 0)]) every figure as plain values
 
 The other functions give one figure each.
 """

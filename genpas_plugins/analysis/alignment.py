@@ -1,19 +1,19 @@
-"""Alignment and discrimination: training inputs should resemble test inputs of their own target, not of others.
+"""Alignment and discrimination: training inputs should resemble test inputs of their own target only.
 
     alignment       mean over the test pairs (x, y) whose y is a training target of E_{x' ~ p_train(· | y)} sim(x, x')
     discrimination  mean over pairs of targets y ≠ y', y of test pairs and y' of training, of
                     E_{x | y} E_{x' ~ p_train(· | y')} sim(x, x')
     ratio           alignment / discrimination, higher is better
 
-(GenPAS, arXiv 2509.13648; its similarity is not published, see `similarity.recency_containment`.) A bilinear
-similarity is a product of profiles, Σ_i U_y(i) M_y'(i), and training profiles are sums over target occurrences o
-(position t, item y_o) and distances d,
+GenPAS (arXiv 2509.13648) does not publish its similarity: see `similarity.recency_containment`. A bilinear
+similarity is a product of profiles: Σ_i U_y(i) M_y'(i). Training profiles are sums over target occurrences o
+(position t, item y_o) and distances d:
 
     M_y(i) = Σ_{o: y_o = y, d: item_{t-1-d} = i}  r_o · c_γ(t, d),      r_o = p(s) p(t | s) / p(y)
 
-where only c_γ depends on γ, and only r_o on (α, β). So both figures are Σ_{t,d} c_γ(t, d) S(t, d), with tables S that
-are made once for each (α, β). An `AlignmentIndex` serves all policies, its `tables` serve an (α, β), and
-`AlignmentTables.at` answers for any γ in microseconds.
+Only c_γ depends on γ and only r_o on (α, β). Both figures are Σ_{t,d} c_γ(t, d) S(t, d). The tables S are made once
+for each (α, β). An `AlignmentIndex` serves all policies and its `tables` serve an (α, β). `AlignmentTables.at`
+answers for any γ in microseconds.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 
 @dataclass(frozen=True, eq=False)
 class AlignmentTables:
-    """The terms of alignment and discrimination of an (α, β), for any γ.
+    """The terms of alignment and discrimination of an (α, β) for any γ.
 
-    The first three tables are `float64 [max_length, L]`, by target position and distance.
+    The first three tables are `float64 [max_length, L]` by target position and distance.
     """
 
     alignment: Float64  # Σ r_o U_y(i) over the shared items
@@ -55,7 +55,7 @@ class AlignmentTables:
     n_others: int  # number of pairs of an evaluation target and a different training target
 
     def at(self, gamma: float) -> AlignmentDiscrimination:
-        """Return the figures for γ, any number including ±inf."""
+        """Return the figures for any γ including ±inf."""
         coefficients = position_coefficients(len(self.total) - 1, gamma, self.training)
         aligned = float(np.vdot(coefficients, self.alignment))
         # A difference of sums of non-negative terms; rounding must not make it negative.
@@ -68,7 +68,7 @@ class AlignmentTables:
 
 @dataclass(frozen=True, eq=False)
 class AlignmentIndex:
-    """The part of alignment that no policy changes, made by `alignment_index`."""
+    """The part of alignment that no policy changes. Made by `alignment_index`."""
 
     view: SequenceView
     similarity: Similarity
@@ -76,7 +76,7 @@ class AlignmentIndex:
     shared: SharedItems
 
     def tables(self, policy: SamplingPolicy, *, threads: int | None = None) -> AlignmentTables:
-        """Return the tables of the policy's α and β, in one pass over the interactions."""
+        """Return the tables of the policy's α and β in one pass over the interactions."""
         profiles, view = self.profiles, self.view
         weights = TargetWeights.of(view, policy)
         mass = sum_by_target(view, weights, threads=threads)
@@ -93,7 +93,7 @@ class AlignmentIndex:
     ) -> tuple[Float64, Float64, Float64]:
         """Return the tables alignment, own and total with r_o = scale[n] power[t] factor[y_o].
 
-        The factor 1 / p(y), `float64 [n_items + 1]`, gives the tables of a policy; other factors give derivatives.
+        The factor 1 / p(y) `float64 [n_items + 1]` gives the tables of a policy. Other factors give derivatives.
         """
         profiles, shared, view = self.profiles, self.shared, self.view
         shape = (view.max_length, self.similarity.length)
@@ -118,9 +118,9 @@ class AlignmentIndex:
 def alignment_index(
     view: SequenceView, evaluation: SequenceView, similarity: Similarity | None = None
 ) -> AlignmentIndex:
-    """Return the index of a training and an evaluation view, for a bilinear similarity.
+    """Return the index of a training and an evaluation view for a bilinear similarity.
 
-    Raises InputError if the training view has no pair, the similarity is not bilinear, or the stores have different
+    Raises InputError if the training view has no pair or the similarity is not bilinear. The stores must have the same
     items.
     """
     similarity = recency_containment() if similarity is None else similarity
@@ -143,13 +143,13 @@ def alignment_discrimination(
     view : the sequences to train on
     policy : the distribution of their training pairs
     evaluation : the last pair of each of its sequences is an evaluation pair
-    similarity : of two histories; None: `recency_containment()`. A bilinear one is exact, any other is estimated from
-        drawn pairs, with a standard error
+    similarity : of two histories; None: `recency_containment()`. A bilinear similarity is exact. Any other is
+        estimated from drawn pairs with a standard error
 
     Returns
     -------
     AlignmentDiscrimination
-        The figures. One that does not exist is NaN.
+        The figures. An undefined figure is NaN.
 
     Raises
     ------
@@ -187,8 +187,8 @@ def add_profiles(  # noqa: PLR0917 – called through its compiled twin, all of 
 ) -> None:
     """Add r_o · features[d][item] of every target of the rows and distance d to table[t, d].
 
-    `factor`, `float64 [n_items + 1]`, is 1 / p(y), and 0 for an item that is never a target. `features`, float64
-    `[1 or L, n_items + 1]`, has one row for all distances, or one row each. `table` is `float64 [max_length, L]`.
+    `factor` `float64 [n_items + 1]` is 1 / p(y) or 0 for an item that is never a target. `features` `float64
+    [1 or L, n_items + 1]` has one row for all distances or one row each. `table` is `float64 [max_length, L]`.
     """
     values = view.store.values
     found = occurrences(view, rows, last=weights.last)

@@ -1,4 +1,4 @@
-"""The result of alignment and discrimination, exact or estimated."""
+"""The exact or estimated result of alignment and discrimination."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def require_same_items(view: SequenceView, evaluation: SequenceView) -> None:
 
 
 def ratio(alignment: float, discrimination: float) -> float:
-    """Return alignment / discrimination; inf if only the latter is 0, NaN if both are or either is unknown."""
+    """Return alignment / discrimination: inf if only the latter is 0. NaN if both are 0 or either is unknown."""
     if discrimination == 0:
         return math.inf if alignment > 0 else math.nan
     return alignment / discrimination

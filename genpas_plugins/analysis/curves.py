@@ -1,4 +1,4 @@
-"""Target distributions as curves over the items, in the order of the test's requests."""
+"""Target distributions as curves over the items in the order of the test's requests."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _POINTS = 60
 
 
 def target_curves(split: Split, policies: Sequence[Policy]) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-    """Return the curves of the test and of every policy, and how much of the test each policy covers.
+    """Return the curves of the test and of every policy and each policy's coverage of the test.
 
-    Items are in the order of the test's requests, most requests first, then by number.
+    Items with most requests of the test come first. Ties are by number.
 
     Returns
     -------

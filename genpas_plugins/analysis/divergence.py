@@ -8,12 +8,12 @@ from genpas_plugins.support.array_types import Float64
 
 
 def kl_divergence(p: Float64, q: Float64, smoothing: float = 1e-10) -> float:
-    """Return KL(p ‖ q) = Σ p ln(p / q) over all items, in nats.
+    """Return KL(p ‖ q) = Σ p ln(p / q) over all items in nats.
 
     Parameters
     ----------
-    p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
-    smoothing : added to every probability of both, without normalising; 1e-10 is the published convention
+    p, q : probabilities by item number, float64 [n_items + 1]; entry 0 (padding) does not count
+    smoothing : added to every probability of both without normalising; 1e-10 is the published convention
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The histories of the evaluation pairs, summed by target, which no policy changes."""
+"""The histories of the evaluation pairs summed by target. They do not depend on the policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMPILED = "genpas_plugins.analysis.pass_kernels"
 
 @dataclass(frozen=True, eq=False)
 class EvaluationProfiles:
-    """Weights of the evaluation histories, summed over the pairs of each target.
+    """Weights of the evaluation histories summed over the pairs of each target.
 
     A feature is an item. For a positional similarity it is an item at a distance: item + d · (n_items + 1).
     """
@@ -62,7 +62,7 @@ class EvaluationProfiles:
         return len(self.pairs) - 1
 
     def total(self) -> Float64:
-        """Return the sum of the targets' mean profiles, `float64 [1, n_items + 1]`; L rows if positional."""
+        """Return the sum of the targets' mean profiles: `float64 [1, n_items + 1]` or L rows if positional."""
         target = np.repeat(np.arange(self.n_items + 1), np.diff(self.bounds))
         depth = self.length if self.positional else 1
         mean = np.bincount(self.feature, self.weight / self.pairs[target], minlength=depth * (self.n_items + 1))
@@ -70,7 +70,7 @@ class EvaluationProfiles:
 
 
 class SharedItems(NamedTuple):
-    """Every item of a training history that an evaluation history of the same target has too; `[n]` each."""
+    """Items `[n]` of a training history that an evaluation history of the same target also has."""
 
     length: Int64  # length of the training sequence
     position: Int64  # position of the target in the sequence
@@ -80,7 +80,7 @@ class SharedItems(NamedTuple):
 
 
 def shared_items(view: SequenceView, profiles: EvaluationProfiles) -> SharedItems:
-    """Find the shared items of the full histories in `view`, cut to the similarity's length."""
+    """Find the shared items of the full histories in `view` after the similarity's cut."""
     find = implementation(find_shared, choose_backend(), _COMPILED)
     parts = [find(view, chunk, profiles) for chunk in row_chunks(view)]
     return SharedItems(*(np.concatenate(column) for column in zip(*parts, strict=True)))

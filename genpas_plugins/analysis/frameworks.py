@@ -1,9 +1,9 @@
-"""What public code bases train on: the construction that each has by default, and its figures on a store.
+"""What public code bases train on: each one's default construction and its figures on a store.
 
-Read from source or documentation in November 2026. A code base that trains on the rows of the user's own table, as
-TorchEasyRec, or on another objective, as a masked one, has no construction and is not here. Nor are genrec's SASRec and
-HSTU: they train all positions of every prefix, so a target counts once for each item from it on. RePlay trains the
-first item of a sequence that is shorter than a window too, after padding alone; its rows leave that out.
+Read from source or documentation in November 2026. A code base has no construction if it trains on the rows of the
+user's own table (TorchEasyRec) or on another objective (masking). genrec's SASRec and HSTU are not here either.
+They train all positions of every prefix: a target counts once for each item from it on. RePlay also trains the
+first item of a sequence that is shorter than a window after padding alone. Its rows leave this out.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def frameworks_named(words: Iterable[str]) -> dict[str, Framework]:
 
 
 def framework_figures(split: Split, frameworks: dict[str, Framework]) -> list[dict[str, Any]]:
-    """Return what each code base trains on with `split`, exactly; the lowest KL to validation first.
+    """Return exactly what each code base trains on with `split`, by rising KL to validation.
 
     Returns
     -------

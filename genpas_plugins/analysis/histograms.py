@@ -1,4 +1,4 @@
-"""Users, positions, history lengths and items that a policy trains on, in closed form."""
+"""Closed forms of the users, positions, history lengths and items that a policy trains on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genpas_plugins.support.errors import whole_number
 
 
 class TargetPositions(NamedTuple):
-    """Probability of each position of the target, `float64 [max_length]` each."""
+    """Probability `float64 [max_length]` of each position of the target."""
 
     from_start: Float64  # by the number of items before the target, which is never 0
     from_end: Float64  # by the number of training items after the target
@@ -58,7 +58,7 @@ def effective_users(view: SequenceView, policy: Policy) -> float:
     Returns
     -------
     float
-        A number of users, from 1 to `len(view)`.
+        A number of users from 1 to `len(view)`.
     """
     mass = policy.sequence_mass(view)
     kept = mass > 0
@@ -66,7 +66,7 @@ def effective_users(view: SequenceView, policy: Policy) -> float:
 
 
 def target_positions(view: SequenceView, policy: Policy) -> TargetPositions:
-    """Return the distribution of the target's position, counted from the start and from the end of the sequence."""
+    """Return the distribution of the target's position from the start and from the end of the sequence."""
     if not isinstance(policy, SamplingPolicy):
         return _constructed_positions(view, policy)
     weights, longest = TargetWeights.of(view, policy), view.max_length
@@ -97,23 +97,23 @@ def _constructed_positions(view: SequenceView, policy: Policy) -> TargetPosition
 
 
 def history_lengths(view: SequenceView, policy: Policy, max_length: int | None = None) -> Float64:
-    """Return the probability of each history length, exactly.
+    """Return the exact probability of each history length.
 
     Parameters
     ----------
     view : the sequences
     policy : the distribution of their training pairs
-    max_length : histories are cut to so many items, so the last entry has all longer ones; None: no cut
+    max_length : maximum number of items; the last entry has all longer histories; None: no cut
 
     Returns
     -------
     float64 [longest + 1]
-        By number of items; a history of 0 items never occurs.
+        By number of items. A history of 0 items never occurs.
 
     Raises
     ------
     InputError
-        If no sequence has two items, or `max_length` is below 1.
+        If no sequence has two items or `max_length` is below 1.
     """
     if not isinstance(policy, SamplingPolicy):
         assert policy.construction is not None
@@ -130,13 +130,13 @@ def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
 
     Parameters
     ----------
-    view : the sequences; an item's popularity is how often it occurs in them, then its number
+    view : the sequences; an item's popularity is its number of occurrences; ties are by item number
     n : number of groups
 
     Returns
     -------
     int64 [n_items + 1]
-        The group of every item, 1 the most popular … n the least; 0 for padding. Sizes differ by at most one item.
+        The group of every item from 1 (most popular) to n, and 0 for padding. Sizes differ by at most one item.
 
     Raises
     ------
@@ -152,13 +152,13 @@ def popularity_groups(view: SequenceView, n: int = 3) -> Int64:
 
 
 def group_shares(p: Float64, groups: Int64) -> dict[str, float]:
-    """Return the probability of each popularity group under p, `float64 [n_items + 1]`, as {"T1": share, …}."""
+    """Return the probability of each popularity group under p `float64 [n_items + 1]` as {"T1": share, …}."""
     shares = np.bincount(groups, p)
     return {f"T{number}": float(shares[number]) for number in range(1, len(shares))}
 
 
 def item_counts(view: SequenceView) -> Int64:
-    """Return how often each item occurs in the view, `int64 [n_items + 1]`."""
+    """Return how often each item occurs in the view as `int64 [n_items + 1]`."""
     counts = np.zeros(view.store.n_items + 1, np.int64)
     for rows in row_chunks(view):
         place = spans(view.store.offsets[:-1][rows], view.lengths(rows))

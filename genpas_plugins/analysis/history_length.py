@@ -1,10 +1,11 @@
-"""Lengths of histories: the start distribution p_γ(j | k, s), summed by length in closed form.
+"""Lengths of histories: the start distribution p_γ(j | k, s) summed by length in closed form.
 
-A target with t items before it has the history lengths m = 1 … t, from start j = t + 1 - m, so
+A target with t items before it has the history lengths m = 1 … t from start j = t + 1 - m:
 
     p(m | t) = (t + 1 - m)^γ / C(t),      p(m ≥ l | t) = C(t + 1 - l) / C(t),      C(t) = 1^γ + … + t^γ
 
-for all sequences alike, so a view needs one table. A distribution of t gives the lengths by convolution with powers.
+This holds for all sequences: a view needs one table. A distribution of t gives the lengths by convolution with
+powers.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ _DIRECT = 1 << 10  # numbers up to which a convolution is faster without an FFT
 
 
 def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
-    """Return the probability of every history length m, for every target position t.
+    """Return the probability of every history length m for every target position t.
 
-    `float64 [n_before + 1, longest + 1]`, row t, column m. Row 0 has no target and is 0. The last column has all longer
-    histories.
+    Row t and column m of `float64 [n_before + 1, longest + 1]`. Row 0 has no target and is 0. The last column has all
+    longer histories.
     """
     table = np.zeros((n_before + 1, longest + 1))
     before = np.arange(1, n_before + 1)
@@ -42,7 +43,7 @@ def length_probabilities(n_before: int, gamma: float, longest: int) -> Float64:
 
 
 def length_distribution(targets: Float64, gamma: float) -> Float64:
-    """Return Σ_t p(t) p(m | t) of every length m, `float64 [n + 1]`, from p(t), `float64 [n + 1]`, in O(n log n)."""
+    """Return Σ_t p(t) p(m | t) of every length m from p(t) in O(n log n). Both are `float64 [n + 1]`."""
     n_before = len(targets) - 1
     if gamma == math.inf:
         return np.bincount([1], [targets.sum()], n_before + 1).astype(np.float64)
@@ -70,9 +71,9 @@ def _convolve(a: Float64, b: Float64) -> Float64:
 
 
 def position_coefficients(n_before: int, gamma: float, weights: Float64) -> Float64:
-    """Return the expected weight of the item d steps before a target, for every target position.
+    """Return the expected weight of the item d steps before a target for every target position.
 
-    `weights`, float64 [L + 1, L], has the weight of the item d steps from the end of a history of m items, m cut to L.
-    Row t of the result, `float64 [n_before + 1, L]`, is Σ_m p(m | t) weights[m, d] for position t - 1 - d; 0 if t ≤ d.
+    `weights` float64 [L + 1, L] has the weight of the item d steps from the end of a history of m items. m is cut to L.
+    Row t of the result `float64 [n_before + 1, L]` is Σ_m p(m | t) weights[m, d] for position t - 1 - d or 0 if t ≤ d.
     """
     return np.asarray(length_probabilities(n_before, gamma, len(weights) - 1) @ weights)

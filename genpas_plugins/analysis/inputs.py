@@ -1,4 +1,4 @@
-"""The inputs of a target: their mean profile, the number of different inputs, and their entropy."""
+"""The inputs of a target: their mean profile, number and entropy."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def input_target_statistics(
 
     Parameters
     ----------
-    view, policy : the data, and the distribution of its training pairs
-    max_length : histories are cut to their last items, as a model cuts them. The time is in proportion to it.
+    view, policy : the data and the distribution of its training pairs
+    max_length : maximum number of last items in a history as for a model. The time is proportional to it.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def input_target_statistics(
     expected_history_length
         Mean number of items of an input.
     entropy_target, entropy_input_target, entropy_input_given_target
-        Entropy of p(y), entropy of p(x, y) and their difference, in nats. Equal inputs of one target count once.
+        Entropy of p(y), entropy of p(x, y) and their difference in nats. Equal inputs of one target count once.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def input_target_statistics(
 class _Starts:
     """p(m | t) of one γ: of one length, of all from a length on, and Σ p ln p of the latter.
 
-    Histories have at most `longest` items, so p(longest | t) is the probability of all longer ones.
+    Histories have at most `longest` items: p(longest | t) is the probability of all longer ones.
     """
 
     def __init__(self, gamma: float, n_before: int, longest: int) -> None:
@@ -112,20 +112,20 @@ class _Starts:
         return np.full(len(position), m == 1 or self.gamma < math.inf)
 
     def of_length(self, position: Int64, m: int) -> Float64:
-        """Return p(m | t), `float64 [n]`."""
+        """Return p(m | t) as `float64 [n]`."""
         if math.isinf(self.gamma):
             return self.possible(position, m).astype(np.float64)
         table = self.powers.cumulative[1:] if m == self.longest else self.powers.powers
         return np.asarray(table[position - m] / self.powers.cumulative[position])
 
     def count_from(self, position: Int64, m: int) -> Int64:
-        """Return how many lengths ≥ m are possible, `int64 [n]`."""
+        """Return how many lengths ≥ m are possible as `int64 [n]`."""
         if math.isinf(self.gamma):
             return np.full(len(position), int(m == 1 or self.gamma < 0))
         return np.minimum(position, self.longest) - m + 1
 
     def sum_x_log_x_from(self, position: Int64, weight: Float64, m: int) -> Float64:
-        """Return Σ_{l ≥ m} x ln x of x = weight · p(l | t), `float64 [n]`."""
+        """Return Σ_{l ≥ m} x ln x of x = weight · p(l | t) as `float64 [n]`."""
         if math.isinf(self.gamma):
             return weight * np.log(weight) * self.count_from(position, m)
         total = self.powers.cumulative[position]
@@ -141,7 +141,7 @@ class _Starts:
 
 
 def _classes(kind: Int64, item: Integers, n_items: int) -> tuple[Int64, Int64]:
-    """Split classes by one more item: `int64 [n]` new numbers from 0, and one member of each class."""
+    """Split classes by one more item. Return `int64 [n]` new numbers from 0 and one member of each class."""
     key = kind * (n_items + 1) + item
     order = np.argsort(key)
     new = np.diff(key[order], prepend=-1) != 0

@@ -1,4 +1,4 @@
-"""All figures of some policies on one store, as one dictionary of plain JSON types."""
+"""All figures of some policies on one store in one dictionary of plain JSON types."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def analyze(
 
     Parameters
     ----------
-    split : the training view, and the views whose last items are the targets of validation and test
-    policies : the distributions of training pairs, each once
+    split : the training view and the views whose last items are the targets of validation and test
+    policies : the distinct distributions of training pairs
     similarity : of two histories; None: `recency_containment()`
-    smoothing : for KL, see `kl_divergence`
-    threads : for the passes over the interactions, see `target_distribution`
+    smoothing : see `kl_divergence`
+    threads : see `target_distribution`
     progress : called with the name of each step before it begins
 
     Returns
@@ -56,13 +56,13 @@ def analyze(
     dict
         Plain values under store, policies, smoothing, similarity, kl, kl_reverse, rank_difference, rank_agreement,
         alignment_discrimination, alignment_discrimination_validation, history_length, target_position, user_mass,
-        popularity_groups and input_target. The label names a policy, "a|b" a pair of policies. A figure that does not
-        exist, such as KL to no targets, is NaN.
+        popularity_groups and input_target. The label names a policy and "a|b" a pair of policies. An undefined
+        figure (such as KL to no targets) is NaN.
 
     Raises
     ------
     InputError
-        If the training view has no pair, or a policy is given twice.
+        If the training view has no pair or a policy is given twice.
     """
     tell = progress if progress is not None else lambda what: None
     similarity = recency_containment() if similarity is None else similarity
@@ -142,7 +142,7 @@ def _description(policy: Policy) -> dict[str, Any]:
 def _divergences(
     observed: Distributions, trained: Distributions, divergence: Callable[[Float64, Float64], float]
 ) -> dict[str, dict[str, float]]:
-    """Return {"test": {label: value}, "validation": …}; NaN if there are no targets to compare with."""
+    """Return {"test": {label: value}, "validation": …}. NaN means no targets to compare with."""
     return {
         name: {
             label: divergence(observed[name], p) if name in observed else float("nan") for label, p in trained.items()

@@ -23,9 +23,9 @@ class Difference(NamedTuple):
 
 
 def paired_bootstrap(differences: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
-    """Return the mean of one difference a user, `float [n]`, with its interval.
+    """Return the mean of one difference a user `float [n]` with its interval.
 
-    Users with equal differences are alike, so a resample is one multinomial draw over the distinct values.
+    A resample is one multinomial draw over the distinct values because users with equal differences are alike.
 
     >>> paired_bootstrap([0.0, 0.0, 0.0])
     Difference(mean=0.0, low=0.0, high=0.0, p=1.0)
@@ -40,7 +40,7 @@ def paired_bootstrap(differences: ArrayLike, *, resamples: int = RESAMPLES, seed
 
 
 def figure_of_ranks(ranks: Integers, metric: str) -> Float64:
-    """Return a metric such as NDCG@10 of every row from its one target's rank, `int [n]`; rank 0 is below the list.
+    """Return a metric such as NDCG@10 of every row from its target's rank `int [n]`. Rank 0 is below the list.
 
     >>> figure_of_ranks(np.array([1, 3, 0]), "NDCG@10")
     array([1. , 0.5, 0. ])

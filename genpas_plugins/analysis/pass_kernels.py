@@ -1,4 +1,4 @@
-"""Numba twins of the passes over interactions: the same names, arguments and sums, up to rounding.
+"""Numba twins of the passes over interactions: the same names, arguments and sums up to rounding.
 
 Each twin is one loop over sequences and targets. `nogil` lets threads run at the same time.
 """
@@ -51,7 +51,7 @@ def add_profiles(
 
 
 def find_shared(view: SequenceView, rows: slice, profiles: EvaluationProfiles) -> SharedItems:
-    """Twin of `genpas_plugins.analysis.evaluation_profiles.find_shared`, in another order."""
+    """Twin of `genpas_plugins.analysis.evaluation_profiles.find_shared` in another order."""
     store = view.store
     arguments: list[Any] = [
         np.asarray(store.values),

@@ -14,9 +14,9 @@ TOLERANCE = 1e-9
 
 
 def average_ranks(p: Float64) -> Float64:
-    """Return the rank of every item, `float64 [n_items]`: 1 is the most probable, ties share their average rank.
+    """Return the rank `float64 [n_items]` of every item: 1 is the most probable. Ties share their average rank.
 
-    `p` is `float64 [n_items + 1]`, by item number; entry 0 (padding) does not count.
+    `p` is `float64 [n_items + 1]` by item number. Entry 0 (padding) does not count.
 
     >>> import numpy as np
     >>> average_ranks(np.array([0, 0.2, 0.4, 0.2, 0.2]))
@@ -34,7 +34,7 @@ def rank_difference(p: Float64, q: Float64) -> float:
 
     Parameters
     ----------
-    p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
+    p, q : probabilities by item number, float64 [n_items + 1]; entry 0 (padding) does not count
 
     Returns
     -------
@@ -44,30 +44,30 @@ def rank_difference(p: Float64, q: Float64) -> float:
     Raises
     ------
     InputError
-        If p and q are not of the same items, at least one.
+        If p and q are not of the same items or have none.
     """
     _require_same_items(p, q)
     return float(np.abs(average_ranks(p) - average_ranks(q)).mean())
 
 
 def rank_agreement(p: Float64, q: Float64) -> float:
-    """Return the mean of 1 - |sign Δp - sign Δq| / 2 over all pairs of items, in O(n log n).
+    """Return the mean of 1 - |sign Δp - sign Δq| / 2 over all pairs of items in O(n log n).
 
-    A pair counts 1 if both order it in the same way or both tie it, 1/2 if one ties it, and 0 otherwise.
+    A pair counts 1 if both order it in the same way or both tie it. It counts 1/2 if one ties it and else 0.
 
     Parameters
     ----------
-    p, q : probabilities, float64 [n_items + 1], by item number; entry 0 (padding) does not count
+    p, q : probabilities by item number, float64 [n_items + 1]; entry 0 (padding) does not count
 
     Returns
     -------
     float
-        From 0 to 1; NaN for one item alone, which has no pair.
+        From 0 to 1. NaN for one item alone because it has no pair.
 
     Raises
     ------
     InputError
-        If p and q are not of the same items, at least one.
+        If p and q are not of the same items or have none.
 
     Examples
     --------
@@ -88,10 +88,10 @@ def rank_agreement(p: Float64, q: Float64) -> float:
 
 
 def inversions(numbers: Integers) -> int:
-    """Return how many pairs i < j have numbers[i] > numbers[j], for non-negative integers `[n]`, in O(n log max).
+    """Return how many pairs i < j of non-negative integers `[n]` have numbers[i] > numbers[j] in O(n log max).
 
-    From the highest bit down: in each run of equal higher bits, a 1 before a 0 is an inversion; then the run is split
-    by that bit, order kept.
+    From the highest bit down: in each run of equal higher bits a 1 before a 0 is an inversion. The run is then split
+    stably by that bit.
     """
     values = np.asarray(numbers, np.int64)
     total = 0
@@ -107,7 +107,7 @@ def inversions(numbers: Integers) -> int:
 
 
 def _levels(p: Float64) -> Int64:
-    """Return the place of each item among the distinct probabilities, from 0 upwards, `int64 [n_items]`."""
+    """Return the place `int64 [n_items]` of each item among the rising distinct probabilities from 0."""
     p = np.asarray(p, np.float64)[1:]
     order = np.argsort(p, kind="stable")
     ascending = p[order]

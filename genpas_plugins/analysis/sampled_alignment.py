@@ -1,6 +1,7 @@
 """Alignment and discrimination for similarities that are not bilinear: estimated from drawn pairs of histories.
 
-The definitions are in `alignment.py`. Draws are independent and follow the definitions, so the means are unbiased.
+The definitions are in `alignment.py`. Draws are independent and follow the definitions. The means are thus
+unbiased.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def sampled_alignment_discrimination(
 
 
 class TrainingInputs(NamedTuple):
-    """The occurrences of every target, from which p_train(x | y) is drawn."""
+    """The occurrences of every target for draws from p_train(x | y)."""
 
     view: SequenceView  # the training view
     bounds: Int64  # int64 [n_items + 2]; target y has the entries bounds[y] … bounds[y + 1] - 1
@@ -105,7 +106,7 @@ class TrainingInputs(NamedTuple):
         return cls(view, bounds, sequence, found.position[order], np.cumsum(weight[order]), starts, policy.gamma)
 
     def draw(self, target: Int64, length: int, generator: np.random.Generator) -> Integers:
-        """Draw a history x ~ p_train(x | y) for each target y, integers `[n, length]`; every y is a training target."""
+        """Draw a history x ~ p_train(x | y) as integers `[n, length]` for each training target y."""
         first, stop = self.bounds[target], self.bounds[target + 1]
         low = np.where(first > 0, self.cumulative[first - 1], 0.0)
         u = low + generator.random(len(target)) * (self.cumulative[stop - 1] - low)
@@ -122,7 +123,7 @@ class TrainingInputs(NamedTuple):
 
 
 def last_items(view: SequenceView, pairs: Pairs, length: int) -> Integers:
-    """Return the last items of histories, integers `[n, length]`, padded with 0 on the left."""
+    """Return the last items of histories as left-padded integers `[n, length]`."""
     batch = gather_padded(view.store.values, view.store.offsets, pairs, length)
     column = np.arange(length) - (length - batch.length[:, None])
     return np.where(column >= 0, np.take_along_axis(batch.history, np.maximum(column, 0), 1), 0)
@@ -134,7 +135,7 @@ def _estimate(draw: Callable[[int], Float64], samples: int) -> Estimate:
 
 
 def _ratio_error(alignment: Estimate, discrimination: Estimate) -> float:
-    """Return the standard error of the ratio of two independent means; NaN if the ratio is not finite."""
+    """Return the standard error of the ratio of two independent means, or NaN if the ratio is not finite."""
     if not discrimination.mean > 0 or math.isnan(alignment.mean):
         return math.nan
     slope = alignment.mean / discrimination.mean

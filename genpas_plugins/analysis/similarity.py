@@ -1,13 +1,13 @@
-"""Similarities of two histories, for alignment and discrimination.
+"""Similarities of two histories for alignment and discrimination.
 
 A bilinear similarity weighs each item by its distance d from the end and by the history's length m. It sums the
 products of weights over the items in both histories:
 
     sim(x, x') = Σ_{d, d': x_d = x'_d'} a(m, d) b(m', d')          x the evaluation history, x' the training history
 
-So its mean over histories is the similarity of their mean profiles, and all sums are exact (`alignment.py`). Other
-similarities compare whole histories and are estimated from drawn pairs (`sampled_alignment.py`). All of them see the
-last `length` items of a history.
+Its mean over histories is the similarity of their mean profiles and all sums are exact (`alignment.py`). Other
+similarities compare whole histories and are estimated from drawn pairs (`sampled_alignment.py`). All of them see
+the last `length` items of a history.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Weight = Callable[[int, int], float]
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """A similarity of two histories, each cut to its last `length` items."""
+    """A similarity of two histories after a cut to the last `length` items."""
 
     name: str  # name of the function that makes it
     length: int  # number of items that it sees
@@ -39,14 +39,14 @@ class Similarity:
     parameters: Mapping[str, float] = field(default_factory=dict)  # further arguments of the function that makes it
 
     def __post_init__(self) -> None:
-        """Check the length, and that there are either weights or a comparison."""
+        """Check the length and that there are either weights or a comparison."""
         whole_number("length", self.length, 1)
         if (self.compare is None) != (self.evaluation is not None and self.training is not None):
             raise InputError(f"The similarity {self.name!r} needs either both weights or a compare function.")
 
     @property
     def bilinear(self) -> bool:
-        """Whether it is a sum of products of item weights, so that alignment is exact."""
+        """Whether it is a sum of products of item weights. Alignment is then exact."""
         return self.compare is None
 
     @property
@@ -56,7 +56,7 @@ class Similarity:
         return f"{self.name}({', '.join(f'{key}={value:g}' for key, value in values.items())})"
 
     def evaluation_table(self) -> Float64:
-        """Return a(m, d), `float64 [length + 1, length]` for m = 0 … length and d < length; 0 if d ≥ m."""
+        """Return a(m, d) as `float64 [length + 1, length]` for m = 0 … length and d < length. It is 0 if d ≥ m."""
         return _table(self.evaluation, self.length)
 
     def training_table(self) -> Float64:
@@ -65,13 +65,13 @@ class Similarity:
 
 
 def recency_containment(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return the share of the training history's weight that is in the evaluation history; recent items weigh more.
+    """Return the share of the training history's weight that is in the evaluation history. Recent items weigh more.
 
     An item d steps from the end weighs decay^d: sim(x, x') = Σ_{in both} decay^d decay^d' / Σ_{x'} decay^d'.
 
-    The paper (arXiv 2509.13648) does not name its similarity. This one was fitted to the twelve ratios that it prints:
-    last target, multi target and slide window, here (2, 1, 0), on Beauty, Toys, Sports and ML-1M. The largest error is
-    10 %, the root mean square 5 %. So compare figures with one another, not with published ones.
+    The paper (arXiv 2509.13648) does not name its similarity. This similarity was fitted to the paper's twelve
+    ratios: last target, multi target and slide window, here (2, 1, 0), on Beauty, Toys, Sports and ML-1M. The
+    largest error is 10 % and the root mean square 5 %. Compare figures only with figures of this function.
     """
     _check_decay(decay)
     return Similarity(
@@ -84,14 +84,14 @@ def recency_containment(decay: float = 0.95, length: int = 20) -> Similarity:
 
 
 def recency_overlap(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return Σ_{in both} decay^d decay^d': recent shared items count most, and long histories share more."""
+    """Return Σ_{in both} decay^d decay^d'. Recent shared items count most and long histories share more."""
     _check_decay(decay)
     weight: Weight = lambda m, d: decay**d  # noqa: E731 – the same formula for both sides
     return Similarity("recency_overlap", length, weight, weight, parameters={"decay": decay})
 
 
 def recency_cosine(decay: float = 0.95, length: int = 20) -> Similarity:
-    """Return the cosine of the histories' vectors of weights decay^d, exact for histories without repeated items.
+    """Return the cosine of the histories' vectors of weights decay^d. It is exact without repeated items.
 
     The norm is over positions: weights of a repeated item add up in the product but not in the norm.
     """
@@ -122,7 +122,7 @@ def positional(decay: float = 0.95, length: int = 20) -> Similarity:
 
 
 def jaccard(length: int = 20) -> Similarity:
-    """Return |x and x'| / |x or x'| of the sets of items; not bilinear, so estimated from drawn pairs."""
+    """Return |x and x'| / |x or x'| of the sets of items. It is not bilinear and thus estimated from drawn pairs."""
 
     def compare(a: Integers, b: Integers) -> Float64:
         size_a, size_b, both = _set_sizes(a, b)
@@ -132,7 +132,7 @@ def jaccard(length: int = 20) -> Similarity:
 
 
 def cosine(length: int = 20) -> Similarity:
-    """Return |x and x'| / √(|x| |x'|) of the sets of items; not bilinear, so estimated from drawn pairs."""
+    """Return |x and x'| / √(|x| |x'|) of the sets of items. It is not bilinear and thus estimated from drawn pairs."""
 
     def compare(a: Integers, b: Integers) -> Float64:
         size_a, size_b, both = _set_sizes(a, b)
@@ -170,7 +170,7 @@ def _set_sizes(a: Integers, b: Integers) -> tuple[Float64, Float64, Float64]:
 
 
 def _first_of_kind(a: Integers) -> Bools:
-    """Mark one place of each distinct item of each row, without padding."""
+    """Mark one place of each distinct item of each row except padding."""
     new: Bools = a != 0
     for column in range(1, a.shape[1]):
         new[:, column] &= (a[:, :column] != a[:, column : column + 1]).all(1)

@@ -1,4 +1,4 @@
-"""How often each item is the target of a training pair: exact, in one pass over the interactions."""
+"""How often each item is the target of a training pair: exact and in one pass over the interactions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def target_mass(
     threads: int | None = None,
     backend: str | None = None,
 ) -> Float64:
-    """Return the part of `target_distribution` from some rows of the store, `float64 [n_items + 1]`.
+    """Return the part `float64 [n_items + 1]` of `target_distribution` from some rows of the store.
 
     Parts of slices that cover all rows add up to the target distribution.
     """
@@ -62,7 +62,7 @@ def target_mass(
 
 
 def _constructed_mass(view: SequenceView, construction: Construction, rows: slice) -> Float64:
-    """Return p(s) p(t | s) summed over the targets of the rows, by item, `float64 [n_items + 1]`."""
+    """Return p(s) p(t | s) summed over the targets of the rows by item as `float64 [n_items + 1]`."""
     mass, groups = np.zeros(view.store.n_items + 1), view.groups
     per_sequence = construction.sequence_mass(view) / groups.size
     for chunk in row_chunks(view, rows):
@@ -83,9 +83,9 @@ def sum_by_target(
     threads: int | None = None,
     backend: str | None = None,
 ) -> Float64:
-    """Return Σ scale[n] · power[t] over the targets of the rows, by item, `float64 [n_items + 1]`.
+    """Return Σ scale[n] · power[t] over the targets of the rows by item as `float64 [n_items + 1]`.
 
-    The weights of a policy give its target mass; other tables give derivatives.
+    The weights of a policy give its target mass. Other tables give derivatives.
     """
     add = implementation(add_weights, choose_backend(backend), _COMPILED)
 
@@ -99,12 +99,12 @@ def sum_by_target(
 
 
 def inverse_mass(mass: Float64) -> Float64:
-    """Return 1 / p(y), `float64 [n_items + 1]`; 0 for an item that is never a target, or less often than 1e-300."""
+    """Return 1 / p(y) `float64 [n_items + 1]` or 0 for an item that is a target less often than 1e-300."""
     return np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 1e-300)  # noqa: PLR2004 – 1 / 1e-309 overflows
 
 
 def add_weights(view: SequenceView, weights: TargetWeights, rows: slice, mass: Float64) -> None:
-    """Add scale[n] · power[t] of every target of the rows to its item's entry of `mass`, `float64 [n_items + 1]`."""
+    """Add scale[n] · power[t] of every target of the rows to its item's entry of `mass` `float64 [n_items + 1]`."""
     found = occurrences(view, rows, last=weights.last)
     weight = weights.scale[found.length] * weights.power[found.position]
     mass += np.bincount(view.store.values[found.place], weight, minlength=len(mass))

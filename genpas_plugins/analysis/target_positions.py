@@ -1,7 +1,8 @@
-"""Positions of the targets in a view, and passes over them in chunks and threads.
+"""Positions of the targets in a view and passes over them in chunks and threads.
 
-A pair has the probability p_α(s) p_β(k | s) p_γ(j | k, s). The first two factors depend only on the sequence's length n
-and the target's position t. So a policy is two short tables, and every figure is a sum over the interactions:
+A pair has the probability p_α(s) p_β(k | s) p_γ(j | k, s). The first two factors depend only on the sequence's
+length n and the target's position t. A policy is thus two short tables and every figure is a sum over the
+interactions:
 
     p(s) p(t | s) = scale[n] · power[t]          with all mass on the last target if β = ∞
 """
@@ -28,7 +29,7 @@ PER_THREAD = 1 << 18  # interactions that are worth a further thread
 
 @dataclass(frozen=True, eq=False)
 class TargetWeights:
-    """p(s) p(t | s) of a policy on a view, as tables by length and by position."""
+    """p(s) p(t | s) of a policy on a view as tables by length and by position."""
 
     scale: Float64  # float64 [max_length + 1], by the sequence's length
     power: Float64  # float64 [max_length], by the target's position from 0; position 0 has no history and is 0
@@ -36,7 +37,7 @@ class TargetWeights:
 
     @classmethod
     def of(cls, view: SequenceView, policy: SamplingPolicy) -> TargetWeights:
-        """Tabulate a policy. Raises InputError if no sequence has two items, or an exponent overflows."""
+        """Tabulate a policy. Raises InputError if no sequence has two items or an exponent overflows."""
         view.require_content()
         groups = view.groups
         targets = PowerTable.of(policy.beta, view.max_length - 1)
@@ -51,13 +52,13 @@ class TargetWeights:
         return cls(scale, np.concatenate([[0.0], targets.powers / unit]), False)
 
     def of_occurrences(self, length: Int64, position: Int64) -> Float64:
-        """Return p(s) p(t | s) of targets at these positions of sequences of these lengths, `float64 [n]`."""
+        """Return p(s) p(t | s) `float64 [n]` of targets at these positions of sequences of these lengths."""
         weight = self.scale[length] * self.power[position]
         return np.where(position == length - 1, weight, 0.0) if self.last else weight
 
 
 class Occurrences(NamedTuple):
-    """Items that can be a target, each with at least one item before it; `int64 [n]` each."""
+    """Items `int64 [n]` that can be a target: each has at least one item before it."""
 
     place: Int64  # index in the store's values
     position: Int64  # position in the sequence, from 0, which is the number of items before the target
@@ -65,7 +66,7 @@ class Occurrences(NamedTuple):
 
 
 def occurrences(view: SequenceView, rows: slice = slice(None), *, last: bool = False) -> Occurrences:
-    """Return the possible targets of the given rows in the order of the store; only the last of each if `last`."""
+    """Return the possible targets of the given rows in the order of the store. `last` keeps only each row's last."""
     view.store.check_content()
     length = view.lengths(rows)
     first = np.asarray(view.store.offsets[:-1][rows])
@@ -95,9 +96,9 @@ def row_chunks(view: SequenceView, rows: slice = slice(None), size: int | None =
 def sum_over_rows(
     view: SequenceView, part: Callable[[slice], Float64], rows: slice = slice(None), threads: int | None = None
 ) -> Float64:
-    """Return the sum of part(slice) over consecutive slices of the rows, one slice a thread.
+    """Return the sum of part(slice) over consecutive slices of the rows. Each thread has one slice.
 
-    With `threads` None there is one thread a core, and fewer for little data.
+    With `threads` None there is one thread a core and fewer for little data.
     """
     view.store.check_content()
     first, stop, _ = rows.indices(view.store.n_sequences)

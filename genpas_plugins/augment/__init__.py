@@ -1,6 +1,6 @@
-"""Input-level augmentation: operators that change the history of a drawn pair, never its target (paper, table 5).
+"""Input-level augmentation: operators change the history of a drawn pair but not its target (paper: table 5).
 
-    augment: {operator: insert, rate: 0.3, probability: 0.5}         or a list of these, applied in order
+    augment: {operator: insert, rate: 0.3, probability: 0.5} or a list of these that is applied in order
 
 `operators_of` reads that key and `augment_stream` adds the operators to a stream. What an operator does to a pair
 depends on (seed, epoch, index of the pair) alone. A new operator is one file in `genpas_plugins/augment/operators`.
@@ -26,12 +26,12 @@ def operators_of(section: Any) -> tuple[Operator, ...] | None:
 
     Parameters
     ----------
-    section : a mapping, a list of mappings, or None; an `Operator` may take the place of a mapping
+    section : a mapping, a list of mappings or None; an `Operator` may replace a mapping
 
     Raises
     ------
     InputError
-        For a value of another kind, an unknown operator or key, and a number out of range.
+        For a value of another kind. For an unknown operator or key or a number out of range.
 
     Examples
     --------

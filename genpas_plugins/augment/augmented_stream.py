@@ -48,9 +48,9 @@ class AugmentedStream(PairStream):
         return self.stream.pairs(epoch, indices)
 
     def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> ChangedHistories:
-        """Return the changed histories of `pairs`, the pairs with these indices of the epoch.
+        """Return the changed histories of `pairs`. They have these indices of the epoch.
 
-        An operator sees the last `max_length` items of a history, as a model would. Its result is cut to its last
+        An operator sees the last `max_length` items of a history as a model would. Its result is cut to its last
         `max_length` items again. A history is a pure function of (seed, epoch, index) and `max_length`.
 
         Parameters
@@ -71,9 +71,9 @@ class AugmentedStream(PairStream):
 
 
 def augment_stream(stream: PairStream, operators: Sequence[Operator] | None, *, with_rows: bool = False) -> PairStream:
-    """Return `stream` with its histories changed by `operators`; the stream itself where there are none.
+    """Return `stream` with its histories changed by `operators` or itself without operators.
 
-    The view is counted once, here, if an operator needs neighbours.
+    The view is counted once here if an operator needs neighbours.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Histories whose items operators change, and the row of the store that each item came from."""
+"""Histories whose items operators change and the store row that each item came from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MODULE = "genpas_plugins.augment.operator_kernels"
 
 @dataclass(frozen=True, eq=False)
 class ChangedHistories:
-    """The histories of a batch, see `genpas_plugins.sampling.batch.Histories`, as arrays of their own."""
+    """The histories of a batch as their own arrays. See `genpas_plugins.sampling.batch.Histories`."""
 
     items: AnyArray  # [N], item numbers from 1, oldest first; 0 where an item was masked
     offsets: Int64  # int64 [n + 1], history i is items[offsets[i] : offsets[i + 1]]
@@ -40,7 +40,7 @@ class ChangedHistories:
 
     @property
     def lengths(self) -> Int64:
-        """Number of items of each history, `int64 [n]`."""
+        """Number of items `int64 [n]` of each history."""
         return np.diff(self.offsets)
 
     def jagged(self) -> tuple[AnyArray, Int64]:
@@ -48,33 +48,33 @@ class ChangedHistories:
         return self.items, self.offsets
 
     def padded(self, width: int, dtype: DTypeLike | None = None) -> AnyArray:
-        """Return the items, `[n, width]`, with 0 after each history."""
+        """Return the items `[n, width]` with 0 after each history."""
         items = self._padded(self.items, width)
         return items if dtype is None else items.astype(dtype, copy=False)
 
     def padded_column(self, column: AnyArray, width: int) -> AnyArray:
-        """Return the entries of a column of the store beside the items, `[n, width, …]`, with 0 after each history."""
+        """Return a store column beside the items `[n, width, …]` with 0 after each history."""
         return self._padded(column[self.rows], width)
 
     @property
     def known(self) -> Int64:
-        """Number of items of each history that are not masked, int64 [n]."""
+        """Number of unmasked items int64 [n] of each history."""
         if not len(self.items):
             return self.lengths
         return np.add.reduceat(self.items != 0, self.offsets[:-1], dtype=np.int64)
 
     def share(self, rate: float, at_most: Int64 | None = None) -> Int64:
-        """Return max(1, ⌊rate · length⌋) of each history, cut to 0 … `at_most`, int64 [n]; 0 of an empty one."""
+        """Return max(1, ⌊rate · length⌋) int64 [n] of each history cut to 0 … `at_most`. An empty history has 0."""
         lengths = self.lengths
         counts = numbers_of_items(rate, int(lengths.max(initial=0)).bit_length())[lengths]
         return counts if at_most is None else np.clip(counts, 0, np.maximum(at_most, 0))
 
     def at(self, places: Int64) -> AnyArray:
-        """Return the items at `places`, as `Draws.choose` gives them."""
+        """Return the items at `places`. See `Draws.choose`."""
         return self.items[places]
 
     def slices(self, first: Int64, lengths: Int64) -> ChangedHistories:
-        """Return the items first[i] … first[i] + lengths[i] - 1 of each history, int64 [n], counted from its first."""
+        """Return the items first[i] … first[i] + lengths[i] - 1 of each history: int64 [n] from its first item."""
         return self._take(spans(self.offsets[:-1] + first, lengths), bounds(lengths))
 
     def reordered(self, first: Int64, lengths: Int64, places: Int64) -> ChangedHistories:
@@ -103,7 +103,7 @@ class ChangedHistories:
         return self._with(items, offsets, None if self.rows is None else copy(self.rows, copies, self.offsets)[0])
 
     def insert(self, places: Int64, items: AnyArray) -> ChangedHistories:
-        """Return the histories with a new item, from 1, before the item at each of `places`."""
+        """Return the histories with a new item (from 1) before the item at each of `places`."""
         new = np.zeros_like(self.items)
         new[places] = items
         changed, offsets = implementation(interleave, self.backend, _MODULE)(self.items, new, self.offsets)
@@ -137,12 +137,12 @@ class ChangedHistories:
 
 
 def repeat(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
-    """Return column[i] copies[i] times, 0 to 2, one i after another, and the offsets of the rows after that."""
+    """Return column[i] 0 to 2 times as in `copies` and the new offsets of the rows."""
     return np.repeat(column, copies), bounds(copies)[offsets]
 
 
 def interleave(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArray, Int64]:
-    """Return new[i], unless it is 0, and column[i], one i after another, and the offsets of the rows after that."""
+    """Return new[i] (unless it is 0) and column[i] for every i and the new offsets of the rows."""
     place = np.flatnonzero(new)
     begin = np.arange(len(column) + 1)
     begin[1:] += np.cumsum(new != 0)
@@ -153,7 +153,7 @@ def interleave(column: AnyArray, new: AnyArray, offsets: Int64) -> tuple[AnyArra
 
 
 def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
-    """Return the end of each row: as many entries as a row of the offsets `shorter`, `int64 [n + 1]`, has room for."""
+    """Return the end of each row with as many entries as in the rows of the offsets `shorter` `int64 [n + 1]`."""
     # Few rows are too long as a rule, so the entries that go are looked for.
     surplus = np.diff(offsets) - np.diff(shorter)
     cut = np.flatnonzero(surplus)
@@ -161,10 +161,10 @@ def ends(column: AnyArray, offsets: Int64, shorter: Int64) -> AnyArray:
 
 
 def keep_mask(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -> Int8:
-    """Return which items stay, `int8 [N]`, 1 or 0.
+    """Return which items stay as `int8 [N]` of 1 or 0.
 
-    `words` are uint32 [Σ lengths] for the items of sampled histories, whose `lengths` are above 0. `offsets` are of all
-    histories. An item with a word `below` goes, except the item with the largest word of its history.
+    `words` are uint32 [Σ lengths] for the items of sampled histories with `lengths` above 0. `offsets` are of all
+    histories. An item with a word `below` goes except the item with the largest word of its history.
     """
     copies = np.ones(offsets[-1], np.int8)
     rows = np.flatnonzero(lengths)
@@ -178,9 +178,9 @@ def keep_mask(words: UInt32, offsets: Int64, lengths: Int64, below: np.uint32) -
 
 @cache
 def numbers_of_items(rate: float, bits: int) -> Int64:
-    """Return max(1, ⌊rate · n⌋) for n from 1 to 2**bits - 1, and 0 for n = 0; rate is above 0.
+    """Return max(1, ⌊rate · n⌋) for n from 1 to 2**bits - 1 and 0 for n = 0. rate is above 0.
 
-    The product is rounded to nine decimals first, so that 0.29 · 100 is 29.
+    The product is first rounded to nine decimals: 0.29 · 100 is 29.
     """
     counts = [max(1, math.floor(round(rate * n, 9))) for n in range(1 << bits)]
     return np.array([0, *counts[1:]], np.int64)

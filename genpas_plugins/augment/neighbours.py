@@ -1,8 +1,8 @@
-"""The nearest item of each item by ItemCF-IUF: users in common, active users with less weight (BASRec).
+"""The nearest item of each item by ItemCF-IUF (BASRec): common users where active users weigh less.
 
     w(i, j) = Σ over users u of both  1 / ln(1 + |I_u|)  /  √(N_i N_j)
 
-I_u are the distinct items of user u, N_i is the number of users of item i.
+I_u are the distinct items of user u. N_i is the number of users of item i.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PAIRS = 1 << 22  # (user's item, user's item) pairs that are counted at a time
 
 
 def nearest_items(view: SequenceView) -> Integers:
-    """Return the other item with the largest w(i, ·) for every item of the view, `[n_items + 1]`; 0 for none.
+    """Return the other item `[n_items + 1]` with the largest w(i, ·) for every item of the view, or 0.
 
     Of equal items the lowest number is taken. Time grows with Σ |I_u|².
 
@@ -56,7 +56,7 @@ def nearest_items(view: SequenceView) -> Integers:
 
 
 def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, popularity: Int64) -> None:
-    """Write the nearest item of each entry of `item`, which must come with all its other items."""
+    """Write the nearest item of each entry of `item`. All its other items must come with it."""
     if not len(item):
         return
     width = len(nearest)
@@ -70,7 +70,7 @@ def _fill_nearest(nearest: Integers, item: Int64, other: Int64, iuf: Float64, po
 
 
 def _distinct(view: SequenceView) -> tuple[Int64, Int64]:
-    """Return every user with each of their items once, ordered by both, `int64 [m]` each."""
+    """Return every user with each of their items once and sorted by both: `int64 [m]` each."""
     view.store.check_content()
     lengths = view.lengths()
     items = view.store.values[spans(view.store.offsets[:-1], lengths)].astype(np.int64)

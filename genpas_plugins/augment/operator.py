@@ -1,4 +1,4 @@
-"""The base of all operators: how often one is applied, to how many items, and to which."""
+"""The base of all operators: how often an operator is applied and to how many items."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ class Operator(ABC):
 
     @abstractmethod
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
-        """Return the changed histories; `rate` and `probability` are above 0.
+        """Return the changed histories. `rate` and `probability` are above 0.
 
-        Histories and draws are arrays or tensors on a device. So an operator calls their methods, and no function of
-        numpy.
+        Histories and draws are arrays or tensors on a device. An operator calls their methods and never numpy's
+        functions.
         """
 
     def if_chosen(self, counts: Int64, draws: Draws) -> Int64:
-        """Return counts, int64 [n], with 0 for the pairs that the operator is not applied to."""
+        """Return counts int64 [n] with 0 for the pairs that the operator is not applied to."""
         return counts if self.probability == 1 else counts * (draws.of_pairs[0] < self.probability)
 
     def affected(self, histories: ChangedHistories, draws: Draws, at_most: Int64 | None = None) -> Int64:
-        """Return how many items of each history change, int64 [n]: its `share`, 0 of a pair not chosen."""
+        """Return how many items of each history change int64 [n]: its `share` or 0 of a pair not chosen."""
         return self.if_chosen(histories.share(float(self.rate), at_most), draws)
 
 

@@ -1,7 +1,7 @@
-"""The numba twins of the operators' functions: same names, same arguments, same bits.
+"""The numba twins of the operators' functions: same names, arguments and bits.
 
-A place in an array that counts up is unsigned, or begins a slice. A signed place is checked each time for counting from
-the end, and the compiler cannot vectorise the loop.
+A place in an array that counts up is unsigned or begins a slice. A signed place is checked each time for counting from
+the end. The compiler then cannot vectorise the loop.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def drawn_numbers(
 
 
 def repeat(column: AnyArray, copies: Int8, offsets: Int64) -> tuple[AnyArray, Int64]:
-    """Twin of `genpas_plugins.augment.histories.repeated`; copies are 0, 1 or 2."""
+    """Twin of `genpas_plugins.augment.histories.repeat`. Copies are 0, 1 or 2."""
     moved = np.zeros(len(offsets), np.int64)
     result = np.empty(2 * len(column) + 2, column.dtype)
     _repeated(column, copies, offsets, moved, result)

@@ -11,10 +11,10 @@ from genpas_plugins.augment.operator import Catalogue, Operator
 
 @dataclass(frozen=True)
 class Crop(Operator, name="crop"):
-    """Keep n - max(1, ⌊rate · n⌋) of the n items, in a row, and at least one; every beginning is equally likely.
+    """Keep n - max(1, ⌊rate · n⌋) neighbouring items but at least one. Every beginning is equally likely.
 
-    The rate is the share that is cut off; CL4SRec's η, the share that is kept, is 1 - rate. A history of one item does
-    not change.
+    The rate is the share that is cut off. CL4SRec's η is the kept share 1 - rate. A history of one item does not
+    change.
     """
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:

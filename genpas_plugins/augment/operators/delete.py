@@ -11,12 +11,12 @@ from genpas_plugins.augment.operator import Catalogue, Operator
 
 @dataclass(frozen=True)
 class Delete(Operator, name="delete"):
-    """Remove max(1, ⌊rate · n⌋) of the n items, and n - 1 at most, chosen uniformly without replacement.
+    """Remove max(1, ⌊rate · n⌋) but at most n - 1 of the n items. They are chosen uniformly without replacement.
 
     A history of one item does not change.
     """
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
-        """Return the shorter histories, the rest of their items in order."""
+        """Return the shorter histories with the rest of their items in order."""
         counts = self.affected(histories, draws, at_most=histories.lengths - 1)
         return histories.without(draws.choose(histories, counts))

@@ -11,14 +11,14 @@ from genpas_plugins.augment.operator import Catalogue, Operator
 
 @dataclass(frozen=True)
 class Reorder(Operator, name="reorder"):
-    """Shuffle max(2, ⌊rate · n⌋) of the n items, in a row.
+    """Shuffle max(2, ⌊rate · n⌋) neighbouring items of the n items.
 
-    Every beginning is equally likely, and so is every order, the old one included. Side columns move with their items.
-    A history of one item does not change.
+    Every beginning is equally likely and so is every order including the old order. Side columns move with their
+    items. A history of one item does not change.
     """
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
-        """Return the histories, of the same items."""
+        """Return the histories with the same items."""
         counts, lengths = self.affected(histories, draws), histories.lengths
         sizes = (counts + (counts == 1)) * (lengths > 1)
         first = draws.place(lengths - sizes + 1)

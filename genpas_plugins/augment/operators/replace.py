@@ -18,6 +18,6 @@ class Replace(Operator, name="replace"):
     """
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
-        """Return the histories, of the same lengths."""
+        """Return the histories with unchanged lengths."""
         counts = self.affected(histories, draws)
         return histories.with_items(*draws.choose_with_new(histories, counts, catalogue.n_items))

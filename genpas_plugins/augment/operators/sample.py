@@ -11,9 +11,9 @@ from genpas_plugins.augment.operator import Catalogue, Operator
 
 @dataclass(frozen=True)
 class Sample(Operator, name="sample"):
-    """Keep each item with probability 1 - rate, independently and in order.
+    """Keep each item independently with probability 1 - rate.
 
-    The number of kept items is random, unlike Delete's. If no item would stay, one stays, each equally likely.
+    The number of kept items is random in contrast to Delete. If no item would stay one uniform item stays.
     """
 
     def apply(self, histories: ChangedHistories, draws: Draws, catalogue: Catalogue) -> ChangedHistories:
