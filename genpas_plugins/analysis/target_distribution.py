@@ -9,6 +9,7 @@ from genpas_plugins.data.sequences import PAIR_ITEMS, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.constructions import Construction
 from genpas_plugins.sampling.jagged import spans
+from genpas_plugins.sampling.mixture import Mixture
 from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64
 
@@ -55,6 +56,9 @@ def target_mass(
     """
     if isinstance(policy, SamplingPolicy):
         return sum_by_target(view, TargetWeights.of(view, policy), rows, threads=threads, backend=backend)
+    if isinstance(policy, Mixture):
+        parts = [w * target_mass(view, part, rows, threads=threads, backend=backend) for w, part in policy.parts]
+        return np.asarray(np.sum(parts, axis=0))
     construction = policy.construction
     assert construction is not None
     view.require_content()

@@ -9,13 +9,12 @@ from typing import Any
 
 from genpas_plugins.augment import OPERATORS
 from genpas_plugins.experiments.allowed_settings import is_of_a_method
-from genpas_plugins.sampling.constructions import CONSTRUCTIONS
-from genpas_plugins.sampling.policy import SAMPLED, Policy, named_policy
+from genpas_plugins.sampling.policy import SAMPLED
 from genpas_plugins.settings.base import Where
 from genpas_plugins.settings.genpas import EXPONENT_NAMES, SECTION, GenPASConfig
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.personaliser import PersonaliserConfig
-from genpas_plugins.settings.points import read_point
+from genpas_plugins.settings.points import read_policy
 from genpas_plugins.settings.yaml_text import read_yaml
 from genpas_plugins.support.errors import InputError, nearest
 
@@ -114,7 +113,7 @@ def read_method(word: str) -> Method:
     if word.endswith(_YAML):
         return _read_file(Path(word))
     first, *additions = (part.strip() for part in word.split("+"))
-    policy = _policy(first, word)
+    policy = read_policy(first, word)
     for name in additions:
         if name not in (*OPERATORS, *LOSSES):
             raise InputError(f"{word}: unknown addition {name!r}.{nearest(name, [*OPERATORS, *LOSSES])}")
@@ -139,17 +138,6 @@ def _store(path: str, where: str) -> Path:
     if not path or not given.resolve().is_dir():
         raise InputError(f"{where} {path!r} is not a directory. Name the store of `genpas regenerate`.")
     return given.resolve()
-
-
-def _policy(text: str, word: str) -> Policy:
-    if text.split(":", maxsplit=1)[0] in CONSTRUCTIONS:
-        return named_policy(text)
-    if "," in text:
-        return read_point(text, word)
-    how = f"{nearest(text, CONSTRUCTIONS)} Or exponents, as 1,0,0."
-    if text == SAMPLED:
-        how = "Write its exponents, as 1,0,0."
-    raise InputError(f"{word}: {text!r} is not a strategy. {how.strip()}")
 
 
 def _read_file(file: Path) -> Method:

@@ -128,8 +128,16 @@ def train_shortlist(training: SearchTraining, points: Sequence[Any], pruner: str
     open_study(file, pruner, settings)
     with lock_folder(training.folder), progress_bar() as tell:
         training.prepare(tell)
-        more = {"settings": settings, "pruner": pruner, "discard": training.discard, "progress": tell}
-        outcome = run_study(points, training.train, training.test, file, **more)
+        outcome = run_study(
+            points,
+            training.train,
+            training.test,
+            file,
+            settings=settings,
+            pruner=pruner,
+            discard=training.discard,
+            progress=tell,
+        )
     study = {
         "file": file.name,
         "model": training.model,

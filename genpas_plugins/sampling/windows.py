@@ -99,9 +99,13 @@ class WindowStream(ABC):
 
     def batch(self, epoch: int, indices: ArrayLike, max_length: int) -> Batch:
         """Return the windows with their trained targets; see `genpas_plugins.sampling.protocol.Stream`."""
+        self.check_max_length(max_length)
+        return self.batch_of(self.windows(epoch, indices))
+
+    def check_max_length(self, max_length: int) -> None:
+        """Raise InputError for another limit than the windows were made for."""
         if max_length != self.max_length:
             raise InputError(f"max_length is {max_length}, but the windows were made for {self.max_length}.")
-        return self.batch_of(self.windows(epoch, indices))
 
     def batch_of(self, windows: TargetWindows) -> Batch:
         """Return the batch of these windows."""

@@ -59,7 +59,8 @@ def search_by_transitions(model: TransitionModel, points: Sequence[Policy], *, p
         tell("transition model", done, len(of_point))
         ndcg, pairs = model.ndcg(policy), math.exp(model.entropy(policy) - entropy)
         figures[policy] = ndcg, ndcg * pairs**OF_PAIRS
-        ranked.append(Predicted(policy, *(float(values[::2].mean()) for values in figures[policy][::-1]), pairs))
+        counted, predicted = (float(values[::2].mean()) for values in figures[policy])
+        ranked.append(Predicted(policy, predicted, counted, pairs))
     tell("transition model", len(of_point), len(of_point))
     order = {_exponents(policy): number for number, policy in enumerate(points)}
     ranked.sort(key=lambda row: (-row.predicted, order.get(_exponents(row.policy), -1)))

@@ -54,7 +54,7 @@ def by_transitions(split: Split, points: Sequence[Policy], best: int, *, progres
     """Search as `search_by_transitions` does; the points to train are drawn."""
     found = search_by_transitions(TransitionModel.of(split.train, split.validation), points, progress=progress)
     first = found.ranked[0].policy
-    result = {
+    result: dict[str, Any] = {
         "shortlist": [predicted_row(row) for row in found.ranked[:best]],
         "multi_target": predicted_row(next(row for row in found.ranked if row.policy is MULTI_TARGET)),
         "difference": {"point": first.label, "users": found.users, **found.difference._asdict()},

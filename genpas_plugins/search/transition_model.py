@@ -26,6 +26,7 @@ from genpas_plugins.analysis.history_length import position_coefficients
 from genpas_plugins.analysis.target_positions import TargetWeights, occurrences
 from genpas_plugins.data.sequences import SequenceView
 from genpas_plugins.sampling.jagged import spans
+from genpas_plugins.sampling.mixture import Mixture
 from genpas_plugins.sampling.policy import Policy, SamplingPolicy
 from genpas_plugins.support.array_types import Float64, Int32, Int64
 from genpas_plugins.support.errors import InputError
@@ -113,6 +114,12 @@ class TransitionModel:
             longer = position_coefficients(self.train.max_length - 1, policy.gamma, np.tri(LENGTH + 1, LENGTH, -1))
             for d, (kept, _) in enumerate(self.entries):
                 yield share[kept] * longer[self.position[kept], d]
+            return
+        if isinstance(policy, Mixture):
+            for of_parts in zip(*map(self._longer, policy.policies), strict=True):
+                yield np.asarray(
+                    np.sum([w * longer for w, longer in zip(policy.weights, of_parts, strict=True)], axis=0)
+                )
             return
         construction = policy.construction
         assert construction is not None

@@ -16,10 +16,11 @@ from typing_extensions import Self
 from genpas_plugins.augment import Operator, operators_of
 from genpas_plugins.data.ties import parse_ties
 from genpas_plugins.sampling.constructions import CONSTRUCTIONS, construction_of
+from genpas_plugins.sampling.mixture import MIXTURE, Mixture
 from genpas_plugins.sampling.policy import SAMPLED, Policy, SamplingPolicy, check_exponent, named_policy
 from genpas_plugins.settings.base import Section
 from genpas_plugins.settings.loss import LossConfig
-from genpas_plugins.settings.points import read_number
+from genpas_plugins.settings.points import read_number, read_policy
 from genpas_plugins.support.errors import InputError, nearest
 
 EXPONENT_NAMES = ("alpha", "beta", "gamma")
@@ -46,7 +47,7 @@ def strategy_name(value: Any) -> str:
     >>> strategy_name("last_target"), strategy_name("strided_windows:stride=5")
     ('last_target', 'strided_windows:width=50:stride=5')
     """
-    names = (SAMPLED, AUTO, *sorted(CONSTRUCTIONS))
+    names = (SAMPLED, AUTO, MIXTURE, *sorted(CONSTRUCTIONS))
     if not isinstance(value, str) or value.split(":")[0] not in names:
         raise InputError(f"strategy is {value!r}.{nearest(value, names)}")
     return construction_of(value).label if ":" in value else value
@@ -69,6 +70,27 @@ Exponent = Annotated[float, PlainValidator(exponent)]
 Operators = Annotated[tuple[Operator, ...] | None, PlainValidator(operators_of), PlainSerializer(_plain_operators)]
 
 
+def _mixture(value: Any) -> tuple[tuple[str, float], ...] | None:
+    """Return words of policies and their weights. Raises InputError for another word and for a weight that is none."""
+    if value is None:
+        return None
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):  # noqa: PLR2004
+        raise InputError(
+            f"mixture has policies and their weights, as {{multi_target: 0.5, '1,0,0': 0.5}}, not {value!r}."
+        )
+    for word, weight in pairs:
+        if not isinstance(word, str) or isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise InputError(f"mixture: {word!r} has the weight {weight!r}. Write a policy and a number.")
+    Mixture(tuple(weight for _, weight in pairs), tuple(read_policy(word, "mixture") for word, _ in pairs))
+    return tuple((word, float(weight)) for word, weight in pairs)
+
+
+Mixed = Annotated[
+    tuple[tuple[str, float], ...] | None, PlainValidator(_mixture), PlainSerializer(lambda pairs: pairs and dict(pairs))
+]
+
+
 class GenPASConfig(Section):
     """A checked `genpas:` section."""
 
@@ -76,15 +98,20 @@ class GenPASConfig(Section):
     FIRST: ClassVar[str] = "strategy"
 
     strategy: Annotated[str, PlainValidator(strategy_name)] = Field(
-        description="sampled: drawn by the exponents; auto: searched on validation; or the name of a construction, "
-        "with its numbers after colons",
+        description="sampled: drawn by the exponents; auto: searched on validation; mixture: of several policies; or "
+        "the name of a construction, with its numbers after colons",
         examples=["last_target", "last_items:length=50"],
     )
     alpha: Exponent | None = Field(None, description="with strategy sampled: p(sequence) ∝ (length - 1)^alpha")
     beta: Exponent | None = Field(None, description="with strategy sampled: p(target k) ∝ (k - 1)^beta")
     gamma: Exponent | None = Field(None, description="with strategy sampled: p(start j) ∝ j^gamma")
+    mixture: Mixed = Field(
+        None,
+        description="with strategy mixture: the weight of each policy, a strategy or exponents",
+        examples=[{"multi_target": 0.5, "1,0,0": 0.5}],
+    )
     pairs_per_epoch: int | None = Field(
-        None, ge=1, le=2**61, description="null: one enumerated pass; as many as multi_target has when sampled"
+        None, ge=1, le=2**61, description="null: one enumerated pass; as many as multi_target has when sampled or mixed"
     )
     augment: Operators = Field(
         None, description="{operator: insert, rate: 0.3, probability: 0.5}, or a list of operators, applied in order"
@@ -135,13 +162,21 @@ class GenPASConfig(Section):
                 f"strategy {self.strategy} has a distribution of its own; "
                 f"remove {', '.join(given)} or set strategy: sampled."
             )
+        if (self.mixture is None) == (self.strategy == MIXTURE):
+            raise InputError(
+                "strategy mixture needs the key mixture with policies and weights: {multi_target: 0.5, '1,0,0': 0.5}. "
+                "Other strategies have none."
+            )
         if self.targets == "parallel" and self.augment is not None:
             raise InputError(
                 "targets: parallel trains the items of a history as they are, and augment changes them; "
                 "set targets: single or remove augment."
             )
-        if self.targets == "parallel" and self.strategy != AUTO and self.policy.construction is not None:
-            self.policy.construction.require_windows()
+        if self.targets == "parallel" and self.strategy != AUTO:
+            policy = self.policy
+            for part in policy.policies if isinstance(policy, Mixture) else (policy,):
+                if part.construction is not None:
+                    part.construction.require_windows()
         return self
 
     def require_only(self, *names: str) -> None:
@@ -158,6 +193,9 @@ class GenPASConfig(Section):
                 "strategy auto is chosen on validation when RecBole has split its data. Name a strategy here, or run "
                 "`genpas search` and take its genpas.yaml."
             )
+        if self.mixture is not None:
+            words, weights = zip(*self.mixture, strict=True)
+            return Mixture(weights, tuple(read_policy(word, "mixture") for word in words))
         if self.alpha is None or self.beta is None or self.gamma is None:
             return named_policy(self.strategy)
         return SamplingPolicy(self.alpha, self.beta, self.gamma)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genpas_plugins.sampling.policy import SamplingPolicy
-from genpas_plugins.support.errors import InputError
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS
+from genpas_plugins.sampling.policy import SAMPLED, Policy, SamplingPolicy, named_policy
+from genpas_plugins.support.errors import InputError, nearest
 
 _COORDINATES = len(("alpha", "beta", "gamma"))
 
@@ -38,6 +39,21 @@ def read_point(text: str, where: str = "--point") -> SamplingPolicy:
         return SamplingPolicy(alpha, beta, gamma)
     except InputError as error:
         raise InputError(f"{where} {text!r}: {error}") from None
+
+
+def read_policy(text: str, where: str) -> Policy:
+    """Return the policy of a word: a strategy, such as last_items:length=50, or a point.
+
+    Raises InputError for another word.
+    """
+    if text.split(":", maxsplit=1)[0] in CONSTRUCTIONS:
+        return named_policy(text)
+    if "," in text:
+        return read_point(text, where)
+    how = f"{nearest(text, CONSTRUCTIONS)} Or exponents, as 1,0,0."
+    if text == SAMPLED:
+        how = "Write its exponents, as 1,0,0."
+    raise InputError(f"{where}: {text!r} is not a strategy. {how.strip()}")
 
 
 def join_points(words: Sequence[str]) -> list[str]:

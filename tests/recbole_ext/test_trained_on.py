@@ -20,6 +20,7 @@ from recbole_ext.command_line import CommandLine
 from recbole_ext.processes import run_recboles
 
 SAMPLED = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0}
+MIXED = {"strategy": "mixture", "mixture": {"0,0,0": 3, "0,1,-inf": 1}}
 
 
 def brute_force_kl(made: Any, weight: Callable[[int, int], float]) -> float:
@@ -47,8 +48,10 @@ def brute_force_kl(made: Any, weight: Callable[[int, int], float]) -> float:
         ({"strategy": "slide_window"}, lambda k, n: k, "windows"),
         (SAMPLED, lambda k, n: 1, "n_pairs"),
         ({**SAMPLED, "alpha": 0, "beta": 1, "pairs_per_epoch": 77}, lambda k, n: k / sum(range(n)), 77),
+        (MIXED, lambda k, n: 3 / (n - 1) + k / sum(range(n)), "n_pairs"),
+        ({**MIXED, "targets": "parallel"}, lambda k, n: 3 / (n - 1) + k / sum(range(n)), "n_pairs"),
     ],
-    ids=["multi_target", "last_target", "slide_window", "as multi_target", "recent targets"],
+    ids=["multi_target", "last_target", "slide_window", "as multi_target", "recent targets", "mixture", "in parallel"],
 )
 def test_a_run_reports_what_it_trained_on(
     key: dict[str, Any],

@@ -9,6 +9,7 @@ import pytest
 
 from genpas_plugins import InputError, Pairs, SamplingPolicy, SequenceStore
 from genpas_plugins.sampling.constructions import construction_of
+from genpas_plugins.sampling.mixture import Mixture
 from genpas_plugins.sampling.policy import Policy
 from genpas_plugins.search.by_transitions import MULTI_TARGET, search_by_transitions
 from genpas_plugins.search.grid import Grid
@@ -52,6 +53,12 @@ def test_transitions_are_sums_over_all_pairs(point: tuple[float, float, float], 
 def test_transitions_of_a_construction_are_sums_over_its_pairs(label: str, store: SequenceStore):
     split, construction = store.leave_last_out(), construction_of(label)
     _assert_close(TransitionModel.of(split.train, split.validation), construction, by_hand(store, construction))
+
+
+def test_transitions_of_a_mixture_are_sums_over_its_pairs(store: SequenceStore):
+    split = store.leave_last_out()
+    mixture = Mixture((3, 1), (SamplingPolicy(1, 0, 0), construction_of("last_items:length=4")))
+    _assert_close(TransitionModel.of(split.train, split.validation), mixture, by_hand(store, mixture))
 
 
 def _assert_close(model: TransitionModel, policy: Policy, expected: tuple[np.ndarray, float]):

@@ -107,6 +107,16 @@ def test_operators_are_read_and_written_again(several: bool):
         ({"strategy": "last_target", "gamma": 0}, ["remove gamma or set strategy: sampled"]),
         ({}, ["strategy is missing; it must be text, such as last_target or last_items:length=50"]),
         ({"alpha": 1, "beta": 0, "gamma": 0}, ["strategy is missing"]),
+        ("mixture", ["strategy mixture needs the key mixture"]),
+        ({"strategy": "multi_target", "mixture": {"1,0,0": 1}}, ["Other strategies have none"]),
+        (
+            {"strategy": "mixture", "mixture": {"last_targt": 1}},
+            ["mixture: 'last_targt' is not a strategy", "last_target"],
+        ),
+        ({"strategy": "mixture", "mixture": {"1,0,0": "1"}}, ["'1,0,0' has the weight '1'"]),
+        ({"strategy": "mixture", "mixture": {"1,0,0": 0}}, ["finite numbers above 0"]),
+        ({"strategy": "mixture", "mixture": ["1,0,0"]}, ["mixture has policies and their weights"]),
+        ({"strategy": "mixture", "mixture": {"future_window": 1}, "targets": "parallel"}, ["Set targets: single"]),
         # no section at all
         (None, ["must hold keys such as 'strategy: last_target', not None"]),
         (True, ["must hold keys", "not True"]),
