@@ -175,7 +175,8 @@ def _train(  # noqa: PLR0917 – what the command was given
 
         keep()  # cells of other settings are refused here, before anything is trained
         trainings = [
-            Training(cells, found[name].resolve(), work / name, clock, tell, keep) for name, cells in parts.items()
+            Training(cells, found[name].resolve(), work / name, clock, tell, keep, data_dir and data_dir / name)
+            for name, cells in parts.items()
         ]
         if all(training.is_complete() for training in trainings):
             typer.echo("Nothing was left to do: every run is finished.", err=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from genpas_plugins.data.temporal import COLUMN
-from genpas_plugins.support.atomic import write_text
+from genpas_plugins.support.atomic import replaced_file, write_text
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import to_json
 
 SOURCE = "interactions.parquet"
+
+FILES = ("semantic_ids",)  # settings that name a file; it may lie beside SOURCE
 
 ORDER = ("position", "timestamp")  # columns to order a user's interactions by; the first that exists counts
 
@@ -52,6 +55,25 @@ def find_stores(
         if name not in given and data_dir is not None:
             _prepare(data_dir / name / SOURCE, store, tell, (COLUMN,) if times else ())
     return found
+
+
+def bring_files(settings: Mapping[str, Any], source: Path, folder: Path) -> None:
+    """Copy files that settings name by a relative path from a data set's folder into the folder where RecBole runs.
+
+    Raises InputError if `folder` has another file of that name.
+    """
+    for name in (settings.get(key) for key in FILES):
+        if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+            continue
+        beside, file = source / name, folder / name
+        if not beside.is_file():
+            continue
+        content = beside.read_bytes()
+        if not file.exists():
+            with replaced_file(file) as temporary:
+                temporary.write_bytes(content)
+        elif not file.is_file() or file.read_bytes() != content:
+            raise InputError(f"{file} and {beside} have different content. Remove the first one, or rename either.")
 
 
 def _missing(name: str, data_dir: Path) -> str:

@@ -15,6 +15,7 @@ from genpas_plugins.experiments.plan import Cell, Row, digest
 from genpas_plugins.experiments.results import CellResult, Cells
 from genpas_plugins.experiments.rows import best_rows, row_result, row_results
 from genpas_plugins.experiments.run import RecBoleRun, export
+from genpas_plugins.experiments.stores import bring_files
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.environment import describe
 from genpas_plugins.support.errors import InputError
@@ -46,6 +47,7 @@ class Training:
     clock: Clock
     tell: Tell  # moves the progress bar
     kept: Callable[[], object]
+    source: Path | None = None  # folder of the data set, with files that settings name
 
     def missing(self) -> Iterator[tuple[Cell, bool]]:
         """Yield every cell to train, and whether to test it. The next one is looked for when it is asked for.
@@ -104,6 +106,8 @@ class Training:
                 )
         for cell in (row.cell(plan.seeds[0], point) for row in plan.rows for point in plan.table.grid):
             try:
+                if self.source is not None:
+                    bring_files(plan.settings(cell), self.source, self.work)
                 self._recbole(cell).check()
             except InputError as error:
                 raise InputError(f"{cell.method.label}: {error}") from error

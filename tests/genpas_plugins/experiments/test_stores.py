@@ -8,7 +8,7 @@ import polars
 import pytest
 
 from genpas_plugins import InputError, SequenceStore
-from genpas_plugins.experiments.stores import find_stores
+from genpas_plugins.experiments.stores import bring_files, find_stores
 
 
 def quiet(step: str, done: int, total: int | None) -> None:
@@ -55,6 +55,20 @@ def test_a_source_that_has_changed_is_refused(tmp_path: Path):
         find_stores(["toys"], [], data, work, quiet)
     note.unlink()  # of an older version
     assert find_stores(["toys"], [], data, work, quiet) == found
+
+
+def test_a_file_of_the_settings_is_taken_from_the_folder_of_the_data(tmp_path: Path):
+    source, work = tmp_path / "data" / "toys", tmp_path / "work"
+    source.mkdir(parents=True)
+    (source / "ids.json").write_text("[1]")
+    (tmp_path / "data" / "outside.json").write_text("[2]")
+    for name in ("ids.json", "nowhere.json", "../outside.json", str(source / "ids.json"), None):
+        bring_files({"semantic_ids": name}, source, work)
+    assert [file.name for file in work.iterdir()] == ["ids.json"]
+    bring_files({"semantic_ids": "ids.json"}, source, work)
+    (source / "ids.json").write_text("[3]")
+    with pytest.raises(InputError, match=r"work/ids\.json and .*toys/ids\.json have different content"):
+        bring_files({"semantic_ids": "ids.json"}, source, work)
 
 
 def test_data_without_an_order_are_refused(tmp_path: Path):
