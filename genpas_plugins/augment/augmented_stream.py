@@ -47,8 +47,12 @@ class AugmentedStream(PairStream):
         """Return the pairs with these indices of the epoch; operators do not change them."""
         return self.stream.pairs(epoch, indices)
 
-    def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> ChangedHistories:
-        """Return the changed histories of `pairs`. They have these indices of the epoch.
+    def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
+        """Return the pairs with these indices and their histories before the change; see `PairStream`."""
+        return self.stream.addresses(epoch, indices)
+
+    def histories(self, epoch: int, indices: Int64, addresses: Pairs, max_length: int) -> ChangedHistories:
+        """Return the changed histories of the pairs with these indices of the epoch.
 
         An operator sees the last `max_length` items of a history as a model would. Its result is cut to its last
         `max_length` items again. A history is a pure function of (seed, epoch, index) and `max_length`.
@@ -57,11 +61,11 @@ class AugmentedStream(PairStream):
         ----------
         epoch : int in [0, 2³²)
         indices : int64 [n]
-        pairs : n pairs
+        addresses : n histories before the change, from `addresses`
         max_length : from 1 to 2²⁴
         """
         max_length = whole_number("max_length with augment", max_length, 1, MAX_LENGTH)
-        drawn = StoreHistories.of(self.view.store, pairs, max_length, self.backend)
+        drawn = StoreHistories.of(self.view.store, addresses, max_length, self.backend)
         histories = ChangedHistories.of(drawn, with_rows=self.with_rows)
         for number, operator in enumerate(self.operators):
             if not operator.identity:

@@ -90,9 +90,9 @@ class SequenceView:
 
     def lengths_of(self, rows: Int64, start: Int64) -> Int64:
         """Return the lengths of drawn sequences, int64 [n]. Raises InputError if one has no pair from `start` on."""
-        known = (rows >= 0) & (rows < self.store.n_sequences)
-        lengths = self.lengths(np.where(known, rows, 0))
-        if not (known & (start + 1 < lengths) & (lengths <= self.max_length)).all():
+        known = rows.min(initial=0) >= 0 and rows.max(initial=0) < self.store.n_sequences
+        lengths = self.lengths(rows if known else np.zeros_like(rows))
+        if not (known and ((start + 1 < lengths) & (lengths <= self.max_length)).all()):
             raise _damaged(self.store, "by_length.npy and offsets.npy contradict each other")
         return lengths
 

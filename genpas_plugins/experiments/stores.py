@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genpas_plugins.data.temporal import COLUMN
-from genpas_plugins.support.atomic import replaced_file, write_text
+from genpas_plugins.support.atomic import replace_file, write_text
 from genpas_plugins.support.console import Tell
 from genpas_plugins.support.errors import InputError, nearest
 from genpas_plugins.support.json_text import to_json
@@ -70,7 +70,7 @@ def bring_files(settings: Mapping[str, Any], source: Path, folder: Path) -> None
             continue
         content = beside.read_bytes()
         if not file.exists():
-            with replaced_file(file) as temporary:
+            with replace_file(file) as temporary:
                 temporary.write_bytes(content)
         elif not file.is_file() or file.read_bytes() != content:
             raise InputError(f"{file} and {beside} have different content. Remove the first one, or rename either.")

@@ -28,7 +28,7 @@ from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
 from genpas_plugins.sampling.protocol import DRAWS
 from genpas_plugins.sampling.random_stream import keyed_uniform, philox, uniform
-from genpas_plugins.sampling.sampler import DrawTables, choose, counted, located
+from genpas_plugins.sampling.sampler import DrawTables, Places, choose, counted, located
 from genpas_plugins.sampling.windows import TargetWindows, WindowStream
 from genpas_plugins.support.array_types import Float64, Int64
 
@@ -128,16 +128,17 @@ class _Rates(NamedTuple):
 def draw_windows(tables: ChainTables, seed: int, epoch: int, indices: Int64) -> Segments:
     """Draw the windows of the examples int64 [n], example by example."""
     sequence, first, last = trained_ranges(tables, seed, epoch, indices)
-    example = going = np.arange(len(indices))
-    parts, target, link, words = [], last, 0, np.zeros((4, 0), np.uint32)
+    going = np.arange(len(indices))
+    parts, target, link, words = [], last, 0, np.zeros((2, 0), np.uint32)
     while len(going):
         # Two links of a chain share a block of words.
-        half = link % 2
-        words = words if half else philox(seed, epoch, link // 2, indices[going])
-        start = choose(tables.visits.start, target, uniform(words[2 * half], words[2 * half + 1]), 1)
-        parts.append((going, start - 1, np.maximum(start, first[going]), target))
-        left = start > first[going]
-        going, target, link, words = going[left], start[left] - 1, link + 1, words[:, left]
+        if link % 2 == 0:
+            words = philox(seed, epoch, link // 2, indices[going])
+        start = choose(tables.visits.start, target, uniform(words[0], words[1]), 1)
+        parts.append((going, start - 1, np.maximum(start, first), target))
+        left = np.flatnonzero(start > first)
+        going, first, target, link = going[left], first[left], start[left] - 1, link + 1
+        words = words[2:].take(left, axis=1)
     none = np.zeros(0, np.int64)
     example, start, first, last = (np.concatenate(part) for part in zip((none,) * 4, *parts, strict=True))
     return cut_segments(Segments(example, sequence[example], start, first, last), tables.limit)
@@ -147,8 +148,9 @@ def cut_segments(segments: Segments, limit: int) -> Segments:
     """Return the windows of segments by example. A target more than `limit` items from the start has its own."""
     _, _, start, first, last = segments
     cut = np.maximum(first, start + limit + 1)
-    near, far = np.flatnonzero(first < cut), np.repeat(np.arange(len(cut)), np.maximum(last + 1 - cut, 0))
-    target = spans(cut, np.maximum(last + 1 - cut, 0))
+    near, late = np.flatnonzero(first < cut), np.flatnonzero(cut <= last)
+    count = last[late] + 1 - cut[late]
+    far, target = np.repeat(late, count), spans(cut[late], count)
     of = np.concatenate([near, far])
     # numpy sorts 16 bits in linear time.
     narrow = np.uint16 if segments.example.max(initial=0) < 1 << 16 else np.int64
@@ -173,22 +175,35 @@ def trained_ranges(tables: ChainTables, seed: int, epoch: int, indices: Int64) -
     if visits.target.last:
         return sequence, targets, targets
     # The blocks of a sequence divide its part of the line.
-    unit, whole = (high - low) / tables.group_rate[group], (targets - 1) // limit
-    unit = np.where(rank + 1 < visits.group_count[group], visits.group_weight[group] / tables.group_rate[group], unit)
-    point = np.minimum(place + words.offset, visits.last_point)
-    block = np.clip(np.searchsorted(tables.blocks, (point - low) / unit, side="right") - 1, 0, whole)
-    block -= (block > 0) & (low + unit * tables.blocks[block] > point)
-    block += (block < whole) & (low + unit * tables.blocks[np.minimum(block + 1, whole)] <= point)
-    after = np.where(block < whole, low + unit * tables.blocks[np.minimum(block + 1, whole)], high)
-    visit, of_block = counted(place, low + unit * tables.blocks[block], after, words.offset)
+    whole, block = (targets - 1) // limit, np.zeros_like(targets)
+    several = np.flatnonzero(whole)
+    if len(several):
+        of = Places(*(part[several] for part in (group, rank, place, low, high)))
+        block[several], low[several], high[several] = _blocks(tables, words.offset, of, whole[several])
+    visit, of_block = counted(place, low, high, words.offset)
     first, last = block * limit + 1, np.minimum((block + 1) * limit, targets)
     if visits.target.even:
         return sequence, first, last
     threshold = (visit + keyed_uniform(number + block * tables.n_sequences, words.key)) / of_block
     powers, bound = visits.target.powers, threshold * largest(visits.target, first, last)
     if visits.target.exponent > 0:
-        return sequence, np.clip(np.searchsorted(powers, bound, side="right") + 1, first, last), last
+        least = np.searchsorted(powers, bound, side="right") + 1
+        return sequence, np.minimum(np.maximum(least, first), last), last
     return sequence, first, np.clip(np.searchsorted(-powers, -bound, side="left"), first, last)
+
+
+def _blocks(tables: ChainTables, offset: float, places: Places, whole: Int64) -> tuple[Int64, Float64, Float64]:
+    """Return the block of each place of a sequence of 1 + `whole` blocks, and where it begins and ends on the line."""
+    visits, (group, rank, place, low, high) = tables.visits, places
+    rate = tables.group_rate[group]
+    unit = np.where(rank + 1 < visits.group_count[group], visits.group_weight[group], high - low) / rate
+    point = np.minimum(place + offset, visits.last_point)
+    block = np.clip(np.searchsorted(tables.blocks, (point - low) / unit, side="right") - 1, 0, whole)
+    block -= (block > 0) & (low + unit * tables.blocks[block] > point)
+    after = low + unit * tables.blocks[np.minimum(block + 1, whole)]
+    block += (block < whole) & (after <= point)
+    after = low + unit * tables.blocks[np.minimum(block + 1, whole)]
+    return block, low + unit * tables.blocks[block], np.where(block < whole, after, high)
 
 
 def largest(powers: PowerTable, first: Int64, last: Int64) -> Float64:

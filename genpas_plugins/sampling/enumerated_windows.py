@@ -53,9 +53,7 @@ class EnumeratedWindows(WindowStream):
         count = last + 1 - first
         length, begin = np.repeat(self.view.lengths_of(numbers.sequence, start), count), np.repeat(start, count)
         pairs_of = pairs_after_cut(numbering.construction, length, begin, spans(first, count), limit)
-        weights = pairs_of * np.repeat(
-            self.tables.weight[np.searchsorted(numbering.group_length, numbers.length)], count
-        )
+        weights = pairs_of * np.repeat(self.tables.weight[numbers.group], count)
         windows = Pairs(numbers.sequence, start, last)
         return TargetWindows(windows, first, weights.astype(np.float32), np.arange(len(indices)))
 

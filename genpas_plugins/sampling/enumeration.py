@@ -8,6 +8,7 @@ stored.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +17,14 @@ from numpy.typing import ArrayLike
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling import permutation
 from genpas_plugins.sampling.backend import choose_backend, implementation
-from genpas_plugins.sampling.batch import Histories
 from genpas_plugins.sampling.constructions import Construction, construction_of
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed
 from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch
 from genpas_plugins.support.array_types import Int64, Integers, UInt32
 from genpas_plugins.support.errors import InputError
+
+_GUIDE_BITS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,17 @@ class PairNumbering:
         """Number of pairs."""
         return int(self.ends[-1])
 
+    @property
+    def guide_shift(self) -> int:
+        """The binary logarithm of how many numbers share an entry of the guide."""
+        return max(0, (self.total - 1).bit_length() - _GUIDE_BITS)
+
+    @cached_property
+    def guide(self) -> Int64:
+        """The first group with a number from i 2**guide_shift on: compiled code begins its search there."""
+        first = np.arange(((self.total - 1) >> self.guide_shift) + 1) << self.guide_shift
+        return np.searchsorted(self.ends, first, side="right").astype(np.int64)
+
 
 class PairEnumeration(PairStream):
     """An addressable stream of each pair of a construction exactly once a pass.
@@ -106,30 +119,31 @@ class PairEnumeration(PairStream):
         return self.tables.total
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
-        """Return the pairs with these indices of the epoch: int64 [n] in [0, pairs_per_epoch)."""
+        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        sequence, length, number, _ = self._numbers(epoch, indices)
+        return Pairs(sequence, *self.tables.construction.pair(length, number))
+
+    def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
+        """Return the pairs with these indices and their histories; see `PairStream`."""
+        if not self.tables.construction.ahead:
+            return super().addresses(epoch, indices)
+        sequence, length, number, _ = self._numbers(epoch, indices)
+        start, stop, target = self.tables.construction.slice(length, number)
+        return Pairs(sequence, start, target), Pairs(sequence, start, stop)
+
+    def _numbers(self, epoch: int, indices: ArrayLike) -> PairNumbers:
         index = check_indices(indices, self.pairs_per_epoch)
-        numbers = self._numbers(epoch, index)
-        start, target = self.tables.construction.pair(numbers.length, numbers.number)
-        return Pairs(numbers.sequence, start, target)
-
-    def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> Histories:
-        """Return the histories of `pairs`. They have these indices of the epoch."""
-        if self.tables.construction.ahead:
-            numbers = self._numbers(epoch, indices)
-            pairs = pairs._replace(target=self.tables.construction.stop(numbers.length, numbers.number))
-        return super().histories(epoch, indices, pairs, max_length)
-
-    def _numbers(self, epoch: int, indices: Int64) -> PairNumbers:
         first = check_epoch(epoch) * self.pairs_per_epoch
-        return numbers_in_passes(self.tables, self.seed, first, indices, self.backend)
+        return numbers_in_passes(self.tables, self.seed, first, index, self.backend)
 
 
 class PairNumbers(NamedTuple):
-    """Numbers of pairs: pair `number` of a `sequence` of `length` items, int64 [n] each."""
+    """Numbers of pairs, int64 [n] each: pair `number` of a `sequence` of `length` items, of a length `group`."""
 
     sequence: Int64
     length: Int64
     number: Int64
+    group: Int64
 
 
 def numbers_in_passes(numbering: PairNumbering, seed: int, first: int, indices: Int64, backend: str) -> PairNumbers:
@@ -141,7 +155,7 @@ def numbers_in_passes(numbering: PairNumbering, seed: int, first: int, indices: 
     if not len(place) or place.max() < total:
         return enumerate_(numbering, permutation.round_keys(seed, passes_before), place)
     passes, place = np.divmod(place, total)
-    places = PairNumbers(*(np.empty(len(place), np.int64) for _ in range(3)))
+    places = PairNumbers(*np.empty((len(PairNumbers._fields), len(place)), np.int64))
     order = np.argsort(passes, kind="stable")
     found, begins = np.unique(passes[order], return_index=True)
     for number, of_pass in zip(found.tolist(), np.split(order, begins[1:]), strict=True):
@@ -159,4 +173,4 @@ def enumerate_numbers(numbering: PairNumbering, keys: UInt32, indices: Int64) ->
     before = np.where(group > 0, numbering.ends[group - 1], 0)
     rank, place = np.divmod(number - before, size)
     sequence = numbering.order[numbering.group_first[group] + rank].astype(np.int64)
-    return PairNumbers(sequence, numbering.group_length[group], place)
+    return PairNumbers(sequence, numbering.group_length[group], place, group)

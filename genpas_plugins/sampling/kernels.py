@@ -79,19 +79,22 @@ def draw_visits(tables: DrawTables, seed: int, epoch: int, indices: Int64) -> Vi
 
 def enumerate_numbers(numbering: PairNumbering, keys: UInt32, indices: Int64) -> PairNumbers:
     """Twin of `genpas_plugins.sampling.enumeration.enumerate_numbers`."""
-    places = PairNumbers(*(np.empty(len(indices), np.int64) for _ in range(3)))
+    sequence, number, group = np.empty((3, len(indices)), np.int64)
     _enumerate(
         numbering.ends,
         numbering.per_sequence,
-        numbering.group_length,
         numbering.group_first,
         numbering.order,
+        numbering.guide,
+        numbering.guide_shift,
         *halves(numbering.total),
         keys,
         np.ascontiguousarray(indices),
-        *places,
+        sequence,
+        number,
+        group,
     )
-    return places
+    return PairNumbers(sequence, numbering.group_length.take(group), number, group)
 
 
 @_inlined
@@ -137,25 +140,32 @@ def _scaled_hash(x: Any, key: Any, size: Any) -> Any:
 @_compiled
 def _permute(indices: Any, n: Any, a: Any, b: Any, keys: Any, places: Any) -> None:
     key0, key1, key2, key3, key4, key5 = keys[0], keys[1], keys[2], keys[3], keys[4], keys[5]
+    # Loops of their own: the compiler turns the second one into vector instructions.
     for i in range(len(indices)):
-        x = indices[i]
-        while True:
-            left = np.int64(uint64(x) // uint64(b))  # without a sign, a division needs no rounding down
-            right = x - left * b
-            left, right = _two_rounds(left, right, a, b, key0, key1)
-            left, right = _two_rounds(left, right, a, b, key2, key3)
-            left, right = _two_rounds(left, right, a, b, key4, key5)
-            x = left * b + right
-            if x < n:
-                break
-        places[i] = x
+        places[i] = uint64(indices[i]) // uint64(b)  # without a sign, a division needs no rounding down
+    for i in range(len(indices)):
+        places[i] = _six_rounds(places[i], indices[i] - places[i] * b, a, b, key0, key1, key2, key3, key4, key5)
+    for i in range(len(indices)):
+        while places[i] >= n:
+            left = np.int64(uint64(places[i]) // uint64(b))
+            places[i] = _six_rounds(left, places[i] - left * b, a, b, key0, key1, key2, key3, key4, key5)
+
+
+@_inlined
+def _six_rounds(
+    left: Any, right: Any, a: Any, b: Any, key0: Any, key1: Any, key2: Any, key3: Any, key4: Any, key5: Any
+) -> Any:
+    left, right = _two_rounds(left, right, a, b, key0, key1)
+    left, right = _two_rounds(left, right, a, b, key2, key3)
+    left, right = _two_rounds(left, right, a, b, key4, key5)
+    return left * b + right
 
 
 @_inlined
 def _two_rounds(left: Any, right: Any, a: Any, b: Any, even_key: Any, odd_key: Any) -> Any:
-    left += _scaled_hash(right, even_key, a)
+    left += _scaled_hash(right, even_key, uint32(a))
     left -= a if left >= a else 0
-    right += _scaled_hash(left, odd_key, b)
+    right += _scaled_hash(left, odd_key, uint32(b))
     right -= b if right >= b else 0
     return left, right
 
@@ -344,24 +354,28 @@ def _choose_pairs(
 def _enumerate(
     ends: Any,
     per_sequence: Any,
-    group_length: Any,
     group_first: Any,
     order: Any,
+    guide: Any,
+    shift: Any,
     a: Any,
     b: Any,
     keys: Any,
     indices: Any,
     sequence: Any,
-    length: Any,
     place: Any,
+    groups: Any,
 ) -> None:
     n = len(indices)
     _permute(indices, ends[-1], a, b, keys, place)
     for i in range(n):
-        length[i] = _above(ends, place[i], 0, len(ends))
+        group = guide[place[i] >> shift]
+        while ends[group] <= place[i]:
+            group += 1
+        groups[i] = group
     for i in range(n):
-        group = length[i]
+        group = groups[i]
         number = place[i] - (ends[group - 1] if group > 0 else 0)
         rank = np.int64(uint64(number) // uint64(per_sequence[group]))
         place[i] = number - rank * per_sequence[group]
-        sequence[i], length[i] = order[group_first[group] + rank], group_length[group]
+        sequence[i] = order[group_first[group] + rank]

@@ -19,14 +19,16 @@ _ADDRESSES = 1 << 16
 _ITEMS = 1 << 20
 
 
-def pair_table(stream: PairStream, epoch: int, index: Int64, pairs: Pairs, max_length: int | None = None) -> pa.Table:
+def pair_table(
+    stream: PairStream, epoch: int, index: Int64, drawn: tuple[Pairs, Pairs], max_length: int | None = None
+) -> pa.Table:
     """Return pairs as a table with the source's ids.
 
     Parameters
     ----------
     stream : where the pairs come from
     epoch, index : the epoch, and the pairs' places in it, int64 [n]
-    pairs : the addresses that `stream.pairs` gives for `index`
+    drawn : what `stream.addresses` gives for `index`
     max_length : keep the last items of longer histories; None keeps all. `start` is the drawn one in either case.
 
     Returns
@@ -34,9 +36,9 @@ def pair_table(stream: PairStream, epoch: int, index: Int64, pairs: Pairs, max_l
     Columns pair, start and target_position are int64, user and target ids of the source, history a list of item ids.
     In a store without ids a user is its row from 0, an item its number from 1.
     """
-    store = stream.view.store
+    store, (pairs, addresses) = stream.view.store, drawn
     longest = max(1, stream.view.max_length)
-    histories = stream.histories(epoch, index, pairs, longest if max_length is None else max_length)
+    histories = stream.histories(epoch, index, addresses, longest if max_length is None else max_length)
     items, offsets = histories.jagged()
     # An empty history is one padding item.
     offsets = np.concatenate([[0], np.cumsum(items != 0)])[offsets]
@@ -64,12 +66,13 @@ def pair_tables(
     _check_range(stream, first, count)
     for start in range(first, first + count, _ADDRESSES):
         index = np.arange(start, min(start + _ADDRESSES, first + count), dtype=np.int64)
-        pairs = stream.pairs(epoch, index)
-        length = pairs.target - pairs.start
+        drawn = stream.addresses(epoch, index)
+        length = drawn[1].target - drawn[1].start
         ends = np.cumsum(length if max_length is None else np.minimum(length, max_length))
         cuts = np.flatnonzero(np.diff((ends - 1) // _ITEMS)) + 1
         for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(index)], strict=True):
-            yield pair_table(stream, epoch, index[a:b], Pairs(*(part[a:b] for part in pairs)), max_length)
+            pairs, addresses = (Pairs(*(part[a:b] for part in parts)) for parts in drawn)
+            yield pair_table(stream, epoch, index[a:b], (pairs, addresses), max_length)
 
 
 def write_pairs(
@@ -101,9 +104,8 @@ def write_pairs(
     check_table_file(path, overwrite=overwrite)
     _check_range(stream, first, count)
     tables = pair_tables(stream, epoch=epoch, first=first, count=count, max_length=max_length)
-    none = np.empty(0, np.int64)
-    done = 0
-    with table_file(path, pair_table(stream, 0, none, Pairs(none, none, none)).schema) as write:
+    none, done = np.empty(0, np.int64), 0
+    with table_file(path, pair_table(stream, 0, none, stream.addresses(0, none)).schema) as write:
         for table in tables:
             write(table)
             done += table.num_rows

@@ -104,15 +104,20 @@ class PairStream(Stream, Protocol):
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch: a pure function of (seed, epoch, index)."""
 
-    def histories(self, epoch: int, indices: Int64, pairs: Pairs, max_length: int) -> Histories:
-        """Return the histories of `pairs`. They have these indices of the epoch."""
+    def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
+        """Return the pairs with these indices, and their histories: pairs whose target is the position after each."""
+        pairs = self.pairs(epoch, indices)
+        return pairs, pairs
+
+    def histories(self, epoch: int, indices: Int64, addresses: Pairs, max_length: int) -> Histories:
+        """Return the histories at `addresses`, of the pairs with these indices of the epoch."""
         del epoch, indices
-        return StoreHistories.of(self.view.store, pairs, max_length, self.backend)
+        return StoreHistories.of(self.view.store, addresses, max_length, self.backend)
 
     def batch(self, epoch: int, indices: ArrayLike, max_length: int) -> Batch:
         """Return the pairs with their histories. Each target has weight 1. See `Stream.batch`."""
-        pairs = self.pairs(epoch, indices)
-        histories = self.histories(epoch, np.asarray(indices, np.int64), pairs, max_length)
+        pairs, addresses = self.addresses(epoch, indices)
+        histories = self.histories(epoch, np.asarray(indices, np.int64), addresses, max_length)
         rows, n = self.view.store.offsets[pairs.sequence] + pairs.target, len(pairs.target)
         targets = Targets(rows, histories.lengths - 1, np.arange(n + 1))
         return Batch(histories, targets, np.ones(n, np.float32), np.arange(n))

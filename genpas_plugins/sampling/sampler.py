@@ -259,7 +259,7 @@ def counted(place: Int64, low: Float64, high: Float64, offset: float) -> tuple[I
     """Return the number of each place among the epoch's points in `[low, high)` from 0 and the number of points."""
     first = _first_place(low, offset)
     count = np.maximum(_first_place(high, offset) - first, 1)
-    return np.clip(place - first, 0, count - 1), count
+    return np.minimum(np.maximum(place - first, 0), count - 1), count
 
 
 def _first_place(bound: Float64, offset: float) -> Int64:

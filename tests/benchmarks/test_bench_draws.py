@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import draws
+from genpas_plugins.sampling.constructions import CONSTRUCTIONS
 
 
 @pytest.fixture(scope="module")
@@ -49,4 +50,7 @@ def test_the_speed_is_measured_beside_another_tree(quick_run) -> None:
     content, text = quick_run("draw_speed")
     (record,) = content["sections"]["draw_speed"]
     assert len(record["rates"]) == 20 and all(of["ratio"] > 0 for of in record["rates"])
-    assert len(content["goals"]) == 20 and all(goal["what"] in text for goal in content["goals"])
+    (record,) = content["sections"]["constructions"]
+    assert {of["construction"] for of in record["times"]} == set(CONSTRUCTIONS)
+    assert len(content["goals"]) == 20 + len(record["times"])
+    assert all(goal["what"] in text for goal in content["goals"])

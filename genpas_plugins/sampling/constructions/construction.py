@@ -129,9 +129,10 @@ class Construction(ABC):
         count = self.n_pairs(length)
         return np.minimum((quantile * count).astype(np.int64), count - 1)
 
-    def stop(self, length: Int64, number: Int64) -> Int64:
-        """Return the position after the history of each pair."""
-        return np.asarray(self.pair(length, number)[1])
+    def slice(self, length: Any, number: Any) -> tuple[Any, Any, Any]:
+        """Return start, position after the history, and target of the pairs with these numbers."""
+        start, target = self.pair(length, number)
+        return start, target, target
 
     def sequence_weight(self, groups: LengthGroups) -> Float64:
         """Return unnormalised p(s) of the sequences of each length group, float64 [d]."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from genpas_plugins.sampling.constructions.construction import (
     Construction,
     Window,
@@ -40,12 +38,13 @@ class FutureWindow(Construction, name="future_window"):
 
     def pair(self, length: Any, number: Any) -> tuple[Any, Any]:
         """Return start and target."""
-        left, which = self._left(length, number)
-        return 0 * number, length - left + which
+        start, _, target = self.slice(length, number)
+        return start, target
 
-    def stop(self, length: Int64, number: Int64) -> Int64:
-        """Return the position after the history."""
-        return np.asarray(length - self._left(length, number)[0])
+    def slice(self, length: Any, number: Any) -> tuple[Any, Any, Any]:
+        """Return start, position after the history, and target."""
+        left, which = self._left(length, number)
+        return 0 * number, length - left, length - left + which
 
     def _left(self, length: Any, number: Any) -> tuple[Any, Any]:
         """Return how many items follow the history, and which of them is the target."""

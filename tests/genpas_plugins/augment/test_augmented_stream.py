@@ -14,6 +14,7 @@ from genpas_plugins.augment import OPERATORS, AugmentedStream, augment_stream
 from genpas_plugins.augment.draws import BLOCKS, FIRST, OPERATORS_AT_MOST, choose_numbers, jagged_words
 from genpas_plugins.augment.operators.delete import Delete
 from genpas_plugins.augment.operators.insert import Insert
+from genpas_plugins.sampling.constructions import construction_of
 from genpas_plugins.sampling.random_stream import PERMUTATION, philox
 
 operators = st.lists(
@@ -69,6 +70,15 @@ def test_compiled_histories_are_the_same(store, chosen, seed, length):
         for backend in ("numpy", "numba")
     ]
     assert results[0] == results[1]
+
+
+def test_a_history_that_ends_early_stays_without_the_items_before_its_target():
+    store = SequenceStore.from_arrays(np.arange(1, 13), [0, 12])
+    stream = made(store, construction_of("future_window:items=4"), [Insert(0.0), Delete(0.0, 0.5)])
+    index = np.arange(50)
+    plain, changed = stream.stream.batch(0, index, 20).histories, stream.batch(0, index, 20).histories
+    assert changed.jagged()[0].tolist() == plain.jagged()[0].tolist()
+    assert (plain.lengths < stream.pairs(0, index).target).any()
 
 
 def test_a_history_of_masked_items_alone_is_masked_no_further():
