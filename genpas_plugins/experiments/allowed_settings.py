@@ -1,4 +1,4 @@
-"""Which settings of RecBole a table may make, which it makes itself, and what can choose a checkpoint."""
+"""Which settings of RecBole a table may set and which metric may choose a checkpoint."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_varied(key: str) -> None:
 
 
 def check_metric(text: str) -> str:
-    """Return a metric as RecBole writes it, NDCG@10. Raises InputError for one that cannot choose a checkpoint."""
+    """Return a metric in RecBole's form such as NDCG@10. Raises InputError if it cannot choose a checkpoint."""
     name, _, k = text.partition("@")
     known = {metric.upper(): metric for metric in METRICS}
     if name.upper() not in known:
@@ -77,7 +77,7 @@ def check_metric(text: str) -> str:
 
 
 def measures(settings: Mapping[str, Any], metric: str) -> dict[str, list[Any]]:
-    """Return RecBole's settings metrics and topk, with the name and the length of `metric` among them."""
+    """Return RecBole's settings metrics and topk with the name and the length of `metric` among them."""
     name, _, k = metric.partition("@")
     given = {"metrics": ["NDCG", "Recall"], "topk": [], **settings}
     metrics, topk = (list(v) if isinstance(v, list) else [v] for v in (given["metrics"], given["topk"]))

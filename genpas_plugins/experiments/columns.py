@@ -56,7 +56,7 @@ class Column(NamedTuple):
 
 
 def columns(table: Table, rows: Sequence[RowResult]) -> list[Column]:
-    """Return the columns to the right of the method's name; published figures only if a row has one."""
+    """Return the columns to the right of the method's name. Published figures need a row that has one."""
     chosen = f"validation {table.metric}"
     published = [name for name in table.measured if any(name.lower() in row.published for row in rows)]
     masked, unmasked = (
@@ -93,7 +93,7 @@ def beyond_accuracy(table: Table, rows: Sequence[RowResult]) -> list[Column]:
 
 
 def _equal_budget(table: Table, rows: Sequence[RowResult]) -> list[Column]:
-    """Return the column of the best validation within the pairs of the shortest run, if runs stop early."""
+    """Return the column of the best validation within the pairs of the shortest run if runs stop early."""
     ends = [result.run.pairs_seen for row in rows for result in row.trained.values()]
     if table.patience is None or not ends:
         return []
@@ -106,7 +106,7 @@ def _equal_budget(table: Table, rows: Sequence[RowResult]) -> list[Column]:
 
 
 def _difference(table: Table, rows: Sequence[RowResult]) -> list[Column]:
-    """Return the column of the difference to REFERENCE with its bootstrap interval, if any row has one."""
+    """Return the column of the difference to REFERENCE with its bootstrap interval if any row has one."""
     of_users = {(row.method, row.at): row.of_users(PROTOCOLS[0], table.metric) for row in rows}
     found: dict[tuple[str, Point], Difference] = {}
     for (method, at), figures in of_users.items():
@@ -118,7 +118,7 @@ def _difference(table: Table, rows: Sequence[RowResult]) -> list[Column]:
 
 
 def place_columns(table: Table) -> list[Column]:
-    """Return the column with the point of what the table varies, if it varies anything."""
+    """Return the column with the point of what the table varies if it varies anything."""
     along = [] if table.along is None else [table.along.name]
     return [Column(name, lambda row: place_text(row.at, table, named=False), brief=True) for name in along]
 
@@ -142,7 +142,7 @@ def _trained_on(key: str) -> Callable[[CellResult], int | None]:
 
 
 def _draws(cell: CellResult) -> str | None:
-    """Return how the epochs of a sampled policy were drawn; runs before draws 2 do not record it."""
+    """Return how the epochs of a sampled policy were drawn. Runs before draws 2 do not record it."""
     return f"draws {cell.run.trained_on.get('draws', 1)}" if cell.run.trained_on.get("strategy") == SAMPLED else None
 
 
@@ -160,7 +160,7 @@ def point_text(point: Point) -> str:
 
 
 def place_text(point: Point, table: Table, *, named: bool = True) -> str:
-    """Return a point of what is varied: its first value by the axis' name, which `named` False leaves out."""
+    """Return a point of what is varied with its first value by the axis' name. `named` False omits the name."""
     if table.along is None or not point:
         return point_text(point)
     (_, value), *others = point

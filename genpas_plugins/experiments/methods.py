@@ -55,7 +55,7 @@ class Method:
 
 
 def check_different(methods: Sequence[Method]) -> None:
-    """Raise InputError for a method that is there twice, and for two methods with one label."""
+    """Raise InputError for a repeated method or two methods with one label."""
     for number, method in enumerate(methods):
         for other in methods[:number]:
             if replace(method, label=other.label) == other:
@@ -77,7 +77,7 @@ def with_epochs(method: Method, pairs_per_epoch: int) -> Method:
 
 
 def check_loss(method: Method, epochs: int) -> None:
-    """Raise InputError for a method whose loss would change only after all epochs, or has nothing to weigh."""
+    """Raise InputError for a method whose loss would change only after all epochs or has nothing to weigh."""
     loss = method.loss
     if loss is not None and loss.warmup_epochs >= epochs:
         raise InputError(
@@ -92,12 +92,12 @@ def check_loss(method: Method, epochs: int) -> None:
 
 
 def read_method(word: str) -> Method:
-    """Return the method of a word: POLICY[+OPERATOR…][+LOSS] or the name of a YAML file, with @STORE after either.
+    """Return the method of a word: POLICY[+OPERATOR…][+LOSS] or the name of a YAML file. Either may end in @STORE.
 
-    POLICY is a strategy, such as multi_target or last_items:length=50, or exponents as 1,0,0. Operators are applied in
-    order, with RATE and PROBABILITY. LOSS is basrec or dr4sr_plus. A file has a `genpas` key and may have a `mixing` or
-    `personaliser` key. STORE is a directory of `genpas regenerate`, or FOLDER/{dataset} with a directory for every data
-    set. The label has the last name of a path, which may be a link, or of FOLDER.
+    POLICY is a strategy (multi_target, last_items:length=50) or exponents as `1,0,0`. Operators are applied in
+    order with RATE and PROBABILITY. LOSS is basrec or dr4sr_plus. A file has a `genpas` key and may have a `mixing`
+    or `personaliser` key. STORE is a directory of `genpas regenerate` or FOLDER/{dataset} with a directory for
+    every data set. The label has the last name of the path or of FOLDER. The path may be a link.
 
     >>> method = read_method("1,0,-inf+insert+basrec")
     >>> method.label, method.genpas.policy, method.loss.method
@@ -153,7 +153,7 @@ def _read_file(file: Path) -> Method:
 
 
 def method_of(row: Mapping[str, Any]) -> Method:
-    """Return the method of a row of several keys: name and genpas, and perhaps mixing or personaliser, and store.
+    """Return the method of a row with keys name and genpas. The keys mixing, personaliser and store are optional.
 
     >>> method_of({"name": "views alone", "genpas": "multi_target", "mixing": {"method": "basrec", "cross": 0}}).label
     'views alone'

@@ -1,4 +1,4 @@
-"""A table on one data set as cells: what each is trained with, and what its figures depend on."""
+"""A table on one data set as cells with their settings and what their figures depend on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IN_ORDER_OF_TIME = {"TIME_FIELD": EXPORTED_TIME, "load_col": {"inter": ["user_i
 
 @dataclass(frozen=True)
 class Cell:
-    """A method with one seed and settings of its own: RecBole's, and flat keys genpas_… for the method's section."""
+    """A method with one seed and its own settings: RecBole's and flat keys genpas_… for the method's section."""
 
     method: Method
     seed: int
@@ -34,7 +34,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of the cell's file: label, settings, seed."""
+        """The name of the cell's file from label, settings and seed."""
         settings = [re.sub(r"[^\w.=-]+", "_", f"{key}={value}") for key, value in self.settings]
         return ".".join([self.method.label, *([",".join(settings)] if settings else []), f"seed{self.seed}"])
 
@@ -79,7 +79,7 @@ class Plan:
     def on_store(cls, table: Table, name: str, seeds: tuple[int, ...], store: Path) -> Plan:
         """Plan a table on a store.
 
-        Raises InputError if the store has nothing to train or to validate on, or the budget is not whole epochs.
+        Raises InputError if the store has nothing to train or to validate on. The budget must be whole epochs.
         """
         for method in (method.on_dataset(name) for method in table.methods):
             if method.store is not None and not method.store.is_dir():
@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows, all of one point before the next."""
+        """The rows in the order of their points."""
         methods = [with_epochs(method.on_dataset(self.name), self.pairs_per_epoch) for method in self.table.methods]
         return [Row(method, at) for at in self.table.points for method in methods]
 
@@ -124,7 +124,7 @@ class Plan:
         }
 
     def configuration(self, cell: Cell) -> dict[str, Any]:
-        """Return what the figures of a cell depend on, as its file keeps it."""
+        """Return what the figures of a cell depend on in the form of its file."""
         settings, made = {**self.table.settings, **cell.recbole}, cell.method.store  # a report needs no stores
         content = {
             "store": self.store,
@@ -143,7 +143,7 @@ class Plan:
 
 
 def split_settings(word: str) -> dict[str, Any]:
-    """Return RecBole's settings of a split; none for leave_last_out, its default."""
+    """Return RecBole's settings of a split. The default leave_last_out needs none."""
     parsed = parse_split(word)
     if parsed is None:
         return {}
@@ -164,7 +164,7 @@ def digest(store: Path) -> str:
 
 
 def whole_epochs(pairs: int, pairs_per_epoch: int) -> int:
-    """Return how many epochs `pairs` are. Raises InputError if they are not whole epochs, with the nearest numbers.
+    """Return how many epochs `pairs` are. Raises InputError with the nearest numbers if they are not whole epochs.
 
     >>> whole_epochs(300, 100)
     3

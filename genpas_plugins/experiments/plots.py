@@ -1,4 +1,4 @@
-"""The plots of a table, drawn by Matplotlib: pure functions of its rows."""
+"""The plots of a table drawn by Matplotlib: pure functions of its rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Rows = Sequence[RowResult]
 
 
 class Line(NamedTuple):
-    """How a row is drawn: the title of its panel, its label in the legend, and the number of its look."""
+    """How a row is drawn: the title of its panel, its label in the legend and the number of its look."""
 
     panel: str
     label: str
@@ -40,10 +40,11 @@ class Line(NamedTuple):
 
 
 def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
-    """Draw the validation figure of each row against pairs seen; at least one row has a curve.
+    """Draw the validation figure of each row against pairs seen. At least one row has a curve.
 
-    A panel is a point of what is varied. If nothing is varied and rows have operators, a panel is a strategy and a
-    colour an operator. Lines are means over the seeds, bands one standard deviation. A panel without a run is left out.
+    A panel is a point of what is varied. If nothing is varied but rows have operators then a panel is a strategy
+    and a colour an operator. Lines are means over the seeds and bands are one standard deviation. A panel without a
+    run is left out.
     """
     lines = _lines(rows, table)
     panels = list(dict.fromkeys(line.panel for line, row in zip(lines, rows, strict=True) if row.curve))
@@ -62,10 +63,10 @@ def validation_curves(name: str, rows: Rows, table: Table) -> Figure:
 
 
 def along_curves(name: str, rows: Rows, table: Table) -> Figure:
-    """Draw the test figure of every method against what is varied, masked beside unmasked.
+    """Draw the test figure of every method against what is varied. Masked is beside unmasked.
 
-    The axis has the first setting of the points. Words instead of numbers keep their order; then methods are beside
-    each other, and no line joins them.
+    The axis has the first setting of the points. Words instead of numbers keep their order. Methods are then beside
+    each other without a joining line.
     """
     assert table.along is not None
     values = [point[0][1] for point in table.points]
@@ -101,7 +102,7 @@ def along_curves(name: str, rows: Rows, table: Table) -> Figure:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write a figure as stem.svg and stem.png, the same bytes for the same figure."""
+    """Write a figure as stem.svg and stem.png. The same figure gives the same bytes."""
     for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         with (
             mpl.rc_context({"svg.hashsalt": "genpas"}),
@@ -154,7 +155,7 @@ def _line(
 
 
 def _finish(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> Figure:
-    """Name the outer axes, which start at zero, and put one legend beside the panels."""
+    """Name the outer axes from zero on and put one legend beside the panels."""
     highest = max(axis.dataLim.y1 for axis in axes)  # the panels share the scale
     axes[0].set_ylim(0, 1.05 * highest if highest > 0 else 1)
     for axis in axes:

@@ -1,4 +1,4 @@
-"""What a table leaves beside its cells: table.json, table.md, and the plots that the page links to."""
+"""What a table leaves beside its cells: table.json, table.md and the plots that the page links to."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def write_report(
 ) -> Report:
     """Write table.json and table.md from the files of all cells below `out`.
 
-    Raises InputError if a cell of `parts` was trained otherwise. A further data set is left out instead, with a
-    message.
+    Raises InputError if a cell of `parts` was trained with other settings. Such a cell of a further data set is
+    left out with a message.
     """
     sections: dict[str, Rows] = {part.plan.name: row_results(part) for part in parts}
     for folder in sorted(path for path in (out / "cells").glob("*") if path.is_dir() and path.name not in sections):
@@ -121,7 +121,7 @@ def note(table: Table) -> str:
 
 
 def section(name: str, rows: Rows, table: Table) -> str:
-    """Return the section of a data set: what is varied, the table, groups, and the tuning if there was a choice."""
+    """Return a data set's section: what is varied, the table, groups and the tuning if there was a choice."""
     place, metric = place_columns(table), table.metric
     lines = ["", f"## {name}"]
 

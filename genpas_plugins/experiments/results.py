@@ -1,4 +1,4 @@
-"""The results of cells: one JSON file a cell, read back only under the settings that it was trained with."""
+"""The results of cells: one JSON file a cell that is read back only under the settings of its training."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _SEED = re.compile(r"\.seed(\d+)\.json$")
 
 @dataclass(frozen=True)
 class CellResult:
-    """A trained cell: its run, and its test figures once it is tested.
+    """A trained cell with its run and later its test figures.
 
-    `environment` has date, commit, versions and hardware; it is empty in files of older versions.
+    `environment` has date, commit, versions and hardware. It is empty in files of older versions.
     """
 
     run: RunResult
@@ -106,9 +106,9 @@ class Cells:
         return tuple(dict.fromkeys([*self.plan.seeds, *_trained_seeds(self.folder)]))
 
     def get(self, cell: Cell) -> CellResult | None:
-        """Return the result of a trained cell, None before training.
+        """Return the result of a trained cell or None before training.
 
-        Raises InputError if the file is not a cell's, or the cell was trained with other settings.
+        Raises InputError if the file is not a cell's or the cell was trained with other settings.
         """
         file = self._file(cell)
         if not file.exists():

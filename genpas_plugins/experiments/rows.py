@@ -24,7 +24,7 @@ Figure = Callable[[CellResult], float | None]  # reads a figure from a cell's re
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation over the seeds: of a sample (n - 1), None for one value."""
+    """Mean and sample standard deviation (n - 1) over the seeds. The latter is None for one value."""
 
     mean: float
     sd: float | None
@@ -54,19 +54,19 @@ class RowResult:
 
     @property
     def tested(self) -> dict[int, CellResult]:
-        """The results with test figures, by seed: the row's figures are theirs."""
+        """The results with test figures by seed. The row's figures are from these."""
         return {seed: result for seed, result in self.trained.items() if result.tested is not None}
 
     def spread(self, figure: Figure) -> Spread | None:
-        """Return the spread of a figure, None if a tested seed lacks it or none is tested."""
+        """Return the spread of a figure or None if a tested seed lacks it or none is tested."""
         return _spread(figure, self.tested.values())
 
     def spread_of_training(self, figure: Figure) -> Spread | None:
-        """Return the spread of a figure over all trained seeds, tested or not; None without one."""
+        """Return the spread of a figure over all trained seeds or None without one. Tests are not needed."""
         return _spread(figure, self.trained.values())
 
     def of_users(self, protocol: str, metric: str) -> Float64 | None:
-        """Return a test figure of every user, `float64 [n]`, mean over the seeds. None if a tested seed lacks ranks."""
+        """Return a test figure of every user `float64 [n]` as mean over the seeds, or None without all ranks."""
         ranks = [result.tested.ranks.get(protocol) for result in self.tested.values() if result.tested is not None]
         known = [figure_of_ranks(array, metric) for array in ranks if array is not None]
         alike = len(known) == len(ranks) and len({len(figures) for figures in known}) == 1
@@ -74,14 +74,14 @@ class RowResult:
 
     @property
     def curve(self) -> list[tuple[int, Spread]]:
-        """The spread of the validation figure by pairs seen, wherever all seeds have one."""
+        """The spread of the validation figure by pairs seen wherever all seeds have a figure."""
         by_pairs = [{at.pairs: at.validation for at in result.run.curve} for result in self.trained.values()]
         shared = sorted(set.intersection(*map(set, by_pairs))) if by_pairs else []
         return [(pairs, Spread.of([curve[pairs] for curve in by_pairs])) for pairs in shared]
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """Names of the groups that all tested seeds have, by kind."""
+        """Names of the groups that all tested seeds have by kind."""
         first = next((result.tested for result in self.tested.values() if result.tested is not None), None)
         kinds = {} if first is None else first.groups.get(PROTOCOLS[0], {})
         known = {kind: [name for name in names if self.spread(of_group(kind, name))] for kind, names in kinds.items()}
@@ -100,7 +100,7 @@ def of_test(protocol: str, metric: str) -> Figure:
 
 
 def of_group(kind: str, name: str, protocol: str = PROTOCOLS[0], metric: str = "n") -> Figure:
-    """Return what reads a test figure of a group, or its number of users, "n"."""
+    """Return what reads a test figure of a group. "n" is its number of users."""
 
     def read(cell: CellResult) -> float | None:
         groups = {} if cell.tested is None else cell.tested.groups
@@ -124,7 +124,7 @@ def row_result(cells: Cells, row: Row) -> RowResult:
 
 
 def best_rows(cells: Cells) -> list[Row]:
-    """Return the rows to test: all, or the best of every point on validation and multi_target, in the table's order."""
+    """Return the rows to test in the table's order: all or multi_target and the best of every point on validation."""
     best = cells.plan.table.test_best
     if best is None:
         return cells.plan.rows

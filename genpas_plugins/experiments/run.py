@@ -1,4 +1,4 @@
-"""One run through RecBole: a store exported for it, its settings put together, RecBole kept quiet."""
+"""One run through RecBole: export a store, assemble the settings and keep RecBole quiet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BASE: Mapping[str, Any] = {
 
 
 def export(store: Path, folder: Path, tell: Tell) -> Path:
-    """Write a store as a RecBole data set below `folder`, over an earlier one; return the file that is evaluated on."""
+    """Write a store as a RecBole data set below `folder` over an earlier one. Return the file that is evaluated on."""
     opened = SequenceStore.open(store)
 
     def progress(done: int) -> None:
@@ -42,7 +42,7 @@ def export(store: Path, folder: Path, tell: Tell) -> Path:
 
 @dataclass(frozen=True)
 class RecBoleRun:
-    """A run to be. Another framework is another class with check, train, test and discard."""
+    """A run to be. Another framework is another class with the methods check, train, test and discard."""
 
     data: Path  # the folder of an `export`
     folder: Path  # RecBole's working directory. A result's checkpoint is relative to it, so the folder may be moved.
@@ -89,7 +89,7 @@ class RecBoleRun:
 
 
 def check_models(models: Sequence[str], keys: Sequence[str] = ()) -> None:
-    """Raise InputError without RecBole, for a model that it lacks, and for a setting that no model reads."""
+    """Raise InputError without RecBole. Models that it lacks and settings that no model reads are refused too."""
     require_recbole()
     with quiet_recbole(None):
         from recbole_ext import experiment_cell, known_settings
@@ -100,9 +100,9 @@ def check_models(models: Sequence[str], keys: Sequence[str] = ()) -> None:
 
 
 def settings_of(files: Sequence[Path]) -> dict[str, Any]:
-    """Return the settings in RecBole's YAML files; later files win.
+    """Return the settings in RecBole's YAML files. Later files win.
 
-    Raises InputError for a file without settings, and for settings that say what is trained on.
+    Raises InputError for a file without settings or with settings that say what is trained on.
     """
     merged: dict[str, Any] = {}
     for file in files:
@@ -118,7 +118,7 @@ def settings_of(files: Sequence[Path]) -> dict[str, Any]:
 
 @contextmanager
 def quiet_recbole(folder: Path | None) -> Iterator[None]:
-    """Run RecBole inside `folder`, where it leaves its logs, without our command line and with its output on stderr."""
+    """Run RecBole inside `folder` without our command line. Logs go to the folder and output to stderr."""
     before = Path.cwd()
     with hide_arguments(), stdout_to_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch and pandas at RecBole's code, once a run

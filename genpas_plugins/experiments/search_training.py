@@ -1,4 +1,4 @@
-"""The training of `genpas search --train`: the store exported once, one run a point, all in the search's folder."""
+"""The training of `genpas search --train`: one export of the store and one run a point in the search's folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OURS = ("genpas", "seed", "checkpoint_dir", "data_path", "valid_metric", "epochs
 
 @dataclass(frozen=True)
 class SearchTraining:
-    """Train and test points of a store through RecBole, in the search's folder."""
+    """Train and test points of a store through RecBole in the search's folder."""
 
     store: Path
     folder: Path
@@ -57,8 +57,8 @@ class SearchTraining:
     ) -> SearchTraining:
         """Check everything that can be checked before the search starts.
 
-        Raises InputError without Optuna or RecBole, for an unknown model, a missing file, and settings that the search
-        makes.
+        Raises InputError without Optuna or RecBole. An unknown model, a missing file and settings that the search
+        makes are refused too.
         """
         if importlib.util.find_spec("optuna") is None:
             raise InputError("--train needs Optuna: pip install 'genpas-plugins[search]'.")
@@ -76,7 +76,7 @@ class SearchTraining:
 
     @property
     def depends_on(self) -> dict[str, Any]:
-        """What a score depends on beside the point, as plain values."""
+        """What a score depends on beside the point in plain values."""
         return {
             "store": digest(self.store),
             "model": self.model,
@@ -88,7 +88,7 @@ class SearchTraining:
         }
 
     def prepare(self, tell: Tell) -> None:
-        """Export the store, and write `recbole.yaml`, with which `genpas train` reads and measures it."""
+        """Export the store and write `recbole.yaml`. `genpas train` can read it for the same measurement."""
         export(self.store, self.folder, tell)
         paths = {"data_path": str(self.folder / DATA), "dataset": DATASET}
         settings = {**BASE, **paths, **measures({}, METRIC), "valid_metric": METRIC}
@@ -96,7 +96,7 @@ class SearchTraining:
         write_text(self.folder / "recbole.yaml", head + yaml.safe_dump(settings, allow_unicode=True))
 
     def train(self, policy: SamplingPolicy, on_epoch: OnEpoch) -> Mapping[str, Any]:
-        """Train at a point and return the run as plain values, with its best validation as "score"."""
+        """Train at a point and return the run as plain values. "score" is its best validation."""
         result = self._run(policy).train(on_epoch)
         return {**asdict(result), "score": result.validation}
 
@@ -120,9 +120,9 @@ class SearchTraining:
 
 
 def train_shortlist(training: SearchTraining, points: Sequence[Any], pruner: str) -> tuple[Policy, dict[str, Any]]:
-    """Train the points, as `study.run_study` does. Return the best one and the study as plain values.
+    """Train the points as `study.run_study` does. Return the best point and the study as plain values.
 
-    Raises InputError for a study of other settings, before anything is written, and while another run holds the folder.
+    Raises InputError for a study of other settings before anything is written. Another run must not hold the folder.
     """
     file, settings = training.folder / "study.db", training.depends_on
     open_study(file, pruner, settings)

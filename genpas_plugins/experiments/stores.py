@@ -1,4 +1,4 @@
-"""Where the data sets of a table are: stores that exist, and stores that are prepared once from a folder of data."""
+"""The data sets of a table: existing stores and stores that are prepared once from a folder of data."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ORDER = ("position", "timestamp")  # columns to order a user's interactions by; 
 def find_stores(
     names: Sequence[str], stores: Sequence[Path], data_dir: Path | None, work: Path, tell: Tell, *, times: bool = False
 ) -> dict[str, Path]:
-    """Return the store of every data set; a store from `data_dir` is prepared in `work` once.
+    """Return the store of every data set. A store from `data_dir` is prepared in `work` once.
 
     It has the column timestamp if `times` are needed.
 
-    Raises InputError for a data set that is missing or named twice, and for data without an order or changed since
+    Raises InputError for a data set that is missing or named twice. Data must have an order and be unchanged since
     their store.
     """
     if not names or not all(names) or len(set(names)) < len(names):

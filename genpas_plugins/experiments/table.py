@@ -44,7 +44,7 @@ def _point(given: Any) -> Point:
 
 
 def _different(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Check that all points set the same keys, and no point is there twice."""
+    """Check that all points are different and set the same keys."""
     for number, point in enumerate(points):
         if {key for key, _ in point} != set(_keys(points)):
             raise InputError(
@@ -166,16 +166,16 @@ class Table(Settings):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the models, in order."""
+        """Names of the models in order."""
         return tuple(dict.fromkeys(str(dict(point).get(MODEL, self.model)) for point in self.points))
 
     def published_name(self, label: str, at: Point) -> str:
-        """Return the name of a row among the published figures: its label, after the first value of several points."""
+        """Return the name of a row among the published figures. Several points add their first value."""
         return f"{at[0][1]} {label}" if len(self.points) > 1 else label
 
     @property
     def needs_times(self) -> bool:
-        """Whether a store needs the column timestamp: to be split in time, or to order ties."""
+        """Whether a store needs the column timestamp for a split in time or for the order of ties."""
         return self.split != LEAVE_LAST_OUT or self.ties is not None or f"{PREFIX}ties" in _keys(self.points)
 
     @property
@@ -196,7 +196,7 @@ class Table(Settings):
 
     @property
     def measured(self) -> list[str]:
-        """Names of the test figures, as NDCG@10."""
+        """Names of the test figures such as NDCG@10."""
         given = measures(self.settings, self.metric)
         return [check_metric(f"{metric}@{k}") for metric in given["metrics"] for k in given["topk"]]
 
@@ -243,7 +243,7 @@ def _keys(points: Sequence[Point]) -> list[str]:
 
 
 def read_table(file: Path) -> Table:
-    """Read and check a table. Raises InputError with file, line, key and what would be valid."""
+    """Read and check a table. InputError has the file, line, key and what would be valid."""
     yaml = read_yaml(file)
     content = yaml.content
     return Table.read({"title": file.stem, **content} if isinstance(content, dict) else content, yaml.where)

@@ -1,4 +1,4 @@
-"""Train and test the cells of a plan, in order, within a budget of time."""
+"""Train and test the cells of a plan in order within a budget of time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutOfTime(Exception):
 
 
 class Clock:
-    """A budget of minutes from now on, None for no end."""
+    """A budget of minutes from now on. None has no end."""
 
     def __init__(self, minutes: float | None) -> None:
         self.minutes = minutes
@@ -50,10 +50,10 @@ class Training:
     source: Path | None = None  # folder of the data set, with files that settings name
 
     def missing(self) -> Iterator[tuple[Cell, bool]]:
-        """Yield every cell to train, and whether to test it. The next one is looked for when it is asked for.
+        """Yield every cell to train and whether to test it. The next cell is looked for when it is asked for.
 
-        Row by row with the first seed, tuned and tested, then seed by seed: a table that ends early has whole rows. If
-        only the best rows are tested, all rows are trained before.
+        The order is row by row with the first seed and then seed by seed. A table that ends early thus has whole
+        rows. If only the best rows are tested then all rows are trained before.
         """
         plan = self.cells.plan
         if plan.table.test_best is not None:
@@ -150,7 +150,7 @@ class Training:
         return f"{done} of {len(rows) * len(plan.table.grid) + seeds}"
 
     def _usual_seconds(self, cell: Cell) -> float:
-        """Return what the slowest run so far took, of runs at the same point of what is varied if there are any."""
+        """Return the time of the slowest run so far. Runs at the same varied point are preferred."""
         taken: dict[bool, list[float]] = {True: [], False: []}
         for row in row_results(self.cells):
             results = [*row.tuning.values(), *row.trained.values()]

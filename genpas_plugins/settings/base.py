@@ -1,7 +1,7 @@
-"""How plain values become checked, frozen settings, with one sentence for every mistake.
+"""How plain values become checked frozen settings with one sentence for every mistake.
 
-`Settings` is the base of every model, `Section` of a section with flat keys beside it: `genpas_alpha` is `alpha` of the
-`genpas` section. The checked object travels; `model_dump()` is for a checkpoint or a report.
+`Settings` is the base of every model. `Section` is the base of a section with flat keys beside it: `genpas_alpha`
+is `alpha` of the `genpas` section. The checked object travels. `model_dump()` is for a checkpoint or a report.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Where = str | Callable[[Collection[KeyPath]], str]
 
 
 class Settings(BaseModel):
-    """Checked, frozen settings. A subclass declares one field a key, with `Field(description=…)`.
+    """Checked frozen settings. A subclass declares one field a key with `Field(description=…)`.
 
     A list becomes a tuple and a numpy number Python's. Nothing else is converted.
 
     Raises
     ------
     InputError
-        For an unknown key, a missing one, and a value of another type or out of bounds.
+        For an unknown or missing key or a value of another type or out of bounds.
     """
 
     model_config = ConfigDict(
@@ -63,17 +63,17 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, given: Any, where: Where = "the configuration", path: KeyPath = ()) -> Self:
-        """Check a mapping of keys and values; checked settings are returned as they are.
+        """Check a mapping of keys and values. Checked settings are returned as they are.
 
         Parameters
         ----------
-        where : the place, for messages
+        where : the place for messages
         path : keys that lead to the mapping from the top of its file
 
         Raises
         ------
         InputError
-            As the class does, with the place and the key.
+            As the class does. The message has the place and the key.
         """
         return cls._read(given, where, path, lambda keys: [(*path, *keys)])
 
@@ -91,7 +91,7 @@ class Settings(BaseModel):
 
 
 class Section(Settings):
-    """A section of a configuration file, with flat keys beside it for command lines and tuners.
+    """A section of a configuration file with flat keys beside it for command lines and tuners.
 
     SECTION is the section's key. Text alone is the value of the key FIRST.
     """
@@ -105,19 +105,19 @@ class Section(Settings):
 
     @classmethod
     def from_mapping(cls, section: Any, where: Where = "the configuration") -> Self:
-        """Check the section: a mapping, or the value of FIRST alone. Raises InputError as `read` does."""
+        """Check the section: a mapping or the value of FIRST alone. Raises InputError as `read` does."""
         return cls.read(section, where, (cls.SECTION,))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: Where = "the configuration") -> Self | None:
-        """Read the section and its flat keys out of a whole configuration; None if neither is there.
+        """Read the section and its flat keys out of a whole configuration. None if neither is there.
 
         A flat key wins over the section's. Both values are checked.
 
         Raises
         ------
         InputError
-            As `read` does, and for an empty section.
+            As `read` does and for an empty section.
         """
         prefix, section = f"{cls.SECTION}_", config.get(cls.SECTION)
         flat = {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
@@ -137,12 +137,12 @@ class Section(Settings):
 
     @classmethod
     def merged(cls, section: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys of a section and the flat keys, which win."""
+        """Return the keys of a section and the flat keys. Flat keys win."""
         return {**section, **flat}
 
     @classmethod
     def _check_hidden(cls, given: Mapping[str, Any], own: Mapping[str, Any], where: Where) -> None:
-        """Raise InputError for a wrong value in the section, even if a flat key wins over it."""
+        """Raise InputError for a wrong value in the section even if a flat key wins over it."""
         try:
             cls.model_validate(given)
         except ValidationError as error:

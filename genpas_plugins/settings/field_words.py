@@ -1,4 +1,4 @@
-"""What a field of settings takes and means, in words: for errors, comments in YAML and help."""
+"""What a field of settings takes and means in words: for errors, comments in YAML and help."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def key_help(model: type[BaseModel]) -> list[tuple[str, str]]:
 
 
 def commented_yaml(section: str, settings: BaseModel) -> str:
-    """Return a section as YAML, with what each key means beside it.
+    """Return a section as YAML with the meaning of each key beside it.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def valid_values(annotation: Any, metadata: Collection[Any] = ()) -> str:
 
 
 def type_parts(annotation: Any) -> tuple[Any, list[Any], bool]:
-    """Split an annotation into the type, its metadata, and whether null is allowed."""
+    """Split an annotation into the type, its metadata and whether null is allowed."""
     metadata: list[Any] = []
     optional = False
     while True:

@@ -1,4 +1,4 @@
-"""The `genpas:` section, with the same words in RecBole's YAML, TorchRec's, the command line and Python.
+"""The `genpas:` section with the same words in RecBole's and TorchRec's YAML, the command line and Python.
 
 RecBole's command line and tuner know only flat keys. `genpas_alpha` means `alpha` of the section and wins over it.
 """
@@ -34,7 +34,7 @@ PREFIX = "genpas_"
 def exponent(value: Any, info: ValidationInfo) -> float:
     """Return the value of an exponent's field as a float. Raises InputError for NaN and for other types.
 
-    RecBole hands infinities over as text: its YAML wants the dot, and its command line knows neither name.
+    RecBole passes infinities as text. Its YAML needs the dot and its command line knows neither name.
     """
     number = read_number(value) if isinstance(value, str) else value
     infinite = isinstance(number, float) and math.isinf(number)
@@ -42,7 +42,7 @@ def exponent(value: Any, info: ValidationInfo) -> float:
 
 
 def strategy_name(value: Any) -> str:
-    """Return the name of a strategy, a construction's with all of its numbers if some are given.
+    """Return the name of a strategy. A construction's name has all of its numbers if some are given.
 
     >>> strategy_name("last_target"), strategy_name("strided_windows:stride=5")
     ('last_target', 'strided_windows:width=50:stride=5')
@@ -180,7 +180,7 @@ class GenPASConfig(Section):
         return self
 
     def require_only(self, *names: str) -> None:
-        """Raise InputError if a key of other names has a value of its own: a framework that cannot use it asks."""
+        """Raise InputError if a key of other names is set. A framework that cannot use the key calls this."""
         for name, field in type(self).model_fields.items():
             if name not in names and getattr(self, name) != field.default:
                 raise InputError(f"{name} is not read here; only {', '.join(names)} are. Remove it.")

@@ -1,4 +1,4 @@
-"""The `loss` key of the `genpas:` section: a loss with sampled negatives in place of the model's cross-entropy."""
+"""The `loss` key of the `genpas:` section: sampled negatives instead of the model's cross-entropy."""
 
 from __future__ import annotations
 

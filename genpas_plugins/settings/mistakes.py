@@ -16,14 +16,14 @@ _NOT_KEYS = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 
 
 class Mistake(NamedTuple):
-    """What is wrong: the keys that lead to the value, and a sentence."""
+    """The keys that lead to a wrong value and a sentence about it."""
 
     path: KeyPath
     sentence: str
 
 
 def mistakes(model: type[BaseModel], error: ValidationError, name: str = "") -> list[Mistake]:
-    """Return what is wrong, unknown keys first: an unknown key is often the missing one, misspelt."""
+    """Return what is wrong. Unknown keys come first because one is often the missing key in a misspelling."""
     found = sorted(error.errors(include_url=False), key=lambda details: details["type"] != "extra_forbidden")
     return [_mistake(model, details, name) for details in found]
 
@@ -57,7 +57,7 @@ def _mistake(model: type[BaseModel], error: ErrorDetails, section: str) -> Mista
 
 
 def _walk(model: type[BaseModel], loc: KeyPath) -> tuple[KeyPath, Any, list[Any], type[BaseModel]]:
-    """Follow an error's location through the fields; return path, annotation, metadata and the innermost model.
+    """Follow an error's location through the fields to its path, annotation, metadata and innermost model.
 
     pydantic adds the names of a union's members to a location. The path ends before them.
     """

@@ -1,7 +1,7 @@
 """The `personaliser:` section. Flat keys such as `personaliser_step` win over it.
 
-Its defaults are from the authors' released code, but for Adam. Their personaliser moves by SGD along gradients of sums
-over batches. Here losses are means, and Adam does not depend on the scale.
+Its defaults except Adam are from the authors' released code. Their personaliser uses SGD on gradients of sums over
+batches. Here losses are means and Adam does not depend on the scale.
 """
 
 from __future__ import annotations

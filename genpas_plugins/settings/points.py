@@ -12,7 +12,7 @@ _COORDINATES = len(("alpha", "beta", "gamma"))
 
 
 def read_number(text: str) -> float | str:
-    """Return the number in `text`, or the text itself if it is not a number. YAML's `.inf` is read as well.
+    """Return the number in `text` or the text itself if it is not a number. YAML's `.inf` is read as well.
 
     >>> read_number("-.inf"), read_number("1e-3"), read_number("one")
     (-inf, 0.001, 'one')
@@ -27,7 +27,7 @@ def read_number(text: str) -> float | str:
 def read_point(text: str, where: str = "--point") -> SamplingPolicy:
     """Return the policy of a point `alpha,beta,gamma`.
 
-    Raises InputError if the text is not three numbers, or a number is NaN.
+    Raises InputError if the text is not three numbers or a number is NaN.
     """
     numbers = [number for part in text.split(",") if isinstance(number := read_number(part), float)]
     if len(numbers) != _COORDINATES or text.count(",") != _COORDINATES - 1:
@@ -57,7 +57,7 @@ def read_policy(text: str, where: str) -> Policy:
 
 
 def join_points(words: Sequence[str]) -> list[str]:
-    """Put the numbers of a point together again, three in a row.
+    """Join three consecutive numbers to a point.
 
     >>> join_points(["multi_target", "1", "0", "-inf+insert", "2", "1", "0"])
     ['multi_target', '1,0,-inf+insert', '2,1,0']

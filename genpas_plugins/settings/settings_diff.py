@@ -11,15 +11,15 @@ from genpas_plugins.support.json_text import as_json_value
 
 
 def with_defaults(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recorded settings in which keys that our sections have got since have their defaults.
+    """Return recorded settings with defaults for the keys that our sections have got since.
 
-    Keys that the sections have no longer stay, so that `differences` names them.
+    Keys that the sections no longer have stay: `differences` names them.
     """
     return {name: _read_back(name, value) for name, value in recorded.items()}
 
 
 def differences(before: Any, now: Any, may_differ: Collection[str] = (), name: str = "") -> Iterator[str]:
-    """Yield a phrase for every value that has changed, by its dotted name. A key without a value is not set.
+    """Yield a phrase for every changed value with its dotted name. A key without a value is not set.
 
     Parameters
     ----------

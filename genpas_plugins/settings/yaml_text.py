@@ -1,4 +1,4 @@
-"""YAML as every file and every command line of this library reads it: checked files, scalars, `key=value`."""
+"""The one YAML reader for every file and command line of this library: files, scalars, `key=value`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class YamlFile(NamedTuple):
     lines: dict[KeyPath, int]  # the line, from 1, of every key and list entry
 
     def where(self, paths: Collection[KeyPath] = ()) -> str:
-        """Return the file's name with the first line of these keys; a key that is not there counts as its parent."""
+        """Return the file's name with the first line of these keys. A missing key counts as its parent."""
         return name_places(paths, [(str(self.file), self.lines)], str(self.file))
 
 
@@ -66,12 +66,12 @@ def read_yaml(file: Path, option: str = "") -> YamlFile:
     Parameters
     ----------
     file : the file
-    option : the option that names the file, for the message about a missing file
+    option : the option that names the file in the message about a missing file
 
     Raises
     ------
     InputError
-        If the file is missing, is not YAML, has a key twice or holds a tag that would construct an object.
+        If the file is missing or not YAML. If it has a key twice or a tag that would construct an object.
     """
     import yaml
 
@@ -85,12 +85,12 @@ def read_yaml(file: Path, option: str = "") -> YamlFile:
 
 
 def key_lines(file: Path) -> dict[KeyPath, int]:
-    """Return the line, from 1, of every key and list entry of a YAML file; no value is constructed."""
+    """Return the line (from 1) of every key and list entry of a YAML file. No value is constructed."""
     return _lines(_composed(file), str(file))
 
 
 def check_yaml(file: Path) -> None:
-    """Raise InputError if a configuration file does not exist or is not YAML, naming the line."""
+    """Raise InputError with the line if a configuration file does not exist or is not YAML."""
     if not file.is_file():
         raise InputError(f"{file} does not exist; check the path after --config.")
     if importlib.util.find_spec("yaml") is not None:  # without PyYAML there is no RecBole, which is reported next
@@ -98,14 +98,14 @@ def check_yaml(file: Path) -> None:
 
 
 def parse_settings(arguments: Sequence[str], program: str = "genpas train", how: str = _HOW) -> dict[str, Any]:
-    """Turn `key=value` and `--key=value` into a dictionary, with values read as YAML.
+    """Turn `key=value` and `--key=value` into a dictionary with values read as YAML.
 
-    Python's None is null. Text that is not YAML, as the interval [5,inf), stays text.
+    Python's None is null. Text that is not YAML such as the interval `[5,inf)` stays text.
 
     Raises
     ------
     InputError
-        For an argument of another form, for a key with two values, and for model and dataset, which have options.
+        For an argument of another form or a key with two values. For model and dataset because they have options.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def parse_settings(arguments: Sequence[str], program: str = "genpas train", how:
 
 
 def read_scalar(text: str) -> Any:
-    """Return the value of a text in YAML, or the text itself if it is not YAML. Nothing is evaluated.
+    """Return the value of a text in YAML or the text itself if it is not YAML. Nothing is evaluated.
 
     >>> [read_scalar(text) for text in ("1e-3", ".inf", "-inf", "[1, 2]", "word")]
     [0.001, inf, -inf, [1, 2], 'word']

@@ -1,4 +1,4 @@
-"""Names for the types of numpy arrays, one place for the whole library."""
+"""Names for the types of numpy arrays in the whole library."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Output that is complete under its final name, or does not exist."""
+"""Output that is complete under its final name or does not exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if sys.platform != "win32":
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name, which becomes `path` if the block succeeds and vanishes if it fails.
+    """Yield a temporary file name. It becomes `path` if the block succeeds and vanishes if it fails.
 
     A kill leaves the temporary file. `clear_temporary_files` removes it.
     """
@@ -60,16 +60,16 @@ def clear_temporary_files(folder: Path, suffix: str) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with replace_file(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def replace_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory, which becomes `path` if the block succeeds and vanishes if it fails.
+    """Yield a temporary directory. It becomes `path` if the block succeeds and vanishes if it fails.
 
-    A kill leaves an old directory at `path`, or the new one; see `exchange_directory`.
+    A kill leaves an old directory at `path` or the new one. See `exchange_directory`.
     """
     import shutil
     import tempfile
@@ -87,7 +87,7 @@ def replace_directory(path: Path) -> Iterator[Path]:
 
 
 def exchange_directory(new: Path, path: Path) -> None:
-    """Put the directory `new` in the place of `path`, and an old one at `path` in the place of `new`.
+    """Exchange the directories `new` and `path`. `path` may be missing.
 
     The files are on disk before. On Linux the exchange is one step: there is no moment without a directory at `path`.
     Elsewhere a kill between two renames leaves the old directory as `NEW.old`.

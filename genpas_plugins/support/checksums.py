@@ -16,7 +16,7 @@ _CHUNK = 1 << 22
 
 
 def file_crc32(file: Path, progress: Callable[[int], None] = lambda read: None) -> int:
-    """Return the CRC-32 of a file of any size; `progress` is called with the bytes read in each step."""
+    """Return the CRC-32 of a file of any size. `progress` is called with the bytes read in each step."""
     checksum = 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""The command line: lists in; one JSON object, aligned lines, a table, or a progress bar on stderr out."""
+"""The command line: lists as input. Output is JSON, aligned lines, a table or a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Tell = Callable[[str, int, int | None], None]
 
 
 def split_list(text: str, option: str = "The list") -> list[str]:
-    r"""Return the values of a list on the command line: commas separate them, `\,` is a comma.
+    r"""Return the values of a list on the command line. Commas separate them and `\,` is a comma.
 
     Raises
     ------
     InputError
-        If a value is empty; `option` is named.
+        If a value is empty. `option` is named.
 
     Examples
     --------
@@ -39,12 +39,12 @@ def split_list(text: str, option: str = "The list") -> list[str]:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one JSON object; infinities become "inf" and "-inf", NaN becomes null."""
+    """Print a value as one JSON object. Infinities become "inf" and "-inf". NaN becomes null."""
     typer.echo(to_json(value), nl=False)
 
 
 def print_lines(rows: Iterable[tuple[str, object]]) -> None:
-    """Print names and values in two columns; counts get thousands separators, a seed does not."""
+    """Print names and values in two columns. Counts get thousands separators but a seed does not."""
     lines = [(name, f"{value:,}" if type(value) is int and name != "seed" else str(value)) for name, value in rows]
     width = max((len(name) for name, _ in lines), default=0) + 2
     for name, value in lines:
@@ -82,7 +82,7 @@ def print_table(
 
 @contextmanager
 def progress_bar() -> Iterator[Tell]:
-    """Yield a `Tell` that moves a bar on stderr; nothing is drawn if stderr is not a terminal."""
+    """Yield a `Tell` that moves a bar on stderr. Nothing is drawn if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda step, done, total: None
         return
@@ -109,7 +109,7 @@ def progress_bar() -> Iterator[Tell]:
 
 @contextmanager
 def hide_arguments() -> Iterator[None]:
-    """Empty sys.argv: RecBole, and every process that it starts, reads each --key=value there as a setting."""
+    """Empty sys.argv because RecBole and all its processes read each --key=value there as a setting."""
     saved = sys.argv
     sys.argv = saved[:1]
     try:
@@ -120,7 +120,7 @@ def hide_arguments() -> Iterator[None]:
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr what this process and its children print to stdout, which is for the JSON object."""
+    """Send stdout of this process and its children to stderr. stdout is for the JSON object."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)

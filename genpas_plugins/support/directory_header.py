@@ -1,4 +1,4 @@
-"""The JSON file in a directory of this library: its format, its version, and size and CRC-32 of every other file.
+"""The JSON file of a directory: its format and version and the size and CRC-32 of every other file.
 
 Reading a header compares the sizes of the files. `DirectoryHeader.verify` reads every byte.
 """
@@ -22,7 +22,7 @@ _OWN_KEYS = ("magic", "version", "files", "checksum")
 
 @dataclass(frozen=True)
 class DirectoryHeader:
-    """A kind of directory, with the names that its messages use."""
+    """A kind of directory with the names for its messages."""
 
     file: str  # name of the JSON file
     magic: str  # format identifier in the file
@@ -33,7 +33,7 @@ class DirectoryHeader:
     """Whether every header of this kind has a checksum of its own. If not, only new headers have one."""
 
     def check_target(self, folder: Path, *, overwrite: bool) -> None:
-        """Raise InputError if `folder` exists and is of another kind, or exists and `overwrite` is off."""
+        """Raise InputError if `folder` exists and is of another kind or `overwrite` is off."""
         if not folder.exists():
             return
         if not (folder / self.file).is_file():
@@ -44,7 +44,7 @@ class DirectoryHeader:
             )
 
     def write(self, folder: Path, content: Mapping[str, Any]) -> None:
-        """Write `content`, which JSON can hold, and the facts about all files in `folder`."""
+        """Write the JSON `content` and the facts about all files in `folder`."""
         names = sorted(file for file in folder.iterdir() if file.is_file())
         files = {file.name: [file.stat().st_size, file_crc32(file)] for file in names}
         header = json.loads(to_json({"magic": self.magic, "version": self.version, **content, "files": files}))
@@ -53,15 +53,15 @@ class DirectoryHeader:
         write_text(folder / self.file, json.dumps(header, indent=1) + "\n")
 
     def read(self, folder: Path) -> dict[str, Any]:
-        """Return what `write` was given, after a look at the format, the version and the sizes of the files.
+        """Return what `write` was given after a check of the format, the version and the sizes of the files.
 
-        Raises InputError if the header or a file is missing, damaged, of another format or of another version.
+        Raises InputError if the header or a file is missing, damaged or of another format or version.
         """
         header = self._whole(folder)
         return {key: value for key, value in header.items() if key not in _OWN_KEYS}
 
     def fingerprint(self, folder: Path) -> str:
-        """Return the checksum of the header, which names the content of every file. Raises InputError as `read`."""
+        """Return the checksum of the header. It covers the content of every file. Raises InputError as `read`."""
         return _checksum(self._header(folder))
 
     def verify(self, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:

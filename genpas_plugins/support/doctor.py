@@ -1,6 +1,6 @@
-"""What is installed, what it can do, and which pairs of packages are broken.
+"""What is installed, what it can do and which pairs of packages are broken.
 
-A process of its own imports each package, so that a crash or a hang becomes a line of the report.
+A separate process imports each package. A crash or a hang thus becomes a line of the report.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Report:
         return all(problem.level != "error" for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON types, `healthy` included."""
+        """Return the report as plain JSON types including `healthy`."""
         return {"healthy": self.healthy, **asdict(self)}
 
 
@@ -82,7 +82,7 @@ def diagnose(choose_backend: Callable[[], str]) -> Report:
 
 
 def probe(module: str, timeout: float = 60.0) -> Probe:
-    """Import a module in a process of its own, which is killed after `timeout` seconds."""
+    """Import a module in a separate process that is killed after `timeout` seconds."""
     facts = _TORCH_FACTS if module == "torch" else "{}"
     script = f"import json, {module}\nprint('\\n' + {_MARK!r} + json.dumps({facts}))"
     try:
@@ -106,7 +106,7 @@ def probe(module: str, timeout: float = 60.0) -> Probe:
 
 
 def _fbgemm_build(found: Mapping[str, str | None]) -> str | None:
-    """Return the build from fbgemm's own file, without importing it, or from the distribution's name."""
+    """Return the build from fbgemm's own file without an import or from the distribution's name."""
     spec = importlib.util.find_spec("fbgemm_gpu")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         try:

@@ -1,4 +1,4 @@
-"""The rules of `genpas doctor`: facts about an environment in, problems and their fixes out. Pure functions."""
+"""The rules of `genpas doctor`: pure functions from facts about an environment to problems and their fixes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Problem:
 
 
 def find_problems(facts: Facts) -> list[Problem]:
-    """Apply every rule; errors come first, then warnings, then notes."""
+    """Apply every rule. Errors come first, then warnings and then notes."""
     # Causes come before symptoms: a rule above usually explains a failed import.
     broken = [Problem("error", what, fix) for rule in (_fbgemm, _needs, _imports) for what, fix in rule(facts)]
     return sorted([*broken, *_environment(facts)], key=lambda problem: _LEVELS.index(problem.level))
@@ -125,7 +125,7 @@ def _imports(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _environment(facts: Facts) -> Iterator[Problem]:
-    """Yield problems of Python and the backend, and what works less well than it could."""
+    """Yield problems of Python and the backend and what works less well than it could."""
     torch, ray, numpy = (facts.versions.get(name) for name in ("torch", "ray", "numpy"))
     if not OLDEST_PYTHON <= facts.python <= NEWEST_PYTHON:
         yield Problem(

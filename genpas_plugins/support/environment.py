@@ -1,4 +1,4 @@
-"""Commit, versions and hardware, which every result is saved with."""
+"""Commit, versions and hardware that are saved with every result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DISTRIBUTIONS = ("genpas-plugins", "numpy", "numba", "torch", "recbole")
 
 
 def describe(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, Any]:
-    """Return date, commit, versions and hardware as plain values, without the machine's name or any path."""
+    """Return date, commit, versions and hardware as plain values without the machine's name or any path."""
     return {
         "date": now(),
         "commit": commit(),
@@ -27,9 +27,9 @@ def describe(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, Any]:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit of the checkout that this code runs from; None if it is not in one.
+    """Return the commit of the checkout that this code runs from or else None.
 
-    A "+" follows if files differ, except results. The first call decides, so call this before a long run.
+    A "+" follows if files other than results differ. The first call decides: call this before a long run.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
@@ -47,12 +47,12 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def now() -> str:
-    """Return the time in UTC, to the second, as ISO 8601 writes it."""
+    """Return the time in UTC to the second in the form of ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str | None]:
-    """Return the version of each distribution, None where it is not installed."""
+    """Return the version of each distribution or None where it is not installed."""
     return {name: _version(name) for name in distributions}
 
 

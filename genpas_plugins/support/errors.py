@@ -1,4 +1,4 @@
-"""The one error that bad input raises, and common checks."""
+"""The one error that bad input raises and common checks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class InputError(ValueError):
 
 
 def shortened(text: str) -> str:
-    """Return text for a message, cut where it is long."""
+    """Return text for a message with a cut where it is long."""
     return text if len(text) <= _SHOWN_TEXT else f"{text[:_SHOWN_TEXT]}…"
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether a write failed because the disk, the quota or the largest size of a file is reached."""
+    """Whether a write failed at the limit of the disk, the quota or the size of a file."""
     if not isinstance(error, OSError):
         return False
     # numpy.save finds a short write itself, and its error has no number.
@@ -32,7 +32,7 @@ def is_full_disk(error: BaseException | None) -> bool:
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown word: the nearest known word, and the known words."""
+    """Return the end of a message about an unknown word: the nearest known word and the known words."""
     names = list(known)
     folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)

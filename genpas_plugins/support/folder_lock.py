@@ -1,4 +1,4 @@
-"""A folder for one run at a time: a second run is refused, so that files never mix."""
+"""A folder for one run at a time. A second run is refused: files never mix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOCK = ".lock"  # an empty file that is never deleted. Its lock means that a run
 
 @contextmanager
 def lock_folder(folder: Path, *, wait: float = 0) -> Iterator[None]:
-    """Hold a folder for this process while the block runs; a missing folder is made.
+    """Hold a folder for this process while the block runs. A missing folder is made.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def lock_folder(folder: Path, *, wait: float = 0) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process holds the folder, or it cannot be made or written to.
+        If another process holds the folder or it cannot be made or written to.
     """
     from filelock import FileLock, Timeout  # of the training extras, which core commands do without
 

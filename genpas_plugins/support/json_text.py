@@ -1,4 +1,4 @@
-"""Figures as JSON text, the same in what commands print and reports hold."""
+"""Figures as JSON text: the same in commands and reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def to_json(value: Any) -> str:
-    """Return a value as indented JSON with a final newline; infinities become "inf" and "-inf", NaN becomes null."""
+    """Return a value as indented JSON with a final newline. Infinities become "inf" and "-inf". NaN becomes null."""
     return json.dumps(as_json_value(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 

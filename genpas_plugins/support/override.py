@@ -1,4 +1,4 @@
-"""Give one object other methods for the length of a block, while its class stays as it is."""
+"""Give one object other methods for the length of a block. Its class stays as it is."""
 
 from __future__ import annotations
 

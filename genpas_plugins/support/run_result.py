@@ -1,4 +1,4 @@
-"""What a trained and a tested model give, whichever framework trains it."""
+"""The results of a trained and a tested model of any framework."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIVERGED = "Lower the learning rate, or check the data and the loss."
 
 @dataclass(frozen=True)
 class Validation:
-    """One validation: training pairs and seconds so far, and the figure of the metric that chooses the checkpoint."""
+    """One validation: training pairs and seconds so far and the figure of the metric that chooses the checkpoint."""
 
     pairs: int
     seconds: float

@@ -1,4 +1,4 @@
-"""Arrow tables in one file: parquet, JSON lines or CSV, by the file's suffix."""
+"""Arrow tables in one file. The file's suffix chooses parquet, JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = (".parquet", ".jsonl", ".csv")
 
 
 def check_table_file(file: Path, *, overwrite: bool) -> None:
-    """Raise InputError for another suffix, and for an existing file without `overwrite`."""
+    """Raise InputError for another suffix or for an existing file without `overwrite`."""
     if file.suffix.lower() not in SUFFIXES:
         raise InputError(f"{file} must end with {', '.join(SUFFIXES)}: the suffix says which format to write.")
     if file.exists() and not (overwrite and file.is_file()):
@@ -25,7 +25,7 @@ def check_table_file(file: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def table_file(file: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], object]]:
-    """Yield a function that appends a table of this schema to the file, which is written whole or not at all.
+    """Yield a function that appends a table of this schema to the file. Writing is atomic.
 
     CSV has a list as JSON text. JSON lines have ids of a type that JSON lacks (dates, bytes) as text.
     """

@@ -1,8 +1,9 @@
 """Hybrid inference (DR4SR §3.2.3): the regenerator writes one pattern of a sequence for each of the K memories.
 
-With probability γ a pattern is written in generative mode, where any item may follow. Otherwise restrictive mode scores
-the items of the sequence alone. No item is written twice, except in restrictive mode an item that the sequence holds
-twice. Without this rule a network of few epochs repeats the last item: input and output share one item table.
+With probability γ a pattern is written in generative mode, where any item may follow. Otherwise restrictive mode
+scores the items of the sequence alone. No item is written twice. The exception is an item that the sequence holds
+twice in restrictive mode. Without this rule a network of few epochs repeats the last item because input and output
+share one item table.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def regenerate(
 ) -> Regenerated:
     """Write K patterns greedily for every sequence of `view` that has a training pair.
 
-    A pattern ends where the regenerator ends it, but has at least the two items of a training pair.
+    A pattern ends where the regenerator ends it but has at least the two items of a training pair.
     """
     if not 0 <= gamma <= 1:
         raise InputError(f"gamma must be a probability from 0 to 1, not {gamma!r}.")
@@ -77,7 +78,7 @@ def regenerate(
 
 
 def _greedy(model: Regenerator, memory: Memory, history: Tensor, free: Tensor) -> Tensor:
-    """Return greedy patterns, `int64 [B, T]` padded with 0; `free`, `bool [B]`, is True for generative mode."""
+    """Return greedy patterns `int64 [B, T]` padded with 0. `free` `bool [B]` is True for generative mode."""
     n, longest = len(history), model.shape.max_pattern
     tokens = torch.full((n, 1), model.start, dtype=torch.int64, device=history.device)
     candidates = F.pad(history, (0, 1), value=model.end)
@@ -109,9 +110,9 @@ def _greedy(model: Regenerator, memory: Memory, history: Tensor, free: Tensor) -
 
 
 def summarize(made: Regenerated, view: SequenceView) -> dict[str, Any]:
-    """Return counts of the written patterns: by length, by mode, and distinct within their sequence.
+    """Return counts of the written patterns by length, by mode and distinct within their sequence.
 
-    `foreign` is the share of written items that are not in their sequence, 0 for restrictive mode.
+    `foreign` is the share of written items that are not in their sequence. It is 0 for restrictive mode.
     """
     n, memories, _ = made.patterns.shape
     lengths, counts = np.unique((made.patterns > 0).sum(-1), return_counts=True)

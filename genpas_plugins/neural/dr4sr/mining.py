@@ -1,8 +1,9 @@
-"""Ordered patterns that several training sequences share (DR4SR §3.2.1), and the sequences that hold them.
+"""Ordered patterns that several training sequences share (DR4SR §3.2.1) and the sequences that hold them.
 
-A pattern is two to five items in this order within five positions of a sequence, with gaps. Its frequency is the number
-of distinct sequences that hold it. Mining is exact: each choice of later items in a window is one shifted comparison of
-the item array with itself. A pattern of n items is counted only where its first n - 1 items are frequent.
+A pattern is two to five items in this order within five positions of a sequence. Gaps are allowed. Its frequency is
+the number of distinct sequences that hold it. Mining is exact: each choice of later items in a window is one
+shifted comparison of the item array with itself. A pattern of n items is counted only where its first n - 1 items
+are frequent.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Patterns:
 
 
 class _Training(NamedTuple):
-    """The training items in one array, the row of each item's sequence (both `int64 [n]`), and the catalogue's size."""
+    """All training items and the row of each item's sequence (`int64 [n]` both), and the catalogue's size."""
 
     items: Int64
     sequence: Int64
@@ -69,10 +70,10 @@ def mine_patterns(
     rows: int = _ROWS,  # candidates sorted at once, which changes no result
     progress: Progress | None = None,
 ) -> Patterns:
-    """Find every frequent pattern of a view, and up to `per_sequence` of them in each sequence.
+    """Find every frequent pattern of a view and up to `per_sequence` of them in each sequence.
 
-    Memory is one int64 a training item for each way to choose a pattern's positions, fifteen by default, and what
-    sorting `rows` candidates needs.
+    Memory is one int64 a training item for each way to choose a pattern's positions (fifteen by default). Sorting
+    `rows` candidates adds to it.
     """
     longest, span = whole_number("longest", longest, _SHORTEST), whole_number("span", span, _SHORTEST)
     whole_number("min_frequency", min_frequency, 1)
@@ -118,7 +119,7 @@ def mine_patterns(
 
 
 def training_items(view: SequenceView) -> tuple[Int64, Int64]:
-    """Return the items of a view in one array and the row of each item's sequence, both `int64 [n]`."""
+    """Return the items of a view and the row of each item's sequence: `int64 [n]` both."""
     view.store.check_content()
     lengths = view.lengths()
     sequence = np.repeat(np.arange(len(lengths)), lengths)
@@ -126,7 +127,7 @@ def training_items(view: SequenceView) -> tuple[Int64, Int64]:
 
 
 def _candidates(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets) -> tuple[Int64, Int64]:
-    """Return where patterns at these positions may begin, and their keys: a frequent prefix and one more item."""
+    """Return where patterns at these positions may begin and their keys: a frequent prefix and one more item."""
     items, sequence, n_items = training
     reach = offsets[-1]
     n = max(len(items) - reach, 0)
@@ -138,7 +139,7 @@ def _candidates(training: _Training, numbers: dict[Offsets, Int64], offsets: Off
 def _frequent(
     training: _Training, numbers: dict[Offsets, Int64], choices: list[Offsets], *, min_frequency: int, rows: int
 ) -> tuple[Int64, Int64]:
-    """Return the keys that enough sequences hold, ascending, and their frequencies, both int64."""
+    """Return the int64 keys that enough sequences hold and their frequencies. Keys rise."""
     items, sequence, n_items = training
     # Candidates with one key have the same first item, so ranges of first items can be counted one at a time.
     per_item = np.cumsum(np.bincount(items, minlength=n_items + 1)) * len(choices)
@@ -172,7 +173,7 @@ def _changes(values: Int64) -> Bools:
 
 
 def _number(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets, keys: Int64) -> Int64:
-    """Return for every place the frequent key at these positions from there, -1 for none."""
+    """Return for every place the frequent key at these positions from there, or -1."""
     result = np.full(len(training.items), -1, np.int64)
     if len(keys):
         begin, candidates = _candidates(training, numbers, offsets)
@@ -184,7 +185,7 @@ def _number(training: _Training, numbers: dict[Offsets, Int64], offsets: Offsets
 def _occurrences(
     sequence: Int64, places: dict[Offsets, Int64], n_patterns: int, *, per_sequence: int, seed: int, rows: int
 ) -> Iterator[tuple[Int64, Int64]]:
-    """Yield pairs of sequence and pattern, both int64, for some whole sequences at a time."""
+    """Yield int64 pairs of sequence and pattern for some whole sequences at a time."""
     n = len(sequence)
     counted = 0
     first = 0
@@ -207,7 +208,7 @@ def _occurrences(
 
 
 def pattern_rows(patterns: Patterns, which: Int64, width: int) -> AnyArray:
-    """Return patterns as rows padded with 0 on the right, int64 [len(which), width]."""
+    """Return patterns as right-padded rows int64 [len(which), width]."""
     begin, length = patterns.offsets[which], np.diff(patterns.offsets)[which]
     column = np.arange(width)
     inside = column < length[:, None]

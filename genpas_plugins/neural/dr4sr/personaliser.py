@@ -1,12 +1,12 @@
-"""DR4SR+ (§3.3): weights of the regenerated data set's instances, learnt for one target model.
+"""DR4SR+ (§3.3): weights of the regenerated data set's instances that are learnt for one target model.
 
 The target model θ minimises Σ w_φ L over the regenerated set (inner loss). The personaliser φ minimises the loss of
 this minimum θ*(φ) over the original set (outer loss). By the implicit function theorem
 
     dL_outer/dφ = - ∇_θ L_outer · H⁻¹ · ∂²L_inner/∂θ∂φ,    H = ∂²L_inner/∂θ².
 
-H⁻¹ is the first terms of its Neumann series, step · Σ_j (I - step · H)ʲ (Lorraine et al., AISTATS 2020), which needs
-products of H with a vector alone. Losses are scalars, and θ and φ are tensors of any framework.
+H⁻¹ is the first terms of its Neumann series step · Σ_j (I - step · H)ʲ (Lorraine et al., AISTATS 2020). The series
+needs only products of H with a vector. Losses are scalars. θ and φ are tensors of any framework.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LEAST = 1e-12  # added to a vector's variance, so that a vector of equal number
 class Personaliser(nn.Module):
     """A multi-layer perceptron that gives an instance its weight in (0, 1).
 
-    Its input is the mean item vector of the history and the vector of the target, normalised to mean 0 and variance 1.
-    Untrained, it gives every instance the same weight.
+    Its input is the mean item vector of the history and the vector of the target. Both are normalised to mean 0 and
+    variance 1. An untrained personaliser gives every instance the same weight.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ class Personaliser(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, history: Tensor, target: Tensor) -> Tensor:
-        """Return weights, `float [B]`; the vectors get no gradient, so that the item table is not trained.
+        """Return weights `float [B]`. The vectors get no gradient: the item table is not trained.
 
         Parameters
         ----------
-        history : float [B, L, D], 0 at padding
+        history : float [B, L, D] with 0 at padding
         target : float [B, D]
         """
         count = (history != 0).any(-1).sum(1, keepdim=True).clamp(min=1)
@@ -64,9 +64,9 @@ class Personaliser(nn.Module):
 
 
 def relative_weights(weights: Tensor) -> Tensor:
-    """Return weights, `float [B]` above 0, divided by their mean, so that the batch's loss keeps its size.
+    """Return positive weights `float [B]` divided by their mean. The batch's loss thus keeps its size.
 
-    Equal weights give 1 to the bit, because a mean of ones does not round.
+    Equal weights give 1 to the bit because a mean of ones does not round.
     """
     of_largest = weights / weights.detach().max()
     return of_largest / of_largest.mean()
@@ -81,9 +81,9 @@ def implicit_gradient(
     step: float,  # of the series, usually the inner learning rate; it converges below 2 over H's largest eigenvalue
     terms: int = TERMS,  # products with H
 ) -> list[Tensor]:
-    """Return dL_outer/dφ through the inner minimum, a tensor for each of `hyperparameters`.
+    """Return dL_outer/dφ through the inner minimum with a tensor for each of `hyperparameters`.
 
-    The losses must be twice differentiable as implemented; turn fused attention off on CUDA.
+    The losses must be twice differentiable as implemented. Turn fused attention off on CUDA.
     """
     terms = whole_number("terms", terms, 0)
     if not step > 0:
@@ -129,7 +129,7 @@ def outer_step(
 
 
 def _product(slope: Sequence[Tensor], by: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
-    """Return Σ vector · ∂slope/∂by: a product with H for θ, with the mixed derivative for φ."""
+    """Return Σ vector · ∂slope/∂by: a product with H for θ and with the mixed derivative for φ."""
     kept = [(part, weight) for part, weight in zip(slope, vector, strict=True) if part.requires_grad]
     made = torch.autograd.grad(
         [part for part, _ in kept], by, [weight for _, weight in kept], retain_graph=True, allow_unused=True

@@ -1,7 +1,7 @@
-"""The regenerated data set: original sequences, patterns and regenerated sequences in one store, and its split.
+"""The regenerated data set: original sequences, patterns and regenerated sequences in one store.
 
 The originals keep their rows and come first: a user's row is the same in both stores. Patterns and regenerated
-sequences only train, see `SequenceStore.kinds` and `SequenceStore.owners`. A pattern has no owner.
+sequences only train. See `SequenceStore.kinds` and `SequenceStore.owners`. A pattern has no owner.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ORIGINS = ("original", "pattern", "regenerated")  # names of the values of `Sequ
 
 
 def regenerated_store(store: SequenceStore, patterns: Patterns, made: Regenerated) -> SequenceStore:
-    """Return `store` with the patterns and the regenerated sequences after its own, and two new columns.
+    """Return `store` plus the patterns, the regenerated sequences and two new columns.
 
-    Equal patterns of one sequence are kept once. Added sequences have 0 or empty text in other columns. Their ids are
-    new: "pattern:0" and "regenerated:17:2" (row 17, memory 2) as text, or the next whole numbers.
+    Equal patterns of one sequence are kept once. Added sequences have 0 or empty text in other columns. Their new
+    ids are texts such as "pattern:0" and "regenerated:17:2" (row 17, memory 2) or the next whole numbers.
 
     Raises InputError if the store is regenerated already.
     """

@@ -1,11 +1,11 @@
 """The regenerator of DR4SR (§3.2.2): an encoder–decoder Transformer that reads a sequence and writes a pattern of it.
 
-One sequence has several patterns, so the decoder reads the encoder's memory through a diversity promoter, K projections
-of the memory. In training they are mixed by Gumbel-softmax weights that depend on the target pattern. At inference each
-projection alone is one reading of the sequence.
+One sequence has several patterns. The decoder reads the encoder's memory through a diversity promoter of K
+projections. In training they are mixed by Gumbel-softmax weights that depend on the target pattern. At inference
+each projection alone is one reading of the sequence.
 
-Tokens are 0 for padding, item numbers 1 … n_items, and the decoder's own `start` and `end` after them.
-Shapes: B sequences, L items of a sequence, T tokens of a pattern, D dimensions, K memories.
+Tokens are 0 for padding, item numbers 1 … n_items and then the decoder's own `start` and `end`. Shapes: B
+sequences, L items of a sequence, T tokens of a pattern, D dimensions, K memories.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ class Shape:
 
 
 class Memory(NamedTuple):
-    """An encoded sequence: `states`, `float [B, L, D]`, and `padding`, `bool [B, L]`, True where there is no item."""
+    """An encoded sequence: `states` `float [B, L, D]` and `padding` `bool [B, L]`. It is True without an item."""
 
     states: Tensor
     padding: Tensor
 
 
 class Reconstruction(NamedTuple):
-    """The parts of the loss, and the mixing weights, `float [B, K]`.
+    """The parts of the loss and the mixing weights `float [B, K]`.
 
     The paper's loss is `cross_entropy` + `entropy`. `imbalance` is not in the paper: ln K minus the entropy of the
-    batch's mean weights, 0 if all memories are used equally and ln K if one is used alone.
+    batch's mean weights. It is 0 if all memories are used equally and ln K if one is used alone.
     """
 
     cross_entropy: Tensor
@@ -67,7 +67,7 @@ class Reconstruction(NamedTuple):
 
 
 class Regenerator(nn.Module):
-    """Encoder, diversity promoter and decoder over one item table, which also scores the output.
+    """Encoder, diversity promoter and decoder over one item table. The table also scores the output.
 
     `item_vectors` `[n_items, D]` are the directions from which the item table starts. None: random.
     """
@@ -105,13 +105,13 @@ class Regenerator(nn.Module):
             nn.init.xavier_uniform_(projection.data)
 
     def encode(self, history: Tensor) -> Memory:
-        """Encode right-padded histories, `int64 [B, L]` with L ≤ max_history, each with at least one item."""
+        """Encode right-padded histories `int64 [B, L]` of at least one item each. L is at most max_history."""
         padding = history == 0
         states = self.dropout(self._vectors(history) + self.history_position[: history.shape[1]])
         return Memory(self.encoder(states, src_key_padding_mask=padding), padding)
 
     def mixing_logits(self, pattern: Tensor) -> Tensor:
-        """Return the mixing weights before softmax, float [B, K], for target patterns, int64 [B, T] padded with 0."""
+        """Return the mixing weights float [B, K] before softmax for zero-padded target patterns int64 [B, T]."""
         padding = pattern == 0
         states = self._vectors(pattern) + self.pattern_position[: pattern.shape[1]]
         states = self.pattern_encoder(states, src_key_padding_mask=padding)
@@ -120,16 +120,16 @@ class Regenerator(nn.Module):
         return logits
 
     def mixed(self, memory: Memory, weights: Tensor) -> Memory:
-        """Return the memory through the projections, mixed by `weights`, `float [B, K]`."""
+        """Return the memory through the projections mixed by `weights` `float [B, K]`."""
         projection = torch.einsum("bk,kde->bde", weights, self.projections)
         return memory._replace(states=memory.states @ projection)
 
     def single(self, memory: Memory, k: int) -> Memory:
-        """Return the memory through projection k alone, 0 … K - 1."""
+        """Return the memory through projection k = 0 … K - 1 alone."""
         return memory._replace(states=memory.states @ self.projections[k])
 
     def decode(self, memory: Memory, tokens: Tensor) -> Tensor:
-        """Return the decoder's states, `float [B, T, D]`, after tokens, `int64 [B, T]`, which begin with `start`."""
+        """Return the decoder's states `float [B, T, D]` after tokens `int64 [B, T]` that begin with `start`."""
         length = tokens.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
         states = self.dropout(self._vectors(tokens) + self.pattern_position[:length])
@@ -137,9 +137,9 @@ class Regenerator(nn.Module):
         return decoded
 
     def scores(self, states: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Return scores, dot products with token vectors: float [n, C], or of every item and `end`, [n, n_items + 1].
+        """Return dot products with token vectors: float [n, C] or [n, n_items + 1] for every item and `end`.
 
-        States are `[n, D]`. `candidates` are tokens `[n, C]`. None: every item and, last, `end`.
+        States are `[n, D]`. `candidates` are tokens `[n, C]`. None: every item and then `end`.
         """
         if candidates is not None:
             return torch.einsum("nd,ncd->nc", states, self.embedding(candidates))
@@ -149,7 +149,7 @@ class Regenerator(nn.Module):
     def reconstruction(self, history: Tensor, pattern: Tensor, temperature: float) -> Reconstruction:
         """Return the loss of writing a pattern after reading a history.
 
-        The cross-entropy is a mean over the patterns' items and one `end` each. The entropy, in nats, is a mean over
+        The cross-entropy is a mean over the patterns' items and one `end` each. The entropy in nats is a mean over
         the patterns' mixing weights. Both inputs are padded with 0: `[B, L]` and `[B, T]`.
         """
         weights = F.gumbel_softmax(self.mixing_logits(pattern), tau=temperature)
@@ -171,7 +171,7 @@ class Regenerator(nn.Module):
 
 
 def _entropy(weights: Tensor) -> Tensor:
-    """Return the entropy in nats of weights, float [..., K]; an underflowed weight, 0, has no gradient."""
+    """Return the entropy in nats of weights float [..., K]. An underflowed weight 0 has no gradient."""
     return -torch.xlogy(weights, weights.clamp(min=torch.finfo(weights.dtype).tiny)).sum(-1)
 
 

@@ -1,10 +1,10 @@
-"""Files of the stages in one folder, so that a stage starts from what an earlier run left.
+"""Files of the stages in one folder. A stage starts from what an earlier run left.
 
 WORK/patterns.npz        what `mine_patterns` found
      regenerator.pt      the regenerator after its last whole epoch
      regenerated.npz     what `regenerate` wrote
 
-Each file names the data and settings that it was made from, and is refused for others.
+Each file names the data and settings that it was made from. It is refused for others.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ StageT = TypeVar("StageT", Patterns, Regenerated)
 
 
 def data_fingerprint(view: SequenceView) -> dict[str, int]:
-    """Return what identifies a training view: items, sequences, and a CRC-32 of lengths and items."""
+    """Return the identity of a training view: items, sequences and a CRC-32 of lengths and items."""
     checksum = array_crc32([view.lengths(), view.store.values], "<i8")
     return {"n_items": view.store.n_items, "n_sequences": view.store.n_sequences, "crc32": checksum}
 
 
 def save_stage(file: Path, made: Patterns | Regenerated, made_from: MadeFrom) -> None:
-    """Write what a stage made, complete or not at all."""
+    """Write what a stage made atomically."""
     origin = np.frombuffer(json.dumps(made_from, sort_keys=True).encode(), np.uint8)
     named: dict[str, Any] = {_MADE_FROM: origin, **vars(made)}
     with replace_file(file) as temporary, temporary.open("wb") as stream:

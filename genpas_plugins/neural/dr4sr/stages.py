@@ -1,4 +1,4 @@
-"""The three stages of DR4SR over one folder: each stage reads its file if there is one, and writes it otherwise."""
+"""The three stages of DR4SR over one folder. Each stage reads its file or makes and writes it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ItemVectors = Callable[[], AnyArray]
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What a stage made, and the data and settings that it was made from, which the next stage adds to."""
+    """What a stage made and the data and settings that it was made from. The next stage adds to them."""
 
     made: Any
     made_from: Mapping[str, Any]
 
 
 def mine(view: SequenceView, folder: Path, tell: Tell, *, min_frequency: int = 2, seed: int = 0) -> Stage:
-    """Return the training view's Patterns, from the folder if it has them."""
+    """Return the training view's Patterns from the folder if it has them."""
     made_from = {**data_fingerprint(view), "min_frequency": min_frequency, "seed": seed}
     patterns: Patterns | None = read_stage(folder / PATTERNS, Patterns, made_from)
     if patterns is None:
@@ -89,7 +89,7 @@ def infer(
     batch_size: int = 256,
     seed: int = 0,
 ) -> Stage:
-    """Return the Regenerated patterns of every sequence, from the folder if it has them."""
+    """Return the Regenerated patterns of every sequence from the folder if it has them."""
     made_from = {**regenerator.made_from, "gamma": gamma, "inference_seed": seed}
     made: Regenerated | None = read_stage(folder / REGENERATED, Regenerated, made_from)
     if made is None:

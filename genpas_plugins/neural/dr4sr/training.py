@@ -1,6 +1,6 @@
-"""Training a regenerator on (sequence, pattern) pairs, one checkpoint an epoch, so that a killed run goes on.
+"""Training a regenerator on (sequence, pattern) pairs with one checkpoint an epoch. A killed run can continue.
 
-An epoch depends on the seed and its number alone, so a resumed run ends with the weights of a run without a break.
+An epoch depends on the seed and its number alone. A resumed run thus ends with the weights of an unbroken run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POOL = 32  # batches that are sorted by length together
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the regenerator is trained, by default as in the paper but for `balance_weight`."""
+    """How the regenerator is trained. Except for `balance_weight` the defaults are the paper's."""
 
     epochs: int = 40  # of Adam on (sequence, pattern) pairs
     batch_size: int = 256
@@ -58,7 +58,7 @@ class Recipe:
                 raise InputError(f"{name} must be 0 or more, not {getattr(self, name)!r}.")
 
     def temperature_of(self, epoch: int) -> float:
-        """Return the temperature of an epoch, counted from 0."""
+        """Return the temperature of an epoch. Epochs start at 0."""
         first, last = self.temperature
         return float(first * (last / first) ** (epoch / max(1, self.epochs - 1)))
 
@@ -72,7 +72,7 @@ class Trained:
 
 
 def histories(view: SequenceView, rows: Int64, max_history: int) -> Int64:
-    """Return the last items of sequences, the `rows` of a view, int64 [n, at most max_history], right-padded with 0."""
+    """Return the last items of the sequences `rows` of a view as right-padded int64 [n, at most max_history]."""
     lengths = view.lengths(rows)
     kept = np.minimum(lengths, max_history)
     stop = view.store.offsets[rows] + lengths
@@ -105,7 +105,7 @@ def train_regenerator(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Trained:
-    """Train on every pair of a sequence of `view` and a pattern in it, once an epoch in a new order."""
+    """Train on every pair of a sequence of `view` and a pattern in it. Each epoch has a new order."""
     n = len(patterns.sequence)
     if n == 0:
         raise InputError("No two sequences share a pattern, so there is nothing to train on. Use more data.")
