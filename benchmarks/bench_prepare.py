@@ -1,22 +1,22 @@
 """Measure the memory of `genpas prepare`: a constant, and bytes a user and an item.
 
-    python -m benchmarks.bench_prepare            needs 15 GB of disk for a while
-    python -m benchmarks.bench_prepare --quick    a smoke test on toy sizes
+    python -m benchmarks.bench_prepare               the law, of small shapes
+    python -m benchmarks.bench_prepare --industrial  the users of an industrial store; needs 10 GB of disk for a while
+    python -m benchmarks.bench_prepare --quick       a smoke test on toy sizes
 
 Interactions are made up and in no order of users. The memory that counts is anonymous: the system can take pages of
-files back, and only slows down. The largest case has the users of an industrial store, under a limit of 4 GB that the
-kernel enforces (RLIMIT_DATA). A whole run writes benchmarks/results/prepare.json and prepare.md.
+files back. Whole runs write prepare.json and prepare.md, or prepare_industrial, in benchmarks/results.
 """
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +29,10 @@ from benchmarks.jobs import Job
 from benchmarks.report import Grid, goals_grid
 from benchmarks.session import COMMITTED, SCRATCH, Benchmark, Quick, Results, Scratch, Sections
 
-USERS, ITEMS, INTERACTIONS = 69_380_000, 42_805, 1_527_000_000
+USERS, ITEMS = 69_380_000, 42_805
 LIMIT = 4_000_000_000
 MEMORY = "memory"
 _CASES = {
-    "industrial": (USERS, ITEMS, 2, "integers"),
     "base": (2_000_000, ITEMS, 4, "integers"),
     "users": (8_000_000, ITEMS, 2, "integers"),
     "interactions": (2_000_000, ITEMS, 12, "integers"),
@@ -41,17 +40,25 @@ _CASES = {
     "text": (2_000_000, ITEMS, 4, "text"),
 }
 """Users, items, interactions a user and the type of the user ids."""
+_INDUSTRIAL = {"industrial": (USERS, ITEMS, 2, "integers")}
 _STEPS = ("counting", "grouping", "sorting", "saving")
 _ROWS = 1_000_000
 _SPREAD = 2_654_435_761  # a prime: users in no order, each equally often
 
 
-def main(quick: Quick = False, results: Results = None, scratch: Scratch = None) -> None:
+Industrial = Annotated[bool, typer.Option("--industrial", help="The users of an industrial store, not the law.")]
+
+
+def main(
+    quick: Quick = False, industrial: Industrial = False, results: Results = None, scratch: Scratch = None
+) -> None:
     """Prepare stores of several shapes, each in a process of its own."""
-    BENCHMARK.run(
-        lambda folder: plan(folder, 1000 if quick else 1),
+    cases, smaller = _INDUSTRIAL if industrial else _CASES, 1000 if quick else 1
+    benchmark = replace(BENCHMARK, name="prepare_industrial") if industrial else BENCHMARK
+    benchmark.run(
+        lambda folder: plan(folder, cases, smaller),
         results or (SCRATCH if quick else COMMITTED),
-        command=BENCHMARK.command(quick=quick, data_dir=False),
+        command=benchmark.command(quick=quick, data_dir=False, words=["--industrial"] if industrial else []),
         quick=quick,
         data={"source": "parquet of three columns, row groups of a million, every user equally often"},
         skipped=[],
@@ -59,11 +66,11 @@ def main(quick: Quick = False, results: Results = None, scratch: Scratch = None)
     )
 
 
-def plan(folder: Path, smaller: int) -> Iterator[Job]:
+def plan(folder: Path, cases: Mapping[str, tuple[int, int, int, str]], smaller: int) -> Iterator[Job]:
     """Yield a job for each case, with `smaller` times fewer users and items."""
-    for name, (users, items, each, kind) in _CASES.items():
+    for name, (users, items, each, kind) in cases.items():
         shape = {"users": users // smaller, "items": items // smaller, "interactions": users // smaller * each}
-        arguments = {"folder": folder, "ids": kind, "limit": LIMIT if name == "industrial" else None, **shape}
+        arguments = {"folder": folder, "ids": kind, **shape}
         yield Job(MEMORY, {"case": name, "ids": kind, **shape}, "bench_prepare", "measure", arguments)
 
 
@@ -84,16 +91,12 @@ def write_source(file: Path, users: int, items: int, interactions: int, ids: str
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def measure(  # noqa: PLR0917 – the fields of a case
-    folder: str, users: int, items: int, interactions: int, ids: str, limit: int | None
-) -> dict[str, Any]:
+def measure(folder: str, users: int, items: int, interactions: int, ids: str) -> dict[str, Any]:
     """Prepare a store; return seconds, and peaks of anonymous memory by step and of resident memory in bytes."""
     from genpas_plugins.data.prepare.build import build_store
 
     source, out = Path(folder) / "source.parquet", Path(folder) / "store"
     write_source(source, users, items, interactions, ids)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     step, peaks, ended = ["imports"], defaultdict[str, int](int), threading.Event()
 
     def watch() -> None:
@@ -119,7 +122,6 @@ def measure(  # noqa: PLR0917 – the fields of a case
         ended.set()
         watching.join()
     return {
-        "limit": limit,
         "seconds": round(time.perf_counter() - wall, 1),
         "processor_seconds": round(time.process_time() - processor, 1),
         "anonymous_bytes": dict(peaks),
@@ -139,15 +141,15 @@ def law(records: Sequence[dict[str, Any]]) -> tuple[float, float, float]:
 
 
 def goals(sections: Sections) -> list[Goal]:
-    """Compare the peaks at the industrial number of users and at its number of interactions with the limit."""
-    constant, user, item = law(sections[MEMORY])
-    largest = next(record for record in sections[MEMORY] if record["case"] == "industrial")
-    what = f"{largest['users']:,} users, {largest['interactions']:,} interactions: anonymous peak"
-    by_law = f"{USERS:,} users, {ITEMS:,} items, {INTERACTIONS:,} interactions, by the law: anonymous peak"
-    return [
-        Goal(MEMORY, what, largest["peak_bytes"] / 1e6, LIMIT / 1e6, False, "MB"),
-        Goal(MEMORY, by_law, (constant + user * USERS + item * ITEMS) / 1e6, LIMIT / 1e6, False, "MB"),
-    ]
+    """Compare the peak of the industrial case, or the law at its shape, with the limit."""
+    records = sections[MEMORY]
+    if len(records) == 1:
+        what, peak = f"{USERS:,} users: anonymous peak", records[0]["peak_bytes"]
+    else:
+        constant, user, item = law(records)
+        what = f"{USERS:,} users, {ITEMS:,} items, any interactions, by the law: anonymous peak"
+        peak = constant + user * USERS + item * ITEMS
+    return [Goal(MEMORY, what, peak / 1e6, LIMIT / 1e6, False, "MB")]
 
 
 def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
@@ -165,17 +167,17 @@ def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
         ]
         for record in records
     ]
-    constant, user, item = law(records)
-    text = next(record for record in records if record["ids"] == "text")
-    of_text = (text["peak_bytes"] - constant - item * text["items"]) / text["users"]
     head = ["users", "items", "interactions", "user ids", *(f"{step} MB" for step in _STEPS), "resident MB"]
     head += ["processor s", "µs an interaction", "bytes an interaction on disk"]
-    line = [f"{constant / 1e6:,.0f}", f"{user:.1f}", f"{of_text:.1f}", f"{item:.1f}"]
-    return [
-        Grid("Peaks of anonymous memory by step", head, peaks),
-        Grid("The law", ["constant MB", "bytes a user", "bytes a user with text ids", "bytes an item"], [line]),
-        goals_grid(held),
-    ]
+    found = [Grid("Peaks of anonymous memory by step", head, peaks)]
+    if len(records) > 1:
+        constant, user, item = law(records)
+        text = next(record for record in records if record["ids"] == "text")
+        of_text = (text["peak_bytes"] - constant - item * text["items"]) / text["users"]
+        line = [f"{constant / 1e6:,.0f}", f"{user:.1f}", f"{of_text:.1f}", f"{item:.1f}"]
+        names = ["constant MB", "bytes a user", "bytes a user with text ids", "bytes an item"]
+        found.append(Grid("The law", names, [line]))
+    return [*found, goals_grid(held)]
 
 
 BENCHMARK = Benchmark("prepare", "benchmarks.bench_prepare", "The memory of genpas prepare", 1, goals, tables)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from genpas_plugins.sampling.policy import Policy
 from genpas_plugins.sampling.protocol import Stream
 from genpas_plugins.sampling.random_stream import check_epoch
 from genpas_plugins.support.array_types import Float32, Int64
@@ -89,6 +90,16 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
             "weights": weight,
         }
         return {name: torch.from_numpy(part) for name, part in parts.items()}
+
+    def trained_on(self, policy: Policy) -> dict[str, Any]:
+        """Return what a training reads as plain values: parameters for a logger. `policy` made the stream."""
+        stream = self.stream
+        return {
+            **{name: getattr(policy, name) for name in ("strategy", "alpha", "beta", "gamma")},
+            **{name: getattr(stream, name) for name in ("unit", "size", "pairs_per_epoch", "seed", "draws")},
+            "max_length": self.max_length,
+            "expected_history_length": policy.expected_history_length(stream.view, self.max_length),
+        }
 
     def loader(
         self, batch_size: int, *, first_step: int = 0, rank: int = 0, world_size: int = 1, **options: Any

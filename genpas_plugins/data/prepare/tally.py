@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 FLUSH_ROWS = 4_000_000
-PARTS = 16
+PARTS = 32
 _SAMPLE = 256  # values a part, of which its bounds are taken
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore
 from genpas_plugins.sampling.policy import named_policy
@@ -117,8 +118,9 @@ def test_hugging_faces_trainer_trains_the_epochs_in_order(store: SequenceStore, 
 
 
 @pytest.mark.parametrize("unit", ["pairs", "windows"])
-def test_lightnings_trainer_trains_the_epochs_in_order(store: SequenceStore, unit: str):
+def test_lightnings_trainer_trains_the_epochs_in_order(store: SequenceStore, unit: str, tmp_path: Path):
     lightning = pytest.importorskip("lightning")
+    from lightning.pytorch.loggers import CSVLogger
 
     class Module(lightning.LightningModule):
         def __init__(self) -> None:
@@ -132,8 +134,14 @@ def test_lightnings_trainer_trains_the_epochs_in_order(store: SequenceStore, uni
             return torch.optim.SGD(self.parameters(), 0.01)
 
     data, module = StreamDataset(stream_of(store, unit), L), Module()
-    off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    lightning.Trainer(accelerator="cpu", max_epochs=2, **off).fit(module, data.loader(8))
+    off = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    logger = CSVLogger(tmp_path)  # W&B's and MLflow's have the same methods
+    report = data.trained_on(SamplingPolicy(1, 0, 0))
+    logger.log_hyperparams({"trained_on": report})
+    lightning.Trainer(accelerator="cpu", max_epochs=2, logger=logger, **off).fit(module, data.loader(8))
+    (logged,) = tmp_path.rglob("hparams.yaml")
+    assert yaml.safe_load(logged.read_text()) == {"trained_on": report}
+    assert report["size"] == len(data) and report["pairs_per_epoch"] == data.stream.pairs_per_epoch
     expected = []
     for epoch in (0, 1):
         data.set_epoch(epoch)
