@@ -81,7 +81,7 @@ def diagnose(choose_backend: Callable[[], str]) -> Report:
     )
 
 
-def probe(module: str, timeout: float = 60.0) -> Probe:
+def probe(module: str, timeout: float = 300.0) -> Probe:
     """Import a module in a separate process that is killed after `timeout` seconds."""
     facts = _TORCH_FACTS if module == "torch" else "{}"
     script = f"import json, {module}\nprint('\\n' + {_MARK!r} + json.dumps({facts}))"
