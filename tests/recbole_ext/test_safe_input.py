@@ -41,6 +41,7 @@ def outcomes(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
     return {name: (outcome, ran, seen) for name, outcome, ran, seen in json.loads(done.stdout.splitlines()[-1])}
 
 
+@pytest.mark.slow
 def test_no_attack_runs_code_and_each_is_refused_in_a_sentence_or_ignored(outcomes: dict[str, tuple[str, bool, Any]]):
     assert len(outcomes) > 60
     assert {name: (ran, seen) for name, (_, ran, seen) in outcomes.items() if ran or seen} == {}
@@ -48,6 +49,7 @@ def test_no_attack_runs_code_and_each_is_refused_in_a_sentence_or_ignored(outcom
     assert unclear == {}
 
 
+@pytest.mark.slow
 def test_a_data_set_is_read_from_its_files_whatever_lies_under_the_default_names(
     outcomes: dict[str, tuple[str, bool, Any]],
 ):

@@ -177,7 +177,7 @@ def test_a_configuration_of_the_user_s_own_is_not_replaced(search: Run, saved: P
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("optuna"), reason="needs Optuna")
 @pytest.mark.skipif(not importlib.util.find_spec("recbole"), reason="needs RecBole")
-def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
+def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     lengths = [6 + user % 4 for user in range(40)]
     values = [1 + (7 * place) % 25 for place in range(sum(lengths))]
     SequenceStore.from_arrays(values, np.cumsum([0, *lengths]), n_items=25).save(tmp_path / "tiny")
@@ -191,7 +191,7 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
         )
 
-    train = (
+    train = [
         "search",
         "tiny",
         "--by",
@@ -200,12 +200,12 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
         "out",
         "--train",
         "--best",
-        3,
+        "3",
         "--epochs",
-        2,
+        "2",
         "--config",
         "small.yaml",
-    )
+    ]
     first = genpas(*train, "--set", "learning_rate=1e-2", "--json")
     assert first.returncode == 0, first.stderr
     result = json.loads(first.stdout)
@@ -221,16 +221,17 @@ def test_a_shortlist_is_trained_resumed_and_its_yaml_trains(tmp_path: Path):
     assert result["study"]["trained_on"]["kl_validation"] == pytest.approx(section["kl"], rel=1e-9)
 
     (tmp_path / "out").rename(tmp_path / "moved")
-    moved = [str(part).replace("out", "moved") if part == "out" else part for part in train]
-    again = genpas(*moved, "--set", "learning_rate=1e-2", "--json")
-    assert again.returncode == 0, again.stderr
+    moved = ["moved" if part == "out" else part for part in train]
+    monkeypatch.chdir(tmp_path)
+    again = CliRunner().invoke(app, [*moved, "--set", "learning_rate=1e-2", "--json"])
+    assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout)["study"] == result["study"]
-    other = genpas(*moved, "--set", "learning_rate=1e-3")
-    assert other.returncode == 2 and "holds trials of other settings" in other.stderr
+    other = CliRunner().invoke(app, [*moved, "--set", "learning_rate=1e-3"])
+    assert other.exit_code == 2 and "holds trials of other settings" in other.stderr
 
     with lock_folder(tmp_path / "moved"):
-        meanwhile = genpas(*moved, "--set", "learning_rate=1e-2")
-    assert meanwhile.returncode == 2 and "another run is at work" in meanwhile.stderr
+        meanwhile = CliRunner().invoke(app, [*moved, "--set", "learning_rate=1e-2"])
+    assert meanwhile.exit_code == 2 and "another run is at work" in meanwhile.stderr
 
     files = ("--config", "moved/recbole.yaml", "--config", "small.yaml", "--config", "moved/genpas.yaml")
     trained = genpas(
