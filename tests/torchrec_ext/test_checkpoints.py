@@ -371,6 +371,16 @@ def test_metadata_that_is_more_than_a_description_is_refused_unrun(tmp_path: Pat
         assert ran.exists()  # the attack works on an ordinary unpickler
 
 
+@pytest.mark.parametrize("name", ["../x", "below/x"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(name: str, tmp_path: Path):
+    step = tmp_path / "step"
+    (step / "below").mkdir(parents=True)
+    (step / name).touch()
+    manifest.write(step, {"files": {name: (0, 0)}})
+    with pytest.raises(ValueError, match="names files elsewhere"):
+        manifest.read(step)
+
+
 def test_shards_that_hold_objects_are_refused(tmp_path: Path):
     save_all(Checkpoints(tmp_path), [1])
     path, ran = tmp_path / "step-000000001", tmp_path / "ran"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpas_plugins.sampling.permutation import LARGEST, halves, permute, round_keys
+from genpas_plugins.sampling.permutation import LARGEST, binary_halves, halves, permute, round_keys
 
 
 def order_of(n: int, seed: int = 0, epoch: int = 0) -> np.ndarray:
@@ -36,6 +36,8 @@ def test_halves_hold_n_and_little_more(n: int):
     a, b = halves(n)
     assert n <= a * b < n + a
     assert max(a, b) <= 2**31
+    a, b = binary_halves(n)
+    assert n <= a * b < n + b and b.bit_count() == 1 and a <= 4 * b and b <= 2 * a
 
 
 @given(n=st.integers(2, 5000), chosen=st.data())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genpas_plugins import InputError
-from genpas_plugins.sampling.random_stream import check_epoch, check_seed, philox, uniform
+from genpas_plugins.sampling.random_stream import check_epoch, check_seed, keyed_uniform, philox, uniform
 
 # The known-answer vectors that Random123 publishes for philox4x32-10 (kat_vectors): counter, key, words.
 KNOWN_ANSWERS = [
@@ -65,6 +65,12 @@ def test_uniform_uses_the_top_53_bits():
     high = np.array([0, 0, 0x80000000], np.uint32)
     low = np.array([0x7FF, 0x800, 0], np.uint32)
     assert uniform(high, low).tolist() == [0.0, 2.0**-53, 0.5]
+
+
+def test_keyed_numbers_are_those_of_splitmix64():
+    """The first words of the published generator with seed 1234567, of which the upper 53 bits are kept."""
+    words = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    assert (keyed_uniform(np.arange(1, 6), 1234567) * 2**53).tolist() == [word >> 11 for word in words]
 
 
 def test_uniform_numbers_have_the_moments_of_the_uniform_distribution():
