@@ -1,1 +1,1 @@
-"""Interactions as a store, and readers and writers of other formats."""
+"""Interactions as a store with readers and writers of other formats."""

@@ -1,4 +1,4 @@
-"""Ids of users and items: any Arrow type, and their numbers in a store."""
+"""Ids of users and items of any Arrow type and their numbers in a store."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def as_ids(ids: ArrayLike | pa.Array, name: str) -> pa.Array:
 
 
 def places_of(wanted: pa.Array, known: pa.Array) -> Int64:
-    """Return the place of each wanted id among the known ids, int64; -1 where it is absent.
+    """Return the int64 place of each wanted id among the known ids, or -1.
 
-    Ids of two types are compared as whole numbers if both are, else as text: 7 is "7", and "07" is another id.
-    Raises InputError for ids without a text form.
+    Ids of two types are compared as whole numbers if both are and else as text. 7 is "7" but "07" is another id. Raises
+    InputError for ids without a text form.
     """
     if wanted.type != known.type:
         both_whole = pa.types.is_integer(wanted.type) and pa.types.is_integer(known.type)
@@ -46,7 +46,7 @@ def places_of(wanted: pa.Array, known: pa.Array) -> Int64:
 
 
 def numbers_of(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *, first: int, kind: str) -> Int64:
-    """Return the numbers of ids, int64.
+    """Return the int64 numbers of ids.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def numbers_of(ids: ArrayLike | pa.Array, known: pa.Array | None, count: int, *,
     known
         The id of each number. None: the number is the id.
     count
-        How many numbers there are, from `first` on.
+        How many numbers there are from `first` on.
     first
         The lowest number.
     kind
-        "user" or "item", for messages.
+        "user" or "item" for messages.
 
     Raises
     ------
     InputError
-        An id is unknown, or the ids are of another type.
+        An id is unknown or the ids are of another type.
     """
     wanted = as_ids(ids, f"{kind} ids")
     if known is None:

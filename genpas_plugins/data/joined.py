@@ -1,4 +1,4 @@
-"""Arrays of several files, indexed as one array and never copied whole."""
+"""Arrays of several files that are indexed as one array and never copied whole."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from genpas_plugins.support.array_types import AnyArray, Int64
 
 
 class JoinedArray:
-    """Arrays of one type, one after another. An index gives an ndarray, as does an operation on the whole.
+    """Consecutive arrays of one type. An index or an operation on the whole gives an ndarray.
 
     Parameters
     ----------
     arrays
-        At least one; [n_k, …], the dimensions after the first and the dtype alike.
+        At least one array [n_k, …]. The other dimensions and the dtype are the same.
 
     Examples
     --------
@@ -44,11 +44,11 @@ class JoinedArray:
         return int(self.ends[-1])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
-        """Copy all arrays into one, for code that needs it whole."""
+        """Copy all arrays into one for code that needs it whole."""
         return np.concatenate(self.arrays).astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, key: Any) -> Any:
-        """Return rows as numpy does, for a number, a slice, or an array of numbers or booleans."""
+        """Return rows as numpy does for a number, a slice or an array of numbers or booleans."""
         if isinstance(key, slice):
             first, stop, step = key.indices(len(self))
             return self._stretch(first, max(first, stop)) if step == 1 else self[np.arange(first, stop, step)]

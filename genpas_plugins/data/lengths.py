@@ -1,4 +1,4 @@
-"""Sequences ordered and grouped by their length, as the draw of a sequence reads them."""
+"""Sequences ordered and grouped by their length for the draw of a sequence."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LengthIndex:
 
 
 class LengthGroups(NamedTuple):
-    """Groups of the sequences that have a training pair, one group a length; int64 [d] each.
+    """Groups of the sequences that have a training pair: one group a length, int64 [d] each.
 
     Group g is `order[first[g] : first[g] + size[g]]`. Its sequences have `length[g]` ≥ 2 items.
     """
@@ -54,12 +54,12 @@ class LengthGroups(NamedTuple):
 
 
 def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
-    """Return int32 where `largest` fits into it, else int64."""
+    """Return int32 where `largest` fits into it and else int64."""
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
 def starts_of(lengths: Integers) -> Int64:
-    """Return where each sequence begins and the last one ends, int64 [n + 1]."""
+    """Return where each sequence begins and the last one ends: int64 [n + 1]."""
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, dtype=np.int64, out=starts[1:])
     return starts

@@ -1,4 +1,4 @@
-"""Text files as bytes: compression, encoding and line ends by content, and a plain copy where polars needs one."""
+"""Text files as bytes: compression, encoding and line ends by content. polars gets a plain copy where needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGEST_LITERAL = 1 << 20
 
 
 def _open_member(file: Path) -> IO[bytes]:
-    """Open the one file in a zip archive. Raises InputError if it holds several, or cannot be read."""
+    """Open the one file in a zip archive. Raises InputError if it holds several or cannot be read."""
     try:
         archive = zipfile.ZipFile(file)
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -70,14 +70,14 @@ _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa
 
 
 def open_bytes(file: Path) -> IO[bytes]:
-    """Open a file and undo its compression, which its first bytes tell."""
+    """Open a file and undo its compression. The first bytes name the compression."""
     magic = _magic(file)
     opened: IO[bytes] = _MAGIC[magic](file) if magic else file.open("rb")
     return opened
 
 
 def inner_name(file: Path) -> Path:
-    """Return the name of the only file in a zip archive, and any other name as it is."""
+    """Return the name of the only file in a zip archive. Any other name is returned as it is."""
     if not file.is_file() or _magic(file) != _ZIP:
         return file
     with open_bytes(file) as stream:
@@ -85,15 +85,15 @@ def inner_name(file: Path) -> Path:
 
 
 def open_text(file: Path) -> TextIO:
-    """Open a plain or compressed UTF-8 file. Line ends stay, a byte-order mark goes."""
+    """Open a plain or compressed UTF-8 file without its byte-order mark. Line ends stay."""
     return io.TextIOWrapper(open_bytes(file), encoding="utf-8-sig", newline="")
 
 
 def head_of(file: Path, options: ReadOptions) -> bytes:
-    """Return the first text of a file as UTF-8, without compression and byte-order mark.
+    """Return the first text of a file as UTF-8 without compression and byte-order mark.
 
-    Other encodings have the bytes of separators inside of letters, so a search needs UTF-8. Raises InputError if the
-    first bytes are damaged.
+    A search needs UTF-8 because other encodings have the bytes of separators inside of letters. Raises InputError
+    if the first bytes are damaged.
     """
     head = _first_bytes(file)
     encoding = _encoding_of(head, options)
@@ -117,12 +117,12 @@ def _encoding_of(head: bytes, options: ReadOptions) -> str:
 
 
 def plain_files(files: list[Path], options: ReadOptions) -> tuple[list[Path], object]:
-    """Return files that polars reads as UTF-8 lines: the files, or copies in a folder that the second value holds.
+    """Return files that polars reads as UTF-8 lines: the files or copies in a folder that the second value holds.
 
     Raises
     ------
     InputError
-        A file is damaged, of another encoding, or has a line above `options.max_line`.
+        A file is damaged or has another encoding or a line above `options.max_line`.
     """
     held: tempfile.TemporaryDirectory[str] | None = None
     plain = []
@@ -168,7 +168,7 @@ def _magic(file: Path) -> bytes:
 
 
 def _conversion(file: Path, options: ReadOptions) -> Iterator[str] | None:
-    """Return the pieces of a copy, or None if polars can read the file itself. Checks the lines of compressed files."""
+    """Return the pieces of a copy or None if polars can read the file itself. Checks the lines of compressed files."""
     magic, head = _magic(file), _first_bytes(file)
     encoding = _encoding_of(head, options)
     first = head.split(b"\n", maxsplit=1)[0].lstrip()
@@ -219,7 +219,7 @@ def _decoded(file: Path, encoding: str, options: ReadOptions) -> Iterator[str]:
 
 
 def _literals(file: Path, options: ReadOptions) -> Iterator[str]:
-    """Yield Python literals, one a line, as JSON lines."""
+    """Yield Python literals (one a line) as JSON lines."""
     limit = min(options.max_line, _LONGEST_LITERAL)
     with undamaged(file), open_text(file) as stream:
         number = 0

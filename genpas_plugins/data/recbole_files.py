@@ -1,12 +1,13 @@
-"""A store as RecBole's atomic file `NAME/NAME.inter`, in an order that RecBole's float32 time field keeps.
+"""A store as RecBole's atomic file `NAME/NAME.inter` in an order that RecBole's float32 time field keeps.
 
 `NAME/NAME.yaml` beside it has RecBole's settings of the data set and a `genpas:` section.
 
-RecBole casts `timestamp` to float32 and sorts by it, which swaps interactions less than about two minutes apart.
-So `timestamp` is the position in the sequence, exact below 2²⁴. The store's own time becomes another field.
+RecBole casts `timestamp` to float32 and sorts by it. This swaps interactions less than about two minutes apart.
+`timestamp` is therefore the position in the sequence. It is exact below 2²⁴. The store's own time becomes another
+field.
 
-That file holds the users' own sequences. Sequences that only train are in `NAME/NAME.added.inter`. `recbole_ext` trains
-on them, and stock RecBole does not read the file:
+That file holds the users' own sequences. Sequences that only train are in `NAME/NAME.added.inter`. `recbole_ext`
+trains on them. Stock RecBole does not read the file:
 
     sequence:float   user_id:token   item_id:token
     0                [PAD]           17               of several users
@@ -90,18 +91,18 @@ def export_recbole(
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> RecBoleFile:
-    """Write `directory/name/name.inter` and its settings `name.yaml`, whole or not at all.
+    """Write `directory/name/name.inter` and its settings `name.yaml` atomically.
 
-    The fields are user_id:token, item_id:token, timestamp:float (the position in the sequence, from 0), and
-    `COLUMN:float` for every numeric column. A column `timestamp` becomes `time`. Sequences that only train go to
-    `directory/name/name.added.inter`.
+    The fields are user_id:token, item_id:token, timestamp:float and `COLUMN:float` for every numeric column. The
+    timestamp is the position in the sequence from 0. A column `timestamp` becomes `time`. Sequences that only train
+    go to `directory/name/name.added.inter`.
 
     Parameters
     ----------
     store
         The store to write.
     directory, name
-        Folder to make files in, and RecBole's name of the data set.
+        Folder to make files in and RecBole's name of the data set.
     overwrite
         Replace existing files.
     progress
@@ -110,7 +111,7 @@ def export_recbole(
     Raises
     ------
     InputError
-        The file exists and `overwrite` is off, or RecBole cannot read an id or name.
+        The file exists and `overwrite` is off. RecBole cannot read an id or name.
     """
     if not name or name in (".", "..") or set(name) & set('/\\:"') or name == "ml-100k":
         why = "RecBole reads its own copy under that name" if name == "ml-100k" else "it must be a plain file name"
@@ -160,7 +161,7 @@ def export_recbole(
 
 
 def _users_own(store: SequenceStore) -> SequenceStore:
-    """Return the store without the sequences that only train, which come last, and without their columns."""
+    """Return the store without the sequences that only train and their columns. They come last."""
     if not store.has_train_only:
         return store
     n = int(np.flatnonzero(np.append(store.kinds(), 1))[0])
@@ -214,7 +215,7 @@ def _tables(
 def _added_tables(
     store: SequenceStore, n_own: int, users: pa.Array | None, items: pa.Array | None
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the first interaction of each piece and the piece, of the sequences that only train."""
+    """Yield pieces of the sequences that only train with the number of each piece's first interaction."""
     owners = store.owners()
     for first in range(int(store.offsets[n_own]), store.n_interactions, _ROWS):
         stop = min(first + _ROWS, store.n_interactions)

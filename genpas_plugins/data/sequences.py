@@ -1,9 +1,9 @@
-"""The interactions of every user in time order as two arrays, and views without the held-out items.
+"""The interactions of every user in time order as two arrays with views that leave out held-out items.
 
     values   [s₁ s₂ s₃ | t₁ t₂ | …]      item numbers from 1; 0 is padding and never stored
     offsets  [0, 3, 5, …]                sequence s is values[offsets[s] : offsets[s + 1]]
 
-A store may end in sequences that only train, made by augmentation for example. Two columns mark them:
+A store may end in sequences that only train. Augmentation makes such sequences. Two columns mark them:
 
     origin       0 in a sequence of a user, another number in a sequence that only trains
     origin_row   row of the user whose data the sequence is; -1: the data of several users
@@ -35,9 +35,9 @@ PAIR_ITEMS = 2
 
 
 class Pairs(NamedTuple):
-    """Addresses of training pairs; int64 [n] each.
+    """Addresses of training pairs: int64 [n] each.
 
-    The history is [start, target). Positions count from 0 inside the sequence (the paper's j - 1 and k - 1).
+    The history is `[start, target)`. Positions count from 0 inside the sequence (the paper's j - 1 and k - 1).
     """
 
     sequence: Int64
@@ -62,7 +62,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SequenceView:
-    """Every sequence of a store cut to its first items, without a copy. `SequenceStore.view` makes one."""
+    """Every sequence of a store cut to its first items without a copy. `SequenceStore.view` makes one."""
 
     store: SequenceStore
     held_out: int
@@ -81,7 +81,7 @@ class SequenceView:
         return f"<SequenceView: {self.n_pairs:,} pairs of {self.store!r}>"
 
     def lengths(self, rows: Int64 | slice = slice(None)) -> Int64:
-        """Return the length of each sequence in the view, int64. `rows` selects sequences."""
+        """Return the int64 length of each sequence in the view. `rows` selects sequences."""
         if self.cut_lengths is not None:
             return np.array(self.cut_lengths[rows])  # a copy: the caller may change it
         offsets = self.store.offsets
@@ -89,7 +89,7 @@ class SequenceView:
         return np.maximum(whole - self.held_out, 0)
 
     def lengths_of(self, rows: Int64, start: Int64) -> Int64:
-        """Return the lengths of drawn sequences, int64 [n]. Raises InputError if one has no pair from `start` on."""
+        """Return the lengths int64 [n] of drawn sequences. Raises InputError if one has no pair from `start` on."""
         known = rows.min(initial=0) >= 0 and rows.max(initial=0) < self.store.n_sequences
         lengths = self.lengths(rows if known else np.zeros_like(rows))
         if not (known and ((start + 1 < lengths) & (lengths <= self.max_length)).all()):
@@ -98,7 +98,7 @@ class SequenceView:
 
     @cached_property
     def groups(self) -> LengthGroups:
-        """The sequences of at least two items, grouped by length."""
+        """The sequences of at least two items grouped by length."""
         lengths = self.index.lengths - self.held_out
         first = np.cumsum(self.index.counts) - self.index.counts
         kept = lengths >= PAIR_ITEMS
@@ -106,7 +106,7 @@ class SequenceView:
 
     @property
     def n_pairs(self) -> int:
-        """Number of (sequence, target) choices, Σ (|s| - 1); multi-target enumerates them."""
+        """Number Σ (|s| - 1) of (sequence, target) choices. multi-target enumerates them."""
         return sum(int(c) * (int(n) - 1) for n, _, c in zip(*self.groups, strict=True))
 
     @property
@@ -115,7 +115,7 @@ class SequenceView:
         return int(self.groups.length[-1]) if len(self.groups.length) else 0
 
     def last_pairs(self) -> Pairs:
-        """Return the pair of the last item and all before it, by row, for every sequence of at least two items."""
+        """Return the pair of the last item and all before it for every sequence of at least two items, by row."""
         lengths = self.lengths()
         rows = np.flatnonzero(lengths >= PAIR_ITEMS)
         return Pairs(rows, np.zeros(len(rows), np.int64), lengths[rows] - 1)
@@ -131,14 +131,14 @@ class SequenceView:
             )
 
     def require_content(self) -> None:
-        """Raise InputError without a training pair, or if the saved store is damaged. Reads the whole store once."""
+        """Raise InputError without a training pair or if the saved store is damaged. Reads the whole store once."""
         self.require_pairs()
         self.store.check_content()
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceStore(TableConversions):
-    """All sequences of a data set in two arrays, with ids and optional columns."""
+    """All sequences of a data set in two arrays with ids and optional columns."""
 
     values: Integers
     """int32, or int64 where needed, [n_interactions]. Item numbers 1 … n_items."""
@@ -233,19 +233,19 @@ class SequenceStore(TableConversions):
 
     @classmethod
     def open(cls, path: str | Path, parts: slice | None = None) -> SequenceStore:
-        """Map a saved store in constant time, or some parts of a store in parts in time linear in their users.
+        """Map a saved store in constant time. Parts of a store in parts take time linear in their users.
 
         Parameters
         ----------
         path
             Directory of the store.
         parts
-            Which parts, such as slice(rank, None, world_size). None: the whole store.
+            Which parts such as `slice(rank, None, world_size)`. None: the whole store.
 
         Raises
         ------
         InputError
-            `path` holds no store, a damaged store, a store of another version, or none of the parts.
+            `path` holds no undamaged store of this version or none of the parts.
         """
         from genpas_plugins.data.storage import read_arrays  # on first use: the core is quick to import
 
@@ -254,9 +254,9 @@ class SequenceStore(TableConversions):
         return cls(*stored[:6], Path(path).resolve(), index, parts)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the store as one directory, whole or not at all.
+        """Write the store as one directory atomically.
 
-        Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
+        Raises InputError if `path` exists and is not a store or `overwrite` is off.
         """
         from genpas_plugins.data.storage import write_arrays
 
@@ -288,11 +288,11 @@ class SequenceStore(TableConversions):
         return len(self.values)
 
     def lengths(self) -> Int64:
-        """Return the length of every sequence, int64 [n_sequences]."""
+        """Return the length int64 [n_sequences] of every sequence."""
         return np.diff(self.offsets)
 
     def index(self) -> LengthIndex:
-        """Return the saved index of the lengths, or make one."""
+        """Return the saved index of the lengths or make one."""
         return self.length_index if self.length_index is not None else LengthIndex.of(self.lengths())
 
     def view(self, *, held_out: int = 0, lengths: ArrayLike | None = None) -> SequenceView:
@@ -324,7 +324,7 @@ class SequenceStore(TableConversions):
         return SequenceView(self, 0, cut, LengthIndex.of(cut))
 
     def leave_last_out(self) -> Split:
-        """Split as the papers do: the last item of a user tests, the item before it validates, the rest trains.
+        """Split as the papers do. The last item of a user tests and the item before it validates. The rest trains.
 
         Sequences that only train keep all items in `train` and none in `validation` and `test`.
         """
@@ -342,11 +342,11 @@ class SequenceStore(TableConversions):
         return {KIND, OWNER} <= self.columns.keys()
 
     def kinds(self) -> Int8:
-        """Return the kind of each sequence, int8 [n_sequences]: 0 for a user's own, else it only trains."""
+        """Return the kind int8 [n_sequences] of each sequence. 0 is a user's own and all others only train."""
         return self._first_entries(KIND, np.zeros(self.n_sequences, np.int8))
 
     def owners(self) -> Int64:
-        """Return the row of the user whose data each sequence is, int64 [n_sequences]; -1: of several users."""
+        """Return the row int64 [n_sequences] of the user whose data each sequence is. -1: several users."""
         return self._first_entries(OWNER, np.arange(self.n_sequences))
 
     def _first_entries(self, name: str, default: AnyArray) -> AnyArray:
@@ -364,7 +364,7 @@ class SequenceStore(TableConversions):
         return values
 
     def check_content(self) -> None:
-        """Read a saved store, before code that reads all of it. Once for each object.
+        """Check a saved store before code that reads all of it. Runs once for each object.
 
         Raises InputError if a value, an offset or the index of the lengths is damaged.
         """
@@ -375,11 +375,11 @@ class SequenceStore(TableConversions):
             self.__dict__["_content"] = "checked"
 
     def user_rows(self, ids: ArrayLike | pa.Array) -> Int64:
-        """Return the rows of the users with these ids, int64. Raises InputError for an unknown id."""
+        """Return the int64 rows of the users with these ids. Raises InputError for an unknown id."""
         return numbers_of(ids, self.user_ids, self.n_sequences, first=0, kind="user")
 
     def item_numbers(self, ids: ArrayLike | pa.Array) -> Int64:
-        """Return the numbers of the items with these ids, int64. Raises InputError for an unknown id."""
+        """Return the int64 numbers of the items with these ids. Raises InputError for an unknown id."""
         return numbers_of(ids, self.item_ids, self.n_items, first=1, kind="item")
 
 

@@ -1,4 +1,4 @@
-"""What a reader is, and what it returns: a lazy table of interactions, and the place of every row."""
+"""What a reader is and what it returns: a lazy table of interactions and the place of every row."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Reader:
 
 
 def usual_columns(present: Collection[str]) -> tuple[str, str, str | None]:
-    """Return the columns of the user, the item and the time that public data usually has, in any format.
+    """Return the usual columns of the user, the item and the time in public data of any format.
 
     The time is None if no usual name is among the columns `present`.
     """
@@ -79,7 +79,7 @@ def _nothing_to_check() -> None:
 
 
 def check_address(source: str | Path) -> None:
-    """Raise InputError if the source is a remote address or a pipe, which cannot be read several times."""
+    """Raise InputError if the source is a remote address or a pipe. These cannot be read several times."""
     scheme, found, path = str(source).partition("://")
     if found and scheme == "file":
         raise InputError(f"{source} is an address, and a source is a path; name {path}.")
@@ -93,7 +93,7 @@ def check_address(source: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """Interactions in their files, not read yet."""
+    """Interactions in their files before reading."""
 
     name: str
     """The path as the user gave it, for messages."""
@@ -144,19 +144,19 @@ class Source:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, without a full stop."""
+    """Return the first line of an error's message without a full stop."""
     return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Return the files under a directory by path, without names that begin with a dot or an underscore."""
+    """Return the files under a directory by path. Names that begin with a dot or an underscore are left out."""
     return sorted(file for file in directory.rglob("*") if not file.name.startswith((".", "_")) and file.is_file())
 
 
 def files_of(source: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files of a path: itself, a directory's files with these suffixes, or the matches of a glob pattern.
+    """Return the files of a path: itself, a directory's files with these suffixes or the matches of a glob pattern.
 
-    Raises InputError if there is none, or if one is empty.
+    Raises InputError if there is none or if one is empty.
     """
     check_address(source)
     path = Path(source)
@@ -183,13 +183,13 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
 
 def has_suffix(file: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether a name ends with one of the suffixes, in small or capital letters, before that of a compression."""
+    """Whether a name ends with one of the suffixes in any case. The suffix of a compression may follow."""
     name = file.name.lower()
     return name.removesuffix(next((s for s in COMPRESSIONS if name.endswith(s)), "")).endswith(suffixes)
 
 
 def folder_values(files: list[Path]) -> dict[str, list[str | None]]:
-    """Return the columns that folders such as `day=2014-07-23` name, with a value for each file.
+    """Return the columns that folders such as `day=2014-07-23` name with a value for each file.
 
     Raises InputError if the files are in folders of different names.
     """
@@ -206,7 +206,7 @@ def folder_values(files: list[Path]) -> dict[str, list[str | None]]:
 
 
 def with_folder_values(frame: pl.LazyFrame, paths: list[Path], values: dict[str, list[str | None]]) -> pl.LazyFrame:
-    """Turn the column `PATH`, one of `paths` a row, into the columns of `folder_values`."""
+    """Replace the column `PATH` of `paths` by the columns of `folder_values`."""
     import polars as pl
 
     columns = (
@@ -228,7 +228,7 @@ def place_of(
     rows_in
         Counts the rows of a file. Called on demand.
     place_in
-        Names the place of a row in a file, "line 7" for example. Called on demand.
+        Names the place of a row in a file such as "line 7". Called on demand.
     """
 
     def place(row: int) -> str:

@@ -1,4 +1,4 @@
-"""The files of a store: one directory of .npy and Arrow files, and `header.json` with their sizes and checksums.
+"""The files of a store: one directory of .npy and Arrow files. `header.json` has their sizes and checksums.
 
 Opening reads the header and maps the files. The cost does not depend on the number of interactions. The interactions
 of a store in parts are in the directories that its header names; see `prepare.parts`.
@@ -28,7 +28,7 @@ STORE = DirectoryHeader(HEADER, "genpas-sequence-store", 1, "sequence store", "g
 
 
 class StoredArrays(NamedTuple):
-    """The content of the files, first the fields of a `SequenceStore`."""
+    """The content of the files. The fields of a `SequenceStore` come first."""
 
     values: Integers
     offsets: Int64
@@ -60,9 +60,9 @@ class StoredArrays(NamedTuple):
 def write_arrays(
     path: Path, content: StoredArrays, *, overwrite: bool = False, history: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Write the directory `path`, whole or not at all. A store that grew has its `history` in the header.
+    """Write the directory `path` atomically. A store that grew has its `history` in the header.
 
-    Raises InputError if `path` exists and is not a store, or exists and `overwrite` is off.
+    Raises InputError if `path` exists and is not a store or `overwrite` is off.
     """
     STORE.check_target(path, overwrite=overwrite)
     with replace_directory(path) as directory:
@@ -76,7 +76,7 @@ def write_files(
     history: Sequence[Mapping[str, Any]] = (),
     parts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the files of a store. With `parts`, names and fingerprints, the interactions stay in these directories."""
+    """Write the files of a store. With `parts` (names and fingerprints) the interactions stay in these directories."""
     arrays = {name: getattr(content, name) for name in ("offsets", "by_length", "lengths")}
     if parts is None:
         arrays["values"] = content.values
@@ -111,9 +111,9 @@ def _save(file: Path, array: Any) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the steps by which a store grew, the first first; without an appended part there are none.
+    """Return the steps by which a store grew in order. A store without an appended part has none.
 
-    Raises InputError if `path` holds no store, or a header with another history.
+    Raises InputError if `path` holds no store or a header with another history.
     """
     history = STORE.read(path).get("history", [])
     if not isinstance(history, list) or not all(isinstance(step, dict) for step in history):
@@ -122,9 +122,9 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def read_arrays(path: Path, parts: slice | None = None) -> StoredArrays:
-    """Map the files of the directory `path`, or only some `parts` of a store in parts.
+    """Map the files of the directory `path` or only some `parts` of a store in parts.
 
-    Raises InputError if `path` holds no store, a damaged store, or a store of another version.
+    Raises InputError if `path` holds no undamaged store of this version.
     """
     header = STORE.read(path)
     folders = part_folders(path, header)
@@ -161,7 +161,7 @@ def verify_store(path: Path, progress: Callable[[int, int], None] = lambda done,
 
 
 def join_arrays(parts: Sequence[StoredArrays], item_ids: pa.Array | None) -> StoredArrays:
-    """Return stores of one catalogue as one. Offsets, ids and the order of lengths are copied, interactions are not."""
+    """Return stores of one catalogue as one. Offsets, ids and the order of lengths are copied but not interactions."""
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     values: Any = JoinedArray([part.values for part in parts])
     columns: Any = {name: JoinedArray([part.columns[name] for part in parts]) for name in parts[0].columns}
@@ -190,7 +190,7 @@ def _mapped(path: Path, header: Mapping[str, Any], parts: Sequence[Path]) -> Sto
 
 
 def _disagreement(stored: StoredArrays, header: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how the files contradict each other, as far as this is seen without reading them."""
+    """Yield contradictions of the files that are visible without reading them."""
     n, rows = header["n_sequences"], header["n_interactions"]
     integers = (np.dtype(np.int32), np.dtype(np.int64))
     shapes = {"values": (rows,), "offsets": (n + 1,), "by_length": (n,), "lengths": (2, stored.lengths.shape[-1])}

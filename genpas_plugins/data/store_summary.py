@@ -39,7 +39,7 @@ def summarize_store(path: Path) -> dict[str, Any]:
 
 
 def length_summary(index: LengthIndex) -> dict[str, float] | None:
-    """Return min, median, mean and max of the lengths; None without sequences."""
+    """Return min, median, mean and max of the lengths, or None without sequences."""
     n = int(index.counts.sum())
     if n == 0:
         return None

@@ -1,4 +1,4 @@
-"""Tables of interactions in memory and the arrays of a store: Arrow, and through it pandas and polars."""
+"""Tables of interactions in memory and the arrays of a store: Arrow and through it pandas and polars."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class TableConversions:
         table
             One row an interaction. It is copied.
         user, item
-            Columns with the ids, integers or text.
+            Columns with integer or text ids.
         order
-            Columns that sort a user's interactions, the most important first. They are columns of the store. None:
-            the table is in order.
+            Columns that sort a user's interactions. The most important comes first. They are columns of the store.
+            None: the table is in order.
         columns
             Further columns to keep. Dates and times become int64 microseconds since 1970.
 
         Raises
         ------
         InputError
-            A column is absent, is of another type, or lacks a value.
+            A column is absent, has another type or lacks a value.
 
         Examples
         --------
@@ -68,7 +68,7 @@ class TableConversions:
 
     @classmethod
     def from_pandas(cls, frame: Any, **how: Any) -> Self:
-        """Group a pandas frame of interactions, without its index. `from_arrow` has the arguments."""
+        """Group a pandas frame of interactions without its index. `from_arrow` has the arguments."""
         return cls.from_arrow(arrow_table(frame), **how)
 
     @classmethod
@@ -96,7 +96,7 @@ def arrays_of_table(
 ) -> dict[str, Any]:
     """Return the arguments of `SequenceStore.from_arrays` for a table with one row an interaction.
 
-    Raises InputError if a column is absent, is of another type, or lacks a value.
+    Raises InputError if a column is absent, has another type or lacks a value.
     """
     import pyarrow.compute as pc
 

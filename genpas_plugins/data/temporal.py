@@ -1,10 +1,10 @@
-"""A global temporal split: one cut in time for all users, so that no training example is later than a test target.
+"""A global temporal split at the same times for all users. No training example is later than a test target.
 
     train        interactions before the first cut
     validation   of users with an interaction between the cuts: the last or the first of them is the target
     test         the same after the second cut
 
-The history of a target is all that its user did before it. (Time-to-Split, RecSys 2025, arXiv 2507.16289.)
+The history of a target is all that its user did before it. (Time-to-Split: RecSys 2025, arXiv 2507.16289.)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check_shares(shares: Sequence[float]) -> tuple[float, float, float]:
 
 
 def cut_times(times: AnyArray, shares: Sequence[float]) -> tuple[float, float]:
-    """Return the times from which interactions validate and test: quantiles of all interactions, `[n]`.
+    """Return the times from which interactions validate and test: quantiles of all `times` `[n]`.
 
     Raises InputError if the times leave no interaction for a part.
 
@@ -68,7 +68,7 @@ def temporal_split(
     store
         Its sequences must be in the order of `column`.
     shares
-        Of the interactions before the first cut, between the cuts, and after the second.
+        Of the interactions before the first cut, between the cuts and after the second.
     target
         Which interaction of a user in a part is the target.
     column
@@ -77,7 +77,7 @@ def temporal_split(
     Raises
     ------
     InputError
-        The column is missing or has gaps, a sequence is not in its order, or a part is empty.
+        The column is missing or has gaps. A sequence is not in its order. A part is empty.
     """
     if target not in TARGETS:
         raise InputError(f"the target {target!r} is not a choice.{nearest(target, TARGETS)}")
@@ -91,7 +91,7 @@ def temporal_split(
 
 
 def parse_split(text: str) -> tuple[tuple[float, float, float], str] | None:
-    """Return shares and target of the word of a split; None for leave_last_out.
+    """Return shares and target of the word of a split. None for leave_last_out.
 
     The word is leave_last_out or temporal[:TRAIN,VALIDATION,TEST[:last|first]]. Raises InputError for another one.
 
@@ -157,9 +157,9 @@ def _count(store: SequenceStore, chosen: Bools) -> Int64:
 
 
 def checked_times(store: SequenceStore, column: str = COLUMN) -> AnyArray:
-    """Return the times of a store's interactions, `[n]`, in order inside every sequence.
+    """Return the times `[n]` of a store's interactions in order inside every sequence.
 
-    Raises InputError for a store with sequences that only train, and for times that are missing or in no order.
+    Raises InputError for sequences that only train and for times that are missing or in no order.
     """
     if store.has_train_only:
         raise InputError("A store with sequences that only train has no order in time: they hold later interactions.")

@@ -1,4 +1,4 @@
-"""Delimited text: scanned by polars, checked a second time, and read line by line for messages."""
+"""Delimited text: polars scans it, a second pass checks it and messages read it line by line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scan_delimited(
     rename: Callable[[Path, list[str]], list[str]] | None = None,
     quoted: bool = False,
 ) -> Source:
-    """Scan delimited text, all columns as text.
+    """Scan delimited text with all columns as text.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def scan_delimited(
     Returns
     -------
     Source
-        Its `check` counts the rows, and the fields of every row, without polars' parser.
+        Its `check` counts the rows and the fields of every row without polars' parser.
     """
     import polars as pl
 
@@ -146,7 +146,7 @@ def header_of(file: Path, separator: str, *, quoted: bool = True, shown: Path | 
 def _records(
     file: Path, separator: str, *, strict: bool = False, quoted: bool = True
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the line it begins on, from 1, blank lines included; `strict` refuses open quotes."""
+    """Yield each record with its first line number from 1. Blank lines count. `strict` refuses open quotes."""
     with open_text(file) as stream:
         if not quoted:
             for number, line in enumerate(stream, start=1):

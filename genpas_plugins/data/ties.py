@@ -1,7 +1,7 @@
-"""The order of interactions at the same time: the file's, or a random one, so that figures can state their spread.
+"""The order of interactions at the same time: the file's or a random one. Figures can then state their spread.
 
-Amazon's times are days. The last two interactions of 40 to 50 % of the users of its data sets are at the same time, so
-the order of ties decides what is tested. The word of an order is `file`, or `random:SEED` for a random one.
+Amazon's times are days. The last two interactions of 40 to 50 % of the users of its data sets are at the same time.
+The order of ties then decides what is tested. The word of an order is `file` or `random:SEED`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ def parse_ties(word: str) -> int | None:
 
 
 def tie_keys(rows: Int64, seed: int) -> UInt64:
-    """Return a random number of each row of a file, uint64 [n], to sort ties by.
+    """Return a random number uint64 [n] of each row of a file to sort ties by.
 
-    It is SplitMix64 (OOPSLA 2014) with the seed in both rounds. Rows have different numbers: all steps can be undone.
+    It is SplitMix64 (OOPSLA 2014) with the seed in both rounds. Rows have different numbers because all steps can be
+    undone.
     """
     key = (np.asarray(rows).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):

@@ -1,1 +1,1 @@
-"""The HTML reports: figures in, one self-contained page out."""
+"""The HTML reports: one self-contained page from figures."""

@@ -69,7 +69,7 @@ def at_half(values: Sequence[float]) -> float:
 
 
 def mean_curves(ranks: Sequence[float], means: Mapping[str, Sequence[float]]) -> Markup:
-    """Draw an item's mean probability over its rank in the test, both logarithmic."""
+    """Draw an item's mean probability over its rank in the test. Both axes are logarithmic."""
     positive = [value for curve in means.values() for value in curve if value > 0]
     low, high = min(positive), max(positive)
     x = Scale(1, max(2, ranks[-1]), LEFT, RIGHT, log=True)
@@ -90,7 +90,7 @@ def bars(
     order: Sequence[str],
     write: Callable[[float], str] = "{:.3f}".format,
 ) -> Markup:
-    """Draw one bar a policy and group, the first group full, the second pale; the lowest policy comes first."""
+    """Draw one bar a policy and group. The first group is full and the second pale. The lowest policy comes first."""
     sets = list(groups)
     rows = sorted(order, key=lambda policy: groups[sets[0]][policy])
     known = [v for values in groups.values() for v in values.values() if math.isfinite(v)]
@@ -112,7 +112,7 @@ def bars(
 
 
 def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], difference: Mapping[str, float]) -> Markup:
-    """Draw a square for each pair of policies, with ranking agreement and mean rank difference."""
+    """Draw a square for each pair of policies with ranking agreement and mean rank difference."""
     n = len(order)
     left = 10 + max(8.0 * max(map(len, order), default=0), 40)
     cell = min(96.0, (WIDTH - left - 4) / max(n, 1))
@@ -159,7 +159,7 @@ def agreement_matrix(order: Sequence[str], agreement: Mapping[str, float], diffe
 
 
 def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Sequence[str]) -> Markup:
-    """Draw alignment over discrimination, with rays of equal ratio."""
+    """Draw alignment over discrimination with rays of equal ratio."""
     known = [p for p in order if _finite(values[p].get("alignment")) and _finite(values[p].get("discrimination"))]
     if not known:
         return Markup()
@@ -193,9 +193,9 @@ def ratio_scatter(values: Mapping[str, Mapping[str, float | None]], order: Seque
 
 
 def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[float]], first: int = 0) -> Markup:
-    """Draw histograms over the numbers first, first + 1, … as lines, without the upper tail.
+    """Draw histograms over the numbers from `first` on as lines without the upper tail.
 
-    `shares` has the probabilities of the numbers for each policy, in lists of any lengths; "test" is the reference.
+    `shares` has the probabilities of the numbers for each policy in lists of any lengths. "test" is the reference.
     """
     cumulative = {policy: np.cumsum(np.asarray(values, dtype=float)) for policy, values in shares.items()}
     last = max(int(np.searchsorted(c, c[-1] * (1 - _TAIL))) for c in cumulative.values())
@@ -230,7 +230,7 @@ def histogram(name: str, title: str, x_name: str, shares: Mapping[str, Sequence[
 
 
 def stacked_shares(name: str, title: str, rows: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Markup:
-    """Draw each row as one bar, split into shares; row "test" is the reference."""
+    """Draw each row as one bar that is split into shares. Row "test" is the reference."""
     body, at = Markup(), 4.0
     for row, parts in rows.items():
         index = order.index(row) if row in order else None
@@ -303,7 +303,7 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ray(ratio: float, x: Scale, y: Scale) -> Markup:
-    """Return the part of the ray alignment = ratio × discrimination inside the axes, with its name."""
+    """Return the named part of the ray alignment = ratio × discrimination inside the axes."""
     candidates = [x.low, x.high, y.low / ratio, y.high / ratio] if ratio > 0 else []
     inside: Callable[[float], bool] = lambda a: x.low <= a <= x.high and y.low * 0.999 <= a * ratio <= y.high * 1.001  # noqa: E731
     ends = sorted(a for a in candidates if inside(a))

@@ -1,4 +1,4 @@
-"""The figures in sentences: how the policies differ, and why it matters."""
+"""Sentences from the figures: how the policies differ and why it matters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genpas_plugins.pages.svg import percent
 
 
 def findings(report: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings of a report, the most important first."""
+    """Return the findings of a report. The most important comes first."""
     tellers: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (
         _closest,
         _coverage,

@@ -23,24 +23,24 @@ class Markup(str):
 
 
 class Finding(NamedTuple):
-    """A sentence with the figures, and a sentence with the consequence."""
+    """A sentence with the figures and a sentence with the consequence."""
 
     what: str
     why: str
 
 
 def escape(value: object) -> Markup:
-    """Return Markup as it is, and anything else as escaped text."""
+    """Return Markup as it is and anything else as escaped text."""
     return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
 
 
 def join(parts: Iterable[object], between: str = "") -> Markup:
-    """Return the parts one after the other, each escaped unless it is Markup."""
+    """Return the parts one after the other. Each is escaped unless it is Markup."""
     return Markup(between.join(escape(part) for part in parts))
 
 
 def element(tag: str, /, *content: object, **attributes: object) -> Markup:
-    """Return an element of HTML or SVG. Content is escaped unless it is Markup; without any, the element closes itself.
+    """Return an element of HTML or SVG. Content is escaped unless it is Markup. Without content it closes itself.
 
     `class_` is class and `_` in a name is a hyphen. None and "" leave an attribute out.
 
@@ -66,14 +66,14 @@ def page(template: str, styles: Sequence[str], title: str, **values: object) -> 
 
 
 def table(heads: Sequence[str], rows: Iterable[Markup]) -> Markup:
-    """Return a table with a first row of heads; on a narrow screen each row becomes a list."""
+    """Return a table with a first row of heads. On a narrow screen each row becomes a list."""
     first, *others = heads
     head = element("tr", element("th", first), *(element("th", name, scope="col") for name in others))
     return element("table", element("thead", head), element("tbody", *rows), class_="stack")
 
 
 def row(name: str, cells: Iterable[tuple[str, str]]) -> Markup:
-    """Return a row of a table: its name, then head and text of every cell."""
+    """Return a row of a table: its name and then head and text of every cell."""
     written = (element("td", text, data_label=head) for head, text in cells)
     return element("tr", element("th", name, scope="row"), *written)
 

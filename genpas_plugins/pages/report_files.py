@@ -1,4 +1,4 @@
-"""What both reports share: their two files, and when and with what they were made."""
+"""What all reports share: their two files with date and versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def made_text(made: dict[str, Any]) -> str:
 
 
 def write_files(report: dict[str, Any], page: str, directory: Path) -> None:
-    """Write report.json and report.html into a directory, made if it is missing: both whole, or neither."""
+    """Write report.json and report.html into a directory that is made if missing: both whole or neither."""
     texts = {JSON_NAME: to_json(report), PAGE_NAME: page}
     with ExitStack() as files:
         folder = directory if directory.exists() else files.enter_context(replace_directory(directory))

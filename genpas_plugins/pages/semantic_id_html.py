@@ -51,7 +51,7 @@ def _lead(report: Mapping[str, Any]) -> str:
 
 
 class Verdict(NamedTuple):
-    """Whether the codes name the items, in figures, and what to try."""
+    """Figures on whether the codes name the items and what to try."""
 
     choice: str
     why: str

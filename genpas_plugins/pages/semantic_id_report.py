@@ -1,4 +1,4 @@
-"""The report about semantic IDs: all figures in one dictionary, and its two files beside the IDs."""
+"""The report about semantic IDs: all figures in one dictionary and its two files beside the IDs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _TITLE = 120
 
 
 def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name: str = "") -> dict[str, Any]:
-    """Return the figures of `SemanticIds.report`, and more for the page.
+    """Return the figures of `SemanticIds.report` and more for the page.
 
-    The further keys are `usage` (items of each code, most used first), `tree` (prefixes, children and shared items of
-    every level), `collision_groups` and `prefixes` (the largest, with examples), origin, name and made (date and
-    versions). The code that `SemanticIds.resolve` adds does not count for collisions.
+    `usage` has the items of each code with the most used first. `tree` has the prefixes, children and shared items
+    of every level. `collision_groups` and `prefixes` have the largest with examples. The others are origin, name
+    and made (date and versions). The code that `SemanticIds.resolve` adds does not count for collisions.
 
-    Without `titles`, examples show item ids alone. Raises InputError if there is not one title an item.
+    Without `titles` examples show item ids alone. Raises InputError if there is not one title an item.
     """
     if titles is not None and len(titles) != ids.n_items:
         raise InputError(f"There are {len(titles):,} titles for {ids.n_items:,} items; give every item one.")
@@ -48,12 +48,12 @@ def build_report(ids: SemanticIds, titles: Sequence[str] | None = None, *, name:
 
 
 def write_report(report: dict[str, Any], directory: Path) -> None:
-    """Write report.json and report.html into `directory`: both whole, or neither."""
+    """Write report.json and report.html into `directory`: both whole or neither."""
     write_files(report, render_page(report), directory)
 
 
 def _prefixes(codes: Int32) -> tuple[Int64, list[Int64]]:
-    """Return the items in the order of their codes, and the first place of each prefix of 0, 1, … codes."""
+    """Return the items in the order of their codes and the first place of each prefix by number of codes."""
     order = np.lexsort(codes.T[::-1])
     ordered = codes[order]
     begins = np.zeros(len(codes), np.bool_)
@@ -122,7 +122,7 @@ def _collision_groups(
 def _examples(
     ids: SemanticIds, order: Int64, starts: list[Int64], titles: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Return the first codes with the most items, and under each the second codes with the most items."""
+    """Return the first codes with the most items and the largest second codes under each."""
     sizes = _sizes(starts[1], ids.n_items)
     prefixes = []
     for node in _largest(sizes, _PREFIXES):

@@ -1,7 +1,7 @@
-"""Scales, axes and shapes of the reports' figures, as inline SVG.
+"""Scales, axes and shapes of the reports' figures as inline SVG.
 
-A figure is WIDTH units wide, about the width of a phone, and scales with its column. Colours are CSS classes: `s0`,
-`s1`, … for policies and `ref` for the users. So style.css decides on them, for light and dark screens.
+A figure is WIDTH units wide and scales with its column. WIDTH is about the width of a phone. Colours are CSS
+classes: `s0` and so on for policies and `ref` for the users. style.css sets them for light and dark screens.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Scale:
         return round(self.start + share * (self.end - self.start), 2)
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Return round values inside the scale, about that many."""
+        """Return about `about` round values inside the scale."""
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             every = max(1, math.ceil((last - first + 1) / (about + 1)))
@@ -50,7 +50,7 @@ class Scale:
 
 
 def nice_step(rough: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, at least as large as `rough`.
+    """Return the smallest 1, 2 or 5 times a power of ten that is at least `rough`.
 
     >>> nice_step(0.3), nice_step(7)
     (0.5, 10)
@@ -85,7 +85,7 @@ def text_of(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in per cent; a small share gets a decimal.
+    """Write a share in per cent. A small share gets a decimal.
 
     >>> percent(0.174), percent(0.004), percent(1), percent(0)
     ('17 %', '0.4 %', '100 %', '0 %')
@@ -108,7 +108,7 @@ def tip(text: str) -> Markup:
 
 
 def drawing(name: str, title: str, description: str, body: Markup, height: float) -> Markup:
-    """Return a whole figure, with a title and a description for screen readers."""
+    """Return a whole figure with a title and a description for screen readers."""
     return element(
         "svg",
         element("title", title, id=f"{name}-t"),
@@ -123,7 +123,7 @@ def drawing(name: str, title: str, description: str, body: Markup, height: float
 
 
 def axes(x: Scale, y: Scale, x_name: str, y_name: str, *, shares: tuple[bool, bool] = (False, False)) -> Markup:
-    """Return grid lines, ticks and names of both axes; an axis of shares is in per cent."""
+    """Return grid lines, ticks and names of both axes. An axis of shares is in per cent."""
     writers = [percent if share else text_of for share in shares]
     parts = []
     for value in x.ticks():
@@ -151,7 +151,7 @@ def line(points: Sequence[Point], class_: str, dash: str = "", title: str = "") 
 
 
 def bar(top: float, width: float, height: float, text: str, *, hint: str, class_: str, pale: bool) -> Markup:
-    """Return a horizontal bar at the left edge with its figure beside it, pale for the second of two figures."""
+    """Return a horizontal bar at the left edge with its figure beside it. The second of two figures is pale."""
     width = round(max(2.0, width), 2)
     class_ = f"fill {class_}" + (" pale" if pale else "")
     shape = element("rect", tip(f"{hint}: {text}"), x=2, y=top, width=width, height=height, rx=2, class_=class_)

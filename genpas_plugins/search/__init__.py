@@ -1,4 +1,4 @@
-"""Search (α, β, γ) on a grid and between its points, without training or by training a shortlist.
+"""Search (α, β, γ) on a grid and between its points without training or by training a shortlist.
 
 criteria = Criteria.of(split.train, split.validation)
 found = shortlist(criteria, Grid())                 found.ranked[0].policy is the best point of the grid

@@ -1,13 +1,13 @@
-"""The training-free criteria of a point, with their exact derivatives in α, β and γ.
+"""The training-free criteria of a point with their exact derivatives in α, β and γ.
 
-All three are sums of normalised powers, so their derivatives are closed forms. With c = p_α(s) p_β(k | s):
+All three are sums of normalised powers. Their derivatives are closed forms. With c = p_α(s) p_β(k | s):
 
     ∂c/∂α = c (ln(|s| - 1) - E ln(|s| - 1))         the mean over p_α(s)
     ∂c/∂β = c (ln(k - 1) - E_s ln(k - 1))           the mean over p_β(k | s)
     ∂p(j | k)/∂γ = p(j | k) (ln j - E_k ln j)       the mean over p_γ(j | k)
 
-c is a product of a table by length and a table by position, and ∂c is a sum of such products. So a derivative is the
-same pass over the interactions with other tables. An infinite exponent is a limit, and its derivatives are 0.
+c is a product of a table by length and a table by position. ∂c is a sum of such products. A derivative is thus the
+same pass over the interactions with other tables. An infinite exponent is a limit and its derivatives are 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from genpas_plugins.support.array_types import Float64
 
 
 class Gradient(NamedTuple):
-    """Alignment, discrimination and their gradients, `float64 [3]` by α, β, γ."""
+    """Alignment, discrimination and their gradients `float64 [3]` by α, β and γ."""
 
     figures: AlignmentDiscrimination
     alignment: Float64
@@ -45,7 +45,7 @@ class Gradient(NamedTuple):
 
     @property
     def log_ratio(self) -> Float64:
-        """Gradient of ln(alignment / discrimination), `float64 [3]`."""
+        """Gradient `float64 [3]` of ln(alignment / discrimination)."""
         return self.alignment / self.figures.alignment - self.discrimination / self.figures.discrimination
 
 
@@ -82,24 +82,24 @@ class Criteria:
         return kl_divergence(self.evaluation_targets, target_distribution(self.train, policy), self.smoothing)
 
     def tables(self, policy: SamplingPolicy) -> AlignmentTables:
-        """Return the tables of alignment and discrimination at these α and β, for any γ."""
+        """Return the tables of alignment and discrimination at these α and β for any γ."""
         return self.index.tables(policy)
 
     def divergence_gradient(self, policy: SamplingPolicy) -> tuple[float, Float64]:
-        """Return the KL divergence and its gradient by (α, β, γ), `float64 [3]`. KL does not depend on γ."""
+        """Return the KL divergence and its gradient `float64 [3]` by (α, β, γ). KL does not depend on γ."""
         mass = target_distribution(self.train, policy)
         pull = (self.evaluation_targets + self.smoothing) / (mass + self.smoothing)
         slopes = [-float(pull @ self._mass_slope(parts)) for parts in weight_slopes(self.train, policy)]
         return kl_divergence(self.evaluation_targets, mass, self.smoothing), np.array([*slopes, 0.0])
 
     def gamma_slope(self, tables: AlignmentTables, gamma: float) -> Gradient:
-        """Return `gradient` with the derivative in γ alone, from the tables of α and β."""
+        """Return `gradient` with the derivative in γ alone from the tables of α and β."""
         starts = length_slopes(self.train.max_length - 1, gamma, len(tables.training) - 1) @ tables.training
         slope = _dot(starts, np.stack([tables.alignment, tables.own, tables.total]))
         return _scaled(tables, gamma, np.stack([np.zeros(3), np.zeros(3), slope]))
 
     def gradient(self, policy: SamplingPolicy) -> Gradient:
-        """Return alignment and discrimination with their gradients, NaN or 0 without anything to compare."""
+        """Return alignment and discrimination with their gradients. Without anything to compare they are NaN or 0."""
         index, weights = self.index, TargetWeights.of(self.train, policy)
         inverse = inverse_mass(sum_by_target(self.train, weights))
         tables = self.tables(policy)
@@ -116,7 +116,7 @@ class Criteria:
         return _scaled(tables, gamma, np.array(slopes))
 
     def _mass_slope(self, parts: Sequence[TargetWeights]) -> Float64:
-        """∂p(y) of every item, from the parts of ∂c."""
+        """∂p(y) of every item from the parts of ∂c."""
         total = np.zeros(self.train.store.n_items + 1)
         for part in parts:
             total += sum_by_target(self.train, part)
@@ -141,7 +141,7 @@ def weight_slopes(view: SequenceView, policy: SamplingPolicy) -> tuple[list[Targ
 
 
 def length_slopes(n_before: int, gamma: float, longest: int) -> Float64:
-    """Return the derivative in γ of `length_probabilities`, `float64 [n_before + 1, longest + 1]`."""
+    """Return the derivative `float64 [n_before + 1, longest + 1]` of `length_probabilities` in γ."""
     slopes = np.zeros((n_before + 1, longest + 1))
     if math.isinf(gamma):
         return slopes

@@ -73,7 +73,7 @@ def read_grid(file: Path) -> Grid:
 
     Parameters
     ----------
-    file : alpha, beta and gamma at the top or under `grid:`; a key that is missing keeps its default
+    file : alpha, beta and gamma at the top or under `grid:`; a missing key keeps its default
 
     Returns
     -------
@@ -83,7 +83,7 @@ def read_grid(file: Path) -> Grid:
     Raises
     ------
     InputError
-        If the file is missing, is not YAML or holds another key or value.
+        If the file is missing or not YAML or holds another key or value.
     """
     read = read_yaml(file, "--grid")
     under = isinstance(read.content, Mapping) and set(read.content) == {"grid"}

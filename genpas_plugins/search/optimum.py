@@ -1,12 +1,12 @@
-"""Beyond the grid: the best (α, β, γ) between its values, by exact derivatives.
+"""Beyond the grid: the best (α, β, γ) between its values by exact derivatives.
 
 Both answers are against validation and stay within the grid's finite values:
 
     nearest     the lowest KL over α and β, then the best alignment / discrimination over γ at that point
     best_ratio  the best alignment / discrimination over all three with KL at most the shortlist's cut
 
-The first runs L-BFGS-B twice and the second SLSQP, from several points of the grid. The problems are not convex. So an
-optimum is local, but never worse than its starting points. An infinite exponent of a starting point stays infinite.
+The first runs L-BFGS-B twice and the second SLSQP, from several points of the grid. The problems are not convex. An
+optimum is local but never worse than its starting points. An infinite exponent of a starting point stays infinite.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Optimum(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A point and its free exponents, which are finite and may move."""
+    """A point and its free exponents. These are finite and may move."""
 
     point: Point  # all three exponents
     free: tuple[int, ...]  # which of α, β, γ (0, 1, 2) move
@@ -59,7 +59,7 @@ class Line:
         return np.array([self.point[k] for k in self.free])
 
     def policy(self, values: Iterable[float]) -> SamplingPolicy:
-        """Return the point with these values of the free exponents, held inside the bounds."""
+        """Return the point with these values of the free exponents inside the bounds."""
         whole = list(self.point)
         for k, value, (low, high) in zip(self.free, values, self.bounds, strict=True):
             whole[k] = min(max(float(value), low), high)
@@ -91,7 +91,7 @@ def optimum(criteria: Criteria, grid: Grid, found: Shortlist, *, progress: Tell 
 
 
 def nearest(criteria: Criteria, grid: Grid) -> Candidate:
-    """Return the point with the lowest KL over α and β, and with the best ratio over γ there.
+    """Return the point with the lowest KL over α and β and the best ratio over γ there.
 
     No (α, β) of the grid has a lower KL. No γ of the grid has a better ratio at this (α, β).
     """
@@ -168,12 +168,12 @@ def highest_ratio(
 
 
 def is_defined(row: Candidate) -> bool:
-    """Tell whether both parts of a ratio are positive, so that it has a logarithm."""
+    """Return whether both parts of a ratio are positive. It then has a logarithm."""
     return row.alignment > 0 and row.discrimination > 0
 
 
 def _inside(line: Line, values: Float64, allowed: Callable[[SamplingPolicy], bool]) -> SamplingPolicy:
-    """Return the point nearest to `values` that is allowed, on the way there from the start, which is."""
+    """Return the allowed point nearest to `values` on the way from the allowed start."""
     low, high = 0.0, 1.0
     if allowed(line.policy(values)):
         return line.policy(values)

@@ -1,4 +1,4 @@
-"""What a search writes: rows for a table, and YAML for RecBole."""
+"""What a search writes: rows for a table and YAML for RecBole."""
 
 from __future__ import annotations
 

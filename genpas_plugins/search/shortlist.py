@@ -1,4 +1,4 @@
-"""The published search without training: lowest KL first, then the best alignment / discrimination.
+"""The published search without training: lowest KL and then the best alignment / discrimination.
 
 GenPAS (arXiv 2509.13648) compares points with validation. It keeps the 20 % of the grid with the nearest target
 distribution. It ranks them by alignment / discrimination of their inputs and keeps the best ten.
@@ -34,7 +34,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The named strategy with these exponents, if there is one."""
+        """The named strategy with these exponents if there is one."""
         return point_name(self.policy)
 
     @classmethod
@@ -80,18 +80,18 @@ def shortlist(
     best: int = BEST,
     progress: Tell | None = None,
 ) -> Shortlist:
-    """Return the `best` points of the grid by ratio, of the share `keep` with the lowest KL.
+    """Return the `best` points by ratio among the share `keep` of the grid with the lowest KL.
 
-    Points with the same α and β have the same KL. A point with the KL of the last kept one is kept too, so no γ is lost
-    by its place in the grid. Of equal ratios the lower KL comes first. A point without a ratio comes last.
+    Points with the same α and β have the same KL. A point with the KL of the last kept point is kept too: no γ is
+    lost by its place in the grid. Of equal ratios the lower KL comes first. A point without a ratio comes last.
 
     Parameters
     ----------
     criteria : of the training view against validation
     grid : the points
-    keep : share of the grid to keep by KL, above 0 and at most 1
-    best : length of the result, at least 1
-    progress : called with the step, how much of it is done, and its total
+    keep : share of the grid to keep by KL in (0, 1]
+    best : length of the result from 1 on
+    progress : called as progress(step, done, total)
 
     Returns
     -------
@@ -101,7 +101,7 @@ def shortlist(
     Raises
     ------
     InputError
-        If `keep` or `best` is out of range, or every ratio is undefined.
+        If `keep` or `best` is out of range or every ratio is undefined.
     """
     check_amounts(keep, best)
     tell = progress or (lambda step, done, total: None)
@@ -139,7 +139,7 @@ def shortlist(
 def divergence_of_each(
     criteria: Criteria, points: Iterable[SamplingPolicy], tell: Tell
 ) -> dict[tuple[float, float], float]:
-    """Return the KL of every (α, β) of the points, each computed once."""
+    """Return the KL of every (α, β) of the points. Each is computed once."""
     firsts = {(policy.alpha, policy.beta): policy for policy in reversed(list(points))}
     found = {}
     for done, (pair, policy) in enumerate(reversed(firsts.items())):
@@ -161,7 +161,7 @@ def lowest(
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Sort by falling ratio, then by rising KL. Undefined ratios come last."""
+    """Sort by falling ratio and then by rising KL. Undefined ratios come last."""
     return sorted(
         candidates, key=lambda row: (math.isnan(row.ratio), 0.0 if math.isnan(row.ratio) else -row.ratio, row.kl)
     )

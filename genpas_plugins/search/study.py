@@ -1,7 +1,7 @@
 """Train the shortlist: one Optuna trial a point. Poor trials are pruned and finished ones kept in an SQLite file.
 
-Validation NDCG@10 chooses the point. Only the chosen point is tested, once at the end. The study keeps the test
-figures, so a rerun does not test again.
+Validation NDCG@10 chooses the point. Only the chosen point is tested once at the end. The study keeps the test
+figures and a rerun does not test again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The finished trials, best first and pruned ones last, and the chosen trial with its test figures."""
+    """The finished trials and the chosen trial with its test figures. The best come first and pruned ones last."""
 
     trials: list[Trial]
     chosen: Trial
@@ -81,7 +81,7 @@ def run_study(
     A killed run leaves the finished trials. The next run trains the interrupted point again from its start. Two runs
     must not share a file at a time: each would take the other's trial for an interrupted one.
 
-    Raises InputError for a file that is not a study, and for a study with other settings.
+    Raises InputError for a file that is not a study or a study with other settings.
     """
     check_pruner(pruner)
     with _quiet():
@@ -148,7 +148,7 @@ def open_study(file: Path, pruner: str, settings: dict[str, Any]) -> optuna.Stud
 
 
 def finished_trials(study: optuna.Study) -> dict[str, Trial]:
-    """Return the trials that are complete or pruned, by the label of their point."""
+    """Return the complete or pruned trials by the label of their point."""
     from optuna.trial import TrialState
 
     trials = {}
@@ -191,7 +191,7 @@ def _train_one(study: optuna.Study, policy: SamplingPolicy, train: Train, discar
 
 
 def _forget_interrupted(study: optuna.Study) -> None:
-    """Mark the trial that a killed run left as failed, so that it neither counts nor prunes."""
+    """Mark the trial that a killed run left as failed. It then neither counts nor prunes."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

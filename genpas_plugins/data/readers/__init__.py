@@ -1,4 +1,4 @@
-"""Readers of interactions, one file a format. Each module has a `READER`, and `READERS` has them all by name."""
+"""Readers of interactions. Each format is one file with a `READER` and `READERS` has all by name."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def read(source: str | Path, format: str | None = None, options: ReadOptions = A
     Parameters
     ----------
     source
-        A file, a directory of part files, or a glob pattern.
+        A file, a directory of part files or a glob pattern.
     format
-        A key of `READERS`. None: the content of the files decides, then their names.
+        A key of `READERS`. None: the content of the files decides and then their names.
     options
         What text files do not say about themselves.
 
     Raises
     ------
     InputError
-        The format is unknown, or the files are missing, empty or not what they seem.
+        The format is unknown. The files are missing, empty or not what they seem.
     """
     return reader_of(source, format, options).scan(source, options)
 
@@ -74,7 +74,7 @@ def reader_of(source: str | Path, format: str | None = None, options: ReadOption
 
 
 def _reader_of_file(file: Path, options: ReadOptions) -> Reader | None:
-    """Return the reader that knows the content, else the reader of the suffix."""
+    """Return the reader that knows the content or else the reader of the suffix."""
     name = inner_name(file)
     named = [reader for reader in READERS.values() if has_suffix(name, reader.suffixes)]
     general = [reader for reader in named if reader.looks_like is None]

@@ -1,4 +1,4 @@
-"""CSV, TSV and other delimited text with a header line, or with the columns that `ReadOptions` names."""
+"""CSV, TSV and other delimited text with a header line or the columns of `ReadOptions`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SEPARATORS = ("\t", "::", ",", ";", "|", " ")
 def scan(source: str | Path, options: ReadOptions) -> Source:
     """Scan delimited files with equal header lines.
 
-    The separator is the first of tab, `::`, comma, semicolon, bar and space that is in the first line. Fields between
-    commas, semicolons or bars may be in double quotes. Raises InputError where the header is unusable.
+    The separator is the first of tab, `::`, comma, semicolon, bar and space that is in the first line. With comma,
+    semicolon or bar the fields may be in double quotes. Raises InputError where the header is unusable.
     """
     files = files_of(source, SUFFIXES)
     first = head_of(files[0], options).splitlines()[:1] or [b""]

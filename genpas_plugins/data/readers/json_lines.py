@@ -1,4 +1,4 @@
-"""JSON lines, Amazon reviews for example. Python literals, one a line, are read as well."""
+"""JSON lines such as Amazon reviews. Python literals (one a line) are read too."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _LINES_ADVICE = "write one object a line, for example with jq -c '.[]' for a lis
 
 
 def scan(source: str | Path, options: ReadOptions) -> Source:
-    """Scan JSON lines. The columns are the fields in the first lines, all as text or lists of text.
+    """Scan JSON lines. The columns are the fields in the first lines as text or lists of text.
 
-    Ids stay text, as "0001" and "1" are different products. A field that is a list in one of the first lines is a
-    column of lists. A file with one object of lists, {user: [items]}, has the columns `user_id` and `item_id`.
+    Ids stay text because "0001" and "1" are different products. A field that is a list in one of the first lines is
+    a column of lists. A file with one object `{user: [items]}` has the columns `user_id` and `item_id`.
 
     Raises InputError that names file and line where a line is not a JSON object.
     """
@@ -105,7 +105,7 @@ def _sequences(name: str, of_user: dict[str, Any]) -> Source:
 
 
 def _lines(file: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank with their numbers, from 1."""
+    """Yield the nonblank lines with their numbers from 1."""
     with undamaged(file), open_text(file) as stream:
         number = 0
         while line := stream.readline(options.max_line + 1):

@@ -15,7 +15,7 @@ SUFFIXES = (".dat", ".data", ".csv")
 
 
 def scan(source: str | Path, options: ReadOptions) -> Source:
-    """Scan a ratings file, or the ratings file in a MovieLens directory. The columns are COLUMNS.
+    """Scan a ratings file or the ratings file in a MovieLens directory. The columns are COLUMNS.
 
     Raises InputError if a directory has no ratings file.
     """
@@ -38,7 +38,7 @@ def _first_line(head: bytes) -> str:
 
 
 def _looks_like(head: bytes) -> bool:
-    """Whether the first line is MovieLens' header, or has the four numbers of a rating."""
+    """Whether the first line is MovieLens' header or has the four numbers of a rating."""
     first = _first_line(head)
     fields = first.split("::" if "::" in first else "\t")
     return (

@@ -19,7 +19,7 @@ SUFFIXES = (".parquet", ".pq")
 def scan(source: str | Path, options: ReadOptions) -> Source:
     """Scan parquet files with equal columns. Messages count rows from 1.
 
-    Raises InputError that names the first file that is not parquet, or has other columns than the first file.
+    Raises InputError with the first file that is not parquet or has other columns than the first file.
     """
     import polars as pl
 
@@ -66,7 +66,7 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
 
 
 def _both(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether two types are numbers, or texts, or times: polars finds the common type."""
+    """Whether two types are both numbers, texts or times. polars then finds the common type."""
     types = pa.types
     kinds = (
         lambda t: types.is_integer(t) or types.is_floating(t),

@@ -13,7 +13,7 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def scan(source: str | Path, options: ReadOptions) -> Source:
-    """Scan an atomic file, or the only one in a directory. Columns are named without their types.
+    """Scan an atomic file or the only one in a directory. Columns are named without their types.
 
     Raises InputError that names file and field where the header is not `name:type`.
     """

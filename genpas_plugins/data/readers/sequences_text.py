@@ -1,4 +1,4 @@
-"""Text with one sequence a line: the user, then the items. `sequential_data.txt` for example."""
+"""Text such as `sequential_data.txt` with one sequence a line: the user and then the items."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scan(source: str | Path, options: ReadOptions) -> Source:
 
 
 def _looks_like(head: bytes) -> bool:
-    """Whether the first lines are integers between spaces, as many as the sequences are long."""
+    """Whether the first lines are as many integers between spaces as the sequences are long."""
     lines = [line.strip().split(b" ") for line in head.splitlines()[:50]]
     return len({len(line) for line in lines}) > 1 and all(f.isdigit() for line in lines for f in line)
 

@@ -33,7 +33,7 @@ class Sizes(NamedTuple):
 
 
 class DeviceHistories(Protocol):
-    """The tensors of `genpas_plugins.sampling.batch.Histories`, without a wait for the device."""
+    """The tensors of `genpas_plugins.sampling.batch.Histories` without a wait for the device."""
 
     @property
     def sequence(self) -> Tensor: ...  # noqa: D102 – as in Histories
@@ -42,13 +42,13 @@ class DeviceHistories(Protocol):
     def lengths(self) -> Tensor: ...  # noqa: D102 – as in Histories
 
     def padded(self, width: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Return the items, [n, width], with 0 after each history."""
+        """Return the items [n, width] with 0 after each history."""
 
     def padded_column(self, column: Tensor, width: int) -> Tensor:
-        """Return the entries of a column of the store, [n, width, …], with 0 after each history."""
+        """Return the entries [n, width, …] of a column of the store with 0 after each history."""
 
     def jagged(self, total: int) -> tuple[Tensor, Tensor]:
-        """Return the `total` items, one history after another, and their offsets, int64 [n + 1]."""
+        """Return the `total` items of one history after another and their offsets int64 [n + 1]."""
 
 
 class TensorTargets(NamedTuple):
@@ -110,7 +110,7 @@ class StoreSlices(NamedTuple):
 
 
 def mask(entries: Tensor, lengths: Tensor) -> Tensor:
-    """Return [n, width, …] with 0 in each row after its length, in place."""
+    """Set each row of [n, width, …] to 0 after its length in place."""
     outside = torch.arange(entries.shape[1], device=entries.device) >= lengths[:, None]
     return entries.masked_fill_(outside.view(*outside.shape, *[1] * (entries.dim() - 2)), 0)
 
@@ -123,7 +123,7 @@ def bounds(lengths: Tensor) -> Tensor:
 
 
 def order_by_length(lengths: Tensor, limit: int) -> Tensor:
-    """Return the histories by length group as in `Sizes`, the shortest first, int64 [n]."""
+    """Return the histories int64 [n] by length group as in `Sizes`. The shortest come first."""
     return torch.argsort(_group_numbers(lengths, limit), stable=True)
 
 

@@ -96,11 +96,11 @@ class DeviceStream:
         )
 
     def pairs(self, epoch: int, indices: Tensor | ArrayLike) -> TensorPairs:
-        """Return the pairs with these indices of the epoch: int64 [n], each in [0, pairs_per_epoch)."""
+        """Return the pairs with these indices of the epoch: int64 [n] in [0, pairs_per_epoch)."""
         return self._pairs(check_epoch(epoch), self._checked(indices), None)
 
     def windows(self, epoch: int, indices: Tensor | ArrayLike) -> TensorWindows:
-        """Return the windows of the examples with these indices of the epoch: int64 [n], each in [0, size)."""
+        """Return the windows of the examples with these indices of the epoch: int64 [n] in [0, size)."""
         limit = cast("Any", self.stream).max_length
         pieces = self._pieces(check_epoch(epoch), self._checked(indices), None)
         return windows_of(pieces, limit, int(pieces.windows.sum()))
@@ -122,7 +122,7 @@ class DeviceStream:
         return self._batch(check_epoch(epoch), index, max_length), index
 
     def lengths(self, sequence: Tensor) -> Tensor:
-        """Return the lengths of sequences in the view, int64."""
+        """Return the int64 lengths of sequences in the view."""
         if self.cut_lengths is not None:
             return self.cut_lengths[sequence]
         return torch.clamp(self.offsets[sequence + 1] - self.offsets[sequence] - self.stream.view.held_out, min=0)
@@ -212,7 +212,7 @@ TWINS = (PairSampler, PairEnumeration, ChainedWindows, EnumeratedWindows)
 
 
 def has_twin(stream: Stream) -> bool:
-    """Return whether a stream can be drawn in torch, and so on a device."""
+    """Return whether a stream can be drawn in torch and thus on a device."""
     source: Any = _source(stream)
     if isinstance(source, EnumeratedWindows):
         return bool(source.tables.numbering.construction.in_torch)
@@ -233,7 +233,7 @@ def _catalogue(stream: Stream, device: torch.device) -> Catalogue | None:
 
 
 def moved(tables: Any, device: torch.device) -> Any:
-    """Return a dataclass of arrays with tensors on `device` in their place; on CPU they share the memory."""
+    """Return a dataclass of arrays with tensors on `device`. On CPU they share the memory."""
     changes = {}
     for name, value in ((part.name, getattr(tables, part.name)) for part in fields(tables)):
         if is_dataclass(value):

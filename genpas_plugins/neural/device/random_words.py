@@ -29,7 +29,7 @@ def philox(seed: int, epoch: int, block: int | Tensor, index: Tensor) -> tuple[T
 
 
 def uniform(high: Tensor, low: Tensor) -> Tensor:
-    """Turn two random words each into one float64 in [0, 1) with 53 random bits."""
+    """Turn two random words into one float64 in `[0, 1)` with 53 random bits."""
     return ((high << 21) | (low >> 11)).to(torch.float64) * 2.0**-53
 
 

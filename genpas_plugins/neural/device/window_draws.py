@@ -33,11 +33,11 @@ class Pieces(NamedTuple):
     single: Tensor
 
     def lengths(self, limit: int) -> Tensor:
-        """Return the items of the history of the windows of each piece, int64 [n, K]."""
+        """Return the items int64 [n, K] of the history of the windows of each piece."""
         return torch.where(self.single, limit, self.last - self.start)
 
     def targets(self) -> Tensor:
-        """Return the trained targets of each piece, int64 [n, K]."""
+        """Return the trained targets int64 [n, K] of each piece."""
         return torch.where(self.single, self.windows, self.windows * (self.last + 1 - self.first))
 
 
