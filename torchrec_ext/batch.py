@@ -66,7 +66,6 @@ class PairBatch(Pipelineable):
         return cls(features, ones.to(torch.float32), address, epoch, sequence, width)
 
     def __len__(self) -> int:
-        """Return the number of examples."""
         return len(self.address)
 
     @property

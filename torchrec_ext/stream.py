@@ -95,7 +95,6 @@ class GenPASStream(IterableDataset[PairBatch]):
         return whole + (rest > 0 and not self.drop_last)
 
     def __len__(self) -> int:
-        """Return the number of steps of a whole epoch."""
         return self.steps_per_epoch
 
     def share(self, step: int) -> tuple[int, int]:

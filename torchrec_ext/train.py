@@ -49,7 +49,6 @@ class _Parser(argparse.ArgumentParser):
 
 class _Once(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, value: Any, name: str | None = None) -> None:
-        """Store the value."""
         if getattr(namespace, self.dest) is not None:
             raise InputError(f"{name} is given 2 times. Keep one of them.")
         setattr(namespace, self.dest, value)

@@ -39,7 +39,6 @@ class Similarity:
     parameters: Mapping[str, float] = field(default_factory=dict)  # further arguments of the function that makes it
 
     def __post_init__(self) -> None:
-        """Check the length and that there are either weights or a comparison."""
         whole_number("length", self.length, 1)
         if (self.compare is None) != (self.evaluation is not None and self.training is not None):
             raise InputError(f"The similarity {self.name!r} needs either both weights or a compare function.")

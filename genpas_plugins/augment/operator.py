@@ -43,12 +43,10 @@ class Operator(ABC):
     operator: str = field(init=False)
 
     def __init_subclass__(cls, *, name: str) -> None:
-        """Register the operator under its name."""
         cls.name = name
         OPERATORS[name] = cls
 
     def __post_init__(self) -> None:
-        """Check both numbers."""
         for name in ("rate", "probability"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:

@@ -1,6 +1,6 @@
 """The command `genpas`: one command a file. Each file calls the module that does the work.
 
-Figures go to stdout, progress and errors to stderr. Bad input is one sentence and exit status 2.
+Figures go to stdout. Progress and errors go to stderr. Bad input is one sentence and exit status 2.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class SentenceErrors(TyperGroup):
-    """A group of commands in which bad input ends in one sentence, not in a traceback."""
+    """A group of commands that report bad input in one sentence instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn errors that the user can fix into a sentence and an exit status."""

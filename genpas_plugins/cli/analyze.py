@@ -1,4 +1,4 @@
-"""`genpas analyze`: what strategies and points train on, as figures and as a page."""
+"""`genpas analyze`: figures and a page about what strategies and points train on."""
 
 from __future__ import annotations
 

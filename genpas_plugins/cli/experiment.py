@@ -1,4 +1,4 @@
-"""`genpas experiment`: a table of methods under one budget, tuned on validation, resumable cell by cell."""
+"""`genpas experiment`: a table of methods under one budget. It is tuned on validation and resumable cell by cell."""
 
 from __future__ import annotations
 

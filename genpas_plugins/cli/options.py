@@ -45,7 +45,7 @@ class Command(TyperCommand):
     """A command whose options follow the rule of this module."""
 
     def make_parser(self, ctx: Any) -> Any:
-        """Return the parser of the command, which splits lists and refuses a repeated scalar."""
+        """Return the parser of the command. It splits lists and refuses a repeated scalar."""
         parser: Any = super().make_parser(ctx)
         parse = parser.parse_args
 
@@ -65,18 +65,18 @@ class Command(TyperCommand):
 
 
 def _expanded(arg: str) -> str:
-    """Put the home folder in the place of `~/`, also after `--out=`, where a shell leaves it."""
+    """Replace `~/` by the home folder also after `--out=` where a shell leaves it."""
     option, equals, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)
     return option + equals + (str(Path(value).expanduser()) if value.startswith("~/") else value)
 
 
 def comma_list(text: str) -> tuple[str, ...]:
-    """Return the parts of an option's text between commas, without blanks around them; empty text has none."""
+    """Return the parts of an option's text between commas without blanks around them. Empty text has none."""
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
-    """Raise InputError, with the nearest choice, if an option has none of its values."""
+    """Raise InputError with the nearest choice if an option has none of its values."""
     if value not in (known := list(choices)):
         raise InputError(f"{option} {value!r} is not a choice.{nearest(value, known)}")
 

@@ -1,4 +1,4 @@
-"""`genpas recommend`: a trained model's best items for its users, as a file."""
+"""`genpas recommend`: a file of a trained model's best items for its users."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def read_part(text: str) -> tuple[int, int]:
 
 
 def read_users(file: Path) -> list[str]:
-    """Return the ids of a text file, one a line, without blank lines. Raises InputError if it has none."""
+    """Return the ids of a text file (one a line) without blank lines. Raises InputError if it has none."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

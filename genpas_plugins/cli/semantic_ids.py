@@ -1,4 +1,4 @@
-"""`genpas semantic-ids`: texts or vectors of items → semantic IDs, and a page about them."""
+"""`genpas semantic-ids`: semantic IDs from texts or vectors of items and a page about them."""
 
 from __future__ import annotations
 

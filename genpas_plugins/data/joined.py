@@ -40,7 +40,6 @@ class JoinedArray:
     nbytes = property(lambda self: sum(array.nbytes for array in self.arrays))
 
     def __len__(self) -> int:
-        """Return the number of rows of all arrays."""
         return int(self.ends[-1])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:

@@ -77,7 +77,6 @@ class SequenceView:
         return _view, (self.store, self.held_out, self.cut_lengths)
 
     def __repr__(self) -> str:
-        """Return the number of training pairs and the store."""
         return f"<SequenceView: {self.n_pairs:,} pairs of {self.store!r}>"
 
     def lengths(self, rows: Int64 | slice = slice(None)) -> Int64:
@@ -226,7 +225,6 @@ class SequenceStore(TableConversions):
         return cls(values, offsets, n_items, columns=columns, **ids)
 
     def __repr__(self) -> str:
-        """Return the counts and the names of the columns."""
         columns = f", columns {', '.join(self.columns)}" if self.columns else ""
         counts = f"{self.n_sequences:,} users, {self.n_items:,} items, {self.n_interactions:,} interactions"
         return f"<SequenceStore: {counts}{columns}>"

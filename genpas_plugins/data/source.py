@@ -36,7 +36,6 @@ class ReadOptions:
     """Bytes that a line of text may have."""
 
     def __post_init__(self) -> None:
-        """Raise InputError for an encoding that Python does not have."""
         try:
             "".encode(self.encoding)
         except LookupError as error:

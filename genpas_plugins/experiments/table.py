@@ -44,7 +44,6 @@ def _point(given: Any) -> Point:
 
 
 def _different(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Check that all points are different and set the same keys."""
     for number, point in enumerate(points):
         if {key for key, _ in point} != set(_keys(points)):
             raise InputError(

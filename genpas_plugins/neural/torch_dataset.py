@@ -55,7 +55,6 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
         stream.batch(0, [], self.max_length)  # a length that the stream cannot have is an error here
 
     def __len__(self) -> int:
-        """Return the number of examples of an epoch."""
         return self.stream.size
 
     def set_epoch(self, epoch: int) -> None:
@@ -75,7 +74,6 @@ class StreamDataset(Dataset[dict[str, Tensor]]):
         return {name: part[0] for name, part in batch.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return the batch of these examples."""
         histories, targets, weights, _ = self.stream.batch(self.epoch, np.asarray(indices, np.int64), self.max_length)
         row = np.repeat(np.arange(len(histories.lengths)), np.diff(targets.offsets))
         labels: Int64 = np.full((len(histories.lengths), self.max_length), IGNORED, np.int64)
@@ -152,7 +150,6 @@ class StepSampler(Sampler[list[int]]):
         return max(0, -(-len(self.data) // self.batch_size) - self.first_step)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the examples of each step."""
         for begin in range(self.first_step * self.batch_size, len(self.data), self.batch_size):
             n = min(self.batch_size, len(self.data) - begin)
             yield list(range(begin + n * self.rank // self.world_size, begin + n * (self.rank + 1) // self.world_size))

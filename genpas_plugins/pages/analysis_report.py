@@ -1,4 +1,4 @@
-"""The report about policies: all figures in one dictionary, and its two files."""
+"""The report about policies: all figures in one dictionary and its two files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build_report(
 
 
 def _history_shares(view: SequenceView) -> list[float]:
-    """Return the share of the users with a history of 0, 1, … items before their target."""
+    """Return the share of the users by number of items in the history before their target."""
     histories = view.lengths()[view.lengths() > 1] - 1
     shares: list[float] = (np.bincount(histories) / max(len(histories), 1)).tolist()
     return shares
@@ -76,7 +76,7 @@ def check_split(split: Split) -> None:
 
 
 def check_directory(directory: Path, *, overwrite: bool) -> None:
-    """Raise InputError if `directory` is a file, or exists and `overwrite` is off."""
+    """Raise InputError if `directory` is a file or if it exists and `overwrite` is off."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; name a directory for the report.")
     if directory.exists() and not overwrite:
@@ -84,7 +84,7 @@ def check_directory(directory: Path, *, overwrite: bool) -> None:
 
 
 def write_report(report: dict[str, Any], directory: Path, *, overwrite: bool = False) -> None:
-    """Write report.json and report.html into `directory`: both whole, or neither.
+    """Write report.json and report.html into `directory`: both whole or neither.
 
     `overwrite` replaces files of these names alone. Raises InputError as `check_directory` does.
     """

@@ -1,4 +1,4 @@
-"""The verdict of a report: what to train on, why, and how sure that is."""
+"""The verdict of a report: what to train on, the reason and how sure it is."""
 
 from __future__ import annotations
 

@@ -108,7 +108,6 @@ class SamplingPolicy:
     strategy: str = SAMPLED
 
     def __post_init__(self) -> None:
-        """Check the exponents and the strategy."""
         for name in ("alpha", "beta", "gamma"):
             object.__setattr__(self, name, check_exponent(name, getattr(self, name)))
         if self.strategy != SAMPLED and EXPONENTS.get(self.strategy) != (self.alpha, self.beta, self.gamma):

@@ -57,7 +57,6 @@ class Grid(Settings):
         return [SamplingPolicy(*point) for point in itertools.product(self.alpha, self.beta, self.gamma)]
 
     def __str__(self) -> str:
-        """Name the values of each exponent."""
         axes = {"α": self.alpha, "β": self.beta, "γ": self.gamma}
         return ", ".join(f"{name} ∈ {{{', '.join(map(shortest, values))}}}" for name, values in axes.items())
 

@@ -73,7 +73,6 @@ class SemanticIds:
     """How the IDs were made, as JSON values: method, seed, model, …"""
 
     def __post_init__(self) -> None:
-        """Check the codes and ids."""
         codes, sizes = check_codes(self.codes, self.sizes, self.item_ids)
         object.__setattr__(self, "codes", codes)
         object.__setattr__(self, "sizes", sizes)

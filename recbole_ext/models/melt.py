@@ -196,7 +196,6 @@ def _some(counts: Tensor, few: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _last(histories: Histories, lengths: Tensor) -> Histories:
-    """Return the last `lengths` items of each history."""
     places = torch.arange(int(lengths.max()), device=lengths.device)
     source = (histories.lengths - lengths)[:, None] + places
     items = histories.items.gather(1, source.clamp(max=histories.items.shape[1] - 1))

@@ -51,7 +51,6 @@ class ScratchArray:
         self.column, self.dtype, self.shape = column, column.dtype, (count,)
 
     def __len__(self) -> int:
-        """Return the number of places."""
         return self.shape[0]
 
     def __getitem__(self, places: slice) -> AnyArray:

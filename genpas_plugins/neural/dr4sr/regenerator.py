@@ -36,7 +36,6 @@ class Shape:
     max_pattern: int = 5  # most items of a pattern
 
     def __post_init__(self) -> None:
-        """Raise InputError for sizes that cannot be used."""
         for name, value in vars(self).items():
             if name != "dropout":
                 whole_number(name, value, 1)

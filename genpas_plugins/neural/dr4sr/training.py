@@ -45,7 +45,6 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise InputError for settings that cannot be used."""
         whole_number("epochs", self.epochs, 1)
         whole_number("batch_size", self.batch_size, 1)
         check_seed(self.seed)

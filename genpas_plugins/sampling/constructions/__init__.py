@@ -3,8 +3,8 @@
     construction_of("last_items:length=50")      →  LastItems(length=50)
     CONSTRUCTIONS["suffix"].source               →  who trains on it
 
-A construction lists the pairs of a sequence by formulas of its length, so nothing is materialised. A new construction
-is one file in this folder: a subclass of `Construction`, or of one with a similar list.
+A construction lists the pairs of a sequence by formulas of its length. Nothing is materialised. A new construction
+is one file in this folder: a subclass of `Construction` or of a similar construction.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def construction_of(text: str) -> Construction:
-    """Return the construction of a name with its numbers, as "fixed_windows:width=20". Numbers have defaults.
+    """Return the construction of a name with its numbers such as "fixed_windows:width=20". Numbers have defaults.
 
-    Raises InputError for an unknown name or number, and for a number out of range.
+    Raises InputError for an unknown name or number or a number out of range.
 
     >>> construction_of("strided_windows:stride=5").label
     'strided_windows:width=50:stride=5'
@@ -49,7 +49,7 @@ def construction_of(text: str) -> Construction:
 
 
 def pair_counts(view: SequenceView) -> dict[str, int]:
-    """Return how many pairs each construction without numbers of its own has on a view, in the order of names."""
+    """Return how many pairs each construction without its own numbers has on a view by name."""
     length, _, size = view.groups
     plain = (kind() for _, kind in sorted(CONSTRUCTIONS.items()) if not kind.numbers() and not kind.drawn)
     # In whole numbers of Python, which do not overflow.

@@ -29,7 +29,7 @@ CONSTRUCTIONS: dict[str, type[Construction]] = {}
 
 
 class Window(NamedTuple):
-    """Targets `first` … `last` after one start, int64 [n] each; no history of more than the limit."""
+    """Targets `first` … `last` after one start: int64 [n] each. No history exceeds the limit."""
 
     start: Int64
     first: Int64
@@ -71,7 +71,6 @@ class Construction(ABC):
             CONSTRUCTIONS[name] = cls
 
     def __post_init__(self) -> None:
-        """Check the whole numbers."""
         for field in fields(self):
             if field.type == "int":
                 whole_number(f"{self.name}: {field.name}", getattr(self, field.name), self.lowest, 2**31)
@@ -83,12 +82,12 @@ class Construction(ABC):
 
     @property
     def label(self) -> str:
-        """The text that `construction_of` reads, as "last_items:length=50"."""
+        """The text that `construction_of` reads such as "last_items:length=50"."""
         return ":".join([self.name, *(f"{key}={getattr(self, key)}" for key in self.numbers())])
 
     @property
     def strategy(self) -> str:
-        """The label, which is the value of the `strategy` key."""
+        """The label as value of the `strategy` key."""
         return self.label
 
     @property
@@ -102,19 +101,19 @@ class Construction(ABC):
 
     @abstractmethod
     def pair(self, length: Any, number: Any) -> tuple[Any, Any]:
-        """Return start and target of the pairs with these numbers, each in [0, n_pairs)."""
+        """Return start and target of the pairs with these numbers in [0, n_pairs)."""
 
     @abstractmethod
     def up_to(self, length: Any, start: Any, target: Any) -> Any:
-        """Return the number (weight) of pairs with this target and a start ≤ `start` < target; 0 for a start of -1."""
+        """Return the number (weight) of pairs with this target and a start ≤ `start` < target. Start -1 gives 0."""
 
     @abstractmethod
     def n_windows(self, length: Any, limit: int) -> Any:
-        """Return how many windows read all pairs once, after histories are cut to their last `limit` items."""
+        """Return how many windows read all pairs once after histories are cut to their last `limit` items."""
 
     @abstractmethod
     def window(self, length: Any, limit: int, number: Any) -> Window:
-        """Return the windows with these numbers, each in [0, n_windows)."""
+        """Return the windows with these numbers in [0, n_windows)."""
 
     @abstractmethod
     def n_targets(self, length: Any, limit: int) -> Any:
@@ -135,16 +134,16 @@ class Construction(ABC):
         return start, target, target
 
     def sequence_weight(self, groups: LengthGroups) -> Float64:
-        """Return unnormalised p(s) of the sequences of each length group, float64 [d]."""
+        """Return unnormalised p(s) float64 [d] of the sequences of each length group."""
         return np.asarray(self.total(groups.length), np.float64)
 
     def sequence_mass(self, view: SequenceView) -> Float64:
-        """Return the probability of the sequences of each length group, float64 [d]."""
+        """Return the probability float64 [d] of the sequences of each length group."""
         mass = self.sequence_weight(view.groups) * view.groups.size
         return np.asarray(mass / mass.sum())
 
     def target_probability(self, length: Int64, target: Int64) -> Float64:
-        """Return p(k | s) of target positions of sequences of these lengths, float64 [n]."""
+        """Return p(k | s) float64 [n] of target positions of sequences of these lengths."""
         return np.asarray(self.up_to(length, target, target) / self.total(length), np.float64)
 
     def longer(self, length: Int64, least: int, target: Int64) -> Any:
@@ -152,7 +151,7 @@ class Construction(ABC):
         return self.up_to(length, target - least, target)
 
     def log_prob(self, view: SequenceView, pairs: Pairs) -> Float64:
-        """Return ln p(s, k, j) of each pair, float64 [n]; -inf for a pair that is never drawn."""
+        """Return ln p(s, k, j) float64 [n] of each pair: -inf for a pair that is never drawn."""
         groups, length = view.groups, view.lengths(np.asarray(pairs.sequence))
         weight = self.sequence_weight(groups)
         p_sequence = (weight / (weight @ groups.size))[np.searchsorted(groups.length, length)]
@@ -162,7 +161,7 @@ class Construction(ABC):
             return np.asarray(np.log(p_sequence * count / self.total(length)))
 
     def length_distribution(self, view: SequenceView, max_length: int | None = None) -> Float64:
-        """Return P(a history has m items) for every m up to `max_length`, float64 [longest + 1]; exact.
+        """Return the exact P(a history has m items) for every m up to `max_length`: float64 [longest + 1].
 
         The time is in proportion to the sum of length times `max_length` over the different lengths.
         """
@@ -179,7 +178,7 @@ class Construction(ABC):
         return np.asarray(least[:-1] - least[1:])
 
     def expected_history_length(self, view: SequenceView, max_length: int | None = None) -> float:
-        """Return the mean number of items in a history, exactly; histories are cut to `max_length` if given."""
+        """Return the exact mean number of items in a history after a cut to `max_length`."""
         view.require_pairs()
         lengths = self.length_distribution(view, max_length)
         return float(lengths @ np.arange(len(lengths)))
@@ -191,7 +190,7 @@ class Construction(ABC):
 
 
 class Prefixes(Construction):
-    """Constructions of whole prefixes: every pair starts at 0, the targets are one range."""
+    """Constructions of whole prefixes: every pair starts at 0 and the targets are one range."""
 
     @abstractmethod
     def targets(self, length: Any) -> tuple[Any, Any]:
@@ -212,7 +211,7 @@ class Prefixes(Construction):
         return 1 * ((first <= target) & (target <= last) & (start >= 0))
 
     def n_windows(self, length: Any, limit: int) -> Any:
-        """Return the number of windows: one of all short histories, and one of each that is cut."""
+        """Return the number of windows: one of all short histories and one of each cut history."""
         first, last = self.targets(length)
         return larger(last - limit, 0) - larger(first - limit, 0) + 1
 
@@ -228,17 +227,17 @@ class Prefixes(Construction):
 
 
 def larger(a: Any, b: Any) -> Any:
-    """Return the elementwise maximum of whole numbers, numpy arrays or torch tensors."""
+    """Return the elementwise maximum of integer numpy arrays or torch tensors."""
     return np.maximum(a, b) if _in_numpy(a, b) else a + (b - a) * (b > a)
 
 
 def smaller(a: Any, b: Any) -> Any:
-    """Return the elementwise minimum of whole numbers, numpy arrays or torch tensors."""
+    """Return the elementwise minimum of integer numpy arrays or torch tensors."""
     return np.minimum(a, b) if _in_numpy(a, b) else a + (b - a) * (b < a)
 
 
 def select(condition: Any, a: Any, b: Any) -> Any:
-    """Return a where the condition is true, else b; whole numbers, numpy arrays or torch tensors."""
+    """Return a where the condition is true and else b from integer numpy arrays or torch tensors."""
     return np.where(condition, a, b) if _in_numpy(condition, a, b) else b + (a - b) * condition
 
 

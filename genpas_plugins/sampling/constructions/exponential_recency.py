@@ -31,7 +31,6 @@ class ExponentialRecency(Prefixes, name="exponential_recency"):
     decay: float = 0.8
 
     def __post_init__(self) -> None:
-        """Check the decay."""
         if not 0 < self.decay < 1:
             raise InputError(f"{self.name}: decay must be a number between 0 and 1, not {self.decay!r}.")
 

@@ -37,7 +37,6 @@ class RandomWindow(Construction, name="random_window"):
 
     @property
     def _ends(self) -> int:
-        """How many ends a start has."""
         return self.length - _SHORTEST + 2
 
     def _starts(self, length: Any) -> Any:

@@ -23,7 +23,6 @@ class StridedWindows(Construction, name="strided_windows"):
     stride: int = 10
 
     def __post_init__(self) -> None:
-        """Check both numbers."""
         super().__post_init__()
         if self.width < 2:  # noqa: PLR2004 – an item and a target
             raise InputError(f"{self.name}: width must be a whole number from 2 on, not {self.width}.")
