@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genpas_plugins import InputError
+from genpas_plugins.neural.layers.ranking_keys import read_keys, top_keys
 from genpas_plugins.support.array_types import Int64
 from genpas_plugins.support.errors import whole_number
 from genpas_plugins.support.table_file import check_table_file, table_file
@@ -55,7 +56,8 @@ def recommend(
 
     The model reads the last MAX_ITEM_LIST_LENGTH items of a user's whole history. This includes the validation and
     test items. The columns are the source's user_id and item_id, rank from 1 and the model's score. The score of a
-    model that searches is a log-probability. Rows are sorted by user and then by rank.
+    model that searches is a log-probability. Rows are sorted by user and then by rank. Equal scores are in RecBole's
+    order of the items.
 
     Parameters
     ----------
@@ -160,8 +162,7 @@ def best_items(model: Any, histories: FullHistories, users: Int64, top_k: int, e
     scores[:, 0] = -torch.inf  # padding
     if without is not None:
         scores[without] = -torch.inf
-    best = scores.topk(top_k)
-    return Ranked(best.indices, best.values)
+    return Ranked(*read_keys(top_keys(scores, 0, top_k)))
 
 
 def _table(histories: FullHistories, users: Int64, ranked: Ranked) -> pa.Table:

@@ -37,11 +37,11 @@ from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 import recbole_ext  # noqa: F401 – makes RecBole importable with current numpy
+from genpas_plugins.neural.layers.ranking_keys import TopItems, read_keys, top_keys
 from genpas_plugins.support.errors import InputError, nearest
 from recbole_ext.mask_history import history_index, masks_history
 from torchrec_ext.batch import HISTORY, PairBatch
 from torchrec_ext.losses import gather_rows, row_block
-from torchrec_ext.ranking_keys import TopItems, read_keys, top_keys
 from torchrec_ext.shard import output_layer, own_rows, with_output_rows
 from torchrec_ext.tables import layer_of, recommender, table_kernels, whole_table, whole_tables
 

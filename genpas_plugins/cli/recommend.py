@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +25,9 @@ def command(
     ] = None,
     user: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="One user's id; repeatable.")] = None,
     part: Annotated[
-        str, typer.Option(metavar="K/N", help="The K-th of N slices of the users, for N processes at a time.")
-    ] = "1/1",
+        str | None,
+        typer.Option(metavar="K/N", help="The K-th of N slices of the users. Default under torchrun: one a rank."),
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Items a user, at most all of the catalogue.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Users ranked at a time.")] = 256,
     exclude_history: Annotated[
@@ -42,13 +45,15 @@ def command(
     wanted = None if users is None and not user else [*(user or ()), *(read_users(users) if users else ())]
     require_recbole()
     from recbole_ext.recommend import recommend
+    from recbole_ext.recommend_ranks import launched, recommend_on_ranks
 
+    alone = part is not None or not launched()
+    run = partial(recommend, part=read_part(part or "1/1")) if alone else recommend_on_ranks
     with hide_arguments(), stdout_to_stderr() if as_json else nullcontext(), progress_bar() as tell:
-        written = recommend(
+        written = run(
             checkpoint,
             out,
             users=wanted,
-            part=read_part(part),
             top_k=top_k,
             batch_size=batch_size,
             exclude_history=exclude_history,
@@ -56,6 +61,8 @@ def command(
             overwrite=overwrite,
             progress=lambda done, total: tell("ranking for users", done, total),
         )
+    if not alone and os.environ["RANK"] != "0":
+        return
     if as_json:
         print_json({"out": str(out), "top_k": top_k, "exclude_history": exclude_history, **written._asdict()})
         return

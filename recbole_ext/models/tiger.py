@@ -9,6 +9,7 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
+from genpas_plugins.neural.layers.ranking_keys import read_keys, top_keys
 from genpas_plugins.neural.tiger.prefix_tree import PrefixTree
 from genpas_plugins.semantic_ids.codebook import SemanticIds
 from genpas_plugins.support.errors import InputError
@@ -209,8 +210,8 @@ class TIGER(SequentialRecommender):
             scores = self.full_sort_predict(interaction)
             if without is not None:
                 scores[without] = -torch.inf
-            best = scores.topk(k)
-            return best.indices.masked_fill(best.values.isneginf(), 0), best.values
+            items, scores = read_keys(top_keys(scores.float(), 0, k))
+            return items.masked_fill(scores.isneginf(), 0), scores
         beams = min(self.n_items - 1, max(self.settings.beams, k))
         items, scores = self._search(self._histories(interaction), beams, without)
         return items[:, :k], scores[:, :k]

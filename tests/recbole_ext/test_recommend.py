@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torch.distributed as dist
 from recbole.quick_start import run_recbole
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from recbole_ext import full_histories
 from recbole_ext.checkpoints import load, save
 from recbole_ext.full_histories import FullHistories
 from recbole_ext.recommend import SCHEMA, Written, best_items, recommend, trained_model
+from recbole_ext.recommend_ranks import join, recommend_on_ranks
 
 GENPAS = {"strategy": "sampled", "alpha": 1, "beta": 0, "gamma": 0, "pairs_per_epoch": 96}
 SMALL_TIGER = {
@@ -117,6 +119,33 @@ def test_slices_of_the_users_are_the_file_of_all(sasrec: Path, tmp_path: Path):
     # Another number of users in a batch rounds matrix products in another way.
     np.testing.assert_allclose(together["score"], whole["score"], rtol=1e-5)
     assert sum(part.users for part in written) == 40
+    join(files, tmp_path / "joined.parquet")
+    assert pq.read_table(tmp_path / "joined.parquet").equals(together)
+    with pytest.raises(InputError, match=r"gone\.parquet of another rank is not here"):
+        join([*files, tmp_path / "gone.parquet"], tmp_path / "more.parquet")
+    assert not (tmp_path / "more.parquet").exists()
+
+
+def test_ranks_write_one_file_and_leave_no_other(sasrec: Path, tmp_path: Path):
+    recommend(sasrec, tmp_path / "all.csv", top_k=3)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        assert recommend_on_ranks(sasrec, tmp_path / "r.csv", top_k=3) == Written(users=40, skipped=0, rows=120)
+        with pytest.raises(InputError, match="exists already"):
+            recommend_on_ranks(sasrec, tmp_path / "r.csv", top_k=3)
+    finally:
+        dist.destroy_process_group()
+    assert (tmp_path / "r.csv").read_text() == (tmp_path / "all.csv").read_text()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["all.csv", "r.csv"]
+
+
+def test_equal_scores_are_in_the_order_of_the_items(sasrec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config, model = trained_model(sasrec)
+    histories = FullHistories.of(config)
+    scores = torch.tensor([1.0, 2.0]).repeat_interleave(torch.tensor([N_ITEMS - 4, 5])).expand(3, -1)
+    monkeypatch.setattr(type(model), "full_sort_predict", lambda *_: scores.flatten())
+    items = best_items(model, histories, np.array([1, 2, 3]), 7).items
+    assert items.tolist() == [[*range(N_ITEMS - 4, N_ITEMS + 1), 1, 2]] * 3
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "²/3", "1/" + "9" * 5000])

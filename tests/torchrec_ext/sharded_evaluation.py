@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 import recbole_ext  # noqa: F401 – mends RecBole for current numpy
+from genpas_plugins.neural.layers.ranking_keys import TopItems
 from torchrec_ext import evaluation
 from torchrec_ext.evaluation import evaluate, output_rows, recbole_state
 from torchrec_ext.losses import gather_rows
-from torchrec_ext.ranking_keys import TopItems
 from torchrec_ext.shard import output_layer, shard
 
 SETTINGS = {

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from spawned_ranks import run_ranks
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
+from genpas_plugins.neural.layers import ranking_keys
 from genpas_plugins.support.errors import InputError
-from torchrec_ext import evaluation, ranking_keys
+from torchrec_ext import evaluation
 from torchrec_ext.batch import PairBatch
 from torchrec_ext.evaluation import check_catalogue, evaluate, recbole_state
 from torchrec_ext.shard import output_layer, own_rows, shard, with_output_rows

@@ -43,15 +43,15 @@ class LengthOrder(NamedTuple):
     def of(cls, lengths: Tensor) -> Self:
         """Return the groups of lengths int64 [n] on the CPU."""
         octave = (lengths.clamp(min=SHORTEST) - 1).log2().floor()
-        order, sizes = octave.argsort(stable=True), octave.unique(return_counts=True)[1]
+        order, sizes = octave.argsort(stable=True), torch.bincount(octave.long())
         longest, step = int(lengths.max()), 1
         if torch.is_autocast_enabled("cpu"):
             # A group takes histories of the shorter one; the shortest has the rest.
             after = len(lengths) - sizes.cumsum(0)
             after = (-(-after // ROWS) * ROWS).clamp(max=len(lengths))
             sizes, step = -torch.diff(after, prepend=after.new_full((1,), len(lengths))), STEP
-            sizes = sizes[sizes > 0]
-        tops = [int(part.max()) for part in lengths[order].split(sizes.tolist())]
+        sizes = sizes[sizes > 0]
+        tops = [int(part.max()) for part in torch.split(lengths[order], sizes.tolist())]
         widths = [min(-(-top // step) * step, longest) for top in tops]
         return cls(order, [LengthGroup(*group) for group in zip(sizes.tolist(), widths, strict=True)])
 
@@ -63,7 +63,7 @@ class LengthOrder(NamedTuple):
     @property
     def rows(self) -> Sequence[Tensor]:
         """The rows of each group, int64."""
-        return self.order.split([group.size for group in self.groups])
+        return torch.split(self.order, [group.size for group in self.groups])
 
     def states(self, parts: Sequence[Tensor], at: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return the states of the histories in their own order, [n, D], or the states at some places, [T, D].

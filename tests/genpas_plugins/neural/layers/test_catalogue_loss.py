@@ -68,3 +68,18 @@ def test_scores_of_all_targets_are_never_kept(monkeypatch: pytest.MonkeyPatch) -
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda t: t):
         weighted_catalogue_loss(*given)
     assert kept and max(kept) <= 300 * 8
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("half", [False, True])
+def test_on_a_gpu_it_does_not_wait(half: bool) -> None:
+    hidden, table, *rest = (value.detach().cuda() for value in inputs(64, 200, 8, torch.float32))
+    leaves = hidden.requires_grad_(), table.requires_grad_()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            loss = weighted_catalogue_loss(*leaves, *rest)
+        loss.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
