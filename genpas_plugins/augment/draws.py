@@ -15,8 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from genpas_plugins.augment.histories import ChangedHistories
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.sampling.backend import implementation
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.random_stream import philox, uniform
 from genpas_plugins.support.array_types import Float64, Int64, UInt32
 

@@ -9,10 +9,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.sampling.backend import implementation
 from genpas_plugins.sampling.batch import StoreHistories
 from genpas_plugins.sampling.gather import fill_padded, implementation_for
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import AnyArray, Int8, Int64, UInt32
 
 _MODULE = "genpas_plugins.augment.operator_kernels"

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from genpas_plugins.data.lengths import smallest_index_type
+from genpas_plugins.data.lengths import bounds, smallest_index_type
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.support.array_types import Float64, Int64, Integers
 
 _PAIRS = 1 << 22  # (user's item, user's item) pairs that are counted at a time

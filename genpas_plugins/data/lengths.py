@@ -58,8 +58,12 @@ def smallest_index_type(largest: int) -> type[np.int32] | type[np.int64]:
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
-def starts_of(lengths: Integers) -> Int64:
-    """Return where each sequence begins and the last one ends: int64 [n + 1]."""
-    starts = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, dtype=np.int64, out=starts[1:])
-    return starts
+def bounds(lengths: Integers) -> Int64:
+    """Return the offsets of rows of these lengths, one row after another, int64 [n + 1].
+
+    >>> bounds(np.array([2, 3]))
+    array([0, 2, 5])
+    """
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

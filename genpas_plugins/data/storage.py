@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from genpas_plugins.data.joined import JoinedArray
-from genpas_plugins.data.lengths import LengthIndex, starts_of
+from genpas_plugins.data.lengths import LengthIndex, bounds
 from genpas_plugins.support.array_types import AnyArray, Int64, Integers
 from genpas_plugins.support.atomic import replace_directory
 from genpas_plugins.support.directory_header import DirectoryHeader
@@ -166,7 +166,7 @@ def join_arrays(parts: Sequence[StoredArrays], item_ids: pa.Array | None) -> Sto
     values: Any = JoinedArray([part.values for part in parts])
     columns: Any = {name: JoinedArray([part.columns[name] for part in parts]) for name in parts[0].columns}
     user_ids = pa.concat_arrays([part.user_ids for part in parts])
-    return StoredArrays.of(values, starts_of(lengths), parts[0].n_items, user_ids, item_ids, columns)
+    return StoredArrays.of(values, bounds(lengths), parts[0].n_items, user_ids, item_ids, columns)
 
 
 def _mapped(path: Path, header: Mapping[str, Any], parts: Sequence[Path]) -> StoredArrays:

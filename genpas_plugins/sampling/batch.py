@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.sequences import Pairs, SequenceStore
 from genpas_plugins.sampling.gather import fill_jagged, fill_padded, implementation_for, slices_of
-from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Bools, Float32, Int64
 
 

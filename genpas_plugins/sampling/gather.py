@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.backend import P, R, choose_backend, implementation
-from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import InputError, whole_number
 

@@ -1,21 +1,10 @@
-"""Rows of different lengths in one array: the offset and the places of each row."""
+"""Rows of different lengths in one array: the places of each row."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from genpas_plugins.support.array_types import Int64, Integers
-
-
-def bounds(lengths: Integers) -> Int64:
-    """Return the offsets int64 [n + 1] of consecutive rows of these lengths.
-
-    >>> bounds(np.array([2, 3]))
-    array([0, 2, 5])
-    """
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def spans(first: Integers | int, lengths: Integers) -> Int64:

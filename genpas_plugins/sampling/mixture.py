@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.batch import Batch
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import Policy, shortest
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.random_stream import check_seed

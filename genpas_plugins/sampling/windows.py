@@ -15,10 +15,11 @@ from typing import Any, Literal, NamedTuple
 
 from numpy.typing import ArrayLike
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.sampling.batch import Batch, StoreHistories, Targets
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.policy import Policy
 from genpas_plugins.sampling.protocol import ENUMERATED
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from genpas_plugins.data.ids import CAST_ERRORS, places_of
-from genpas_plugins.data.lengths import starts_of
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.prepare.build import BUCKET_ROWS, Buckets, Progress, build_store
 from genpas_plugins.data.prepare.scratch import ScratchColumn, scratch_folder
 from genpas_plugins.data.sequences import SequenceStore
@@ -132,7 +132,7 @@ def append_interactions(
             before = history or [{"step": "prepare", **was}]
             tell("saving", 0, n)
             columns: Any = {name: scratch[name].first(n) for name in store.columns}
-            sizes = (starts_of(lengths), len(item_ids))
+            sizes = (bounds(lengths), len(item_ids))
             merged = StoredArrays.of(scratch[_VALUES].first(n), *sizes, user_ids, item_ids, columns)
             write_arrays(folder / "whole", merged, history=[*before, step])
         exchange_directory(folder / "whole", path)
@@ -162,7 +162,7 @@ class _Merge:
         lengths[: len(old)] = old
         lengths[self.rows] += self.part.lengths()
         by_row = np.argsort(self.rows)
-        cut = Buckets.cut(starts_of(lengths), bucket_rows)
+        cut = Buckets.cut(bounds(lengths), bucket_rows)
         done = n_late = 0
         for first, stop in zip(cut.edges[:-1].tolist(), cut.edges[1:].tolist(), strict=True):
             low, high = np.searchsorted(self.rows[by_row], [first, stop])

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from genpas_plugins.data.lengths import starts_of
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.prepare.k_core import Core, add_counts, find_core
 from genpas_plugins.data.prepare.scratch import ScratchColumn, scratch_folder
 from genpas_plugins.data.prepare.survey import Survey, Wanted, survey
@@ -157,7 +157,7 @@ def build_store(
             name: stack.enter_context(closing(ScratchColumn(folder / str(index), dtype)))
             for index, (name, dtype) in enumerate(_types(given, rows).items())
         }
-        buckets = Buckets.cut(starts_of(found.users["count"].to_numpy()), bucket_rows)
+        buckets = Buckets.cut(bounds(found.users["count"].to_numpy()), bucket_rows)
         _scatter(given, rows, scratch, buckets, tell)
         once = _repeats(found, scratch, buckets, note, drop=drop_duplicates)
         core = _core(given, found, scratch, once, cores, tell)
@@ -167,7 +167,7 @@ def build_store(
         step = {"step": f"prepare, ties {ties}", "order": list(orders), **counts}
         kept = {name: scratch[name].first(n_kept) for name in found.kept}
         ids = _ids(found.users, core.users), _ids(found.items, core.items)
-        offsets, values = starts_of(core.user_counts[core.users]), scratch[_ITEM].first(n_kept)
+        offsets, values = bounds(core.user_counts[core.users]), scratch[_ITEM].first(n_kept)
         # In the scratch folder, which a killed run leaves to the next one.
         write_arrays(
             folder / "saved",

@@ -116,7 +116,7 @@ def mask(entries: Tensor, lengths: Tensor) -> Tensor:
 
 
 def bounds(lengths: Tensor) -> Tensor:
-    """Twin of `genpas_plugins.sampling.jagged.bounds`."""
+    """Twin of `genpas_plugins.data.lengths.bounds`."""
     offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64, device=lengths.device)
     torch.cumsum(lengths, 0, out=offsets[1:])
     return offsets

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.sequences import SequenceView
-from genpas_plugins.sampling.jagged import bounds, spans
+from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.random_stream import check_seed, philox
 from genpas_plugins.support.array_types import AnyArray, Bools, Int64
 from genpas_plugins.support.errors import InputError, whole_number

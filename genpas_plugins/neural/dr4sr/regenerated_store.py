@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genpas_plugins.data.lengths import bounds
 from genpas_plugins.data.sequences import KIND, OWNER, SequenceStore
 from genpas_plugins.neural.dr4sr.inference import Regenerated
 from genpas_plugins.neural.dr4sr.mining import Patterns
-from genpas_plugins.sampling.jagged import bounds
 from genpas_plugins.support.array_types import AnyArray, Int64
 from genpas_plugins.support.errors import InputError
 
