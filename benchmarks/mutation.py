@@ -53,7 +53,6 @@ NEAREST = {
     ),
     "genpas_plugins/sampling/batch.py": "tests/genpas_plugins/sampling/test_gather.py",
     "genpas_plugins/sampling/constructed_draws.py": "tests/genpas_plugins/sampling/test_constructions.py",
-    "genpas_plugins/sampling/coverage.py": "tests/recbole_ext/test_trained_on.py",
     "genpas_plugins/sampling/protocol.py": "tests/genpas_plugins/sampling/test_pairs_table.py",
     "genpas_plugins/neural/basrec/losses.py": "tests/recbole_ext/test_mixing.py",
     "genpas_plugins/neural/checkpoint_file.py": "tests/recbole_ext/test_checkpoints.py",
@@ -143,6 +142,7 @@ def run_tests(tests: str, seconds: float) -> tuple[int, float]:
         import pytest
 
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
@@ -196,8 +196,8 @@ def report(done: Sequence[dict[str, Any]], command: str) -> str:
         [
             "# Mutants",
             "",
-            f"`{command}`, {about['date']}, commit `{about['commit']}`. One place of the code is changed at a time;",
-            "the nearest tests notice it or not (`benchmarks/mutation.py` says how).",
+            f"`{command}`, {len(done)} of its mutants, {about['date']}, commit `{about['commit']}`.",
+            "`benchmarks/mutation.py` changes one place of the code at a time. The nearest tests notice it or not.",
             "",
             "| group | mutants | noticed | not noticed | share |",
             "|---|--:|--:|--:|--:|",
@@ -237,18 +237,21 @@ def main() -> None:
     done = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     known = {(entry["file"], entry["line"], entry["before"], entry["after"]) for entry in done}
     limits: dict[str, float] = {}
-    samples = [sample(group, options.mutants // len(GROUPS), options.seed) for group in GROUPS]
-    for mutant in [mutant for turn in zip(*samples, strict=True) for mutant in turn]:
-        key = (mutant.file, mutant.line, mutant.before, mutant.after)
-        if key not in known:
-            entry = {"group": mutant.group, "file": mutant.file, "line": mutant.line}
-            entry |= {"before": mutant.before, "after": mutant.after, "outcome": judge(mutant, limits)}
-            done.append(entry)
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
-            print(f"{entry['outcome']:9} {mutant.file}:{mutant.line}  {mutant.after}", flush=True)
     command = f'make mutate ARGS="--mutants {options.mutants} --seed {options.seed}"'
-    write_text(RESULTS, report(done, command))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped. The same command goes on."))  # the file is put back
+    try:
+        samples = [sample(group, options.mutants // len(GROUPS), options.seed) for group in GROUPS]
+        for mutant in [mutant for turn in zip(*samples, strict=True) for mutant in turn]:
+            key = (mutant.file, mutant.line, mutant.before, mutant.after)
+            if key not in known:
+                entry = {"group": mutant.group, "file": mutant.file, "line": mutant.line}
+                entry |= {"before": mutant.before, "after": mutant.after, "outcome": judge(mutant, limits)}
+                done.append(entry)
+                with log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(entry) + "\n")
+                print(f"{entry['outcome']:11} {mutant.file}:{mutant.line}  {mutant.after}", flush=True)
+    finally:
+        write_text(RESULTS, report(done, command))
 
 
 if __name__ == "__main__":
