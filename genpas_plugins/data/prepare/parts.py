@@ -28,6 +28,7 @@ from genpas_plugins.data.storage import (
     ITEM_IDS,
     MOST_PARTS,
     STORE,
+    StoredArrays,
     join_arrays,
     read_arrays,
     read_history,
@@ -36,6 +37,7 @@ from genpas_plugins.data.storage import (
     write_files,
     write_ids,
 )
+from genpas_plugins.support.array_types import Integers
 from genpas_plugins.support.atomic import replace_file
 from genpas_plugins.support.checksums import file_crc32
 from genpas_plugins.support.errors import InputError, whole_number
@@ -87,13 +89,8 @@ def make_part(source: str | Path, folder: str | Path, number: int, **how: Any) -
         if not numbers.all():
             unknown = own.item_ids[int(np.argmin(numbers))].as_py()
             raise InputError(f"{source}: the item {unknown!r} is not in {catalogue}. Write the catalogue of all rows.")
-        store = SequenceStore.from_arrays(
-            numbers.astype(smallest_index_type(len(ids)))[own.values - 1],
-            own.offsets,
-            n_items=len(ids),
-            user_ids=own.user_ids,
-            columns=own.columns,
-        )
+        values = _Renumbered(own.values, numbers.astype(smallest_index_type(len(ids))))
+        store = StoredArrays.of(values, own.offsets, len(ids), own.user_ids, None, own.columns)
         order = how.get("order") or []
         step = {
             "step": "part",
@@ -101,7 +98,20 @@ def make_part(source: str | Path, folder: str | Path, number: int, **how: Any) -
             "source": Path(source).name,
             "catalogue": file_crc32(catalogue),
         }
-        write_arrays(part, store.stored(), overwrite=True, history=[step])
+        write_arrays(part, store, overwrite=True, history=[step])
+
+
+class _Renumbered:
+    """Values by the numbers of the catalogue, read in slices: a part may not fit into memory."""
+
+    def __init__(self, values: Integers, numbers: Integers) -> None:
+        self.values, self.numbers, self.dtype, self.shape = values, numbers, numbers.dtype, values.shape
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, places: slice) -> Integers:
+        return self.numbers[self.values[places] - 1]
 
 
 def join_parts(folder: str | Path) -> SequenceStore:
