@@ -159,13 +159,17 @@ class MixedPairs(PairStream):
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch."""
+        return self.addresses(epoch, indices)[0]
+
+    def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
+        """Return the pairs with these indices and their histories; see `PairStream`."""
         dealt = deal(check_indices(indices, self.size), self.weights)
-        merged = np.zeros((3, len(dealt.part)), np.int64)
+        merged = np.zeros((2, 3, len(dealt.part)), np.int64)
         for k, stream in enumerate(self.streams):
             mine = dealt.part == k
             if mine.any():
-                merged[:, mine] = stream.pairs(epoch, dealt.index[mine])
-        return Pairs(*merged)
+                merged[..., mine] = stream.addresses(epoch, dealt.index[mine])
+        return Pairs(*merged[0]), Pairs(*merged[1])
 
 
 class MixedWindows:

@@ -40,14 +40,18 @@ class ReplayStream(PairStream):
 
     def pairs(self, epoch: int, indices: ArrayLike) -> Pairs:
         """Return the pairs with these indices of the epoch."""
+        return self.addresses(epoch, indices)[0]
+
+    def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
+        """Return the pairs with these indices and their histories; see `PairStream`."""
         indices = check_indices(indices, self.pairs_per_epoch)
         before = olds_before(indices, self.share)
         is_old = olds_before(indices + 1, self.share) > before
-        merged = np.zeros((3, len(indices)), np.int64)
+        merged = np.zeros((2, 3, len(indices)), np.int64)
         for stream, chosen, places in ((self.old, is_old, before), (self.new, ~is_old, indices - before)):
             if chosen.any():
-                merged[:, chosen] = stream.pairs(epoch, places[chosen] % stream.size)
-        return Pairs(*merged)
+                merged[..., chosen] = stream.addresses(epoch, places[chosen] % stream.size)
+        return Pairs(*merged[0]), Pairs(*merged[1])
 
 
 def olds_before(indices: Int64, share: float) -> Int64:

@@ -117,3 +117,18 @@ def test_weights_that_are_none_are_refused(weights: tuple[float, ...], message: 
 def test_a_policy_without_an_example_is_refused():
     with pytest.raises(InputError, match="An epoch of 2 examples has none of 1,0,1"):
         pair_stream(VIEW, MIXTURE, seed=1, pairs_per_epoch=2)
+
+
+def test_histories_that_end_early_stay_without_the_items_before_their_target():
+    parts = [named_policy("future_window:items=3"), SamplingPolicy.named("multi_target")]
+    stream = pair_stream(VIEW, Mixture((1, 1), parts), seed=3, pairs_per_epoch=40)
+    pairs, addresses = stream.addresses(0, np.arange(40))
+    dealt = deal(np.arange(40), (1, 1))
+    for k, part in enumerate(stream.streams):
+        of_part = [np.stack(drawn) for drawn in part.addresses(0, dealt.index[dealt.part == k])]
+        assert np.array_equal(np.stack(pairs)[:, dealt.part == k], of_part[0])
+        assert np.array_equal(np.stack(addresses)[:, dealt.part == k], of_part[1])
+    assert (addresses.target < pairs.target).any()
+    assert np.array_equal(
+        stream.batch(0, np.arange(40), 5).histories.lengths, np.minimum(addresses.target - addresses.start, 5)
+    )
