@@ -1,7 +1,7 @@
 """Run the blocks of a Markdown page in order, in the current folder: python run_page.py PAGE ROOT.
 
 yaml      `# NAME.yaml` in the first line: the file NAME.yaml; any other: settings that RecBole must accept
-python    run, all blocks of the page in one namespace
+python    run, all blocks of the page in one namespace; without those of an OPTIONAL framework that is not installed
 bash      lines that begin with `genpas` or `python -m torchrec_ext.train` are run; other commands are not
 """
 
@@ -11,8 +11,10 @@ import runpy
 import shlex
 import sys
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 
+OPTIONAL = ("replay", "cornac")
 SHORT = [
     "--epochs=1",
     "--genpas_pairs_per_epoch=512",
@@ -38,7 +40,7 @@ def main(page: Path, root: Path) -> None:
             Path(file[1] if file else "block.yaml").write_text(text, encoding="utf-8")
             if file is None or "genpas:" in text:
                 accept(file[1] if file else "block.yaml")
-        elif language == "python":
+        elif language == "python" and not any(f"from {name}" in text and find_spec(name) is None for name in OPTIONAL):
             sys.argv[1:] = SHORT if "run_recbole(" in text else []
             exec(compile(text, str(page), "exec"), names)
         elif language == "bash":

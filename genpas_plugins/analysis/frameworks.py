@@ -3,7 +3,8 @@
 Read from source or documentation in November 2026. A code base has no construction if it trains on the rows of the
 user's own table (TorchEasyRec) or on another objective (masking). genrec's SASRec and HSTU are not here either.
 They train all positions of every prefix: a target counts once for each item from it on. RePlay also trains the
-first item of a sequence that is shorter than a window after padding alone. Its rows leave this out.
+first item of a sequence that is shorter than a window after padding alone, and FMLP-Rec the first item of its window.
+Their rows leave this out.
 """
 
 from __future__ import annotations
@@ -50,15 +51,17 @@ FRAMEWORKS = {
     "cornac": Framework("cornac 3, SASRec", "multi_target", 50, True),
     "cornac_transformer": Framework("cornac 3, TransformerRec, causal", "last_items:length=19", 19, True),
     "recommenders": Framework("recommenders, SASRec", "last_items:length=50", 50, True),
-    "transformers4rec": Framework("Transformers4Rec, causal", "last_items:length=20", 20, False),
+    # torch/masking.py; the workflows of its examples keep the last 20 items of a session.
+    "transformers4rec": Framework("Transformers4Rec, causal", "last_items:length=19", 19, True),
     "torch_rechub": Framework("torch-rechub, prefixes", "oldest_items:length=49:candidates=49", 49, True),
     "rechorus": Framework("ReChorus, SASRec", "multi_target", 20, True),
     "sasrec": Framework("SASRec, the authors' code", "last_items:length=50", 50, False),
-    "sasrec_pytorch": Framework("SASRec.pytorch", "last_items:length=50", 50, False),
+    # python/utils.py and python/main.py
+    "sasrec_pytorch": Framework("SASRec.pytorch", "last_items:length=200", 200, True),
     "gsasrec": Framework("gSASRec-pytorch", "last_items:length=200", 200, True),
     "aprec": Framework("aprec, recency sampling", "exponential_recency:decay=0.8", 50, True),
     "s3rec": Framework("S³-Rec, fine-tuning", "last_items:length=50", 50, True),
-    "fmlprec": Framework("FMLP-Rec", "last_items:length=50", 50, False),
+    "fmlprec": Framework("FMLP-Rec", "last_items:length=49", 49, True),  # datasets.py
     "duorec": Framework("DuoRec", "multi_target", 50, False),
     "time_to_split": Framework("Time to Split", "last_items:length=128", 128, True),
     "esasrec": Framework("eSASRec", "last_items:length=50", 50, False),
