@@ -96,7 +96,7 @@ class BASRecLoss:
         return plain, views, cross
 
     def _mixed(self, histories: Tensor, lengths: Tensor, changed: Tensor, share: Tensor) -> Tensor:
-        """Return the model's vectors of histories whose embeddings are mixed with those of `changed`."""
+        """Return the model's vectors of histories whose embeddings are mixed with the embeddings of `changed`."""
         embedding = self.model.item_embedding
         look_up = embedding.forward
 

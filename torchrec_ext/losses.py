@@ -85,7 +85,7 @@ def vocab_parallel_loss(
     """Return the `global_mean` of the cross-entropy over all rows. Each rank scores all samples with its own rows.
 
     A step moves G × D numbers in each direction. The forward pass computes the gradients block by block without a
-    matrix of all scores. Errors and gradients equal those of `gathered_softmax_loss` up to rounding. Under
+    matrix of all scores. Errors and gradients are the same as in `gathered_softmax_loss` up to rounding. Under
     `torch.autocast` matrix products have its type and sums are float32.
 
     Parameters

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _outcome(ranks: Ranks, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-    # What TorchRec and torch will change one day is theirs to mend, not news for whoever trains, times the ranks.
+    # Deprecations in TorchRec and torch are theirs to fix. Every rank would print them.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torchrec\.")
     warnings.filterwarnings("ignore", "Please use DTensor", FutureWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

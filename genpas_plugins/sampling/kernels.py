@@ -252,7 +252,7 @@ def _visit(
     key0, key1 = uint32(seed), uint32(seed >> uint64(32))
     guides, n = len(group_guide) / size, len(indices)
     places = np.empty(n, np.int64)
-    # Loops of their own, because the compiler turns those without a search into vector instructions.
+    # Loops of their own, because the compiler vectorises loops without a search.
     _shuffle(indices, size, a, shift, keys, places)
     for i in range(n):
         point = min(places[i] + offset, last_point)
@@ -326,7 +326,7 @@ def _choose_pairs(
     start: Any,
     target: Any,
 ) -> None:
-    # A loop for each kind, because the compiler turns those without a search into vector instructions.
+    # A loop for each kind, because the compiler vectorises loops without a search.
     n = len(length)
     if target_last:
         for i in range(n):

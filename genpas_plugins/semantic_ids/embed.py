@@ -170,7 +170,7 @@ def _ask_hub(model: str) -> None:
         try:
             HfApi().model_info(name, timeout=_HUB_SECONDS)
             return
-        except Exception as error:  # the errors are those of the HTTP library, and it changes
+        except Exception as error:  # the errors come from the HTTP library, and it changes
             last = error
     raise InputError(
         f"Encoder {model!r} is not on this machine, and the hub does not give it ({_reason(last)}); check its name and "

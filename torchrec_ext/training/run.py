@@ -108,7 +108,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Return the content of a checkpoint: live tensors and the position as plain values."""
         names = {id(value): name for name, value in dense_parameters(self.sharded).items()}
-        # `draws` is in the record: the keys here must be those of every earlier checkpoint.
+        # `draws` is in the record: the keys must be the same in every earlier checkpoint.
         position = {name: value for name, value in self.stream.state_dict().items() if name != "draws"}
         return {
             "model": self.sharded.state_dict(),

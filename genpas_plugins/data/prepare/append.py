@@ -1,4 +1,4 @@
-"""Add interactions to a saved store: users and items keep their numbers, new ones get the next numbers.
+"""Add interactions to a saved store: users and items keep their numbers and new ones get the next numbers.
 
 1. build    make a store of the new interactions beside the store
 2. merge    write the sequences of both, in buckets of users that fit into memory
@@ -54,9 +54,9 @@ def append_interactions(
     note: Callable[[str], None] = _LOG.warning,
     bucket_rows: int = BUCKET_ROWS,
 ) -> SequenceStore:
-    """Add the interactions of `source` to the saved store `path`, all of them or none.
+    """Add all interactions of `source` to the saved store `path` or none.
 
-    A kill leaves the store as it was, or with all new interactions. Memory holds the ids of users and items and
+    A kill leaves the store as it was or with all new interactions. Memory holds the ids of users and items and
     `bucket_rows` interactions. No k-core is applied.
 
     Parameters
@@ -64,16 +64,16 @@ def append_interactions(
     path
         Directory of the store.
     source
-        A file, a directory of part files, or a glob pattern. It has every column of the store.
+        A file, a directory of part files or a glob pattern. It has every column of the store.
     user, item
         Columns with the ids.
     order
-        Columns of the store that its sequences are sorted by, the most important first. Ties keep earlier
-        interactions first. None: new interactions follow the old ones, in the order of the file.
+        Columns of the store that its sequences are sorted by. The most important comes first. Ties keep earlier
+        interactions first. None: new interactions follow the old ones in the order of the file.
     late
         What to do with an interaction before its user's last one in `order`: "refuse" or "merge".
     drop_duplicates
-        Drop new interactions whose user, item and order the store has, or an earlier new one.
+        Drop new interactions with the user, item and order of an interaction in the store or of an earlier new one.
     again
         Append content that the store's history names already.
     format, options, time_format, null_values, strip, progress, note, bucket_rows
@@ -82,7 +82,7 @@ def append_interactions(
     Raises
     ------
     InputError
-        The source is unusable, an interaction is late, or ids or columns do not fit the store.
+        The source is unusable or an interaction is late. Ids or columns do not fit the store.
     """
     path = Path(path).resolve()
     tell = progress if progress is not None else lambda step, done, total: None
@@ -142,7 +142,7 @@ def append_interactions(
 
 @dataclass(frozen=True)
 class _Merge:
-    """The sequences of a store and of a part, by rows of the merged store."""
+    """The sequences of a store and of a part by rows of the merged store."""
 
     path: Path
     store: SequenceStore
@@ -175,7 +175,7 @@ class _Merge:
         return lengths, n_late
 
     def _bucket(self, first: int, stop: int, part_users: Int64) -> tuple[dict[str, AnyArray], Int64, int]:
-        """Return the columns and the merged rows of a bucket's interactions, and the number of late users."""
+        """Return the columns and the merged rows of a bucket's interactions and the number of late users."""
         offsets = self.store.offsets
         a, b = (min(edge, self.store.n_sequences) for edge in (first, stop))
         old = slice(int(offsets[a]), int(offsets[b]))
@@ -242,7 +242,7 @@ def _check_store(store: SequenceStore, orders: tuple[str, ...], history: Sequenc
 
 
 def _number(known: pa.Array | None, more: pa.Array | None, kind: str) -> tuple[pa.Array, Int64]:
-    """Return the known ids with the new ones of `more` after them, and the place of each of `more` there."""
+    """Return the known ids and the new ids of `more` after them. Return the place of each id of `more` too."""
     if known is None or more is None:
         raise InputError(f"The store has no {kind} ids, by which `append` finds {kind}s. Prepare it with ids.")
     try:

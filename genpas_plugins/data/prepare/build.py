@@ -59,7 +59,7 @@ class Buckets(NamedTuple):
         return cls(edges, user_starts[edges])
 
     def pieces(self) -> Iterator[tuple[int, int]]:
-        """Yield the first and the last interaction of each bucket, the last one excluded."""
+        """Yield the first interaction of each bucket and the interaction after its last."""
         return itertools.pairwise(self.starts.tolist())
 
 
@@ -86,38 +86,38 @@ def build_store(
     note: Callable[[str], None] = _LOG.warning,
     bucket_rows: int = BUCKET_ROWS,
 ) -> SequenceStore:
-    """Read interactions, group them by user, sort them by `order`, and save them as the store `out`.
+    """Read interactions, group them by user, sort them by `order` and save them as the store `out`.
 
-    Users and items are numbered in the order of their ids, whatever the order of the files. Ids in delimited text are
-    integers if every id is written as an integer is ("7", not "07"), else text.
+    Users and items are numbered in the order of their ids. The order of the files has no effect. Ids in delimited
+    text are integers if every id has the form of an integer ("7" but not "07"). Otherwise they are text.
 
     Parameters
     ----------
     source
-        A file, a directory of part files, or a glob pattern.
+        A file, a directory of part files or a glob pattern.
     out
         Directory to make. It appears whole or not at all.
     user, item
-        Columns with the ids, integers or text. A column of lists of items has one sequence a row.
+        Columns with integer or text ids. A column of lists of items has one sequence a row.
     order
-        Columns with the time or position of an interaction, the most important first. They are columns of the store.
-        The order is exact for every type. None: the file is in order.
+        Columns with the time or position of an interaction. The most important comes first. They are columns of the
+        store. The order is exact for every type. None: the file is in order.
     ties
-        The order of interactions with equal values of `order`: `file`, or `random:SEED`.
+        The order of interactions with equal values of `order`: `file` or `random:SEED`.
     columns
-        Further numeric, boolean or date columns to keep. Dates and times become int64 microseconds since 1970, in UTC
-        where the source names a zone.
+        Further numeric, boolean or date columns to keep. Dates and times become int64 microseconds since 1970. They
+        are in UTC where the source names a zone.
     k_core
         Fewest interactions of a user and of an item. Others are dropped until all have enough. A repeated interaction
         counts each time.
     user_core, item_core
         Override `k_core` for one side.
     format
-        A key of `READERS`. None: the content of the files decides, then their names.
+        A key of `READERS`. None: the content of the files decides and then their names.
     options
         What text files do not say about themselves.
     time_format
-        How the columns of `order` are written, for `strptime`. None: as numbers, or as ISO 8601.
+        Format of the columns of `order` for `strptime`. None: numbers or ISO 8601.
     null_values
         Ids that mean a missing value. Their interactions are dropped.
     strip
@@ -129,14 +129,14 @@ def build_store(
     progress
         Called as progress(step, done, total) with rows. The total is None where it is unknown.
     note
-        Called with what the user must know, such as duplicates and null words.
+        Called with what the user must know such as duplicates and null words.
     bucket_rows
         Rows to sort in memory at a time. The longest sequence always fits.
 
     Raises
     ------
     InputError
-        The input is unusable. The message names file, row or line, and what to do.
+        The input is unusable. The message names the file, the row or line and what to do.
     """
     given, out, tie_seed = read(source, format, options), Path(out), parse_ties(ties)
     tell = progress if progress is not None else lambda step, done, total: None
@@ -226,7 +226,7 @@ def _core(  # noqa: PLR0917 – what the stages share
 
 
 def _duplicates(scratch: dict[str, ScratchColumn], keys: list[str], first: int, stop: int) -> Bools:
-    """Return which rows of a bucket have user, item and order of an earlier row."""
+    """Return which rows of a bucket have the user, item and order of an earlier row."""
     named = {name: scratch[name].read(first, stop) for name in (_USER, _ITEM, *keys)}
     # Most data has none: sorted hashes show this several times faster than groups.
     hashes = np.zeros(stop - first, np.uint64)
@@ -275,7 +275,7 @@ def _scatter(
 
 
 def _numbered_rows(found: Survey) -> pl.LazyFrame:
-    """Return the rows with user and item rows (from 0) in place of their ids, and the other columns as numbers."""
+    """Return the rows with user and item rows (from 0) as ids and the other columns as numbers."""
     sides = ((_USER, found.wanted.user, found.users), (_ITEM, found.wanted.item, found.items))
     columns = found.kept | found.keys
     frame = found.frame.select(
@@ -296,7 +296,7 @@ def _numbered_rows(found: Survey) -> pl.LazyFrame:
 
 
 def _rows_of(ids: pl.Series, known: AnyArray) -> pl.Series:
-    """Return the place of each id in the sorted array of known ids; null where it is absent."""
+    """Return the place of each id in the sorted array of known ids, or null."""
     values = ids.to_numpy()
     order = np.argsort(values)  # neighbours in order are neighbours in memory
     places = np.empty(len(values), np.uint32)

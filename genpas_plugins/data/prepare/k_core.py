@@ -11,7 +11,7 @@ from genpas_plugins.support.array_types import AnyArray, Bools, Integers
 
 
 class Core(NamedTuple):
-    """The users and items that stay, bool [n_users] and [n_items], and the number of their interactions."""
+    """The users bool [n_users] and items bool [n_items] that stay and the number of their interactions."""
 
     users: Bools
     items: Bools
@@ -33,7 +33,7 @@ def find_core(
     Parameters
     ----------
     pieces
-        Yields all interactions as (user rows, item rows), anew at every call.
+        Yields all interactions anew at every call as (user rows, item rows).
     user_counts, item_counts
         Integers [n_users] and [n_items]. A repeated interaction counts each time.
     user_core, item_core
@@ -58,7 +58,7 @@ def find_core(
 
 
 def add_counts(counts: Integers, rows: AnyArray) -> None:
-    """Add to `counts`, integers [n], how often each row number occurs. Rows that are close together cost little."""
+    """Add to the integers `counts` [n] how often each row number occurs. Rows that are close together cost little."""
     if len(rows):
         first = int(rows.min())
         found = np.bincount(rows - first)

@@ -1,4 +1,4 @@
-"""Columns as numbers: what the store keeps, and keys that sort as exactly as the source is written."""
+"""Columns as numbers: what the store keeps and keys that sort as exactly as the source is written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Reading:
-    """A way to read texts: the texts it knows, the value and the keys."""
+    """A way to read texts: the texts it can read, the value and the keys."""
 
     known: pl.Expr
     value: pl.Expr
@@ -81,7 +81,7 @@ def _time(text: pl.Expr, moment: pl.Expr) -> Reading:
 
 
 def typed(source: Source, name: str, dtype: pl.DataType) -> Numbers | None:
-    """Return how a column of numbers, booleans or times is read; None for text and decimals."""
+    """Return how a column of numbers, booleans or times is read. None for text and decimals."""
     column = pl.col(name)
     if isinstance(dtype, pl.Decimal) or dtype == pl.String:
         return None
@@ -109,13 +109,13 @@ def text_numbers(
     Parameters
     ----------
     source, frame
-        The interactions, for messages and as read.
+        The interactions for messages and as read.
     name
         The column.
     is_integer
         Whether every text is an integer of 64 bits.
     time_format
-        How times are written, for `strptime`. None: numbers, or dates in the form of ISO 8601.
+        Format of times for `strptime`. None: numbers or ISO 8601 dates.
 
     Raises
     ------

@@ -1,11 +1,12 @@
-"""A store in parts: one store for each group of users, made where their rows are, and opened as one store.
+"""A store in parts: one store for each group of users. Each is made where its rows are and all open as one store.
 
     FOLDER/item_ids.arrow        1. `write_catalogue`: the items of all parts, which fixes their numbers
            part-00000/ …         2. `make_part`: one store each, in any process on any machine that sees FOLDER
            header.json, …        3. `join_parts`: offsets and user ids of all parts, and each part's fingerprint
 
-Any engine can split the rows: it writes one file for each group of users, and the distinct items. Interactions stay in
-the parts. `SequenceStore.open(FOLDER)` maps all of them; a rank maps its own by `parts=slice(rank, None, world_size)`.
+Any engine can split the rows: it writes one file for each group of users and the distinct items. Interactions stay
+in the parts. `SequenceStore.open(FOLDER)` maps all of them. A rank maps its own by `parts=slice(rank, None,
+world_size)`.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ from genpas_plugins.support.errors import InputError, whole_number
 
 
 def write_catalogue(folder: str | Path, item_ids: ArrayLike | pa.Array | pa.ChunkedArray) -> None:
-    """Write the item ids that all parts in `folder` share; item k is the k-th of them.
+    """Write the item ids that all parts in `folder` share. Item k is the k-th of them.
 
-    Raises InputError if an id is missing or repeated, or `folder` has a catalogue.
+    Raises InputError if an id is missing or repeated or `folder` has a catalogue.
     """
     file = Path(folder) / ITEM_IDS
     if file.exists():
@@ -59,7 +60,7 @@ def write_catalogue(folder: str | Path, item_ids: ArrayLike | pa.Array | pa.Chun
 
 
 def make_part(source: str | Path, folder: str | Path, number: int, **how: Any) -> None:
-    """Make the store of some users as `folder`/part-`number`, whole or not at all; an earlier one is replaced.
+    """Make the store of some users as `folder`/part-`number` atomically. An earlier one is replaced.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def make_part(source: str | Path, folder: str | Path, number: int, **how: Any) -
     Raises
     ------
     InputError
-        The source is unusable, an item is not in the catalogue, or the catalogue is missing.
+        The source is unusable. An item is not in the catalogue or the catalogue is missing.
     """
     number = whole_number("number", number, 0)
     catalogue, part = Path(folder) / ITEM_IDS, Path(folder) / f"part-{number:05d}"
@@ -115,11 +116,11 @@ class _Renumbered:
 
 
 def join_parts(folder: str | Path) -> SequenceStore:
-    """Make the parts in `folder` one store, which is opened; call again when a part has changed.
+    """Make the parts in `folder` one store and open it. Call again when a part has changed.
 
-    Time and memory grow with the number of users only. A kill leaves the parts, to be joined again.
+    Time and memory grow with the number of users only. A kill leaves the parts. Join them again.
 
-    Raises InputError if there is no part, or parts differ in catalogue, columns or order, or share a user.
+    Raises InputError if there is no part or two parts share a user. Catalogue, columns and order must be equal.
     """
     folder = Path(folder)
     (folder / HEADER).unlink(missing_ok=True)

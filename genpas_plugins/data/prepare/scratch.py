@@ -1,4 +1,4 @@
-"""A folder for the files of one preparation, and columns in it that are written and read in pieces."""
+"""A folder for the files of one preparation with columns that are written and read in pieces."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ScratchColumn:
 
 
 class ScratchArray:
-    """The first places of a column, read by slices. A map of the file would fill memory with its pages."""
+    """The first places of a column that are read by slices. A map of the file would fill memory with its pages."""
 
     def __init__(self, column: ScratchColumn, count: int) -> None:
         self.column, self.dtype, self.shape = column, column.dtype, (count,)

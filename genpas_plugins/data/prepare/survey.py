@@ -1,4 +1,4 @@
-"""First pass: count the ids, find the type of each column, and check the values."""
+"""First pass: count the ids, find the type of each column and check the values."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Survey:
 
 
 def survey(source: Source, wanted: Wanted, progress: Callable[[int], None]) -> Survey:
-    """Read the source once and check its columns; `progress` is called with the number of rows read.
+    """Read the source once and check its columns. `progress` is called with the number of rows read.
 
     Raises
     ------
     InputError
-        A column is absent, an id is missing or negative, an order is missing, a column holds no numbers, or two ways
-        of counting the rows differ.
+        A column is absent or holds no numbers. An id is missing or negative or an order is missing. Two ways of
+        counting the rows differ.
     """
     names = list(dict.fromkeys([*wanted.order, *wanted.columns]))
     if wanted.user == wanted.item:
@@ -123,7 +123,7 @@ def survey(source: Source, wanted: Wanted, progress: Callable[[int], None]) -> S
 
 
 def _one_item_a_row(source: Source, wanted: Wanted) -> tuple[Source, bool]:
-    """Unfold a column of lists of items, with the lists in other columns. The place of a list is in the high bits."""
+    """Unfold a column of lists of items and the lists in other columns. The place of a list is in the high bits."""
     schema = source.frame.collect_schema()
     if not isinstance(schema[wanted.item], pl.List):
         return source, False
@@ -155,7 +155,7 @@ def _count(
     dropped: tuple[pl.Expr, pl.Expr] | None,
     progress: Callable[[int], None],
 ) -> tuple[dict[str, Tally], list[pl.DataFrame], int, int]:
-    """Return the tallies of the ids, the facts of every batch, and the numbers of rows and of rows without an id."""
+    """Return the tallies of the ids, the facts of every batch and the numbers of rows with and without an id."""
     tallies: dict[str, Tally] = {}
     batches: list[pl.DataFrame] = []
     n_rows = n_null = 0
@@ -224,7 +224,7 @@ def _number(source: Source, counts: pl.DataFrame, name: str, key: pl.Expr) -> pl
 
 
 def _odd_ids(name: str, side: pl.DataFrame) -> list[str]:
-    """Return a note for words that mean a missing value elsewhere, and for blanks around ids."""
+    """Return a note for words that mean a missing value elsewhere and for blanks around ids."""
     if side.schema["id"] != pl.String:
         return []
     notes = []
@@ -246,7 +246,7 @@ def _odd_ids(name: str, side: pl.DataFrame) -> list[str]:
 
 
 def _facts(name: str, numbers: Numbers | None) -> list[pl.Expr]:
-    """Return what is to be counted about a column: values missing, and texts that are no integers."""
+    """Return what is counted about a column: missing values and texts that are no integers."""
     if numbers is not None:
         return [numbers.absent.sum().alias(f"missing:{name}")]
     text = pl.col(name).cast(pl.String).str.strip_chars()
@@ -282,6 +282,6 @@ def _numbers(source: Source, name: str, numbers: Numbers | None, facts: pl.DataF
 
 
 def _first_row(source: Source, condition: pl.Expr) -> tuple[int, str]:
-    """Return how many rows meet the condition, and the place of the first of them."""
+    """Return how many rows meet the condition and the place of the first."""
     found = source.frame.filter(condition).select(pl.len(), pl.col(ROW).min()).collect(engine="streaming")
     return int(found.item(0, 0)), source.place(found.item(0, 1) or 0)

@@ -1,4 +1,4 @@
-"""Count how often each id occurs, in memory for the distinct ids only."""
+"""Count how often each id occurs in memory for the distinct ids only."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SAMPLE = 256  # values a part, of which its bounds are taken
 class Tally:
     """Counts of the keys added so far.
 
-    Polars' streaming group-by keeps some bytes of every row if most keys are rare: 10⁹ rows would not fit into memory.
-    This class folds keys into the counts after `FLUSH_ROWS` keys, or after half as many keys as there are distinct
-    ones. A fold works on one part of the keys at a time, since a group-by needs a multiple of its table.
+    Polars' streaming group-by keeps some bytes of every row if most keys are rare: 10⁹ rows would not fit into
+    memory. This class folds keys into the counts after `FLUSH_ROWS` keys or after half as many keys as there are
+    distinct ones. A fold works on one part of the keys at a time because a group-by needs a multiple of its table.
     """
 
     def __init__(self, dtype: pl.DataType | type[pl.DataType]) -> None:
@@ -24,14 +24,14 @@ class Tally:
         self._n_pending = self._n_distinct = 0
 
     def add(self, keys: pl.Series) -> None:
-        """Count these keys, including nulls."""
+        """Count these keys including nulls."""
         self._pending.append(keys.alias("key"))
         self._n_pending += len(keys)
         if self._n_pending >= max(FLUSH_ROWS, self._n_distinct // 2):
             self._fold()
 
     def counts(self) -> pl.DataFrame:
-        """Return the distinct keys, `key`, in any order, and how often each was added, `count` (uint64)."""
+        """Return the distinct keys `key` in any order and how often each was added as `count` (uint64)."""
         self._fold()
         return pl.concat(self._counts or [self._empty])
 
@@ -50,7 +50,7 @@ class Tally:
 
 
 def sort_by(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Sort a table by one column, a range of values at a time: a sort needs a multiple of what it sorts."""
+    """Sort a table by one column in ranges of values because a sort needs a multiple of what it sorts."""
     n_parts = PARTS if len(table) >= FLUSH_ROWS else 1
     sample = table[name].gather_every(len(table) // (n_parts * _SAMPLE) + 1).sort()
     bounds = sample.gather_every(len(sample) // n_parts + 1)[1:]

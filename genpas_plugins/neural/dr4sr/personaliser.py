@@ -117,7 +117,7 @@ def outer_step(
 ) -> None:
     """Move the personaliser one step of its optimiser along `implicit_gradient`; θ and its gradients stay.
 
-    The paper takes such a step every 30 batches after a warm-up. Parameters are those of `implicit_gradient`.
+    The paper takes such a step every 30 batches after a warm-up. Parameters are the same as of `implicit_gradient`.
     """
     phi = [parameter for parameter in personaliser.parameters() if parameter.requires_grad]
     for parameter, slope in zip(

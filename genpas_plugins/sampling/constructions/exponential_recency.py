@@ -22,7 +22,7 @@ class ExponentialRecency(Prefixes, name="exponential_recency"):
 
     Parameters
     ----------
-    decay : number in (0, 1), the weight of a target over that of the next. Targets below 2⁻⁶⁴ of the last are left out.
+    decay : ratio in (0, 1) of a target's weight to the next target's. Weights below 2⁻⁶⁴ of the last are left out.
     """
 
     drawn: ClassVar[bool] = True
@@ -48,7 +48,7 @@ class ExponentialRecency(Prefixes, name="exponential_recency"):
         return np.cumsum(self._weights())[self.n_pairs(length) - 1]
 
     def number(self, length: Int64, quantile: Float64) -> Int64:
-        """Return the number of the pair at each quantile, the oldest target first."""
+        """Return the number of the pair at each quantile. The oldest target comes first."""
         count, sums = self.n_pairs(length), np.cumsum(self._weights())
         # The last target has the weight 1 and the highest quantiles.
         age = np.searchsorted(sums, (1 - quantile) * sums[count - 1], side="left")
@@ -59,5 +59,5 @@ class ExponentialRecency(Prefixes, name="exponential_recency"):
         return np.ones(len(groups.length))
 
     def _weights(self) -> Float64:
-        """Return the weights of targets by their age, from 1 down to 2⁻⁶⁴."""
+        """Return the weights of targets by their age from 1 down to 2⁻⁶⁴."""
         return np.asarray(self.decay ** np.arange(math.floor(-64 * math.log(2) / math.log(self.decay)) + 1))

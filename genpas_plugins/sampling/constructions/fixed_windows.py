@@ -1,4 +1,4 @@
-"""Windows of a fixed width at every place, the last item of each the target."""
+"""Windows of a fixed width at every place. The last item of each is the target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows of a fixed width, and the whole sequence once more."""
+"""Windows of a fixed width and the whole sequence once more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FixedWindowsAndFull(FixedWindows, name="fixed_windows_and_full"):
         return super().up_to(length, start, target) + (target == length - 1) * (start >= 0)
 
     def n_windows(self, length: Any, limit: int) -> Any:
-        """Return the number of places, and one where the cut leaves the whole history a longer one."""
+        """Return the number of places plus one where the cut leaves the whole history a longer one."""
         return super().n_windows(length, limit) + self._longer(length, limit)
 
     def window(self, length: Any, limit: int, number: Any) -> Window:

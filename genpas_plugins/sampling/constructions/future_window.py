@@ -47,7 +47,7 @@ class FutureWindow(Construction, name="future_window"):
         return 0 * number, length - left, length - left + which
 
     def _left(self, length: Any, number: Any) -> tuple[Any, Any]:
-        """Return how many items follow the history, and which of them is the target."""
+        """Return how many items follow the history and which of them is the target."""
         full = smaller(length - 1, self.items)
         before = full * (full + 1) // 2
         row, column = triangular(smaller(number, before - 1))

@@ -16,7 +16,8 @@ from genpas_plugins.support.array_types import Float64
 class GridWindows(SlideWindow, name="grid_windows"):
     """GRID (arXiv 2507.22224): of all sub-sequences of a batch of users some are drawn, all alike.
 
-    A user with c of them has p(s) ∝ E[c / (c + those of the other users of a batch)]. Users are independent draws.
+    A user with c sub-sequences has p(s) ∝ E[c / (c + S)] where the other users of a batch have S. Users are
+    independent draws.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class GridWindows(SlideWindow, name="grid_windows"):
     users: int = 32
 
     def sequence_weight(self, groups: LengthGroups) -> Float64:
-        """Return E[c / (c + S)] = ∫ c e^(-tc) E[e^(-tS)] dt of each length group, float64 [d]."""
+        """Return E[c / (c + S)] = ∫ c e^(-tc) E[e^(-tS)] dt float64 [d] of each length group."""
         count = self.n_pairs(groups.length).astype(np.float64)
         share = groups.size / groups.size.sum()
         # The integrand over ln t falls on both sides faster than any power, so equal steps are exact to rounding.

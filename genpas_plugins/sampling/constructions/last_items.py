@@ -1,4 +1,4 @@
-"""All positions of the last items of a sequence, read from one start."""
+"""All positions of the last items of a sequence that are read from one start."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class LastItems(Construction, name="last_items"):
         return start, start + 1 + number
 
     def up_to(self, length: Any, start: Any, target: Any) -> Any:
-        """Return whether the one start is included, for the targets after it."""
+        """Return whether the one start is included for the targets after it."""
         first = larger(length - 1 - self.length, 0)
         return 1 * ((target > first) & (start >= first))
 
     def n_windows(self, length: Any, limit: int) -> Any:
-        """Return the number of starts: one, and one of each history that is cut."""
+        """Return the number of starts: one and one of each cut history."""
         return larger(self.n_pairs(length) - limit, 0) + 1
 
     def window(self, length: Any, limit: int, number: Any) -> Window:

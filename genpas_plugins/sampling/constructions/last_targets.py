@@ -1,4 +1,4 @@
-"""The last targets of a sequence, each after its whole prefix: NVIDIA's `max_candidate_length`."""
+"""The last targets of a sequence after their whole prefixes: NVIDIA's `max_candidate_length`."""
 
 from __future__ import annotations
 

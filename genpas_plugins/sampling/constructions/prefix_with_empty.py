@@ -1,4 +1,4 @@
-"""Every item as a target, the first one after an empty history."""
+"""Every item as a target. The first follows an empty history."""
 
 from __future__ import annotations
 

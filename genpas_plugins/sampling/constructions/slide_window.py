@@ -1,4 +1,4 @@
-"""Every contiguous sub-sequence of at least two items, its last item the target."""
+"""Every contiguous sub-sequence of at least two items with its last item as target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SlideWindow(Construction, name="slide_window"):
         return length * (length - 1) // 2
 
     def pair(self, length: Any, number: Any) -> tuple[Any, Any]:
-        """Return start and target; pairs are numbered by target, then start."""
+        """Return start and target. Pairs are numbered by target and then start."""
         target, start = triangular(number)
         return start, target
 

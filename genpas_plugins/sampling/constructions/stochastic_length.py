@@ -61,11 +61,11 @@ class StochasticLength(Construction, name="stochastic_length"):
         return np.asarray(np.minimum(number, self.n_pairs(length) - 1))
 
     def n_windows(self, length: Any, limit: int) -> Any:
-        """Return the starts of the whole sequence, and of the last items if it is another."""
+        """Return the starts of the whole sequence and of the last items if they differ."""
         return np.maximum(length - 1 - limit, 0) + 1 + ((length > self.length) & (self.length <= limit))
 
     def window(self, length: Any, limit: int, number: Any) -> Window:
-        """Return the window; that of the last items has the highest number."""
+        """Return the window. The window of the last items has the highest number."""
         of_whole = np.maximum(length - 1 - limit, 0) + 1
         start = np.where(number < of_whole, number, length - self.length)
         several = (start == 0) | (start == length - self.length)

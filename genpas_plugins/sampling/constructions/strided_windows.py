@@ -1,4 +1,4 @@
-"""Windows of a fixed width with a stride, from the first item on; every item after a window's first is a target."""
+"""Windows of a fixed width with a stride from the first item on. Every item after a window's first is a target."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StridedWindows(Construction, name="strided_windows"):
             raise InputError(f"{self.name}: width must be a whole number from 2 on, not {self.width}.")
 
     def later(self, length: Any) -> tuple[Any, Any]:
-        """Return the number of windows with a start above 0, and the lowest of those starts."""
+        """Return the number of windows with a start above 0 and the lowest of these starts."""
         return larger(length - self.width, 0) // self.stride, self.stride
 
     def start(self, length: Any, window: Any) -> Any:
@@ -48,13 +48,13 @@ class StridedWindows(Construction, name="strided_windows"):
     def up_to(self, length: Any, start: Any, target: Any) -> Any:
         """Return the number of windows from a start on that have this target."""
         (count, first), targets = self.later(length), smaller(length, self.width) - 1
-        # Of the windows above 0, those with target - targets ≤ start ≤ start, target - 1.
+        # Of the windows above 0 count the ones with target - targets ≤ start ≤ start, target - 1.
         low = larger(-(-(target - targets - first) // self.stride), 0)
         high = smaller((smaller(start, target - 1) - first) // self.stride, count - 1)
         return larger(high - low + 1, 0) + 1 * ((target > 0) & (target <= targets) & (start >= 0))
 
     def n_windows(self, length: Any, limit: int) -> Any:
-        """Return the number of starts: a window has one, and one of each history that is cut."""
+        """Return the number of starts: a window has one and each cut history has one."""
         (count, first), block = self.later(length), self._block(length, limit)
         return block + (count > 0) * (smaller(first, block) + (count - 1) * smaller(self.stride, block))
 
@@ -73,7 +73,7 @@ class StridedWindows(Construction, name="strided_windows"):
         return Window(start, select(whole, start + 1, last), last)
 
     def n_targets(self, length: Any, limit: int) -> Any:
-        """Return the targets of uncut histories of all windows, and one of each other start."""
+        """Return the targets of uncut histories of all windows and one of each other start."""
         windows = self.later(length)[0] + 1
         targets = smaller(length, self.width) - 1
         return windows * smaller(targets, limit) + self.n_windows(length, limit) - windows

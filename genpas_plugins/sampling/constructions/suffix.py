@@ -22,7 +22,7 @@ class Suffix(Construction, name="suffix"):
         return number, length - 1
 
     def up_to(self, length: Any, start: Any, target: Any) -> Any:
-        """Return the number of starts, for the last target."""
+        """Return the number of starts for the last target."""
         return (target == length - 1) * smaller(start + 1, target)
 
     def n_windows(self, length: Any, limit: int) -> Any:
