@@ -105,7 +105,7 @@ class WindowDataset(SequentialDataset):
                 else f"Set TIME_FIELD to the column that orders interactions, one of {', '.join(there)}."
             )
             raise InputError(
-                f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among those that are loaded, "
+                f"{self._inter_file}: there is no column {self.time_field!r} (TIME_FIELD) among the loaded columns "
                 f"{', '.join(self.inter_feat.columns)}. {advice}"
             )
         if self.field2type[self.time_field] != FeatureType.FLOAT:

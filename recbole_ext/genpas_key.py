@@ -117,7 +117,7 @@ def _replace(config: Config, config_files: Sequence[str | Path]) -> str:
     keys = config.final_config_dict.get(SECTION)
     if not before or not isinstance(keys, Mapping) or "strategy" in keys or f"{PREFIX}strategy" in config:
         return ""
-    return f" The section of {last} replaces that of {' and '.join(before)} whole. Write all of it in one place."
+    return f" The section of {last} replaces the whole section of {' and '.join(before)}. Write all of it in one place."
 
 
 def where_set(config: Config, config_files: Sequence[str | Path], paths: Collection[KeyPath]) -> str:

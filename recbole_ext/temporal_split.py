@@ -91,7 +91,7 @@ def _times(dataset: Any, field: str) -> AnyArray:
     store = dataset.store
     if field not in store.columns:
         raise InputError(
-            f"eval_args: there is no field {field!r} among those that are loaded, {', '.join(store.columns)}. Add it "
+            f"eval_args: there is no field {field!r} among the loaded fields {', '.join(store.columns)}. Add it "
             "to load_col, or name another one as eval_args: time."
         )
     times = np.asarray(store.columns[field])

@@ -61,7 +61,7 @@ class GenPASStream(IterableDataset[PairBatch]):
         drop_last: bool = False,
     ) -> None:
         if (rank is None) != (world_size is None):
-            raise InputError("Give rank and world_size, or neither to take those of torch.distributed.")
+            raise InputError("Give rank and world_size, or neither to take them from torch.distributed.")
         if rank is None or world_size is None:
             rank, world_size = _distributed()
         self.stream = stream

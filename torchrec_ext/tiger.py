@@ -152,6 +152,6 @@ def with_tokens(batch: BatchT, network: TigerNetwork) -> BatchT:
 def _check_items(items: Tensor, network: TigerNetwork) -> None:
     if items.device.type == "cpu" and len(items) and int(items.max()) >= len(network.codes):
         raise InputError(
-            f"Item {int(items.max())} of the batch has no semantic ID: TIGER has those of the items 1 to "
+            f"Item {int(items.max())} of the batch has no semantic ID: TIGER has IDs of the items 1 to "
             f"{len(network.codes) - 1}. Build the model for the catalogue of the store that the batches come from."
         )

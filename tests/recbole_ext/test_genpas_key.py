@@ -111,7 +111,7 @@ def test_of_places_with_a_key_the_last_is_named_and_a_replaced_section_told(conf
     with pytest.raises(InputError) as caught:
         configured(first, second)
     assert str(caught.value).startswith(f"{second}, line 2: genpas: strategy is missing")
-    assert f"The section of {second}, line 2 replaces that of {first}, line 1 whole" in str(caught.value)
+    assert f"The section of {second}, line 2 replaces the whole section of {first}, line 1" in str(caught.value)
     with pytest.raises(InputError) as caught:
         configured(second)
     assert "replaces" not in str(caught.value)

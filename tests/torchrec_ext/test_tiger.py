@@ -162,7 +162,7 @@ def test_what_cannot_be(data: Any):
     pairs = tiger.draw(0, 0)
     with pytest.raises(InputError, match=r"the batch does not say whose its pairs are \(sequence\)"):
         with_tokens(dataclasses.replace(tiger.batch_of(pairs), sequence=None), network)
-    with pytest.raises(InputError, match="Item 41 of the batch has no semantic ID: TIGER has those of the items 1 "):
+    with pytest.raises(InputError, match="Item 41 of the batch has no semantic ID: TIGER has IDs of the items 1 "):
         with_tokens(tiger.batch_of(pairs._replace(target=pairs.target * 0 + 41)), network)
     for output in ("gather", "sampled"):
         with pytest.raises(InputError, match=f"output is '{output}', but TIGER's output layer is over the codes"):
