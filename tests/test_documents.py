@@ -1,12 +1,11 @@
 """README and the pages of the site: their blocks run as they stand, their links exist, `make` has their targets."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks import forked
 
 ROOT = Path(__file__).parent.parent
 RUN = Path(__file__).with_name("run_page.py")
@@ -36,12 +35,11 @@ def test_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
     for name, rows in (("interactions", old), ("more", new)):
         text = "".join(f"u{user},i{item},{step}\n" for user, item, step in rows)
         (tmp_path / f"{name}.csv").write_text(f"user_id,item_id,timestamp\n{text}", encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(RUN), str(page), str(ROOT)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    log = tmp_path / "page.log"
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = forked.start(str(RUN), str(page), str(ROOT), log=log, cwd=tmp_path, **environment)
+    process.join()
+    assert process.exitcode == 0, log.read_text(encoding="utf-8")[-4000:]
 
 
 def test_make_has_the_targets_that_pages_name() -> None:
