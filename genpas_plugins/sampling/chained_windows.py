@@ -178,7 +178,7 @@ def trained_ranges(tables: ChainTables, seed: int, epoch: int, indices: Int64) -
     whole, block = (targets - 1) // limit, np.zeros_like(targets)
     several = np.flatnonzero(whole)
     if len(several):
-        of = Places(*(part[several] for part in (group, rank, place, low, high)))
+        of = Places._make(part[several] for part in (group, rank, place, low, high))
         block[several], low[several], high[several] = _blocks(tables, words.offset, of, whole[several])
     visit, of_block = counted(place, low, high, words.offset)
     first, last = block * limit + 1, np.minimum((block + 1) * limit, targets)
