@@ -106,7 +106,7 @@ class Dealt(NamedTuple):
     """Where examples come from."""
 
     part: Int64  # int64 [n], number of the policy
-    index: Int64  # int64 [n], number of the example in the policy's stream
+    place: Int64  # int64 [n], number of the example in the policy's stream
 
 
 def deal(indices: Int64, weights: Sequence[float]) -> Dealt:
@@ -168,7 +168,7 @@ class MixedPairs(PairStream):
         for k, stream in enumerate(self.streams):
             mine = dealt.part == k
             if mine.any():
-                merged[..., mine] = stream.addresses(epoch, dealt.index[mine])
+                merged[..., mine] = stream.addresses(epoch, dealt.place[mine])
         return Pairs(*merged[0]), Pairs(*merged[1])
 
 
@@ -212,7 +212,7 @@ class MixedWindows:
         for k, stream in enumerate(self.streams):
             mine = np.flatnonzero(dealt.part == k)
             if len(mine):
-                windows = stream.windows(epoch, dealt.index[mine] % stream.size)
+                windows = stream.windows(epoch, dealt.place[mine] % stream.size)
                 parts.append(windows._replace(example=mine[windows.example]))
         return _in_order(parts)
 

@@ -104,7 +104,7 @@ def window_stream(
         targets = _epoch(view, pairs_per_epoch)
         size = max(1, round(targets / per_example))
         counts = [max(1, round(n * each)) for n, each in zip(policy.sizes(size), of_parts, strict=True)]
-        streams = [
+        streams: list[Any] = [
             window_stream(view, part, seed=own, pairs_per_epoch=count, **more)
             for part, own, count in zip(policy.policies, seeds, counts, strict=True)
         ]

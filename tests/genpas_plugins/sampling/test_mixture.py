@@ -49,7 +49,7 @@ def test_every_range_has_its_share_and_every_example_a_place_of_its_own(weights:
     dealt, sizes = deal(np.arange(n), weights), part_sizes(n, weights)
     assert [np.flatnonzero(dealt.part == k).size for k in range(len(weights))] == sizes
     for k, size in enumerate(sizes):
-        assert dealt.index[dealt.part == k].tolist() == list(range(size))
+        assert dealt.place[dealt.part == k].tolist() == list(range(size))
         assert abs(size - n * weights[k] / sum(weights)) <= len(weights)
 
 
@@ -125,7 +125,7 @@ def test_histories_that_end_early_stay_without_the_items_before_their_target():
     pairs, addresses = stream.addresses(0, np.arange(40))
     dealt = deal(np.arange(40), (1, 1))
     for k, part in enumerate(stream.streams):
-        of_part = [np.stack(drawn) for drawn in part.addresses(0, dealt.index[dealt.part == k])]
+        of_part = [np.stack(drawn) for drawn in part.addresses(0, dealt.place[dealt.part == k])]
         assert np.array_equal(np.stack(pairs)[:, dealt.part == k], of_part[0])
         assert np.array_equal(np.stack(addresses)[:, dealt.part == k], of_part[1])
     assert (addresses.target < pairs.target).any()
