@@ -7,7 +7,7 @@
 
 Each library has an environment of its own in build/peers, made once from pins. A row that was measured at this commit
 is kept there and not measured again. A run writes benchmarks/results/peers.json and peers.md, a quick one
-outputs/benchmarks/.
+outputs/benchmarks/. The loss alone is measured too, on catalogues of 10⁴ to 10⁶ items.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import environment, peer_rows
+from benchmarks import catalogue_size, environment, peer_rows
 from benchmarks.bench_training import data_jobs, find_beauty, interactions
 from benchmarks.goals import Goal
 from benchmarks.jobs import Job
@@ -94,6 +94,7 @@ def plan(folder: Path, beauty: Path | None, quick: bool, names: tuple[str, ...],
     given = {"folder": folder, "environments": KEPT / "environments", "kept": kept, "network": asdict(network)}
     given |= {"fork": quick}
     yield from peer_rows.jobs(STEPS, names, 1 if quick else _ROUNDS, {**given, "limits": limits})
+    yield from catalogue_size.jobs(quick)
     if seconds:
         limits = {"warm_up": 0, "targets": 0, "seconds": seconds, "quality": LINE}
         yield from peer_rows.jobs(QUALITY, names, 1, {**given, "limits": limits})
@@ -108,7 +109,7 @@ def tables(sections: Sections, held: Sequence[Goal]) -> list[Grid]:
     """Return the tables of the measurements and the table of the goals."""
     reached = sections.get(QUALITY)
     found = [peer_rows.speed_table(sections[STEPS]), *([peer_rows.quality_table(reached, LINE)] if reached else [])]
-    return [*found, goals_grid(held)]
+    return [*found, *catalogue_size.tables(sections[catalogue_size.SECTION]), goals_grid(held)]
 
 
 BENCHMARK = Benchmark("peers", "benchmarks.bench_peers", "Training SASRec: other libraries", 1, goals, tables)

@@ -11,11 +11,11 @@ from recbole.trainer import Trainer
 from recbole.utils import ModelType
 from torch import Tensor
 
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, check_loss, history_losses
 from genpas_plugins.settings.mixing import MixingConfig
 from genpas_plugins.settings.personaliser import PersonaliserConfig
 from genpas_plugins.support.override import recorded
+from recbole_ext.fast_layers import fast_layers
 from recbole_ext.genpas_key import Mistake, genpas_config, keys_of
 from recbole_ext.models.contract import TRIM, reads_histories, refusal, require
 from recbole_ext.trimming import trimmed_groups
@@ -83,7 +83,7 @@ class HistoryLoss:
         if not self.trim:
             return self._encoded(interaction)
         rows, groups = zip(*trimmed_groups(self.model, interaction), strict=True)
-        with cheap_dropout(self.model):
+        with fast_layers(self.model):
             parts = [self._encoded(group) for group in groups]
         share = [len(chosen) / len(interaction) for chosen in rows]
         back = torch.cat(rows).argsort()

@@ -23,10 +23,10 @@ from genpas_plugins.augment.neighbours import nearest_items
 from genpas_plugins.neural.basrec.losses import Batch, Model, mixing_losses
 from genpas_plugins.neural.basrec.mixture import mix
 from genpas_plugins.neural.basrec.step_draws import generator
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.settings.mixing import SECTION, MixingConfig
 from genpas_plugins.support.override import override
+from recbole_ext.fast_layers import fast_layers
 from recbole_ext.genpas_key import Mistake, genpas_config, keys_of
 from recbole_ext.history_loss import HistoryLoss, check_trainable, loss_after_warmup
 from recbole_ext.trimming import order_of
@@ -104,7 +104,7 @@ class BASRecLoss:
             vectors: Tensor = look_up(items)
             return mix(vectors, look_up(changed), share) if items is histories else vectors
 
-        drawn = cheap_dropout(self.model) if self.plain.trim else nullcontext()
+        drawn = fast_layers(self.model) if self.plain.trim else nullcontext()
         with drawn, override(embedding, forward=mixed):
             hidden: Tensor = self.model(histories, lengths)
         return hidden

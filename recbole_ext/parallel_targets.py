@@ -15,13 +15,14 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 from genpas_plugins.neural.layers.catalogue_loss import weighted_catalogue_loss
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.history_losses import Targets, history_losses
+from genpas_plugins.neural.layers.length_groups import ROWS, LengthGroup, LengthOrder
 from recbole_ext.dataloader import TARGET_WEIGHT, TARGETS, PairDataLoader
+from recbole_ext.fast_layers import fast_layers, last_position, reads_last_position
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.model_probe import every_position
 from recbole_ext.models.contract import PARALLEL, TRIM, require
-from recbole_ext.trimming import TrimmedLoss, on_cpu, ranking_in_groups, trimmed_groups
+from recbole_ext.trimming import TrimmedLoss, on_cpu, order_of, ranking_in_groups, trimmed_groups
 
 
 def loss_of_epoch(trainer: Trainer, train_data: Any, _: int) -> Any:
@@ -97,17 +98,41 @@ def window_targets(model: Any, interaction: Any, fields: tuple[str, ...]) -> tup
 
     The batch's fields are as wide as the lists. Each is returned at the trained places: [T].
     """
-    groups = []
-    with every_position(model), cheap_dropout(model):
-        for _, group in trimmed_groups(model, interaction):
+    groups, (order, flags) = [], _window_order(model, interaction)
+    with fast_layers(model):
+        for (_, group), alone in zip(trimmed_groups(model, interaction, order), flags, strict=True):
             histories = group[model.ITEM_SEQ]
-            hidden = model(histories, group[model.ITEM_SEQ_LEN]).flatten(0, 1)
             longest = histories.shape[1]
+            with last_position(model) if alone else every_position(model):
+                hidden = model(histories, group[model.ITEM_SEQ_LEN])
             chosen = _trained_mask(group, longest).to(hidden.device)
-            places = [hidden, *(group[field][:, :longest].flatten() for field in (TARGET_WEIGHT, *fields))]
-            groups.append([values.index_select(0, chosen) for values in places])
+            places = [group[field][:, :longest].flatten() for field in (TARGET_WEIGHT, *fields)]
+            hidden = hidden if alone else hidden.flatten(0, 1).index_select(0, chosen)
+            groups.append([hidden, *(values.index_select(0, chosen) for values in places)])
     hidden, weight, *others = (torch.cat(parts) for parts in zip(*groups, strict=True))
     return hidden, weight / len(interaction), *others
+
+
+def _window_order(model: Any, interaction: Any) -> tuple[LengthOrder, list[bool]]:
+    """Return the windows of a batch by length, and whether each window of a group trains its last place alone.
+
+    A target beyond the L-th of its sequence has a window of its own: on Beauty half of all positions.
+    """
+    by_length = order_of(model, interaction)
+    on_device = getattr(interaction, "by_length", None) is not None or interaction[TARGETS].device.type != "cpu"
+    if on_device or not reads_last_position(model):
+        return by_length, [False] * len(by_length.groups)  # more groups are more copies and kernels there
+    trained, last = on_cpu(interaction, TARGET_WEIGHT) > 0, on_cpu(interaction, model.ITEM_SEQ_LEN) - 1
+    alone = (trained.sum(1) == 1) & trained.gather(1, last[:, None])[:, 0]
+    step = ROWS if torch.is_autocast_enabled("cpu") else 1
+    parts = []
+    for rows, group in zip(by_length.rows, by_length.groups, strict=True):
+        single = rows[alone[rows]]
+        single = single[: len(single) // step * step]
+        split = (rows[~torch.isin(rows, single)], False), (single, True)
+        parts += [(chosen, LengthGroup(len(chosen), group.width), flag) for chosen, flag in split if len(chosen)]
+    order, groups, flags = zip(*parts, strict=True)
+    return LengthOrder(torch.cat(order), groups), list(flags)
 
 
 def _trained_mask(interaction: Any, width: int) -> Tensor:

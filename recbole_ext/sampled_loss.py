@@ -10,11 +10,11 @@ from recbole.config import Config
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.negatives import Proposal
 from genpas_plugins.neural.layers.sampled_losses import sampled_losses
 from recbole_ext import growth
 from recbole_ext.dataloader import TARGETS, PairDataLoader
+from recbole_ext.fast_layers import fast_layers
 from recbole_ext.genpas_key import genpas_config
 from recbole_ext.models.contract import LOSS, PARALLEL, TRIM, require
 from recbole_ext.parallel_targets import window_targets
@@ -71,7 +71,7 @@ class SampledLoss:
     def _histories(self, interaction: Any) -> tuple[Tensor, Tensor]:
         """Return the vectors [B, D] of a batch's histories and their targets [B] in any order."""
         model = self.model
-        with cheap_dropout(model) if self.trim else nullcontext():
+        with fast_layers(model) if self.trim else nullcontext():
             groups = [group for _, group in trimmed_groups(model, interaction)] if self.trim else [interaction]
             hidden = [model(group[model.ITEM_SEQ], group[model.ITEM_SEQ_LEN]) for group in groups]
         return torch.cat(hidden), torch.cat([group[model.POS_ITEM_ID] for group in groups])

@@ -14,9 +14,9 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.length_groups import LengthOrder
 from genpas_plugins.support.override import override
+from recbole_ext.fast_layers import fast_layers, last_position
 
 
 class DrawnInteraction(Interaction):
@@ -60,9 +60,11 @@ def order_of(model: Any, interaction: Interaction) -> LengthOrder:
     return LengthOrder.of(on_cpu(interaction, model.ITEM_SEQ_LEN))
 
 
-def trimmed_groups(model: Any, interaction: Interaction) -> Iterator[tuple[Tensor, Interaction]]:
+def trimmed_groups(
+    model: Any, interaction: Interaction, by_length: LengthOrder | None = None
+) -> Iterator[tuple[Tensor, Interaction]]:
     """Yield the int64 rows of every group of similar length and these rows of the batch with less padding."""
-    host_order, groups = order_of(model, interaction)
+    host_order, groups = by_length or order_of(model, interaction)
     order = host_order.to(interaction[model.ITEM_SEQ_LEN].device)
     ordered = Interaction({name: values[order] for name, values in interaction.interaction.items()})
     begin = 0
@@ -79,10 +81,11 @@ def ranking_in_groups(model: Any) -> AbstractContextManager[None]:
     whole = model.full_sort_predict
 
     def full_sort_predict(interaction: Interaction) -> Tensor:
-        rows, parts = zip(
-            *((rows, whole(group).view(len(group), -1)) for rows, group in trimmed_groups(model, interaction)),
-            strict=True,
-        )
+        with last_position(model):
+            rows, parts = zip(
+                *((rows, whole(group).view(len(group), -1)) for rows, group in trimmed_groups(model, interaction)),
+                strict=True,
+            )
         scores: Tensor = torch.cat(parts)[torch.cat(rows).argsort()]
         return scores
 
@@ -98,7 +101,7 @@ class TrimmedLoss:
     def __call__(self, interaction: Any) -> Tensor:
         """Return the mean loss of the batch: the groups' means weighted by their rows."""
         model, total = self.model, torch.zeros((), device=self.model.device)
-        with cheap_dropout(model):
+        with fast_layers(model), last_position(model):
             for rows, group in trimmed_groups(model, interaction):
                 loss = model.calculate_loss(group)
                 total = total + loss * (len(rows) / len(interaction))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.support.errors import InputError
+from recbole_ext.fast_layers import fast_layers
 from recbole_ext.models.grouped_sasrec import GroupedSASRec
 from recbole_ext.models.same_target import Histories
 
@@ -33,7 +33,7 @@ class ContrastiveSASRec(GroupedSASRec, ABC):
         own = super().calculate_loss(interaction)
         histories = Histories(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         one, other = self.views(histories, interaction[self.POS_ITEM_ID])
-        with cheap_dropout(self):
+        with fast_layers(self):
             contrast = info_nce(self.forward(*one), self.forward(*other), self.temperature)
         loss: Tensor = own + self.weight * contrast
         return loss

@@ -8,8 +8,8 @@ import torch
 from recbole.model.sequential_recommender import SASRec
 from torch import Tensor
 
-from genpas_plugins.neural.layers.dropout import cheap_dropout
 from genpas_plugins.neural.layers.length_groups import LengthOrder
+from recbole_ext.fast_layers import fast_layers
 
 
 class GroupedSASRec(SASRec):
@@ -27,6 +27,6 @@ class GroupedSASRec(SASRec):
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Return the scalar mean loss of the batch."""
-        with cheap_dropout(self):
+        with fast_layers(self):
             loss: Tensor = super().calculate_loss(interaction)
         return loss

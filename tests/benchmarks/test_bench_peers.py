@@ -22,6 +22,7 @@ def test_a_quick_run_measures_a_row_that_installs_nothing(quick_run):
 
     assert tuple(record["way"] for record in content["sections"]["steps"]) == QUICK_ROWS
     assert all(record["cpu"] > 0 and record["bound"] > 0 for record in content["sections"]["steps"])
+    assert all(spread["median"] > 0 for spread in content["sections"]["catalogue"][1]["rates"].values())
     assert all(name in text for name in ROWS)  # the others are listed as not run
 
 

@@ -22,8 +22,8 @@ TILE = 32
 
 def block_rows(n_items: int, device: torch.device) -> int:
     """Return how many targets are scored at once against this many items."""
-    rows = max(1, (BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE) // max(n_items, 1))
-    return rows if rows < 2 * TILE else rows - rows % (2 * TILE)
+    rows = (BLOCK if device.type == "cpu" else BLOCK_ON_DEVICE) // max(n_items, 1)
+    return max(2 * TILE, rows - rows % (2 * TILE))  # each block reads the whole table: not for a few targets
 
 
 def weighted_catalogue_loss(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def plain(hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor) -> Te
 def test_value_and_gradients_are_those_of_the_plain_loss(
     targets: int, items: int, size: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue_loss, "BLOCK", block * items)
+    monkeypatch.setattr(catalogue_loss, "block_rows", lambda *_: block)
     given = inputs(targets, items, size, torch.float64)
     ours, theirs = weighted_catalogue_loss(*given), plain(*given)
     torch.testing.assert_close(ours, theirs)
@@ -62,7 +62,7 @@ def test_in_bfloat16_it_is_as_near_as_autocast_is() -> None:
 
 
 def test_scores_of_all_targets_are_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue_loss, "BLOCK", 4 * 300)
+    monkeypatch.setattr(catalogue_loss, "block_rows", lambda *_: 4)
     given = inputs(64, 300, 8, torch.float32)
     kept: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda t: t):
