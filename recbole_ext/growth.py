@@ -67,10 +67,10 @@ def expected_history_length(train_data: Any, max_length: int) -> float:
     """Return the mean number of items in the histories of a loader's pairs, exactly, cut to `max_length`."""
     policy, replay = genpas_config(train_data.config).policy, train_data.replay  # type: ignore[union-attr]  # it has one
     if replay is None:
-        return float(policy.expected_history_length(train_data.stream.view, max_length))
+        return policy.expected_history_length(train_data.stream.view, max_length)
     old = policy.expected_history_length(replay.old.view, max_length)
-    new: float = replay.new.expected_history_length(max_length)
-    return (1 - replay.old_share) * new + replay.old_share * old
+    new = replay.new.expected_history_length(max_length)
+    return float((1 - replay.old_share) * new + replay.old_share * old)
 
 
 def earlier(file: str | Path, dataset: Any) -> Earlier:

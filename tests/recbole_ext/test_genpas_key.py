@@ -172,6 +172,7 @@ def test_the_checked_section_is_kept_in_full(configured: Configured):
         "beta": None,
         "gamma": None,
         "pairs_per_epoch": None,
+        "mixture": None,
         "augment": None,
         "targets": "single",
         "trim": False,
