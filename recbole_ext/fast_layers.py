@@ -64,6 +64,7 @@ def last_position(model: Any) -> Iterator[None]:
 def _block_at(layer: Any, places: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
     """Return a TransformerLayer's output at one place a row, [B, 1, D], for all vectors [B, L, D] and its mask."""
     attention, rows = layer.multi_head_attention, torch.arange(len(hidden), device=hidden.device)
+    mask = mask.expand(len(hidden), -1, hidden.shape[1], -1)  # a bidirectional one has one row for all positions
     here = hidden[rows, places][:, None]
     query, key, value = (
         attention.transpose_for_scores(project(vectors)).transpose(1, 2)

@@ -24,7 +24,9 @@ def command(
     overwrite: Overwrite = False,
     as_json: JSON = False,
 ) -> None:
-    """Write a store as DIR/NAME/NAME.inter, which RecBole reads, and its settings as DIR/NAME/NAME.yaml.
+    """Write a store as the files that RecBole reads.
+
+    DIR/NAME/NAME.inter has the sequences and DIR/NAME/NAME.yaml the settings.
 
     RecBole rounds its time field to float32, so timestamp holds the position in the user's sequence. The store's own
     timestamp becomes the field time; other numeric columns keep their names. A store of `genpas regenerate` makes two

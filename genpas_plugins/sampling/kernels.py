@@ -14,6 +14,7 @@ from numba import njit, uint32, uint64
 from genpas_plugins.data.sequences import Pairs
 from genpas_plugins.sampling.enumeration import PairNumbering, PairNumbers
 from genpas_plugins.sampling.permutation import binary_halves, halves
+from genpas_plugins.sampling.policy import BELOW_ONE
 from genpas_plugins.sampling.random_stream import MIXERS, MULTIPLIERS, ROUNDS, WEYL
 from genpas_plugins.sampling.sampler import DrawTables, Visits
 from genpas_plugins.support.array_types import Int64, UInt32
@@ -200,7 +201,7 @@ def _choose(table: Any, last: Any, even: Any, size: Any, u: Any, n: Any) -> Any:
         return size
     if even:
         return min(np.int64(u * (size / n)) + 1, size)
-    return _above(table, u * (table[size] / n), 0, size)
+    return _above(table, min(u * (table[size] / n), table[size] * BELOW_ONE), 0, size)
 
 
 @_inlined
@@ -338,7 +339,8 @@ def _choose_pairs(
     else:
         for i in range(n):
             size = length[i] - 1
-            target[i] = _above(target_table, quantile[i] * (target_table[size] / visits[i]), 0, size)
+            total = target_table[size]
+            target[i] = _above(target_table, min(quantile[i] * (total / visits[i]), total * BELOW_ONE), 0, size)
     if start_last:
         for i in range(n):
             start[i] = target[i] - 1

@@ -21,7 +21,7 @@ from genpas_plugins.data.sequences import PAIR_ITEMS, Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend
 from genpas_plugins.sampling.jagged import spans
 from genpas_plugins.sampling.permutation import binary_halves, permute
-from genpas_plugins.sampling.policy import Policy, PowerTable, SamplingPolicy, mean_history_length
+from genpas_plugins.sampling.policy import BELOW_ONE, Policy, PowerTable, SamplingPolicy, mean_history_length
 from genpas_plugins.sampling.protocol import DRAWS, PairStream
 from genpas_plugins.sampling.random_stream import check_epoch, check_seed, epoch_words, keyed_uniform, philox, uniform
 from genpas_plugins.sampling.sampler import check_indices, check_pairs_per_epoch, choose, counted
@@ -134,5 +134,6 @@ class NewTargets(PairStream):
         """Choose from {first … last} by inversion of u in [0, 1)."""
         if self.target.last:
             return last
-        point = self.target.cumulative[first - 1] + u * self._total(first, last)
-        return np.clip(np.searchsorted(self.target.cumulative, point, side="right"), first, last)
+        cumulative = self.target.cumulative
+        point = np.minimum(cumulative[first - 1] + u * self._total(first, last), cumulative[last] * BELOW_ONE)
+        return np.clip(np.searchsorted(cumulative, point, side="right"), first, last)

@@ -207,6 +207,10 @@ class SamplingPolicy:
         return float(self.sequence_mass(view) @ by_length[view.groups.length - 1])
 
 
+BELOW_ONE = 1 - 2.0**-53
+"""The largest float64 below 1. Its rounded product with any positive float64 is below that float64."""
+
+
 @dataclass(frozen=True, eq=False)
 class PowerTable:
     """Powers of 1 … n and their cumulative sums. One table serves choices of every size m ≤ n.

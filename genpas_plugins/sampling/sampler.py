@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from genpas_plugins.data.sequences import Pairs, SequenceView
 from genpas_plugins.sampling.backend import choose_backend, implementation
 from genpas_plugins.sampling.permutation import binary_halves, permute
-from genpas_plugins.sampling.policy import PowerTable, SamplingPolicy
+from genpas_plugins.sampling.policy import BELOW_ONE, PowerTable, SamplingPolicy
 from genpas_plugins.sampling.protocol import DRAWS, PairStream
 from genpas_plugins.sampling.random_stream import (
     EpochWords,
@@ -292,5 +292,7 @@ def choose(table: PowerTable, size: Int64, u: Float64, n: Int64 | int) -> Int64:
     if table.even:
         # The cumulative weights are 0 … n, so the search is a rounding down.
         return np.minimum((u * (size / n)).astype(np.int64) + 1, size)
-    chosen = np.searchsorted(table.cumulative, u * (table.cumulative[size] / n), side="right").astype(np.int64)
+    total = table.cumulative[size]
+    point = np.minimum(u * (total / n), total * BELOW_ONE)  # a rounded product may reach the total
+    chosen = np.searchsorted(table.cumulative, point, side="right").astype(np.int64)
     return np.minimum(chosen, size)

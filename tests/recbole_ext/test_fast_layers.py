@@ -10,7 +10,7 @@ import torch
 from recbole.utils import get_model
 from torch.nn import functional
 
-from genpas_plugins.support.override import recorded
+from genpas_plugins.support.override import override, recorded
 from recbole_ext.fast_layers import fast_layers, last_position, reads_last_position
 
 
@@ -26,6 +26,10 @@ def test_sasrecs_last_block_is_fed_one_position_a_history(prepare: Callable[...,
         torch.testing.assert_close(model(*given), expected)
     assert {arguments[0].shape[1] == 1 for arguments, _ in calls} == {name == "SASRec"}
     torch.testing.assert_close(model(*given), expected)
+    with override(model, get_attention_mask=lambda items: type(model).get_attention_mask(model, items, True)):
+        expected = model(*given)
+        with last_position(model):
+            torch.testing.assert_close(model(*given), expected)
 
 
 def test_torchs_gelu_takes_the_place_of_the_written_out_one_for_a_block(prepare: Callable[..., Any]) -> None:

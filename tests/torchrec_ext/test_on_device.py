@@ -103,4 +103,6 @@ def test_a_run_is_the_cpus_and_a_step_stays_within_its_budget(runs, check_on_dev
         assert point == pytest.approx(expected, abs=0.034)  # one user of 30 may change places
     waits, copies, kernels = RUNS[case]
     allowed = waits, copies, 1.1 * kernels  # draws included, which have a budget of their own
-    check_on_device({**runs[case], "losses": losses, "gradients": 0}, *allowed)
+    # On the CPU histories are in groups, on a device in one: bfloat16 products of other shapes round in another order.
+    tolerance = 2.0**-9 if case.endswith("bfloat16") else 1e-5
+    check_on_device({**runs[case], "losses": losses, "gradients": 0}, *allowed, tolerance=tolerance)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genpas_plugins.neural.device.random_words import Ahead, keyed_uniform, permute, philox, round_keys, uniform
 from genpas_plugins.sampling import permutation
+from genpas_plugins.sampling.policy import BELOW_ONE
 from genpas_plugins.sampling.random_stream import EpochWords
 
 
@@ -88,8 +89,9 @@ def choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
     n = n.to(torch.float64)
     if table.even:
         return torch.minimum((u * (size / n)).to(torch.int64) + 1, size)
-    chosen = torch.searchsorted(table.cumulative, u * (table.cumulative[size] / n), right=True)
-    return torch.minimum(chosen, size)
+    total = table.cumulative[size]
+    point = torch.minimum(u * (total / n), total * BELOW_ONE)
+    return torch.minimum(torch.searchsorted(table.cumulative, point, right=True), size)
 
 
 def numbers_in_passes(

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, PairSampler, SamplingPolicy, SequenceStore
@@ -166,6 +166,7 @@ def test_only_pairs_with_mass_are_drawn(store, policy, seed):
     assert np.isfinite(policy.log_prob(view, pairs)).all()
 
 
+@example(SequenceStore.from_arrays([1] * 4, [0, 4]), SamplingPolicy(-INF, -INF, -INF), 2**54 - 2**27)
 @given(store=st.from_type(SequenceStore), policy=st.from_type(SamplingPolicy), size=st.integers(1, 2**61))
 def test_the_extreme_random_words_give_pairs_with_mass(store, policy, size):
     """Every random word is the same: 0 or the highest; the first and the last example of epochs of any size."""
