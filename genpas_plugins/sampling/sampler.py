@@ -294,5 +294,4 @@ def choose(table: PowerTable, size: Int64, u: Float64, n: Int64 | int) -> Int64:
         return np.minimum((u * (size / n)).astype(np.int64) + 1, size)
     total = table.cumulative[size]
     point = np.minimum(u * (total / n), total * BELOW_ONE)  # a rounded product may reach the total
-    chosen = np.searchsorted(table.cumulative, point, side="right").astype(np.int64)
-    return np.minimum(chosen, size)
+    return np.searchsorted(table.cumulative, point, side="right").astype(np.int64)

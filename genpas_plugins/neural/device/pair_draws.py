@@ -86,12 +86,11 @@ def choose(table: Any, size: Tensor, u: Tensor, n: Tensor) -> Tensor:
     """Twin of `genpas_plugins.sampling.sampler.choose`."""
     if table.last:
         return size
-    n = n.to(torch.float64)
     if table.even:
-        return torch.minimum((u * (size / n)).to(torch.int64) + 1, size)
+        return torch.minimum((u * (size / n.to(torch.float64))).to(torch.int64) + 1, size)
     total = table.cumulative[size]
     point = torch.minimum(u * (total / n), total * BELOW_ONE)
-    return torch.minimum(torch.searchsorted(table.cumulative, point, right=True), size)
+    return torch.searchsorted(table.cumulative, point, right=True)
 
 
 def numbers_in_passes(
