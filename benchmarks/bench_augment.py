@@ -43,7 +43,7 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
     beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
     skipped = []
     if beauty is None or not beauty.is_file():
-        skipped.append(f"Synthetic data stand in for Beauty: give its folder with --data-dir or ${DATA_DIR}.")
+        skipped.append(f"Synthetic data are used instead of Beauty: give its folder with --data-dir or ${DATA_DIR}.")
         beauty = None
     users, items = _TOY if quick else _LIKE_BEAUTY
     BENCHMARK.run(

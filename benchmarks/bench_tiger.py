@@ -32,7 +32,7 @@ def main(quick: Quick = False, data_dir: DataDir = None, results: Results = None
     index = data_dir / "beauty" / "semantic_ids_letter.json" if data_dir is not None else None
     skipped = ["A CUDA device was not measured."]
     if index is None or not index.is_file():
-        skipped.append(f"Random semantic IDs stand in for Beauty's: give its folder with --data-dir or ${DATA_DIR}.")
+        skipped.append(f"Random semantic IDs replace Beauty's: give its folder with --data-dir or ${DATA_DIR}.")
         index = None
     BENCHMARK.run(
         lambda _: chain(

@@ -63,7 +63,7 @@ def find_beauty(data_dir: Path | None) -> tuple[Path | None, list[str]]:
     beauty = data_dir / "beauty" / "interactions.parquet" if data_dir is not None else None
     if beauty is not None and beauty.is_file():
         return beauty, []
-    reason = f"Synthetic data stand in for Beauty, and have no quality: give its folder with --data-dir or ${DATA_DIR}."
+    reason = f"Synthetic data replace Beauty and show no quality: give its folder with --data-dir or ${DATA_DIR}."
     return None, [reason]
 
 

@@ -68,7 +68,7 @@ NEAREST = {
 """Test files of modules without one of their name."""
 
 SKIPPED = re.compile(r"kernels|__init__")
-# `a | b` is a type nearly everywhere here, and the order of decorators or exceptions is no arithmetic.
+# `a | b` is nearly always a type here. Decorators and exceptions are left alone too.
 OPERATORS = re.compile(r"core/(?!.*BitOr|RemoveDecorator|ExceptionReplacer|.*VariableReplacer|.*VariableInserter)")
 PRELOADED = ("numpy", "pyarrow", "polars", "numba", "scipy.stats", "hypothesis", "pytest", "torch", "typer", "pydantic")
 RESULTS = ROOT / "benchmarks" / "results" / "mutation.md"

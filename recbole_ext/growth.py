@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from genpas_plugins.analysis.divergence import kl_divergence
 from genpas_plugins.analysis.target_distribution import target_distribution
 from genpas_plugins.data.sequences import SequenceView
+from genpas_plugins.sampling.mixture import part_sizes
 from genpas_plugins.sampling.new_targets import NewTargets
-from genpas_plugins.sampling.replay import ReplayStream, olds_before
+from genpas_plugins.sampling.replay import ReplayStream
 from genpas_plugins.sampling.stream import pair_stream
 from genpas_plugins.support.array_types import Float64, Int64
 from genpas_plugins.support.errors import InputError
@@ -144,8 +145,8 @@ def replay_stream(dataset: Any, view: SequenceView, section: Any, seed: int) -> 
     if not n_targets:
         raise InputError(f"replay: no user has more training items than {section.warm_start} had. Remove replay.")
     total = section.pairs_per_epoch or max(1, int(n_targets / (1 - section.replay)))
-    n_old = int(olds_before(np.array(total), section.replay))
-    new = NewTargets(view, section.policy, old, seed=seed, pairs_per_epoch=max(1, total - n_old))
+    n_old, n_new = part_sizes(total, (section.replay, 1 - section.replay))
+    new = NewTargets(view, section.policy, old, seed=seed, pairs_per_epoch=max(1, n_new))
     earlier_view = view.store.view(lengths=old)
     olds = pair_stream(earlier_view, section.policy, seed=seed, pairs_per_epoch=max(1, n_old))
     return ReplayStream(new, olds, section.replay, total)

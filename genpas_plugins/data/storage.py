@@ -99,7 +99,7 @@ def write_files(
 
 
 def _save(file: Path, array: Any) -> None:
-    """Write an array as `np.save` does; one that is no ndarray in pieces."""
+    """Write an array as `np.save` does. An array type of ours is written in pieces."""
     if isinstance(array, np.ndarray):
         np.save(file, array, allow_pickle=False)
         return

@@ -138,6 +138,19 @@ def part_sizes(size: int, weights: Sequence[float]) -> list[int]:
     return sizes
 
 
+def dealt_addresses(
+    streams: Sequence[PairStream], weights: Sequence[float], epoch: int, indices: Int64
+) -> tuple[Pairs, Pairs]:
+    """Return pairs and histories of examples that are dealt out to streams; a short stream begins again."""
+    dealt = deal(indices, weights)
+    merged = np.zeros((2, 3, len(indices)), np.int64)
+    for k, stream in enumerate(streams):
+        mine = dealt.part == k
+        if mine.any():
+            merged[..., mine] = stream.addresses(epoch, dealt.place[mine] % stream.size)
+    return Pairs(*merged[0]), Pairs(*merged[1])
+
+
 class MixedPairs(PairStream):
     """The pairs of a mixture; `genpas_plugins.sampling.stream.pair_stream` makes one.
 
@@ -163,13 +176,7 @@ class MixedPairs(PairStream):
 
     def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
         """Return the pairs with these indices and their histories; see `PairStream`."""
-        dealt = deal(check_indices(indices, self.size), self.weights)
-        merged = np.zeros((2, 3, len(dealt.part)), np.int64)
-        for k, stream in enumerate(self.streams):
-            mine = dealt.part == k
-            if mine.any():
-                merged[..., mine] = stream.addresses(epoch, dealt.place[mine])
-        return Pairs(*merged[0]), Pairs(*merged[1])
+        return dealt_addresses(self.streams, self.weights, epoch, check_indices(indices, self.size))
 
 
 class MixedWindows:

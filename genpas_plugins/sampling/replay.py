@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from genpas_plugins.data.sequences import Pairs
+from genpas_plugins.sampling.mixture import dealt_addresses, part_sizes
 from genpas_plugins.sampling.protocol import PairStream
 from genpas_plugins.sampling.sampler import check_indices
-from genpas_plugins.support.array_types import Int64
 
 
 class ReplayStream(PairStream):
@@ -31,7 +30,7 @@ class ReplayStream(PairStream):
     @property
     def old_share(self) -> float:
         """The share of old examples in an epoch, exactly."""
-        return float(olds_before(np.array(self.pairs_per_epoch), self.share)) / self.pairs_per_epoch
+        return part_sizes(self.pairs_per_epoch, (self.share, 1 - self.share))[0] / self.pairs_per_epoch
 
     @property
     def draws(self) -> int:
@@ -44,17 +43,5 @@ class ReplayStream(PairStream):
 
     def addresses(self, epoch: int, indices: ArrayLike) -> tuple[Pairs, Pairs]:
         """Return the pairs with these indices and their histories; see `PairStream`."""
-        indices = check_indices(indices, self.pairs_per_epoch)
-        before = olds_before(indices, self.share)
-        is_old = olds_before(indices + 1, self.share) > before
-        merged = np.zeros((2, 3, len(indices)), np.int64)
-        for stream, chosen, places in ((self.old, is_old, before), (self.new, ~is_old, indices - before)):
-            if chosen.any():
-                merged[..., chosen] = stream.addresses(epoch, places[chosen] % stream.size)
-        return Pairs(*merged[0]), Pairs(*merged[1])
-
-
-def olds_before(indices: Int64, share: float) -> Int64:
-    """Return how many old examples are before each index, int64."""
-    before: Int64 = np.floor(indices * share).astype(np.int64)
-    return before
+        index = check_indices(indices, self.pairs_per_epoch)
+        return dealt_addresses((self.old, self.new), (self.share, 1 - self.share), epoch, index)

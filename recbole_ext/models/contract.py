@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from genpas_plugins.neural.layers.history_losses import LOSSES, Targets, history_losses
 from genpas_plugins.support.errors import InputError

@@ -6,7 +6,7 @@ import polars as pl
 
 FLUSH_ROWS = 4_000_000
 PARTS = 32
-_SAMPLE = 256  # values a part, of which its bounds are taken
+_SAMPLE = 256  # sampled values a part; its bounds are theirs
 
 
 class Tally:

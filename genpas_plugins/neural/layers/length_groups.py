@@ -7,10 +7,11 @@ and its loss stay, and the padding shrinks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 SHORTEST = 8
 """Histories of up to this length are one group; the lengths in each further group differ by a factor of two."""

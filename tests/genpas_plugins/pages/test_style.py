@@ -7,7 +7,7 @@ import pytest
 
 Colour = tuple[float, float, float]
 CSS = (files("genpas_plugins.pages") / "templates" / "style.css").read_text(encoding="utf-8")
-TEXT, SHAPE = 4.5, 3.0  # least contrast of small text, and of what is no text
+TEXT, SHAPE = 4.5, 3.0  # least contrast of small text and of shapes
 HEAT = (0.08, 0.5)  # least and largest opacity of a square of the agreement
 
 

@@ -68,7 +68,7 @@ def test_uniform_uses_the_top_53_bits():
 
 
 def test_keyed_numbers_are_those_of_splitmix64():
-    """The first words of the published generator with seed 1234567, of which the upper 53 bits are kept."""
+    """The upper 53 bits of the published generator's first words with seed 1234567."""
     words = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
     assert (keyed_uniform(np.arange(1, 6), 1234567) * 2**53).tolist() == [word >> 11 for word in words]
 

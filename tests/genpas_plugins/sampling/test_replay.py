@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpas_plugins import InputError, SamplingPolicy, SequenceStore, pair_stream
-from genpas_plugins.sampling.replay import ReplayStream, olds_before
+from genpas_plugins.sampling.mixture import part_sizes
+from genpas_plugins.sampling.replay import ReplayStream
 
 STORE = SequenceStore.from_arrays(np.arange(1, 41), np.arange(0, 41, 5))
 OLD = STORE.view(lengths=[3] * 8)
@@ -16,9 +17,9 @@ NEW = STORE.view(lengths=[5] * 4 + [0] * 4)
 
 
 def mixed(share: float, n: int) -> ReplayStream:
-    n_old = int(olds_before(np.array([n]), share)[0])
+    n_old, n_new = part_sizes(n, (share, 1 - share))
     policy = SamplingPolicy(1, 0, 0)
-    new = pair_stream(NEW, policy, seed=3, pairs_per_epoch=max(1, n - n_old))
+    new = pair_stream(NEW, policy, seed=3, pairs_per_epoch=max(1, n_new))
     return ReplayStream(new, pair_stream(OLD, policy, seed=3, pairs_per_epoch=max(1, n_old)), share, n)
 
 
